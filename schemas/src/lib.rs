@@ -1,1 +1,58 @@
-//! Being written.
+//! The wire: every message that crosses a process boundary, and where it travels.
+//!
+//! Passive data only. Nothing here does I/O, reads a clock or decides anything; decisions live in
+//! `policy`, plumbing in `runtime`. Messages are MessagePack maps or JSON objects, told apart by the
+//! `Content-Type` header ([`codec`]). Readers tolerate unknown fields; unknown enum values decode to
+//! `Unknown` and are refused later, with a reason, by policy.
+//!
+//! Two rules keep old and new processes together: a field is only ever added with a default, and the
+//! bytes of every message are locked by golden files (`golden/v1`), so a change to the wire shows up
+//! as a change to a file.
+
+pub mod api;
+pub mod artifact;
+pub mod assignment;
+pub mod attempt;
+pub mod catalog;
+pub mod codec;
+pub mod config;
+pub mod dead;
+pub mod decision;
+pub mod event;
+pub mod failure;
+pub mod ids;
+pub mod job;
+pub mod json_schema;
+pub mod money;
+pub mod offer;
+pub mod parked;
+pub mod price;
+pub mod progress;
+pub mod reserve;
+pub mod samples;
+pub mod state;
+pub mod subjects;
+pub mod topology;
+pub mod workflow;
+
+pub use artifact::{Artifact, ArtifactRef};
+pub use assignment::Assignment;
+pub use attempt::{AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, Outcome};
+pub use catalog::{Catalog, Service};
+pub use codec::{DecodeError, Encoding};
+pub use config::{PolicyConfig, TenantConfig, TenantsConfig};
+pub use dead::DeadLetter;
+pub use decision::{Candidate, Decision, FilterReason, Rejection, Terms};
+pub use event::{Event, Fact, JobFacts};
+pub use failure::{Failure, FailureCode};
+pub use ids::{AttemptId, Backend, Class, JobId, Tenant, WorkerId};
+pub use job::{Body, Constraints, Input, Job, Kind, Lane, Preferences, Profile};
+pub use money::MicroUsd;
+pub use offer::{ClassOffer, Gpu, Health, Offer};
+pub use parked::Parked;
+pub use price::{Price, PriceList, Unit, Usage};
+pub use progress::{Phase, Progress};
+pub use state::JobState;
+
+/// The version written into every message by this build.
+pub const SCHEMA_VERSION: u16 = 1;

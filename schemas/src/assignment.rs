@@ -1,0 +1,52 @@
+//! What a worker gets.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptFacts, AttemptId, Backend, Class, Job, MicroUsd};
+
+/// One attempt of a job, placed. Published to `argosy.work.<backend>.<class>.<job>`.
+///
+/// It does not carry the decision: that is in the `assigned` event, which is written first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Assignment {
+    /// Version of this message's schema.
+    pub schema_version: u16,
+    /// When it was assigned, Unix milliseconds.
+    pub time_ms: i64,
+    /// When the broker took the job in, Unix milliseconds.
+    pub submitted_at_ms: i64,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// How many of the attempts so far counted against the job's limit (interruptions and waits do not).
+    pub counted_attempts: u32,
+    /// Where it runs.
+    pub backend: Backend,
+    /// In which class.
+    pub class: Class,
+    /// The service's model: the catalog's for our own GPUs, the provider's elsewhere.
+    pub model: String,
+    /// The longest the attempt may run, milliseconds.
+    pub timeout_ms: u64,
+    /// What the ledger reserved; 0 on free backends.
+    pub reserved_micro_usd: MicroUsd,
+    /// The job itself.
+    pub job: Job,
+    /// The attempts before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<AttemptFacts>,
+}
+
+impl Assignment {
+    /// Which attempt it is.
+    #[must_use]
+    pub const fn id(&self) -> AttemptId {
+        AttemptId { job: self.job.id, attempt: self.attempt }
+    }
+
+    /// Work that costs money has something reserved for it, and a claim to guard it.
+    #[must_use]
+    pub const fn is_paid(&self) -> bool {
+        self.reserved_micro_usd.0 > 0
+    }
+}

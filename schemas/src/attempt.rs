@@ -1,0 +1,179 @@
+//! One try of one job on one backend: what it did, what it cost, and the durable claim that guards
+//! paid work (promise P2).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Artifact, AttemptId, Backend, Class, Failure, JobId, MicroUsd, Usage, WorkerId};
+
+/// Money of an attempt: opened `pending` when reserved, ended `posted` or `voided`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeState {
+    /// Reserved, not yet known.
+    Pending,
+    /// Spent.
+    Posted,
+    /// Not spent.
+    Voided,
+    /// A state of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ChargeState {
+    /// Its token in SQL.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Posted => "posted",
+            Self::Voided => "voided",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What an attempt costs at its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Charge {
+    /// Where it is in its life.
+    pub state: ChargeState,
+    /// Reserved while pending, spent when posted, 0 when voided.
+    pub amount_micro_usd: MicroUsd,
+    /// The provider could not tell whether it billed: booked, and shown as an overhead of its own.
+    #[serde(default)]
+    pub possibly_paid: bool,
+}
+
+impl Charge {
+    /// Nothing was spent.
+    pub const VOIDED: Self =
+        Self { state: ChargeState::Voided, amount_micro_usd: MicroUsd::ZERO, possibly_paid: false };
+
+    /// So much was spent.
+    #[must_use]
+    pub const fn posted(amount_micro_usd: MicroUsd) -> Self {
+        Self { state: ChargeState::Posted, amount_micro_usd, possibly_paid: false }
+    }
+
+    /// So much may have been spent.
+    #[must_use]
+    pub const fn possibly_paid(amount_micro_usd: MicroUsd) -> Self {
+        Self { state: ChargeState::Posted, amount_micro_usd, possibly_paid: true }
+    }
+}
+
+/// An ended attempt, as it travels with the job and ends in the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptFacts {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// Where it ran.
+    pub backend: Backend,
+    /// In which class.
+    pub class: Class,
+    /// The catalog's model or the provider's.
+    pub model: String,
+    /// The process that ran it; none when it was taken back before it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// The provider is a simulator.
+    #[serde(default)]
+    pub simulated: bool,
+    /// When it was assigned, Unix milliseconds.
+    pub assigned_at_ms: i64,
+    /// When a worker began with it, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at_ms: Option<i64>,
+    /// When it ended, Unix milliseconds.
+    pub finished_at_ms: i64,
+    /// The provider's id of the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// What the provider counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<Usage>,
+    /// What it cost.
+    pub charge: Charge,
+    /// Energy measured on our own GPU, millijoules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_mj: Option<u64>,
+    /// Why it failed; none when it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// What a backend says about an attempt that succeeded, or that failed after it cost something.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Outcome {
+    /// What was made; empty on failure.
+    #[serde(default)]
+    pub artifacts: Vec<Artifact>,
+    /// What the provider counted; the price list turns it into money.
+    #[serde(default)]
+    pub usage: Vec<Usage>,
+    /// The provider's id of the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// Energy measured on our own GPU, millijoules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_mj: Option<u64>,
+    /// Why it failed; none when it succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Where a paid attempt is. Written before each step that cannot be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptState {
+    /// A worker is about to call the provider, and nobody else may.
+    Intent,
+    /// The provider answered with an id; from here on the attempt can be resumed.
+    Started,
+    /// It ended; the outcome is here, so that telling it again costs nothing.
+    Settled,
+    /// A state of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The claim on a paid attempt: key `<job>.<attempt>` of the `ATTEMPTS` bucket, made by *create*,
+/// which the broker grants once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptRecord {
+    /// Version of this message's schema.
+    pub schema_version: u16,
+    /// The job.
+    pub job: JobId,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// Where it runs.
+    pub backend: Backend,
+    /// Who claimed it last.
+    pub worker: WorkerId,
+    /// Where it is.
+    pub state: AttemptState,
+    /// When it was claimed, Unix milliseconds.
+    pub claimed_at_ms: i64,
+    /// When the provider answered, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at_ms: Option<i64>,
+    /// What was reserved for it.
+    pub reserved_micro_usd: MicroUsd,
+    /// The provider's id of the work, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// How it ended, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+impl AttemptRecord {
+    /// Which attempt it is about.
+    #[must_use]
+    pub const fn id(&self) -> AttemptId {
+        AttemptId { job: self.job, attempt: self.attempt }
+    }
+}

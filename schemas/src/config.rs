@@ -1,0 +1,128 @@
+//! What an operator decides: the documents `policy` and `tenants` of the `CONFIG` bucket, hot reloaded.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Backend, MicroUsd, Profile, Tenant, Terms};
+
+/// How the fleet decides: the key `policy`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// Every backend that may be used.
+    pub backends: Vec<BackendConfig>,
+    /// The weights of each profile.
+    pub profiles: BTreeMap<Profile, Terms>,
+    /// Completion that scores 0 for speed where a job has no deadline, milliseconds.
+    pub patience_ms: u64,
+    /// What scores 0 for cost where a job has no ceiling.
+    pub cost_reference_micro_usd: MicroUsd,
+    /// Attempts of a job in all that count.
+    pub max_attempts: u32,
+    /// `transient` failures in a row on one backend before failing over.
+    pub max_attempts_per_backend: u32,
+    /// Attempts of a job in all, whether they count or not.
+    pub max_attempts_ever: u32,
+    /// Shortest wait before a retry, milliseconds.
+    pub backoff_min_ms: u64,
+    /// Longest wait before a retry, milliseconds.
+    pub backoff_max_ms: u64,
+    /// Failures of a backend in a row that open its breaker.
+    pub breaker_failures: u32,
+    /// How long it stays open, milliseconds.
+    pub breaker_open_ms: u64,
+    /// An offer older than this is no worker, milliseconds.
+    pub offer_max_age_ms: u64,
+    /// Assignments that wait on a backend without workers longer than this are taken back, milliseconds.
+    pub stranded_after_ms: u64,
+    /// A job that found no backend is looked at again after this, milliseconds.
+    pub defer_ms: u64,
+    /// Limits of what a job may ask for.
+    pub limits: Limits,
+}
+
+/// One backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackendConfig {
+    /// Its name.
+    pub backend: Backend,
+    /// 1 is first choice.
+    pub rank: u32,
+    /// It bills: consent, reservation and claim are required.
+    pub paid: bool,
+    /// Jobs that may wait there for each slot; more stay in their lane.
+    pub backlog_per_slot: u32,
+}
+
+/// Limits of what a job may ask for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Pixels, smallest side.
+    pub side_min_px: u32,
+    /// Pixels, largest side.
+    pub side_max_px: u32,
+    /// Sides must be multiples of this many pixels.
+    pub side_multiple_px: u32,
+    /// Sampling steps.
+    pub steps_max: u32,
+    /// Length of a video, milliseconds.
+    pub duration_max_ms: u32,
+    /// Length of a prompt, bytes.
+    pub prompt_max_bytes: usize,
+    /// Nodes of a workflow.
+    pub workflow_max_nodes: usize,
+    /// Files a job brings.
+    pub inputs_max: usize,
+    /// Labels of a job.
+    pub labels_max: usize,
+    /// Size of a published job, bytes.
+    pub job_max_bytes: usize,
+    /// The largest ceiling that is taken seriously.
+    pub max_cost_max_micro_usd: MicroUsd,
+}
+
+/// Whose jobs may do what: the key `tenants`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantsConfig {
+    /// For tenants without an entry of their own.
+    pub default: TenantConfig,
+    /// By name.
+    #[serde(default)]
+    pub tenants: BTreeMap<Tenant, TenantConfig>,
+    /// What the whole fleet may spend in a day (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet_daily_micro_usd: Option<MicroUsd>,
+    /// What the whole fleet may spend in a month (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet_monthly_micro_usd: Option<MicroUsd>,
+}
+
+/// One tenant's policy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantConfig {
+    /// Consent to spend money where a job does not say. A job's own `false` always holds.
+    pub allow_paid: bool,
+    /// Only these backends; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends: Option<Vec<Backend>>,
+    /// Budget of a day (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily_micro_usd: Option<MicroUsd>,
+    /// Budget of a month (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_micro_usd: Option<MicroUsd>,
+}
+
+impl TenantsConfig {
+    /// The policy that holds for a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: &Tenant) -> &TenantConfig {
+        self.tenants.get(tenant).unwrap_or(&self.default)
+    }
+}

@@ -1,0 +1,186 @@
+//! Facts for the ledger, for watchers, for status: `argosy.events.<tenant>.<job>.<kind>`.
+//!
+//! A job has at most one `ended` event: it is published with the expectation that its subject is
+//! empty, so the broker itself refuses a second end, whoever tries and however late.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Artifact, AttemptFacts, Backend, Class, Decision, Failure, Job, JobId, JobState, Kind, Lane, MicroUsd,
+    Tenant, WorkerId,
+};
+
+/// Something that happened to a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Version of this message's schema.
+    pub schema_version: u16,
+    /// `<job>.<attempt>.<kind>`: the message id, and the ledger's primary key.
+    pub id: String,
+    /// When, Unix milliseconds.
+    pub time_ms: i64,
+    /// Whose job.
+    pub tenant: Tenant,
+    /// Which job.
+    pub job: JobId,
+    /// Which attempt; 0 before the first.
+    pub attempt: u32,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fact {
+    /// An attempt was placed. Written before the assignment is.
+    Assigned {
+        /// The job without its body.
+        facts: JobFacts,
+        /// Where.
+        backend: Backend,
+        /// In which class.
+        class: Class,
+        /// The service's model.
+        model: String,
+        /// What was reserved.
+        reserved_micro_usd: MicroUsd,
+        /// Why there.
+        decision: Decision,
+    },
+    /// A worker has been at it for a moment; attempts quicker than that go without.
+    Running {
+        /// The job without its body.
+        facts: JobFacts,
+        /// Where.
+        backend: Backend,
+        /// By whom.
+        worker: WorkerId,
+        /// Since when, Unix milliseconds.
+        started_at_ms: i64,
+    },
+    /// An attempt failed and another follows.
+    Retrying {
+        /// The job without its body.
+        facts: JobFacts,
+        /// The attempt that failed.
+        ended_attempt: AttemptFacts,
+        /// `retry`, `failover`, `snooze` or `reconcile`.
+        disposition: String,
+        /// When the next attempt is planned, Unix milliseconds.
+        next_at_ms: i64,
+    },
+    /// The job reached its terminal state.
+    Ended {
+        /// The job without its body.
+        facts: JobFacts,
+        /// Which one.
+        state: JobState,
+        /// What was made.
+        #[serde(default)]
+        artifacts: Vec<Artifact>,
+        /// Why it was not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+        /// All its attempts, in order.
+        #[serde(default)]
+        attempts: Vec<AttemptFacts>,
+    },
+    /// Money of an attempt that became known after the job had ended.
+    Charged {
+        /// The job without its body.
+        facts: JobFacts,
+        /// The attempt.
+        ended_attempt: AttemptFacts,
+    },
+    /// A publish was not accepted as a job; it lies in `PARKED`.
+    Refused {
+        /// Why.
+        failure: Failure,
+    },
+    /// A kind of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A job without its body: what reports need, and neither prompt nor workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobFacts {
+    /// When the broker took it in, Unix milliseconds.
+    pub submitted_at_ms: i64,
+    /// How urgent.
+    pub lane: Lane,
+    /// Image or video.
+    pub kind: Kind,
+    /// What it needs; none when it was refused before that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// `prompt` or `workflow`.
+    pub form: String,
+    /// The most that may be spent on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_micro_usd: Option<MicroUsd>,
+    /// When it is of no more use, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<i64>,
+    /// The client's own words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl JobFacts {
+    /// What of a job may travel in events.
+    #[must_use]
+    pub fn of(job: &Job, class: Option<Class>, submitted_at_ms: i64) -> Self {
+        Self {
+            submitted_at_ms,
+            lane: job.lane,
+            kind: job.body.kind,
+            class,
+            form: if job.body.workflow.is_some() { "workflow" } else { "prompt" }.to_owned(),
+            max_cost_micro_usd: job.constraints.max_cost_micro_usd,
+            deadline_ms: job.constraints.deadline_ms,
+            labels: job.labels.clone(),
+        }
+    }
+}
+
+impl Fact {
+    /// Its token in the subject, SQL and on the command line.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Assigned { .. } => "assigned",
+            Self::Running { .. } => "running",
+            Self::Retrying { .. } => "retrying",
+            Self::Ended { .. } => "ended",
+            Self::Charged { .. } => "charged",
+            Self::Refused { .. } => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Event {
+    /// An event with its derived id.
+    #[must_use]
+    pub fn new(time_ms: i64, tenant: Tenant, job: JobId, attempt: u32, fact: Fact) -> Self {
+        let id = format!("{job}.{attempt}.{}", fact.kind());
+        Self { schema_version: crate::SCHEMA_VERSION, id, time_ms, tenant, job, attempt, fact }
+    }
+
+    /// The state the job is in after it, where the event tells.
+    #[must_use]
+    pub const fn state(&self) -> Option<JobState> {
+        match &self.fact {
+            Fact::Assigned { .. } => Some(JobState::Assigned),
+            Fact::Running { .. } => Some(JobState::Running),
+            Fact::Retrying { .. } => Some(JobState::Retrying),
+            Fact::Ended { state, .. } => Some(*state),
+            Fact::Charged { .. } | Fact::Refused { .. } | Fact::Unknown => None,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What went wrong: a closed code to branch on, and words to read.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A failure: the code decides what follows, the words are for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// What kind it is.
+    pub code: FailureCode,
+    /// What happened, and the cure where there is one.
+    pub message: String,
+    /// The field of the job to mend, for `invalid_job`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The provider's own words, shortened to [`Failure::PROVIDER_WORDS_MAX_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_words: Option<String>,
+    /// For `rate_limited` and `quota_exhausted`: how long the provider asks us to wait, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// For `capability_missing`: the models or nodes that are not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+impl Failure {
+    /// Provider answers can be long (tracebacks, HTML); this much of one travels with the job.
+    pub const PROVIDER_WORDS_MAX_BYTES: usize = 2_000;
+
+    /// A failure with our words.
+    #[must_use]
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+            provider_words: None,
+            retry_after_ms: None,
+            missing: Vec::new(),
+        }
+    }
+
+    /// An `invalid_job` that names the field.
+    #[must_use]
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self { field: Some(field.to_owned()), ..Self::new(FailureCode::InvalidJob, message) }
+    }
+
+    /// Adds the provider's words, cut at a character boundary.
+    #[must_use]
+    pub fn with_words(mut self, words: &str) -> Self {
+        let mut end = words.len().min(Self::PROVIDER_WORDS_MAX_BYTES);
+        while !words.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.provider_words = (end > 0).then(|| words[..end].to_owned());
+        self
+    }
+
+    /// Adds the wait that the provider asked for.
+    #[must_use]
+    pub const fn with_retry_after_ms(mut self, wait_ms: Option<u64>) -> Self {
+        self.retry_after_ms = wait_ms;
+        self
+    }
+
+    /// Adds what was missing.
+    #[must_use]
+    pub fn with_missing(mut self, missing: Vec<String>) -> Self {
+        self.missing = missing;
+        self
+    }
+}
+
+/// The closed set of failures. Workers map onto it; only `policy` decides what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// The job itself is wrong; nothing can run it.
+    InvalidJob,
+    /// The provider refused the content.
+    ContentRefused,
+    /// A model or node is not there.
+    CapabilityMissing,
+    /// The GPU's memory did not suffice.
+    OutOfMemory,
+    /// Too many requests; a wait is known or assumed.
+    RateLimited,
+    /// A quota is used up until some time.
+    QuotaExhausted,
+    /// It may work next time.
+    Transient,
+    /// The backend does not answer or does not work.
+    BackendDown,
+    /// Key or billing: out until a person acts.
+    ProviderStopped,
+    /// It took longer than it may.
+    Timeout,
+    /// A drain or a lost worker; costs no attempt.
+    Interrupted,
+    /// Money may have been spent and the provider cannot tell us.
+    OutcomeUnknown,
+    /// It killed its workers.
+    Poison,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// Its deadline passed.
+    Expired,
+    /// A code of a newer version; ends the job, with its words.
+    #[serde(other)]
+    Unknown,
+}
+
+impl FailureCode {
+    /// All codes, for exhaustive tables.
+    pub const ALL: [Self; 16] = [
+        Self::InvalidJob,
+        Self::ContentRefused,
+        Self::CapabilityMissing,
+        Self::OutOfMemory,
+        Self::RateLimited,
+        Self::QuotaExhausted,
+        Self::Transient,
+        Self::BackendDown,
+        Self::ProviderStopped,
+        Self::Timeout,
+        Self::Interrupted,
+        Self::OutcomeUnknown,
+        Self::Poison,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Unknown,
+    ];
+
+    /// Its token in subjects, SQL, metrics and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidJob => "invalid_job",
+            Self::ContentRefused => "content_refused",
+            Self::CapabilityMissing => "capability_missing",
+            Self::OutOfMemory => "out_of_memory",
+            Self::RateLimited => "rate_limited",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::Transient => "transient",
+            Self::BackendDown => "backend_down",
+            Self::ProviderStopped => "provider_stopped",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Poison => "poison",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+}

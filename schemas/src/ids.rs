@@ -1,0 +1,201 @@
+//! Typed names. A tenant is never mistaken for a backend, and nothing that could break a subject
+//! (a dot, a star, a blank) gets past decoding.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// The longest token (tenant, backend, class, worker) in bytes.
+pub const TOKEN_MAX_BYTES: usize = 64;
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Not a canonical UUID.
+    #[error("`{0}` is not a UUID: use a lower-case hyphenated UUIDv7, for example the output of `uuid7()`")]
+    NotUuid(String),
+    /// Not a subject token.
+    #[error("`{0}` is not a valid name: use 1 to {TOKEN_MAX_BYTES} of the characters a-z, 0-9, `-` and `_`")]
+    NotToken(String),
+    /// Not `<job>.<attempt>`.
+    #[error("`{0}` is not an attempt id: it is written <job>.<attempt number>")]
+    NotAttempt(String),
+}
+
+/// A job's id, chosen by the client: a UUID, version 7 by convention (it sorts by time).
+///
+/// Always a lower-case hyphenated string on the wire, in both encodings.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[schemars(transparent)]
+pub struct JobId(pub Uuid);
+
+impl JobId {
+    /// A new id that sorts by the given time.
+    ///
+    /// `entropy` supplies the random part, so that callers stay deterministic where they must.
+    #[must_use]
+    pub fn from_parts(time_ms: i64, entropy: [u8; 10]) -> Self {
+        let millis = u64::try_from(time_ms).unwrap_or_default();
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &entropy).into_uuid())
+    }
+
+    /// A new id for now, with the system's randomness.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for JobId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let uuid = Uuid::try_parse(text).map_err(|_| IdError::NotUuid(text.to_owned()))?;
+        let id = Self(uuid);
+        // One spelling only: the id is part of subjects and message ids.
+        if id.to_string() == text { Ok(id) } else { Err(IdError::NotUuid(text.to_owned())) }
+    }
+}
+
+impl Serialize for JobId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for JobId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One try of one job: `<job>.<attempt>`, attempts counting from 1. Also the key in the `ATTEMPTS` bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// The job.
+    pub job: JobId,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+}
+
+impl AttemptId {
+    /// A UUID derived from the attempt: the same attempt always gives the same one.
+    ///
+    /// It is what ComfyUI knows the work by (`prompt_id`), so a restarted worker can find it again.
+    #[must_use]
+    pub fn derived_uuid(&self) -> Uuid {
+        Uuid::new_v5(&self.job.0, self.attempt.to_string().as_bytes())
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.job, self.attempt)
+    }
+}
+
+impl FromStr for AttemptId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bad = || IdError::NotAttempt(text.to_owned());
+        let (job, attempt) = text.split_once('.').ok_or_else(bad)?;
+        Ok(Self { job: job.parse()?, attempt: attempt.parse().map_err(|_| bad())? })
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    (1..=TOKEN_MAX_BYTES).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}
+
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// Checks and takes a name.
+            ///
+            /// # Errors
+            /// [`IdError::NotToken`] unless it is 1 to 64 of `a-z`, `0-9`, `-`, `_`.
+            pub fn new(text: &str) -> Result<Self, IdError> {
+                if is_token(text) { Ok(Self(text.into())) } else { Err(IdError::NotToken(text.to_owned())) }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+token!(
+    /// Who the job is for and who pays.
+    Tenant
+);
+token!(
+    /// Where jobs run: `local`, `cloud`, `gemini`, or another that is configured.
+    Backend
+);
+token!(
+    /// What a job needs of a backend: a row of the catalog.
+    Class
+);
+token!(
+    /// One worker process.
+    WorkerId
+);

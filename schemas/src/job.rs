@@ -1,0 +1,216 @@
+//! What a client asks for.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ArtifactRef, Backend, JobId, MicroUsd, Tenant};
+
+/// What a client wants made. Published to `argosy.jobs.<lane>.<tenant>`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// Version of this message's schema.
+    pub schema_version: u16,
+    /// Chosen by the client; publish with it as `Nats-Msg-Id` and a repeat is a no-op.
+    pub id: JobId,
+    /// When the client made it, Unix milliseconds.
+    pub time_ms: i64,
+    /// Who it is for and who pays.
+    pub tenant: Tenant,
+    /// How urgent it is.
+    #[serde(default)]
+    pub lane: Lane,
+    /// What to make.
+    pub body: Body,
+    /// What must hold.
+    #[serde(default)]
+    pub constraints: Constraints,
+    /// What would be nice.
+    #[serde(default)]
+    pub preferences: Preferences,
+    /// The client's own words for its reports; carried into the ledger.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How urgent a job is. Each lane has its own queue, so an urgent job never waits behind a batch.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// A person is looking at the screen.
+    Interactive,
+    /// Soon.
+    #[default]
+    Standard,
+    /// Whenever there is room.
+    Batch,
+    /// Not one of ours; refused.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Lane {
+    /// The lanes that exist, most urgent first.
+    pub const ALL: [Self; 3] = [Self::Interactive, Self::Standard, Self::Batch];
+
+    /// Its token in subjects, SQL and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Standard => "standard",
+            Self::Batch => "batch",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What is produced.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A still picture.
+    #[default]
+    Image,
+    /// A moving one.
+    Video,
+    /// Not one of ours; refused.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Kind {
+    /// Its token in SQL and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What to make: a prompt, or a whole ComfyUI workflow in API format.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Body {
+    /// Image or video.
+    pub kind: Kind,
+    /// What it should show. Required unless there is a workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// What it should not show; backends without the notion ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_prompt: Option<String>,
+    /// A ComfyUI graph in API format: a map from node id to `{class_type, inputs}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<serde_json::Value>,
+    /// A model of the catalog; the catalog's default for the kind when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Pixels; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// Pixels; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Sampling steps; the model's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+    /// Same seed, same backend, same picture; derived from the job id when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Length of a video, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u32>,
+    /// Files that the workflow or the prompt refers to by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+}
+
+/// A file the job needs: put it into the artifact store, and name it here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Input {
+    /// The name by which the workflow refers to it, e.g. `photo.png` in a `LoadImage` node.
+    pub name: String,
+    /// Where its bytes are.
+    pub artifact: ArtifactRef,
+    /// For example `image/png`.
+    pub media_type: String,
+}
+
+/// What must hold for the job; never traded against anything.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Constraints {
+    /// The most that may be spent on the job, all attempts together. 0 means free backends only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_micro_usd: Option<MicroUsd>,
+    /// When it is of no more use, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<i64>,
+    /// Only these backends; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends: Option<Vec<Backend>>,
+    /// Never these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_backends: Vec<Backend>,
+    /// Consent to spend money; the tenant's policy decides when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_paid: Option<bool>,
+    /// After a content refusal, try another backend (default: the job fails).
+    #[serde(default)]
+    pub failover_on_refusal: bool,
+    /// Attempts in all; the fleet's bound when absent or larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+}
+
+/// What would be nice; weighs in the score and overrides no constraint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Preferences {
+    /// Which weights to score with.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Take this one if it is eligible at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
+    /// How long is long for this job, milliseconds; replaces the configured patience.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience_ms: Option<u64>,
+}
+
+/// A named set of weights.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// The default weights.
+    #[default]
+    Balanced,
+    /// Cost before all.
+    Cheapest,
+    /// Speed before all.
+    Fastest,
+    /// Not one of ours; refused.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Profile {
+    /// Its token in configuration and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Balanced => "balanced",
+            Self::Cheapest => "cheapest",
+            Self::Fastest => "fastest",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a worker says about itself: the value of its key in the `WORKERS` bucket.
+//!
+//! The truth about presence is the offer's age, not the bucket's expiry.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Backend, Class, WorkerId};
+
+/// A worker's presence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Offer {
+    /// Version of this message's schema.
+    pub schema_version: u16,
+    /// Who.
+    pub worker: WorkerId,
+    /// Which backend it serves.
+    pub backend: Backend,
+    /// When it said so, Unix milliseconds.
+    pub time_ms: i64,
+    /// When the process started, Unix milliseconds.
+    pub started_at_ms: i64,
+    /// What it makes.
+    pub classes: Vec<ClassOffer>,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// How many more it would take now.
+    pub free_slots: u32,
+    /// How it is.
+    pub health: Health,
+    /// Why, when not healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_reason: Option<String>,
+    /// Until when it will not work (quota), Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable_until_ms: Option<i64>,
+    /// Model files it has; none when it cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<BTreeSet<String>>,
+    /// Node classes it has; none when it cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<BTreeSet<String>>,
+    /// Its GPUs, where a driver or the server tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<Gpu>,
+    /// Its provider is a simulator.
+    #[serde(default)]
+    pub simulated: bool,
+}
+
+/// One class that a worker makes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassOffer {
+    /// Which.
+    pub class: Class,
+    /// How long an attempt takes here as learned from those that succeeded, milliseconds; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_ms: Option<u64>,
+}
+
+/// How a worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Takes work.
+    Healthy,
+    /// Its provider does not answer; tries again by itself.
+    Down,
+    /// Key or billing: out until a person acts.
+    Stopped,
+    /// Finishes what it has and leaves.
+    Draining,
+    /// A health of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One GPU.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Gpu {
+    /// The driver's name for it.
+    pub name: String,
+    /// Its memory, bytes.
+    pub vram_total_bytes: u64,
+    /// Its free memory, bytes.
+    pub vram_free_bytes: u64,
+    /// How busy it is, per cent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilisation_percent: Option<u32>,
+    /// How hot it is, degrees Celsius.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_celsius: Option<u32>,
+    /// What it draws, milliwatts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power_mw: Option<u32>,
+    /// What it has used since the driver was loaded, millijoules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_mj: Option<u64>,
+}

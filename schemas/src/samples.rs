@@ -1,0 +1,327 @@
+//! One filled-in sample of every message: the subject of the golden files, and of examples elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
+use crate::*;
+
+/// A fixed moment: 2026-11-23T10:00:00Z in Unix milliseconds.
+pub const TIME_MS: i64 = 1_795_428_000_000;
+
+/// A fixed job id.
+///
+/// # Panics
+/// Never: the text is a UUID.
+#[must_use]
+pub fn job_id() -> JobId {
+    "019ab0e0-3a00-7000-8000-000000000001".parse().expect("a UUID")
+}
+
+fn name<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| unreachable!("samples use valid names"))
+}
+
+/// A job with every field set.
+#[must_use]
+pub fn job() -> Job {
+    Job {
+        schema_version: SCHEMA_VERSION,
+        id: job_id(),
+        time_ms: TIME_MS,
+        tenant: name("studio-a"),
+        lane: Lane::Interactive,
+        body: Body {
+            kind: Kind::Image,
+            prompt: Some("a lighthouse at dusk".to_owned()),
+            negative_prompt: Some("blurry".to_owned()),
+            workflow: None,
+            model: Some("sdxl".to_owned()),
+            width: Some(1024),
+            height: Some(768),
+            steps: Some(20),
+            seed: Some(7),
+            duration_ms: None,
+            inputs: vec![Input {
+                name: "photo.png".to_owned(),
+                artifact: ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: "in/photo.png".to_owned() },
+                media_type: "image/png".to_owned(),
+            }],
+        },
+        constraints: Constraints {
+            max_cost_micro_usd: Some(MicroUsd(100_000)),
+            deadline_ms: Some(TIME_MS + 600_000),
+            backends: Some(vec![name("local"), name("cloud")]),
+            exclude_backends: vec![name("gemini")],
+            allow_paid: Some(true),
+            failover_on_refusal: false,
+            max_attempts: Some(4),
+        },
+        preferences: Preferences {
+            profile: Profile::Cheapest,
+            backend: Some(name("local")),
+            patience_ms: Some(30_000),
+        },
+        labels: BTreeMap::from([("project".to_owned(), "harbour".to_owned())]),
+    }
+}
+
+/// A failed attempt's facts.
+#[must_use]
+pub fn attempt_facts() -> AttemptFacts {
+    AttemptFacts {
+        attempt: 1,
+        backend: name("cloud"),
+        class: name("image-large"),
+        model: "ampere-24".to_owned(),
+        worker: Some(name("cloud-1")),
+        simulated: true,
+        assigned_at_ms: TIME_MS + 5,
+        started_at_ms: Some(TIME_MS + 9),
+        finished_at_ms: TIME_MS + 31_000,
+        provider_id: Some("c80f-u1".to_owned()),
+        usage: vec![Usage { unit: Unit::ExecutionMs, quantity: 30_000 }],
+        charge: Charge::posted(MicroUsd(5_700)),
+        energy_mj: None,
+        failure: Some(
+            Failure::new(FailureCode::Transient, "the worker lost its ComfyUI")
+                .with_words("WebSocket communication error"),
+        ),
+    }
+}
+
+/// An assignment: the second attempt of [`job`].
+#[must_use]
+pub fn assignment() -> Assignment {
+    Assignment {
+        schema_version: SCHEMA_VERSION,
+        time_ms: TIME_MS + 31_010,
+        submitted_at_ms: TIME_MS + 2,
+        attempt: 2,
+        counted_attempts: 1,
+        backend: name("local"),
+        class: name("image-large"),
+        model: "comfyui".to_owned(),
+        timeout_ms: 300_000,
+        reserved_micro_usd: MicroUsd::ZERO,
+        job: job(),
+        history: vec![attempt_facts()],
+    }
+}
+
+/// A decision with a winner and a loser.
+#[must_use]
+pub fn decision() -> Decision {
+    let weights = Terms { priority: 0.4, cost: 0.3, speed: 0.2, queue: 0.1 };
+    let winner = Candidate {
+        backend: name("local"),
+        rejections: Vec::new(),
+        terms: Terms { priority: 1.0, cost: 1.0, speed: 0.75, queue: 1.0 },
+        score: 0.95,
+        expected_micro_usd: MicroUsd::ZERO,
+        reserve_micro_usd: MicroUsd::ZERO,
+        wait_ms: 0,
+        completion_ms: 15_000,
+        backlog: 0,
+        slots: 2,
+        simulated: true,
+    };
+    let loser = Candidate {
+        backend: name("gemini"),
+        rejections: vec![Rejection {
+            reason: FilterReason::NotAllowedByJob,
+            detail: "constraints.exclude_backends names it".to_owned(),
+        }],
+        terms: Terms::default(),
+        score: 0.0,
+        expected_micro_usd: MicroUsd(70_000),
+        reserve_micro_usd: MicroUsd(80_000),
+        ..winner.clone()
+    };
+    Decision {
+        time_ms: TIME_MS + 5,
+        attempt: 1,
+        class: name("image-large"),
+        choice: Some(name("local")),
+        reason: "local scores 0.950; nothing else is eligible".to_owned(),
+        candidates: vec![winner, loser],
+        second_best_micro_usd: None,
+        weights,
+        consent: "the job allows paid backends".to_owned(),
+    }
+}
+
+/// A produced file.
+#[must_use]
+pub fn artifact() -> Artifact {
+    Artifact {
+        at: ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: format!("out/{}/1/0.png", job_id()) },
+        media_type: "image/png".to_owned(),
+        bytes: 123_456,
+        sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        width: Some(1024),
+        height: Some(768),
+    }
+}
+
+/// One event of each kind, in the order of a life.
+#[must_use]
+pub fn events() -> Vec<Event> {
+    let facts = JobFacts::of(&job(), Some(name("image-large")), TIME_MS + 2);
+    let event = |attempt, fact| Event::new(TIME_MS + 40_000, name("studio-a"), job_id(), attempt, fact);
+    vec![
+        event(
+            1,
+            Fact::Assigned {
+                facts: facts.clone(),
+                backend: name("cloud"),
+                class: name("image-large"),
+                model: "ampere-24".to_owned(),
+                reserved_micro_usd: MicroUsd(22_800),
+                decision: decision(),
+            },
+        ),
+        event(
+            1,
+            Fact::Running {
+                facts: facts.clone(),
+                backend: name("cloud"),
+                worker: name("cloud-1"),
+                started_at_ms: TIME_MS + 9,
+            },
+        ),
+        event(
+            1,
+            Fact::Retrying {
+                facts: facts.clone(),
+                ended_attempt: attempt_facts(),
+                disposition: "failover".to_owned(),
+                next_at_ms: TIME_MS + 31_005,
+            },
+        ),
+        event(
+            2,
+            Fact::Ended {
+                facts: facts.clone(),
+                state: JobState::Completed,
+                artifacts: vec![artifact()],
+                failure: None,
+                attempts: vec![attempt_facts()],
+            },
+        ),
+        event(2, Fact::Charged { facts, ended_attempt: attempt_facts() }),
+        event(0, Fact::Refused { failure: Failure::invalid("body.kind", "unknown kind") }),
+    ]
+}
+
+/// A worker's presence.
+#[must_use]
+pub fn offer() -> Offer {
+    Offer {
+        schema_version: SCHEMA_VERSION,
+        worker: name("local-1"),
+        backend: name("local"),
+        time_ms: TIME_MS,
+        started_at_ms: TIME_MS - 60_000,
+        classes: vec![ClassOffer { class: name("image-large"), learned_ms: Some(9_500) }],
+        slots: 1,
+        free_slots: 1,
+        health: Health::Healthy,
+        health_reason: None,
+        unavailable_until_ms: None,
+        models: Some(BTreeSet::from(["sd_xl_base_1.0.safetensors".to_owned()])),
+        nodes: Some(BTreeSet::from(["KSampler".to_owned(), "SaveImage".to_owned()])),
+        gpus: vec![Gpu {
+            name: "NVIDIA GeForce RTX 4090".to_owned(),
+            vram_total_bytes: 25_757_220_864,
+            vram_free_bytes: 24_000_000_000,
+            utilisation_percent: Some(3),
+            temperature_celsius: Some(41),
+            power_mw: Some(58_000),
+            energy_mj: Some(1_234_567),
+        }],
+        simulated: true,
+    }
+}
+
+/// A paid attempt's claim.
+#[must_use]
+pub fn attempt_record() -> AttemptRecord {
+    AttemptRecord {
+        schema_version: SCHEMA_VERSION,
+        job: job_id(),
+        attempt: 1,
+        backend: name("cloud"),
+        worker: name("cloud-1"),
+        state: AttemptState::Started,
+        claimed_at_ms: TIME_MS + 8,
+        started_at_ms: Some(TIME_MS + 9),
+        reserved_micro_usd: MicroUsd(22_800),
+        provider_id: Some("c80f-u1".to_owned()),
+        outcome: None,
+    }
+}
+
+/// What lies in the operator's inbox.
+#[must_use]
+pub fn parked() -> Parked {
+    Parked {
+        schema_version: SCHEMA_VERSION,
+        time_ms: TIME_MS,
+        failure: Failure::invalid("body.prompt", "a job needs a prompt or a workflow"),
+        subject: "argosy.jobs.interactive.studio-a".to_owned(),
+        content_type: Some("application/json".to_owned()),
+        payload_base64: "e30=".to_owned(),
+        attempts: Vec::new(),
+    }
+}
+
+/// A progress report.
+#[must_use]
+pub fn progress() -> Progress {
+    Progress {
+        schema_version: SCHEMA_VERSION,
+        time_ms: TIME_MS,
+        job: job_id(),
+        attempt: 1,
+        backend: name("local"),
+        worker: name("local-1"),
+        phase: Phase::Running,
+        step: 5,
+        steps: 20,
+        detail: Some("KSampler".to_owned()),
+    }
+}
+
+/// A dead letter.
+#[must_use]
+pub fn dead_letter() -> DeadLetter {
+    DeadLetter {
+        schema_version: SCHEMA_VERSION,
+        time_ms: TIME_MS + 31_000,
+        assignment: assignment(),
+        ended_attempt: attempt_facts(),
+    }
+}
+
+/// A reservation and its answer.
+#[must_use]
+pub fn reserve() -> (ReserveRequest, ReserveReply) {
+    let reservation = Reservation {
+        job: job_id(),
+        attempt: 1,
+        tenant: name("studio-a"),
+        backend: name("cloud"),
+        amount_micro_usd: MicroUsd(22_800),
+        max_cost_micro_usd: Some(MicroUsd(100_000)),
+        time_ms: TIME_MS,
+    };
+    let refusal = Some("daily budget of tenant studio-a: 5000000 of 5000000 micro-USD are used".to_owned());
+    (
+        ReserveRequest { schema_version: SCHEMA_VERSION, reservations: vec![reservation] },
+        ReserveReply {
+            schema_version: SCHEMA_VERSION,
+            grants: vec![Grant { granted: false, refusal }],
+            error: None,
+        },
+    )
+}

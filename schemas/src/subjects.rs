@@ -1,0 +1,140 @@
+//! Every subject, built and parsed here and nowhere else.
+
+use crate::{Backend, Class, FailureCode, JobId, Lane, Tenant};
+
+/// The first token of everything of ours.
+pub const PREFIX: &str = "argosy";
+
+/// Stands in a parked subject for a name that could not be read.
+pub const UNKNOWN: &str = "unknown";
+
+/// Where clients publish jobs.
+#[must_use]
+pub fn jobs(lane: Lane, tenant: &Tenant) -> String {
+    format!("argosy.jobs.{}.{tenant}", lane.as_str())
+}
+
+/// All jobs of a lane.
+#[must_use]
+pub fn jobs_filter(lane: Lane) -> String {
+    format!("argosy.jobs.{}.*", lane.as_str())
+}
+
+/// Where one job waits at a backend. The job id in it lets queued work be cancelled by purge.
+#[must_use]
+pub fn work(backend: &Backend, class: &Class, job: JobId) -> String {
+    format!("argosy.work.{backend}.{class}.{job}")
+}
+
+/// All work of a backend and class: what one durable consumer serves.
+#[must_use]
+pub fn work_filter(backend: &Backend, class: &Class) -> String {
+    format!("argosy.work.{backend}.{class}.*")
+}
+
+/// One job's work wherever it waits.
+#[must_use]
+pub fn work_of_job(job: JobId) -> String {
+    format!("argosy.work.*.*.{job}")
+}
+
+/// A failed attempt's way back.
+#[must_use]
+pub fn dead(backend: &Backend, job: JobId) -> String {
+    format!("argosy.dead.{backend}.{job}")
+}
+
+/// All failed attempts.
+pub const DEAD_FILTER: &str = "argosy.dead.>";
+
+/// A fact about a job; `kind` as in [`crate::Fact::kind`].
+#[must_use]
+pub fn event(tenant: &Tenant, job: JobId, kind: &str) -> String {
+    format!("argosy.events.{tenant}.{job}.{kind}")
+}
+
+/// All facts about one job, whoever's it is.
+#[must_use]
+pub fn events_of_job(job: JobId) -> String {
+    format!("argosy.events.*.{job}.>")
+}
+
+/// All facts about a tenant's jobs.
+#[must_use]
+pub fn events_of_tenant(tenant: &Tenant) -> String {
+    format!("argosy.events.{tenant}.>")
+}
+
+/// All facts.
+pub const EVENTS_FILTER: &str = "argosy.events.>";
+
+/// The operator's inbox.
+#[must_use]
+pub fn parked(tenant: Option<&Tenant>, code: FailureCode, job: Option<JobId>) -> String {
+    let tenant = tenant.map_or(UNKNOWN, Tenant::as_str);
+    let job = job.map_or_else(|| UNKNOWN.to_owned(), |job| job.to_string());
+    format!("argosy.parked.{tenant}.{}.{job}", code.as_str())
+}
+
+/// Live progress of a job, not stored.
+#[must_use]
+pub fn progress(tenant: &Tenant, job: JobId) -> String {
+    format!("argosy.progress.{tenant}.{job}")
+}
+
+/// Live progress of everything.
+pub const PROGRESS_FILTER: &str = "argosy.progress.>";
+
+/// The routers' request endpoints: `argosy.api.<endpoint>`.
+pub const API: &str = "argosy.api";
+
+/// Where the ledger reserves money.
+pub const LEDGER_RESERVE: &str = "argosy.ledger.reserve";
+
+/// What the broker says when a message of a consumer was delivered too often.
+pub const MAX_DELIVERIES_FILTER: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";
+
+/// What a subject of ours names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// `argosy.jobs.<lane>.<tenant>`
+    Jobs(Lane, Tenant),
+    /// `argosy.work.<backend>.<class>.<job>`
+    Work(Backend, Class, JobId),
+    /// `argosy.dead.<backend>.<job>`
+    Dead(Backend, JobId),
+    /// `argosy.events.<tenant>.<job>.<kind>`
+    Event(Tenant, JobId, String),
+    /// `argosy.parked.<tenant>.<code>.<job>`, each as it stands
+    Parked(String, String, String),
+    /// `argosy.progress.<tenant>.<job>`
+    Progress(Tenant, JobId),
+}
+
+/// Reads a subject; none when it is not one of ours.
+#[must_use]
+pub fn parse(subject: &str) -> Option<Subject> {
+    let mut tokens = subject.split('.');
+    if tokens.next() != Some(PREFIX) {
+        return None;
+    }
+    let rest: Vec<&str> = tokens.collect();
+    match rest.as_slice() {
+        ["jobs", lane, tenant] => {
+            let lane = Lane::ALL.into_iter().find(|known| known.as_str() == *lane)?;
+            Some(Subject::Jobs(lane, tenant.parse().ok()?))
+        }
+        ["work", backend, class, job] => {
+            Some(Subject::Work(backend.parse().ok()?, class.parse().ok()?, job.parse().ok()?))
+        }
+        ["dead", backend, job] => Some(Subject::Dead(backend.parse().ok()?, job.parse().ok()?)),
+        ["events", tenant, job, kind] => {
+            Some(Subject::Event(tenant.parse().ok()?, job.parse().ok()?, (*kind).to_owned()))
+        }
+        ["parked", tenant, code, job] => {
+            Some(Subject::Parked((*tenant).to_owned(), (*code).to_owned(), (*job).to_owned()))
+        }
+        ["progress", tenant, job] => Some(Subject::Progress(tenant.parse().ok()?, job.parse().ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,6 @@
+//! The wire's own tests, in one binary.
+
+mod codec;
+mod golden;
+mod names;
+mod workflow;

@@ -1,0 +1,54 @@
+//! Names and subjects: what is built is parsed back, and nothing else is.
+
+use schemas::subjects::{self, Subject};
+use schemas::{AttemptId, Backend, FailureCode, JobId, Lane, Tenant, samples};
+
+#[test]
+fn subjects_round_trip() {
+    let (job, tenant) = (samples::job_id(), samples::job().tenant);
+    let (backend, class) = (samples::offer().backend, samples::decision().class);
+    let cases = [
+        (subjects::jobs(Lane::Batch, &tenant), Subject::Jobs(Lane::Batch, tenant.clone())),
+        (subjects::work(&backend, &class, job), Subject::Work(backend.clone(), class, job)),
+        (subjects::dead(&backend, job), Subject::Dead(backend, job)),
+        (subjects::event(&tenant, job, "ended"), Subject::Event(tenant.clone(), job, "ended".to_owned())),
+        (subjects::progress(&tenant, job), Subject::Progress(tenant, job)),
+        (
+            subjects::parked(None, FailureCode::InvalidJob, None),
+            Subject::Parked("unknown".to_owned(), "invalid_job".to_owned(), "unknown".to_owned()),
+        ),
+    ];
+    for (text, subject) in cases {
+        assert_eq!(subjects::parse(&text), Some(subject), "{text}");
+    }
+    for foreign in ["", "argosy", "argosy.jobs.urgent.t", "argosy.jobs.batch", "other.jobs.batch.t"] {
+        assert_eq!(subjects::parse(foreign), None, "{foreign}");
+    }
+}
+
+#[test]
+fn names_that_would_break_a_subject_are_refused() {
+    for bad in ["", "a.b", "a b", "*", ">", "Tenant", &"x".repeat(65)] {
+        assert!(Tenant::new(bad).is_err(), "{bad}");
+        assert!(Backend::new(bad).is_err(), "{bad}");
+    }
+    assert!(Tenant::new(&"x".repeat(64)).is_ok());
+}
+
+#[test]
+fn ids_have_one_spelling() {
+    let text = "019ab0e0-3a00-7000-8000-000000000001";
+    assert_eq!(text.parse::<JobId>().expect("an id").to_string(), text);
+    for other in [text.to_uppercase(), text.replace('-', ""), format!("{{{text}}}"), "7".to_owned()] {
+        assert!(other.parse::<JobId>().is_err(), "{other}");
+    }
+}
+
+#[test]
+fn an_attempts_uuid_is_its_own_and_stays() {
+    let first = AttemptId { job: samples::job_id(), attempt: 1 };
+    let second = AttemptId { attempt: 2, ..first };
+    assert_eq!(first.derived_uuid(), first.derived_uuid());
+    assert_ne!(first.derived_uuid(), second.derived_uuid());
+    assert_eq!(first.to_string().parse::<AttemptId>(), Ok(first));
+}

@@ -1,0 +1,58 @@
+//! Workflows: told apart, read, rendered.
+
+use schemas::catalog::Model;
+use schemas::workflow::{self, WorkflowError};
+use schemas::{Body, Kind, samples};
+use serde_json::json;
+
+#[test]
+fn the_two_formats_are_told_apart() {
+    let cases = [
+        (json!({"nodes": [], "links": []}), WorkflowError::UiFormat),
+        (json!({"last_node_id": 3, "nodes": [{"id": 1, "type": "KSampler"}]}), WorkflowError::UiFormat),
+        (json!([]), WorkflowError::NotAGraph),
+        (json!({}), WorkflowError::Empty),
+        (json!({"1": 5}), WorkflowError::NotAGraph),
+        (json!({"1": {"inputs": {}}}), WorkflowError::NoClassType("1".to_owned())),
+    ];
+    for (graph, error) in cases {
+        assert_eq!(workflow::requirements(&graph), Err(error), "{graph}");
+    }
+    assert!(WorkflowError::UiFormat.to_string().contains("Export (API)"));
+}
+
+#[test]
+fn requirements_are_nodes_and_model_files() {
+    let graph = json!({
+        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["4", 1]}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["4", 1]}},
+    });
+    let needs = workflow::requirements(&graph).expect("a graph");
+    assert_eq!(needs.nodes.into_iter().collect::<Vec<_>>(), ["CLIPTextEncode", "CheckpointLoaderSimple"]);
+    assert_eq!(needs.models.into_iter().collect::<Vec<_>>(), ["a.safetensors"]);
+}
+
+#[test]
+fn a_prompt_fills_the_template_with_the_right_types() {
+    let model = Model {
+        model: "m".to_owned(),
+        class: samples::decision().class,
+        files: vec![],
+        width: 512,
+        height: 640,
+        steps: 20,
+        duration_ms: 2_000,
+        template: json!({"1": {"class_type": "X", "inputs": {
+            "text": "{{prompt}}", "w": "{{width}}", "seed": "{{seed}}", "frames": "{{frames}}",
+            "filename_prefix": "{{prefix}}", "other": "{{unheard_of}}", "link": ["2", 0]}}}),
+    };
+    let body =
+        Body { kind: Kind::Image, prompt: Some("{{steps}}".to_owned()), width: Some(768), ..Body::default() };
+    let graph = workflow::render(&model, &body, samples::job_id(), "argosy/x");
+    assert_eq!(
+        graph["1"]["inputs"],
+        json!({"text": "{{steps}}", "w": 768, "seed": workflow::seed_of(samples::job_id()), "frames": 33,
+               "filename_prefix": "argosy/x", "other": "{{unheard_of}}", "link": ["2", 0]})
+    );
+}
