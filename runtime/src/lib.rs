@@ -1,1 +1,12 @@
-//! Being written.
+//! What every process needs, and the worker host.
+//!
+//! A process is: configuration checked before anything connects ([`config`]), logs and metrics
+//! ([`telemetry`]), a broker connection that retries ([`broker`]), tasks that somebody owns
+//! ([`tasks`]), two-stage shutdown ([`lifecycle`]) and three small pages ([`health`]). [`process`] puts
+//! these together. The worker host ([`worker`]) does everything that all backends share, so that a
+//! backend is a translation of one provider's protocol and nothing else.
+
+pub mod artifacts;
+pub mod clock;
+pub mod tls;
+pub mod worker;

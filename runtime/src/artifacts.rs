@@ -1,0 +1,224 @@
+//! The artifact store: files that jobs need and make, as objects of a JetStream bucket.
+
+use std::fmt::Write as _;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use schemas::{Artifact, ArtifactRef, AttemptId};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+
+/// The largest file that is kept, bytes. Large video belongs to an S3 store.
+pub const ARTIFACT_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Why a file could not be stored or fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// It is not there.
+    #[error("{bucket}/{key} is not in the artifact store")]
+    Missing {
+        /// The bucket.
+        bucket: String,
+        /// The object's name.
+        key: String,
+    },
+    /// It is larger than the store takes.
+    #[error("the file has {0} bytes; the store takes {ARTIFACT_MAX_BYTES}")]
+    TooLarge(u64),
+    /// The store did not do it.
+    #[error("the artifact store failed: {0}")]
+    Store(String),
+}
+
+/// The artifact store.
+#[derive(Clone)]
+pub struct Artifacts {
+    jetstream: jetstream::Context,
+}
+
+impl Artifacts {
+    /// The store behind a broker.
+    #[must_use]
+    pub const fn new(jetstream: jetstream::Context) -> Self {
+        Self { jetstream }
+    }
+
+    /// Stores bytes; the same key again replaces them.
+    ///
+    /// # Errors
+    /// Too large, or the store failed.
+    pub async fn put(&self, at: &ArtifactRef, bytes: &[u8]) -> Result<(), ArtifactError> {
+        if bytes.len() as u64 > ARTIFACT_MAX_BYTES {
+            return Err(ArtifactError::TooLarge(bytes.len() as u64));
+        }
+        let store = self.store(&at.bucket).await?;
+        let mut reader = bytes;
+        store.put(at.key.as_str(), &mut reader).await.map_err(|error| ArtifactError::Store(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Fetches bytes.
+    ///
+    /// # Errors
+    /// Missing, too large, or the store failed.
+    pub async fn get(&self, at: &ArtifactRef) -> Result<Bytes, ArtifactError> {
+        let store = self.store(&at.bucket).await?;
+        let mut object = store.get(&at.key).await.map_err(|error| {
+            if error.kind() == jetstream::object_store::GetErrorKind::NotFound {
+                ArtifactError::Missing { bucket: at.bucket.clone(), key: at.key.clone() }
+            } else {
+                ArtifactError::Store(error.to_string())
+            }
+        })?;
+        let size = object.info.size as u64;
+        if size > ARTIFACT_MAX_BYTES {
+            return Err(ArtifactError::TooLarge(size));
+        }
+        let mut bytes = Vec::with_capacity(object.info.size);
+        object.read_to_end(&mut bytes).await.map_err(|error| ArtifactError::Store(error.to_string()))?;
+        Ok(Bytes::from(bytes))
+    }
+
+    async fn store(&self, bucket: &str) -> Result<jetstream::object_store::ObjectStore, ArtifactError> {
+        let store = self.jetstream.get_object_store(bucket).await;
+        store.map_err(|error| ArtifactError::Store(format!("bucket {bucket}: {error}")))
+    }
+}
+
+/// What is announced about a produced file: its key, size, hash, and dimensions where it is a picture.
+#[must_use]
+pub fn describe(bucket: &str, attempt: AttemptId, index: usize, media_type: &str, bytes: &[u8]) -> Artifact {
+    let ending = ending_of(media_type);
+    let dimensions = dimensions(bytes);
+    Artifact {
+        at: ArtifactRef {
+            bucket: bucket.to_owned(),
+            key: format!("out/{}/{}/{index}.{ending}", attempt.job, attempt.attempt),
+        },
+        media_type: media_type.to_owned(),
+        bytes: bytes.len() as u64,
+        sha256: sha256_hex(bytes),
+        width: dimensions.map(|(width, _)| width),
+        height: dimensions.map(|(_, height)| height),
+    }
+}
+
+/// Lower-case hex SHA-256.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The file ending of a media type.
+#[must_use]
+pub fn ending_of(media_type: &str) -> &'static str {
+    match media_type {
+        "image/png" => "png",
+        "image/jpeg" => "jpg",
+        "image/webp" => "webp",
+        "image/gif" => "gif",
+        "video/mp4" => "mp4",
+        "video/webm" => "webm",
+        "audio/flac" => "flac",
+        "audio/mpeg" => "mp3",
+        "application/json" => "json",
+        "text/plain" => "txt",
+        _ => "bin",
+    }
+}
+
+/// The media type of a file name, by its ending.
+#[must_use]
+pub fn media_type_of(file_name: &str) -> &'static str {
+    let ending = file_name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    match ending.as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "gif" => "image/gif",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        "flac" => "audio/flac",
+        "mp3" => "audio/mpeg",
+        "json" => "application/json",
+        "txt" => "text/plain",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Width and height of a PNG, a JPEG or a WebP, read from its header. None for anything else: a wrong
+/// size is worse than no size.
+#[must_use]
+pub fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    png(bytes).or_else(|| jpeg(bytes)).or_else(|| webp(bytes))
+}
+
+fn png(bytes: &[u8]) -> Option<(u32, u32)> {
+    if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return None;
+    }
+    let be = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    Some((be(16)?, be(20)?))
+}
+
+fn jpeg(bytes: &[u8]) -> Option<(u32, u32)> {
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return None;
+    }
+    let mut at = 2;
+    loop {
+        let segment = bytes.get(at..at + 9)?;
+        let length = usize::from(u16::from_be_bytes([segment[2], segment[3]]));
+        // Start-of-frame markers hold the size; C4, C8 and CC are other things in the same range.
+        if segment[0] == 0xff && matches!(segment[1], 0xc0..=0xcf) && !matches!(segment[1], 0xc4 | 0xc8 | 0xcc) {
+            let height = u16::from_be_bytes([segment[5], segment[6]]);
+            let width = u16::from_be_bytes([segment[7], segment[8]]);
+            return Some((u32::from(width), u32::from(height)));
+        }
+        if segment[0] != 0xff || length < 2 {
+            return None;
+        }
+        at += 2 + length;
+    }
+}
+
+fn webp(bytes: &[u8]) -> Option<(u32, u32)> {
+    if bytes.get(0..4)? != b"RIFF" || bytes.get(8..12)? != b"WEBP" {
+        return None;
+    }
+    let le24 = |at: usize| {
+        let part = bytes.get(at..at + 3)?;
+        Some(u32::from_le_bytes([part[0], part[1], part[2], 0]))
+    };
+    match bytes.get(12..16)? {
+        b"VP8X" => Some((le24(24)? + 1, le24(27)? + 1)),
+        b"VP8L" => {
+            let bits = u32::from_le_bytes(bytes.get(21..25)?.try_into().ok()?);
+            Some(((bits & 0x3fff) + 1, ((bits >> 14) & 0x3fff) + 1))
+        }
+        b"VP8 " => Some((le24(26)? & 0x3fff, le24(28)? & 0x3fff)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_or_not_told() {
+        let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+        png.extend([0, 0, 2, 0, 0, 0, 1, 0]);
+        assert_eq!(dimensions(&png), Some((512, 256)));
+        let jpeg = [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xc0, 0, 17, 8, 0, 64, 0, 32, 3];
+        assert_eq!(dimensions(&jpeg), Some((32, 64)));
+        for junk in [&b""[..], b"RIFF", b"\x89PNG\r\n\x1a\n", &[0xff, 0xd8, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            assert_eq!(dimensions(junk), None);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The worker host: permits before pull, claim before paid work, ack extension while it runs, publish
+//! the outcome, then the confirmed acknowledgement.
+//!
+//! What a provider does is behind [`Backend`]; what follows from what it says is decided by the pure
+//! [`machine`]; this module's [`host`] only carries it out.
+
+pub mod attempt;
+pub mod backend;
+pub mod conformance;
+
+pub use attempt::{Attempt, AttemptIo, Stop, Stopper};
+pub use backend::{Backend, Discovery, Found};

@@ -1,0 +1,87 @@
+//! What a provider's worker must be able to do.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use schemas::{Class, Gpu, Health, Outcome};
+
+use crate::worker::Attempt;
+
+/// One provider, as the worker host sees it.
+///
+/// Implementations translate: an assignment into the provider's request, the provider's answers into an
+/// [`Outcome`]. They decide nothing about retries, money or acknowledgements.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// How the provider is and what it can do, for the worker's offer. Called every few seconds while
+    /// the worker is up; must answer within a few seconds, and never start paid work.
+    async fn discover(&self) -> Discovery;
+
+    /// Runs one attempt to its end and says how it ended: artifacts saved through the attempt, usage as
+    /// the provider counted it (also of failed work), or a failure with the provider's words.
+    ///
+    /// * Paid work: calls the provider once, then [`Attempt::started`] with its id before anything
+    ///   else. With [`Attempt::resume_id`] set it must not start anything: it goes on from that id.
+    /// * Whenever [`Attempt::stopped`] fires it ends soon. For [`super::Stop::Drain`] it leaves work
+    ///   that can be resumed at the provider alone; for the others it stops the work there, and
+    ///   reports what it cost. The failure's code is [`super::Stop::code`].
+    async fn run(&self, attempt: &Attempt) -> Outcome;
+
+    /// Looks for paid work whose start was never confirmed: the claim was written, no id followed.
+    /// The default says that the provider offers no way to find out.
+    async fn find(&self, _attempt: &Attempt) -> Found {
+        Found::Unknown
+    }
+}
+
+/// What became of work whose start was never confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It runs or ran at the provider, under this id.
+    Started(String),
+    /// It certainly never started: it may be started now.
+    NotStarted,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// What a provider offers now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Discovery {
+    /// How it is.
+    pub health: Health,
+    /// Why, when not healthy.
+    pub health_reason: Option<String>,
+    /// Until when it will not work (quota), Unix milliseconds.
+    pub unavailable_until_ms: Option<i64>,
+    /// The catalog's classes that it makes; others are dropped from the offer.
+    pub classes: Vec<Class>,
+    /// Model files it has; none when it cannot tell.
+    pub models: Option<BTreeSet<String>>,
+    /// Node classes it has; none when it cannot tell.
+    pub nodes: Option<BTreeSet<String>>,
+    /// Its GPUs.
+    pub gpus: Vec<Gpu>,
+}
+
+impl Discovery {
+    /// Healthy, making the given classes, with nothing more to tell.
+    #[must_use]
+    pub const fn healthy(classes: Vec<Class>) -> Self {
+        Self {
+            health: Health::Healthy,
+            health_reason: None,
+            unavailable_until_ms: None,
+            classes,
+            models: None,
+            nodes: None,
+            gpus: Vec::new(),
+        }
+    }
+
+    /// Not to be used now, and why.
+    #[must_use]
+    pub fn unwell(health: Health, reason: impl Into<String>) -> Self {
+        Self { health, health_reason: Some(reason.into()), ..Self::healthy(Vec::new()) }
+    }
+}
