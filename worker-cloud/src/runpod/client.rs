@@ -1,0 +1,202 @@
+//! The HTTP calls. Nothing here repeats a call, follows a redirect with the key, or reads without a bound.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use serde::de::DeserializeOwned;
+
+use crate::config::RunPodConfig;
+use crate::runpod::errors::CallError;
+use crate::runpod::wire::{HealthReply, JobReply, RunReply};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest silence while a file is downloaded.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest answer: results are at most about 20 MB, a little larger as base64.
+const ANSWER_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// How much of a refusal is read.
+const REFUSAL_MAX_BYTES: u64 = 64 * 1024;
+/// Redirects of a file store (a bucket in another region) that a download follows, without any key.
+const FILE_REDIRECTS_MAX: usize = 3;
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not an http or https URL.
+    #[error("`{0}` is not a base URL: it is written https://api.runpod.ai/v2")]
+    BaseUrl(String),
+    /// Empty, or with characters that no header can carry.
+    #[error("the RunPod key is empty or has characters that no HTTP header can carry")]
+    Key,
+    /// The endpoint's id is empty.
+    #[error("the RunPod endpoint's id is empty")]
+    Endpoint,
+    /// TLS or resolver.
+    #[error("the HTTP client cannot be built")]
+    Http(#[from] reqwest::Error),
+}
+
+/// One endpoint of the data plane.
+pub struct Client {
+    /// For starts: a new connection each, because a request lost on one that the server was just closing
+    /// could not be told from one that was accepted.
+    starter: reqwest::Client,
+    reader: reqwest::Client,
+    /// For files: without the key.
+    files: reqwest::Client,
+    endpoint: Url,
+}
+
+impl Client {
+    /// A client for the configured endpoint.
+    ///
+    /// # Errors
+    /// The configuration cannot work.
+    pub fn new(config: &RunPodConfig) -> Result<Self, ConfigError> {
+        let bad_url = || ConfigError::BaseUrl(config.base_url.clone());
+        let mut endpoint: Url = config.base_url.parse().map_err(|_| bad_url())?;
+        if !matches!(endpoint.scheme(), "http" | "https") {
+            return Err(bad_url());
+        }
+        if config.endpoint.is_empty() {
+            return Err(ConfigError::Endpoint);
+        }
+        endpoint.path_segments_mut().map_err(|()| bad_url())?.pop_if_empty().push(&config.endpoint);
+
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", config.api_key));
+        let mut bearer = bearer.ok().filter(|_| !config.api_key.is_empty()).ok_or(ConfigError::Key)?;
+        bearer.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+        let timeout = Duration::from_millis(config.request_timeout_ms);
+        let plain = || reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).retry(retry::never());
+        let keyed =
+            || plain().redirect(redirect::Policy::none()).default_headers(headers.clone()).timeout(timeout);
+        Ok(Self {
+            starter: keyed().pool_max_idle_per_host(0).build()?,
+            reader: keyed().build()?,
+            files: plain()
+                .redirect(redirect::Policy::limited(FILE_REDIRECTS_MAX))
+                .read_timeout(STALL_TIMEOUT)
+                .build()?,
+            endpoint,
+        })
+    }
+
+    /// Starts a job. Call it once: the provider has no way to recognise a repeat.
+    ///
+    /// # Errors
+    /// See [`CallError`]; only [`CallError::NotSent`] and refusals are sure to have started nothing.
+    pub async fn run(&self, body: Vec<u8>) -> Result<RunReply, CallError> {
+        let request = self.starter.request(Method::POST, self.url(&["run"]));
+        json(request.header("content-type", "application/json").body(body), "run").await
+    }
+
+    /// Asks how a job is.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn status(&self, id: &str) -> Result<JobReply, CallError> {
+        json(self.reader.request(Method::GET, self.url(&["status", id])), "status").await
+    }
+
+    /// Asks to stop a job. The answer is not trusted: read the status afterwards.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn cancel(&self, id: &str) -> Result<JobReply, CallError> {
+        json(self.reader.request(Method::POST, self.url(&["cancel", id])), "cancel").await
+    }
+
+    /// Asks how the endpoint is.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn health(&self) -> Result<HealthReply, CallError> {
+        json(self.reader.request(Method::GET, self.url(&["health"])), "health").await
+    }
+
+    /// Downloads a file by its presigned URL, without the key.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn download(&self, url: &str, max_bytes: u64) -> Result<Bytes, CallError> {
+        let url: Url = url.parse().map_err(|_| CallError::Unreadable("not a URL".to_owned()))?;
+        let response = sent(self.files.get(url), "download").await?;
+        read(response, max_bytes).await
+    }
+
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.endpoint.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        url
+    }
+}
+
+async fn json<T: DeserializeOwned>(request: RequestBuilder, call: &'static str) -> Result<T, CallError> {
+    let bytes = read(sent(request, call).await?, ANSWER_MAX_BYTES).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let start: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
+        CallError::Unreadable(format!("{error}: {start}"))
+    })
+}
+
+/// Sends, counts, and turns everything but a success into an error.
+async fn sent(request: RequestBuilder, call: &'static str) -> Result<Response, CallError> {
+    let result = request.send().await;
+    let status = result.as_ref().map_or(0, |response| response.status().as_u16());
+    metrics::counter!("argosy_provider_requests_total", "provider" => "runpod", "call" => call,
+        "status" => status.to_string())
+    .increment(1);
+    let mut response = result.map_err(failed)?;
+    if response.status() == StatusCode::OK || response.status() == StatusCode::CREATED {
+        return Ok(response);
+    }
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after_ms = retry_after.and_then(|text| text.trim().parse::<u64>().ok());
+    let mut body = BytesMut::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() as u64 > REFUSAL_MAX_BYTES {
+            break;
+        }
+    }
+    Err(CallError::Refused {
+        status,
+        retry_after_ms: retry_after_ms.map(|seconds| seconds.saturating_mul(1_000)),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+async fn read(mut response: Response, max_bytes: u64) -> Result<Bytes, CallError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if (body.len() + chunk.len()) as u64 > max_bytes {
+            return Err(CallError::TooLarge(max_bytes));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn failed(error: reqwest::Error) -> CallError {
+    let not_sent = error.is_connect() || error.is_builder();
+    let words = chain(&error.without_url());
+    if not_sent { CallError::NotSent(words) } else { CallError::Lost(words) }
+}
+
+/// An error with its causes: the outermost alone says only "error sending request".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    words
+}

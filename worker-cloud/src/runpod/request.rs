@@ -1,0 +1,82 @@
+//! An attempt as the body of `/run`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use schemas::{Assignment, Catalog, Failure, FailureCode, Service, Unit, workflow};
+use serde_json::{Value, json};
+
+/// The largest body that `/run` takes, bytes.
+pub const BODY_MAX_BYTES: usize = 10_000_000;
+/// The smallest execution time that can be asked for, milliseconds.
+const EXECUTION_MIN_MS: u64 = 5_000;
+/// The smallest time to live that can be asked for, milliseconds.
+const TTL_MIN_MS: u64 = 10_000;
+/// The largest of either, milliseconds: seven days.
+const LIMIT_MAX_MS: u64 = 7 * 24 * 3_600_000;
+
+/// The limits that the provider itself keeps, so that even work we lost sight of ends, and costs no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the moment a worker takes it, milliseconds.
+    pub execution_ms: u64,
+    /// From submission, queue included, milliseconds.
+    pub ttl_ms: u64,
+}
+
+/// Execution: what the service may use at most and the attempt may take at most, whichever is less.
+/// Time to live: a queue as long as the whole attempt, then the execution; the worker gives up before.
+#[must_use]
+pub fn limits(service: &Service, timeout_ms: u64) -> Limits {
+    let mut maximum = service.maximum_usage.iter().filter(|usage| usage.unit == Unit::ExecutionMs);
+    let most_ms = maximum.next().map_or(timeout_ms, |usage| usage.quantity.min(timeout_ms));
+    let execution_ms = most_ms.clamp(EXECUTION_MIN_MS, LIMIT_MAX_MS);
+    let ttl_ms = timeout_ms.saturating_add(execution_ms).clamp(TTL_MIN_MS, LIMIT_MAX_MS);
+    Limits { execution_ms, ttl_ms }
+}
+
+/// The graph to run: the job's own, or the catalog's template with the prompt in it. Saved files carry the
+/// attempt's id, so that a repeat is never answered from a cache.
+///
+/// # Errors
+/// The job names a model that the catalog does not have.
+pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failure> {
+    let body = &assignment.job.body;
+    let prefix = format!("argosy/{}", assignment.id());
+    if let Some(own) = &body.workflow {
+        let mut graph = own.clone();
+        workflow::set_prefix(&mut graph, &prefix);
+        return Ok(graph);
+    }
+    let name = body.model.as_ref().or_else(|| catalog.default_models.get(&body.kind));
+    let Some(model) = name.and_then(|name| catalog.model(name)) else {
+        let name = name.cloned().unwrap_or_else(|| format!("a default for {}", body.kind.as_str()));
+        let message = format!("the catalog has no model `{name}`: name one of the catalog's in body.model");
+        return Err(Failure::new(FailureCode::CapabilityMissing, message).with_missing(vec![name]));
+    };
+    Ok(workflow::render(model, body, assignment.job.id, &prefix))
+}
+
+/// The body of `/run`.
+///
+/// # Errors
+/// Larger than the provider takes: `invalid_job` that names the inputs.
+pub fn body(graph: &Value, inputs: &[(String, Bytes)], limits: Limits) -> Result<Vec<u8>, Failure> {
+    let images: Vec<Value> =
+        inputs.iter().map(|(name, bytes)| json!({"name": name, "image": STANDARD.encode(bytes)})).collect();
+    let mut input = json!({"workflow": graph});
+    if !images.is_empty() {
+        input["images"] = Value::Array(images);
+    }
+    let policy = json!({"executionTimeout": limits.execution_ms, "ttl": limits.ttl_ms});
+    let body = json!({"input": input, "policy": policy}).to_string().into_bytes();
+    if body.len() > BODY_MAX_BYTES {
+        let message = format!(
+            "workflow and inputs make a request of {} bytes and the endpoint takes {BODY_MAX_BYTES}: \
+             use smaller input files",
+            body.len()
+        );
+        return Err(Failure::invalid("body.inputs", message));
+    }
+    Ok(body)
+}
