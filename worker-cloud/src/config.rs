@@ -1,18 +1,19 @@
-//! What a worker needs to know about its endpoint. The key comes from the environment and is never shown.
+//! Section `[runpod]` of the configuration: where jobs are run, and how often the worker asks about them.
 
-use std::fmt;
-
+use runtime::config::Secret;
 use schemas::Backend;
+use serde::Deserialize;
 
-/// Where jobs are run and how often the worker asks about them.
-#[derive(Clone)]
+/// One endpoint, and the pace at which it is asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RunPodConfig {
-    /// The data plane; note the `.ai`, the look-alike `.io` host only manages.
+    /// The data plane; note the `.ai`: the look-alike `.io` host only manages.
     pub base_url: String,
     /// The endpoint's id.
     pub endpoint: String,
-    /// The account's key.
-    pub api_key: String,
+    /// The account's key; set it in the environment.
+    pub api_key: Secret,
     /// First and shortest pause between two looks at a job, milliseconds.
     pub poll_min_ms: u64,
     /// Longest pause between two looks at a job, milliseconds.
@@ -25,32 +26,17 @@ pub struct RunPodConfig {
     pub backend: Backend,
 }
 
-impl RunPodConfig {
-    /// The documented data plane.
-    pub const BASE_URL: &str = "https://api.runpod.ai/v2";
-
-    /// The usual pauses and limits for an endpoint.
-    #[must_use]
-    pub fn new(endpoint: impl Into<String>, api_key: impl Into<String>, backend: Backend) -> Self {
+impl Default for RunPodConfig {
+    fn default() -> Self {
         Self {
-            base_url: Self::BASE_URL.to_owned(),
-            endpoint: endpoint.into(),
-            api_key: api_key.into(),
+            base_url: "https://api.runpod.ai/v2".to_owned(),
+            endpoint: String::new(),
+            api_key: Secret::default(),
             poll_min_ms: 1_000,
             poll_max_ms: 5_000,
             request_timeout_ms: 30_000,
             starved_after_ms: 120_000,
-            backend,
+            backend: Backend::new("cloud").expect("a valid name"),
         }
-    }
-}
-
-impl fmt::Debug for RunPodConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunPodConfig")
-            .field("base_url", &self.base_url)
-            .field("endpoint", &self.endpoint)
-            .field("backend", &self.backend)
-            .finish_non_exhaustive()
     }
 }

@@ -117,7 +117,7 @@ impl<'a> Flight<'a> {
                 self.seen_running = true;
             }
             other => {
-                tracing::debug!(provider.id = self.id, state = ?other, "an unknown state: still running")
+                tracing::debug!(provider.id = self.id, state = ?other, "an unknown state: still running");
             }
         }
     }

@@ -66,7 +66,7 @@ impl Client {
         }
         endpoint.path_segments_mut().map_err(|()| bad_url())?.pop_if_empty().push(&config.endpoint);
 
-        let bearer = HeaderValue::from_str(&format!("Bearer {}", config.api_key));
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", config.api_key.expose()));
         let mut bearer = bearer.ok().filter(|_| !config.api_key.is_empty()).ok_or(ConfigError::Key)?;
         bearer.set_sensitive(true);
         let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);

@@ -121,5 +121,5 @@ fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::
 /// Rounded up: a started millisecond is billed.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
 fn whole(value: f64) -> Option<u64> {
-    (value >= 0.0 && value < 1e15).then(|| value.ceil() as u64)
+    (0.0..1e15).contains(&value).then(|| value.ceil() as u64)
 }
