@@ -1,0 +1,57 @@
+# Thin targets: what they do lies in ops/scripts and in the argosy command.
+#
+#   make demo     everything from nothing, then 100 jobs; JOBS=, SEED= and FAULT=0 vary it
+#   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
+#   make test     every test, the servers obtained the same way
+#   make lint     format, clippy, dependency rules
+#   make fmt      formats the code
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint fmt servers build
+
+PYTHON ?= python3
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# One list for demo and up: what `argosy` starts lies beside it.
+BINS := --bins
+
+# `argosy demo` takes these from the environment; empty means its own default.
+export JOBS SEED FAULT
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: servers build ## run the main job on simulated providers (JOBS=100 SEED= FAULT=0)
+	@exec "$(TARGET_DIR)/release/argosy" demo $(ARGS)
+
+up: servers build ## run the fleet and stay (ARGS=--simulate)
+	@exec "$(TARGET_DIR)/release/argosy" up $(ARGS)
+
+test: ## run every test
+	@$(PYTHON) ops/scripts/obtain --with-python-client
+	cargo build --workspace --bins
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  set -x; cargo nextest run --workspace; cargo test --workspace --doc; \
+	else \
+	  set -x; cargo test --workspace; \
+	fi
+
+lint: ## format, clippy and dependency rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  set -x; cargo deny check licenses bans sources; \
+	else \
+	  echo "cargo-deny is not installed: dependency rules not checked"; \
+	fi
+
+fmt: ## format the code
+	cargo fmt --all
+
+servers:
+	@$(PYTHON) ops/scripts/obtain
+
+build:
+	@echo "building (release; some minutes the first time)"
+	@cargo build --release --workspace $(BINS)

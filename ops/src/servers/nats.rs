@@ -1,0 +1,178 @@
+//! A nats-server of our own: JetStream with file storage, on loopback, monitoring off.
+
+use super::{Found, ServerError, free_port, place};
+use crate::process::{ProcessError, Spec, Supervised};
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+
+/// Recovery of a large store happens before the port opens.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// One look: connect and read the greeting.
+const LOOK: Duration = Duration::from_secs(1);
+/// Ports tried when the choice is ours and somebody is quicker.
+const PORT_TRIES: u32 = 5;
+
+/// How a nats-server is run.
+#[derive(Debug, Clone)]
+pub struct NatsOptions {
+    /// Its configuration, log and data.
+    pub dir: PathBuf,
+    /// The port; a free one when absent, the same again at a restart.
+    pub port: Option<u16>,
+    /// Every write reaches the disk before it is acknowledged: survives power loss, costs speed.
+    pub sync_always: bool,
+    /// The largest message; publishers of larger ones get an error.
+    pub max_payload_bytes: u32,
+}
+
+impl NatsOptions {
+    /// A free port, the server's own sync interval, messages up to 1 MiB.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), port: None, sync_always: false, max_payload_bytes: 1024 * 1024 }
+    }
+}
+
+/// A running nats-server; stopped when dropped.
+#[derive(Debug)]
+pub struct NatsServer {
+    child: Supervised,
+    port: u16,
+    server_name: String,
+    _lock: File,
+}
+
+impl NatsServer {
+    /// Starts it and waits until it answers with JetStream on.
+    ///
+    /// # Errors
+    /// The directory or the port is in use; the server ends or does not answer (its log's end is shown).
+    pub async fn start(found: &Found, options: NatsOptions) -> Result<Self, ServerError> {
+        let dir = std::path::absolute(&options.dir).map_err(ServerError::files(&options.dir))?;
+        let lock = place::lock(&dir)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let port = options.port.map_or_else(free_port, Ok).map_err(ServerError::files(&dir))?;
+            // Unlike any other: whoever answers on the port is known by it.
+            let server_name = format!("argosy-{}-{port}", std::process::id());
+            let config = dir.join("nats-server.conf");
+            std::fs::write(&config, config_text(&dir, &options, port, &server_name))
+                .map_err(ServerError::files(&config))?;
+            let spec = Spec::new("nats-server", &found.nats_server, dir.join("nats-server.log"))
+                .args(["--config".into(), config.into_os_string()]);
+            let mut child = Supervised::spawn(spec)?;
+            match ready(&mut child, port, &server_name).await {
+                Ok(()) => return Ok(Self { child, port, server_name, _lock: lock }),
+                Err(ServerError::PortInUse { .. }) if options.port.is_none() && tries < PORT_TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// `nats://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("nats://{}:{}", Ipv4Addr::LOCALHOST, self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process id; another one after a restart.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Its log file.
+    pub fn log_path(&self) -> &Path {
+        self.child.log_path()
+    }
+
+    /// SIGKILL; gone when this returns.
+    pub fn kill9(&mut self) -> Result<(), ServerError> {
+        self.child.kill9()?;
+        Ok(())
+    }
+
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub fn pause(&mut self) -> Result<(), ServerError> {
+        Ok(self.child.stop()?)
+    }
+
+    /// The end of [`NatsServer::pause`].
+    pub fn resume(&mut self) -> Result<(), ServerError> {
+        Ok(self.child.cont()?)
+    }
+
+    /// Starts it again (killing it first if it runs) on the same port and data, and waits for it.
+    pub async fn restart(&mut self) -> Result<(), ServerError> {
+        self.child.restart()?;
+        ready(&mut self.child, self.port, &self.server_name).await
+    }
+
+    /// SIGTERM, and SIGKILL after `grace`.
+    pub async fn stop(mut self, grace: Duration) -> Result<ExitStatus, ServerError> {
+        Ok(self.child.terminate(grace).await?)
+    }
+}
+
+fn config_text(dir: &Path, options: &NatsOptions, port: u16, server_name: &str) -> String {
+    let store = dir.join("jetstream");
+    let sync = if options.sync_always { "\n  sync_interval: always" } else { "" };
+    format!(
+        "# Written by argosy at every start.\n\
+         server_name: {server_name:?}\n\
+         listen: \"{}:{port}\"\n\
+         max_payload: {}\n\
+         jetstream {{\n  store_dir: {:?}{sync}\n}}\n",
+        Ipv4Addr::LOCALHOST,
+        options.max_payload_bytes,
+        store.display().to_string(),
+    )
+}
+
+async fn ready(child: &mut Supervised, port: u16, server_name: &str) -> Result<(), ServerError> {
+    let look = async |_: &Supervised| {
+        let greeting = tokio::time::timeout(LOOK, greeting(port)).await.ok()?.ok()?;
+        is_ours(&greeting, server_name).then_some(())
+    };
+    child.wait_until("answer with JetStream on", READY_WITHIN, look).await.map_err(|error| match error {
+        ProcessError::Ended { ref tail, .. } if tail.contains("address already in use") => {
+            ServerError::PortInUse { server: "nats-server", port }
+        }
+        other => other.into(),
+    })
+}
+
+/// The line a nats-server sends first: `INFO {…}`.
+async fn greeting(port: u16) -> std::io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?).read_line(&mut line).await?;
+    Ok(line)
+}
+
+/// Another server may hold the port while ours is about to give up on it.
+fn is_ours(greeting: &str, server_name: &str) -> bool {
+    let info: Option<serde_json::Value> =
+        greeting.strip_prefix("INFO ").and_then(|info| serde_json::from_str(info).ok());
+    info.is_some_and(|info| info["server_name"] == server_name && info["jetstream"] == true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_server_with_jetstream_counts() {
+        assert!(is_ours("INFO {\"server_name\":\"a\",\"jetstream\":true}\r\n", "a"));
+        assert!(!is_ours("INFO {\"server_name\":\"b\",\"jetstream\":true}\r\n", "a"));
+        assert!(!is_ours("INFO {\"server_name\":\"a\"}\r\n", "a"));
+        assert!(!is_ours("HTTP/1.1 400 Bad Request\r\n", "a"));
+    }
+}

@@ -1,0 +1,131 @@
+//! Both servers survive `kill -9` with their data and come back on the same port.
+
+use crate::{repository, scratch};
+use async_nats::jetstream::{self, stream};
+use ops::servers::{Found, NatsOptions, NatsServer, Postgres, PostgresOptions, ServerError};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+const GRACE: Duration = Duration::from_secs(10);
+
+fn found() -> Found {
+    Found::load(repository()).expect("run ops/scripts/obtain first")
+}
+
+async fn jetstream_of(server: &NatsServer) -> jetstream::Context {
+    jetstream::new(async_nats::connect(server.url()).await.expect("the server is ready"))
+}
+
+#[tokio::test]
+async fn nats_keeps_acknowledged_messages_through_kill9() {
+    let (_scratch, dir) = scratch();
+    let mut server = NatsServer::start(&found(), NatsOptions::new(&dir)).await.unwrap();
+    let (url, first_pid) = (server.url(), server.pid());
+    let context = jetstream_of(&server).await;
+    let config =
+        stream::Config { name: "KEPT".into(), subjects: vec!["kept.>".into()], ..Default::default() };
+    context.create_stream(config).await.unwrap();
+    for n in 0..100_u32 {
+        context.publish(format!("kept.{n}"), n.to_string().into()).await.unwrap().await.unwrap();
+    }
+
+    server.kill9().unwrap();
+    assert!(async_nats::connect(&url).await.is_err(), "nobody listens after kill -9");
+    server.restart().await.unwrap();
+    assert_eq!(server.url(), url);
+    assert_ne!(server.pid(), first_pid);
+
+    let context = jetstream_of(&server).await;
+    let stream = context.get_stream("KEPT").await.unwrap();
+    assert_eq!(stream.cached_info().state.messages, 100);
+    assert_eq!(stream.get_raw_message(100).await.unwrap().payload, "99");
+    let status = server.stop(GRACE).await.unwrap();
+    assert!(status.code().is_some(), "it left by itself: {status}");
+}
+
+#[tokio::test]
+async fn nats_syncs_always_when_asked_and_bounds_payloads() {
+    let (_scratch, dir) = scratch();
+    let options = NatsOptions { sync_always: true, max_payload_bytes: 4096, ..NatsOptions::new(&dir) };
+    let server = NatsServer::start(&found(), options).await.unwrap();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    assert_eq!(client.server_info().max_payload, 4096);
+    let config = std::fs::read_to_string(dir.join("nats-server.conf")).unwrap();
+    assert!(config.contains("sync_interval: always"), "{config}");
+}
+
+#[tokio::test]
+async fn a_second_server_is_refused_the_directory_and_an_occupied_port() {
+    let (_scratch, dir) = scratch();
+    let found = found();
+    let server = NatsServer::start(&found, NatsOptions::new(dir.join("a"))).await.unwrap();
+    let again = NatsServer::start(&found, NatsOptions::new(dir.join("a"))).await.unwrap_err();
+    assert!(matches!(again, ServerError::DirInUse { .. }), "{again}");
+    let port = Some(server.port());
+    let options = NatsOptions { port, ..NatsOptions::new(dir.join("b")) };
+    let taken = NatsServer::start(&found, options).await.unwrap_err();
+    assert!(matches!(taken, ServerError::PortInUse { .. }), "{taken}");
+    let options = PostgresOptions { port, ..PostgresOptions::for_test(dir.join("c")) };
+    let taken = Postgres::start(&found, options).await.unwrap_err();
+    assert!(matches!(taken, ServerError::PortInUse { .. }), "{taken}");
+}
+
+#[tokio::test]
+async fn postgres_keeps_its_databases_through_kill9() {
+    let (_scratch, dir) = scratch();
+    let mut server = Postgres::start(&found(), PostgresOptions::for_test(&dir)).await.unwrap();
+    let (url, first_pid) = (server.url("kept"), server.pid());
+    assert!(server.create_database("kept").await.unwrap());
+    for _ in 0..3 {
+        server.kill9().unwrap();
+        server.restart().await.unwrap();
+        assert!(!server.create_database("kept").await.unwrap(), "it is still there");
+    }
+    assert_eq!(server.url("kept"), url);
+    assert_ne!(server.pid(), first_pid);
+    let log = std::fs::read_to_string(server.log_path()).unwrap();
+    assert!(log.contains("was not properly shut down"), "the kills were kills:\n{log}");
+    let status = server.stop(GRACE).await.unwrap();
+    assert!(status.success(), "a fast shutdown: {status}");
+}
+
+#[tokio::test]
+async fn postgres_keeps_its_cluster_from_start_to_start_and_minds_its_version() {
+    let (_scratch, dir) = scratch();
+    let mut found = found();
+    let options = || PostgresOptions { fsync: false, ..PostgresOptions::new(&dir) };
+    let server = Postgres::start(&found, options()).await.unwrap();
+    assert!(server.create_database("kept").await.unwrap());
+    let folder = server.log_path().parent().unwrap().to_owned();
+    server.stop(GRACE).await.unwrap();
+
+    let written_by = found.postgres_version;
+    found.postgres_version.major += 1;
+    let other = Postgres::start(&found, options()).await.unwrap_err();
+    assert!(matches!(other, ServerError::OtherVersion { .. }), "{other}");
+
+    found.postgres_version = written_by;
+    let server = Postgres::start(&found, PostgresOptions { ephemeral: true, ..options() }).await.unwrap();
+    assert!(!server.create_database("kept").await.unwrap(), "it is still there");
+    drop(server);
+    assert!(!folder.join("data").exists(), "an ephemeral cluster leaves nothing behind");
+}
+
+/// As root, below a directory nobody else may enter (a clone in /root); as anybody else nothing is special.
+#[tokio::test]
+async fn postgres_runs_from_a_closed_directory() {
+    let (_scratch, dir) = scratch();
+    let closed = dir.join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let is_root = std::fs::metadata(&closed).unwrap().uid() == 0;
+    let server = Postgres::start(&found(), PostgresOptions::for_test(closed.join("pg"))).await.unwrap();
+    assert!(server.create_database("here").await.unwrap());
+    assert_eq!(server.note().is_some(), is_root, "{:?}", server.note());
+    let kept_outside = !server.log_path().starts_with(&closed);
+    assert_eq!(kept_outside, is_root, "{}", server.log_path().display());
+    let data = server.log_path().parent().map(Path::to_owned).unwrap();
+    drop(server);
+    assert!(!data.exists(), "an ephemeral cluster leaves nothing behind");
+}
