@@ -6,6 +6,7 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
@@ -16,6 +17,9 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(1);
 /// Ports tried when the choice is ours and somebody is quicker.
 const PORT_TRIES: u32 = 5;
+
+/// Servers started by this process, to tell their names apart.
+static STARTS: AtomicU32 = AtomicU32::new(0);
 
 /// How a nats-server is run.
 #[derive(Debug, Clone)]
@@ -59,7 +63,8 @@ impl NatsServer {
             tries += 1;
             let port = options.port.map_or_else(free_port, Ok).map_err(ServerError::files(&dir))?;
             // Unlike any other: whoever answers on the port is known by it.
-            let server_name = format!("argosy-{}-{port}", std::process::id());
+            let start = STARTS.fetch_add(1, Ordering::Relaxed);
+            let server_name = format!("argosy-{}-{start}", std::process::id());
             let config = dir.join("nats-server.conf");
             std::fs::write(&config, config_text(&dir, &options, port, &server_name))
                 .map_err(ServerError::files(&config))?;
