@@ -1,0 +1,121 @@
+//! Whether a publish is a job that can be run at all. Every refusal names the field, the limit and the
+//! cure; the texts are held by `tests/tables/admit.txt`.
+//!
+//! What depends on the moment (workers, queues, budgets) is the plan's business, not asked here.
+
+mod body;
+mod constraints;
+
+use schemas::workflow::Requirements;
+use schemas::{Catalog, Class, Failure, Job, Lane, PolicyConfig, SCHEMA_VERSION};
+
+/// The longest label or label name, bytes.
+pub const LABEL_MAX_BYTES: usize = 256;
+/// The longest name of an input file, bytes: what file systems take.
+pub const INPUT_NAME_MAX_BYTES: usize = 255;
+
+/// How a job says what to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// Words; a catalog template makes a workflow of them where one is needed.
+    Prompt,
+    /// A ComfyUI graph. A prompt beside it only describes.
+    Workflow,
+}
+
+impl Form {
+    /// Its token in events and SQL.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::Workflow => "workflow",
+        }
+    }
+}
+
+/// What is known of a job that may be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// What it needs of a machine.
+    pub class: Class,
+    /// How it says what to make.
+    pub form: Form,
+    /// What it needs of a ComfyUI server: the workflow's nodes and files, or the template's.
+    pub requirements: Requirements,
+}
+
+/// Checks a job against the limits and the catalog.
+///
+/// # Errors
+/// `invalid_job` with the field to mend; `expired` when the deadline passed after the job was made.
+pub fn admit(
+    job: &Job,
+    catalog: &Catalog,
+    policy: &PolicyConfig,
+    payload_bytes: usize,
+    now_ms: i64,
+) -> Result<Admitted, Failure> {
+    envelope(job, policy, payload_bytes)?;
+    constraints::check(job, policy, now_ms)?;
+    constraints::check_preferences(job, policy)?;
+    labels(job, policy)?;
+    body::check(&job.body, &policy.limits)?;
+    body::classify(job, catalog, &policy.limits)
+}
+
+fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<(), Failure> {
+    if payload_bytes > policy.limits.job_max_bytes {
+        return Err(Failure::invalid(
+            ".",
+            format!(
+                "the job is {payload_bytes} bytes: at most {} are accepted; put files into the artifact store and \
+                 name them in body.inputs",
+                policy.limits.job_max_bytes
+            ),
+        ));
+    }
+    if job.schema_version == 0 || job.schema_version > SCHEMA_VERSION {
+        return Err(Failure::invalid(
+            "schema_version",
+            format!("schema_version is {}: this fleet reads 1 to {SCHEMA_VERSION}", job.schema_version),
+        ));
+    }
+    if job.id.0.is_nil() {
+        return Err(Failure::invalid(
+            "id",
+            "id is the nil UUID, which all careless clients share: send a new UUIDv7 for each job",
+        ));
+    }
+    if job.lane == Lane::Unknown {
+        return Err(Failure::invalid("lane", "lane is not known: use interactive, standard or batch"));
+    }
+    Ok(())
+}
+
+fn labels(job: &Job, policy: &PolicyConfig) -> Result<(), Failure> {
+    let (count, most) = (job.labels.len(), policy.limits.labels_max);
+    if count > most {
+        return Err(Failure::invalid(
+            "labels",
+            format!("labels has {count} entries: at most {most} are accepted"),
+        ));
+    }
+    let long = job.labels.iter().find(|(name, value)| name.len().max(value.len()) > LABEL_MAX_BYTES);
+    match long {
+        Some((name, _)) => Err(Failure::invalid(
+            &format!("labels.{}", shortened(name)),
+            format!("a label's name and value may have {LABEL_MAX_BYTES} bytes each: shorten it"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Enough of a client's text to recognise it, so that an error is not as long as its cause.
+fn shortened(text: &str) -> String {
+    const SHOWN_CHARS: usize = 40;
+    if text.chars().count() <= SHOWN_CHARS {
+        return text.to_owned();
+    }
+    format!("{}…", text.chars().take(SHOWN_CHARS).collect::<String>())
+}

@@ -1,0 +1,72 @@
+//! Takes a backend out of the plans while it fails.
+//!
+//! A value, not a wrapper around calls: the router feeds it what dead letters and successes say. Only
+//! failures that speak of the backend count; a refused prompt says nothing about the GPU.
+
+use schemas::{Failure, FailureCode, PolicyConfig};
+
+/// How long a quota is taken to last when the provider does not say, milliseconds: an hour.
+pub const QUOTA_OPEN_MS: u64 = 60 * 60 * 1000;
+/// The longest a provider's word can keep a breaker open, milliseconds: a day, as daily quotas do.
+pub const QUOTA_OPEN_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long a stopped provider (key, billing) stays out, milliseconds: it takes a person to mend it.
+pub const STOPPED_OPEN_MS: u64 = 10 * 60 * 1000;
+
+/// What is remembered of a backend's failures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures of the backend since it last succeeded.
+    pub consecutive_failures: u32,
+    /// Until when it is out, Unix milliseconds. In the past: half open, one more failure opens it again.
+    pub open_until_ms: Option<i64>,
+    /// What opened it.
+    pub reason: Option<String>,
+}
+
+impl Breaker {
+    /// Takes note of a failed attempt.
+    pub fn on_failure(&mut self, failure: &Failure, policy: &PolicyConfig, now_ms: i64) {
+        let counted = self.consecutive_failures.saturating_add(1);
+        let half_open = self.open_until_ms.is_some_and(|until_ms| until_ms <= now_ms);
+        let open_ms = match failure.code {
+            FailureCode::Transient | FailureCode::Timeout => {
+                (half_open || counted >= policy.breaker_failures).then_some(policy.breaker_open_ms)
+            }
+            FailureCode::BackendDown => Some(policy.breaker_open_ms),
+            FailureCode::QuotaExhausted => {
+                Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
+            }
+            FailureCode::ProviderStopped => Some(STOPPED_OPEN_MS.max(policy.breaker_open_ms)),
+            FailureCode::InvalidJob
+            | FailureCode::ContentRefused
+            | FailureCode::CapabilityMissing
+            | FailureCode::OutOfMemory
+            | FailureCode::RateLimited
+            | FailureCode::Interrupted
+            | FailureCode::OutcomeUnknown
+            | FailureCode::Poison
+            | FailureCode::Cancelled
+            | FailureCode::Expired
+            | FailureCode::Unknown => return,
+        };
+        self.consecutive_failures = counted;
+        let Some(open_ms) = open_ms else { return };
+        let until_ms = now_ms.saturating_add_unsigned(open_ms);
+        // A short reason never cuts a long one short.
+        if self.open_until_ms.is_none_or(|present_ms| present_ms < until_ms) {
+            self.open_until_ms = Some(until_ms);
+            self.reason = Some(format!("{}: {}", failure.code.as_str(), failure.message));
+        }
+    }
+
+    /// Takes note of an attempt that succeeded: closed, and the count begins anew.
+    pub fn on_success(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The backend is out at present.
+    #[must_use]
+    pub fn is_open(&self, now_ms: i64) -> bool {
+        self.open_until_ms.is_some_and(|until_ms| now_ms < until_ms)
+    }
+}

@@ -1,0 +1,143 @@
+//! Usage into money, in integers.
+//!
+//! Usage that has no price is an error, never zero: a provider's new unit must not make work look free.
+
+use schemas::{Backend, MicroUsd, Price, PriceList, Unit, Usage};
+
+/// Prices are for so many units.
+const PRICED_UNITS: i128 = 1_000_000;
+/// The model of a price that holds for all models of a backend.
+const ANY_MODEL: &str = "*";
+
+/// Why usage has no price, or a price list is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CostError {
+    /// A unit of a newer version.
+    #[error("{backend} counted a unit that this version does not know")]
+    UnknownUnit {
+        /// Who counted.
+        backend: Backend,
+    },
+    /// The list has no price for it at that time.
+    #[error("the price list has no price for {unit:?} of {backend}/{model} at {at_ms}")]
+    NoPrice {
+        /// Who bills.
+        backend: Backend,
+        /// The provider's model.
+        model: String,
+        /// What was counted.
+        unit: Unit,
+        /// When, Unix milliseconds.
+        at_ms: i64,
+    },
+    /// Past the range of money.
+    #[error("the cost is beyond all money")]
+    TooLarge,
+    /// A price that cannot be.
+    #[error("prices[{index}]: {message}")]
+    BadPrice {
+        /// Which entry, from 0.
+        index: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// What an attempt's usage costs. Rounded up to whole micro-dollars, once. Energy is not part of it:
+/// nobody bills it, see [`energy_cost_micro_usd`].
+///
+/// # Errors
+/// [`CostError`] when a unit has no price at that time, or the sum leaves the range.
+pub fn price_of(
+    usage: &[Usage],
+    backend: &Backend,
+    model: &str,
+    prices: &PriceList,
+    at_ms: i64,
+) -> Result<MicroUsd, CostError> {
+    let mut millionths: i128 = 0;
+    for part in usage.iter().filter(|part| part.unit != Unit::EnergyMj) {
+        let price = price_at(part.unit, backend, model, prices, at_ms)?;
+        let cost = i128::from(part.quantity) * i128::from(price.micro_usd_per_million.0);
+        millionths = millionths.checked_add(cost).ok_or(CostError::TooLarge)?;
+    }
+    rounded_up(millionths)
+}
+
+/// What measured energy costs at a backend's electricity price (unit `energy_mj` of the price list).
+///
+/// # Errors
+/// [`CostError::NoPrice`] when the list has no electricity price for the backend.
+pub fn energy_cost_micro_usd(
+    energy_mj: u64,
+    backend: &Backend,
+    prices: &PriceList,
+    at_ms: i64,
+) -> Result<MicroUsd, CostError> {
+    let price = price_at(Unit::EnergyMj, backend, ANY_MODEL, prices, at_ms)?;
+    rounded_up(i128::from(energy_mj) * i128::from(price.micro_usd_per_million.0))
+}
+
+/// Refuses a list that could charge wrongly: negative prices, empty or overlapping validity, unknown units.
+///
+/// # Errors
+/// [`CostError::BadPrice`] for the first entry that is wrong.
+pub fn validate(prices: &PriceList) -> Result<(), CostError> {
+    for (index, price) in prices.prices.iter().enumerate() {
+        let bad = |message: String| Err(CostError::BadPrice { index, message });
+        if price.micro_usd_per_million.0 < 0 {
+            return bad(format!(
+                "micro_usd_per_million is {}: it must be 0 or more",
+                price.micro_usd_per_million.0
+            ));
+        }
+        if price.unit == Unit::Unknown {
+            return bad("unit is not known to this version".to_owned());
+        }
+        if price.valid_until_ms.is_some_and(|until_ms| until_ms <= price.valid_from_ms) {
+            return bad("valid_until_ms must be after valid_from_ms".to_owned());
+        }
+        if let Some(earlier) = prices.prices[..index].iter().position(|other| overlap(other, price)) {
+            return bad(format!("holds at the same time as prices[{earlier}]: end that one first"));
+        }
+    }
+    Ok(())
+}
+
+fn price_at<'a>(
+    unit: Unit,
+    backend: &Backend,
+    model: &str,
+    prices: &'a PriceList,
+    at_ms: i64,
+) -> Result<&'a Price, CostError> {
+    if unit == Unit::Unknown {
+        return Err(CostError::UnknownUnit { backend: backend.clone() });
+    }
+    let find = |model: &str| {
+        prices.prices.iter().find(|price| {
+            price.backend == *backend && price.unit == unit && price.model == model && holds_at(price, at_ms)
+        })
+    };
+    find(model).or_else(|| find(ANY_MODEL)).ok_or_else(|| CostError::NoPrice {
+        backend: backend.clone(),
+        model: model.to_owned(),
+        unit,
+        at_ms,
+    })
+}
+
+fn holds_at(price: &Price, at_ms: i64) -> bool {
+    price.valid_from_ms <= at_ms && price.valid_until_ms.is_none_or(|until_ms| at_ms < until_ms)
+}
+
+fn overlap(a: &Price, b: &Price) -> bool {
+    let same = a.backend == b.backend && a.model == b.model && a.unit == b.unit;
+    let until = |price: &Price| price.valid_until_ms.unwrap_or(i64::MAX);
+    same && a.valid_from_ms < until(b) && b.valid_from_ms < until(a)
+}
+
+fn rounded_up(millionths: i128) -> Result<MicroUsd, CostError> {
+    let whole = millionths.div_euclid(PRICED_UNITS) + i128::from(millionths.rem_euclid(PRICED_UNITS) > 0);
+    i64::try_from(whole).map(MicroUsd).map_err(|_| CostError::TooLarge)
+}

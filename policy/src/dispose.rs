@@ -1,0 +1,203 @@
+//! What follows a failed attempt. The only place that knows: workers name the failure, the router does
+//! what is said here.
+
+use schemas::{AttemptFacts, Backend, DeadLetter, FailureCode, JobState, PolicyConfig};
+
+use crate::backoff::{Backoff, seed_of};
+
+/// What follows. Times are Unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Again, on the same backend if it still can.
+    Retry {
+        /// Not before.
+        at_ms: i64,
+        /// The failed attempt counts against the job's limit.
+        counted: bool,
+    },
+    /// Again, elsewhere.
+    Failover {
+        /// Not before.
+        at_ms: i64,
+        /// The failed attempt counts against the job's limit.
+        counted: bool,
+    },
+    /// Again, once the provider takes requests; counts no attempt.
+    Snooze {
+        /// Not before.
+        at_ms: i64,
+    },
+    /// Ask the provider again what became of the work. Workers do that themselves within a bound, so
+    /// nothing asks for it at present; the word is part of the wire.
+    Reconcile {
+        /// Not before.
+        at_ms: i64,
+    },
+    /// Never again.
+    End {
+        /// How the job ended.
+        state: JobState,
+    },
+}
+
+impl Disposition {
+    /// Its token in events, metrics and on the command line.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::Failover { .. } => "failover",
+            Self::Snooze { .. } => "snooze",
+            Self::Reconcile { .. } => "reconcile",
+            Self::End { .. } => "fail",
+        }
+    }
+
+    /// When the job is to be planned again; none when it ended.
+    #[must_use]
+    pub const fn at_ms(&self) -> Option<i64> {
+        match self {
+            Self::Retry { at_ms, .. }
+            | Self::Failover { at_ms, .. }
+            | Self::Snooze { at_ms }
+            | Self::Reconcile { at_ms } => Some(*at_ms),
+            Self::End { .. } => None,
+        }
+    }
+
+    /// The failed attempt counts against the job's limit.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        matches!(self, Self::Retry { counted: true, .. } | Self::Failover { counted: true, .. })
+    }
+}
+
+/// What follows a failed attempt.
+#[must_use]
+pub fn dispose(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
+    bounded(by_code(letter, policy), letter, policy)
+}
+
+/// What the failure alone suggests.
+fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
+    let now_ms = letter.time_ms;
+    let assignment = &letter.assignment;
+    let code = letter.ended_attempt.failure.as_ref().map_or(FailureCode::Unknown, |failure| failure.code);
+    let seed = seed_of(assignment.id());
+    let backoff = Backoff::of(policy);
+    let failover = Disposition::Failover { at_ms: now_ms, counted: true };
+    let failed = Disposition::End { state: JobState::Failed };
+    match code {
+        FailureCode::InvalidJob | FailureCode::Poison | FailureCode::Unknown => failed,
+        FailureCode::Cancelled => Disposition::End { state: JobState::Cancelled },
+        FailureCode::Expired => Disposition::End { state: JobState::Expired },
+        FailureCode::ContentRefused => {
+            if assignment.job.constraints.failover_on_refusal {
+                failover
+            } else {
+                failed
+            }
+        }
+        FailureCode::OutOfMemory if times(letter, FailureCode::OutOfMemory) < OUT_OF_MEMORY_MAX => {
+            Disposition::Retry { at_ms: after(now_ms, backoff.delay_ms(1, seed)), counted: true }
+        }
+        FailureCode::Transient => {
+            let failures = in_a_row(letter);
+            let at_ms = after(now_ms, backoff.delay_ms(failures, seed));
+            if failures < policy.max_attempts_per_backend && !is_late(letter, at_ms) {
+                Disposition::Retry { at_ms, counted: true }
+            } else {
+                failover
+            }
+        }
+        FailureCode::RateLimited => {
+            let at_ms = after(now_ms, rate_limit_wait_ms(letter, &backoff, seed));
+            if is_late(letter, at_ms) {
+                Disposition::Failover { at_ms: now_ms, counted: false }
+            } else {
+                Disposition::Snooze { at_ms }
+            }
+        }
+        FailureCode::Interrupted => Disposition::Retry { at_ms: now_ms, counted: false },
+        // The worker has asked the provider for as long as it may: what is unknown now stays so. It is
+        // booked as possibly paid, and the plan checks whether the ceiling covers another attempt.
+        FailureCode::OutcomeUnknown
+        | FailureCode::OutOfMemory
+        | FailureCode::CapabilityMissing
+        | FailureCode::QuotaExhausted
+        | FailureCode::BackendDown
+        | FailureCode::ProviderStopped
+        | FailureCode::Timeout => failover,
+    }
+}
+
+/// Ends what would otherwise go on past its deadline or its number of attempts.
+fn bounded(wanted: Disposition, letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
+    if matches!(wanted, Disposition::End { .. }) {
+        return wanted;
+    }
+    if is_late(letter, letter.time_ms) {
+        return Disposition::End { state: JobState::Expired };
+    }
+    let assignment = &letter.assignment;
+    let counted = assignment.counted_attempts.saturating_add(u32::from(wanted.is_counted()));
+    let used_up = counted >= max_attempts(assignment.job.constraints.max_attempts, policy);
+    if assignment.attempt >= policy.max_attempts_ever || (wanted.is_counted() && used_up) {
+        return Disposition::End { state: JobState::Failed };
+    }
+    wanted
+}
+
+/// Out of memory so often on one backend excludes it: once the worker frees memory and tries again.
+pub(crate) const OUT_OF_MEMORY_MAX: usize = 2;
+
+/// How many counted attempts a job has.
+pub(crate) fn max_attempts(of_job: Option<u32>, policy: &PolicyConfig) -> u32 {
+    of_job.unwrap_or(u32::MAX).min(policy.max_attempts).max(1)
+}
+
+/// The transient failures in a row that end a backend's attempts, interruptions and waits not regarded.
+pub(crate) fn transient_in_a_row<'a>(
+    attempts: impl DoubleEndedIterator<Item = &'a AttemptFacts>,
+    backend: &Backend,
+) -> u32 {
+    let codes = attempts.rev().filter(|facts| facts.backend == *backend).map(code_of);
+    let speaking =
+        codes.filter(|code| !matches!(code, Some(FailureCode::Interrupted | FailureCode::RateLimited)));
+    let count = speaking.take_while(|code| *code == Some(FailureCode::Transient)).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Why an attempt failed.
+pub(crate) fn code_of(facts: &AttemptFacts) -> Option<FailureCode> {
+    facts.failure.as_ref().map(|failure| failure.code)
+}
+
+fn in_a_row(letter: &DeadLetter) -> u32 {
+    let all = letter.assignment.history.iter().chain(std::iter::once(&letter.ended_attempt));
+    transient_in_a_row(all, &letter.assignment.backend)
+}
+
+/// How often a code was met on this backend, this attempt included.
+fn times(letter: &DeadLetter, code: FailureCode) -> usize {
+    let before = letter
+        .assignment
+        .history
+        .iter()
+        .filter(|facts| facts.backend == letter.assignment.backend && code_of(facts) == Some(code));
+    before.count() + 1
+}
+
+fn rate_limit_wait_ms(letter: &DeadLetter, backoff: &Backoff, seed: u64) -> u64 {
+    let hint_ms = letter.ended_attempt.failure.as_ref().and_then(|failure| failure.retry_after_ms);
+    let failures = u32::try_from(times(letter, FailureCode::RateLimited)).unwrap_or(u32::MAX);
+    hint_ms.map_or_else(|| backoff.delay_ms(failures, seed), |hint_ms| backoff.hinted_ms(hint_ms, seed))
+}
+
+fn is_late(letter: &DeadLetter, at_ms: i64) -> bool {
+    letter.assignment.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= at_ms)
+}
+
+const fn after(now_ms: i64, wait_ms: u64) -> i64 {
+    now_ms.saturating_add_unsigned(wait_ms)
+}

@@ -1,0 +1,79 @@
+//! The fleet as a router sees it: who is there, what waits where, what failed lately.
+//!
+//! Updated in place as watched values change. The order in which news arrives leaves no trace in it:
+//! workers are kept by name.
+
+use std::collections::BTreeMap;
+
+use schemas::{Backend, Class, Offer, WorkerId};
+
+use crate::breaker::Breaker;
+
+/// All backends of which anything is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fleet {
+    /// By name.
+    pub backends: BTreeMap<Backend, BackendView>,
+}
+
+/// One backend.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BackendView {
+    /// Its workers' latest offers, by worker name; old ones are told by their age.
+    pub offers: Vec<Offer>,
+    /// Jobs waiting or running there, by class.
+    pub backlog: BTreeMap<Class, u64>,
+    /// What is remembered of its failures.
+    pub breaker: Breaker,
+}
+
+impl Fleet {
+    /// One backend; nothing when nothing is known of it.
+    #[must_use]
+    pub fn view(&self, backend: &Backend) -> Option<&BackendView> {
+        self.backends.get(backend)
+    }
+
+    /// One backend, to be updated.
+    pub fn view_mut(&mut self, backend: &Backend) -> &mut BackendView {
+        self.backends.entry(backend.clone()).or_default()
+    }
+
+    /// A worker said something about itself; it replaces what the worker said before.
+    pub fn upsert_offer(&mut self, offer: Offer) {
+        for (backend, view) in &mut self.backends {
+            if *backend != offer.backend {
+                view.offers.retain(|known| known.worker != offer.worker);
+            }
+        }
+        let offers = &mut self.view_mut(&offer.backend).offers;
+        match offers.binary_search_by(|known| known.worker.cmp(&offer.worker)) {
+            Ok(at) => offers[at] = offer,
+            Err(at) => offers.insert(at, offer),
+        }
+    }
+
+    /// A worker is gone.
+    pub fn remove_offer(&mut self, worker: &WorkerId) {
+        for view in self.backends.values_mut() {
+            view.offers.retain(|offer| offer.worker != *worker);
+        }
+    }
+
+    /// So many jobs of a class wait or run at a backend.
+    pub fn set_backlog(&mut self, backend: &Backend, class: &Class, jobs: u64) {
+        self.view_mut(backend).backlog.insert(class.clone(), jobs);
+    }
+
+    /// So many more, or fewer when negative; never below none.
+    pub fn add_backlog(&mut self, backend: &Backend, class: &Class, jobs: i64) {
+        let backlog = self.view_mut(backend).backlog.entry(class.clone()).or_default();
+        *backlog = backlog.saturating_add_signed(jobs);
+    }
+
+    /// How many jobs of a class wait or run at a backend.
+    #[must_use]
+    pub fn backlog(&self, backend: &Backend, class: &Class) -> u64 {
+        self.view(backend).and_then(|view| view.backlog.get(class)).copied().unwrap_or_default()
+    }
+}

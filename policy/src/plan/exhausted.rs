@@ -1,0 +1,87 @@
+//! What a job's own attempts say about a backend: given up there for good, or better left alone now.
+
+use schemas::{AttemptFacts, Backend, FailureCode};
+
+use super::PlanInput;
+use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
+use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, transient_in_a_row};
+
+/// The verdict of the job's attempts on a backend.
+pub(super) enum Verdict {
+    /// Nothing against it.
+    Open,
+    /// It was out of order, which may pass: not in the next plan while anything else will do, and not
+    /// before this moment, Unix milliseconds.
+    Away { until_ms: i64, words: String },
+    /// The job does not go there again.
+    Exhausted { words: String },
+}
+
+/// Reads the job's attempts on a backend.
+pub(super) fn verdict(input: &PlanInput<'_>, backend: &Backend) -> Verdict {
+    let attempts: Vec<&AttemptFacts> =
+        input.history.iter().filter(|facts| facts.backend == *backend).collect();
+    if let Some(facts) = attempts.iter().find(|facts| ends_it(facts, input)) {
+        return Verdict::Exhausted { words: words(facts) };
+    }
+    let out_of_memory =
+        attempts.iter().filter(|facts| code_of(facts) == Some(FailureCode::OutOfMemory)).count();
+    if out_of_memory >= OUT_OF_MEMORY_MAX {
+        return Verdict::Exhausted {
+            words: format!("the job ran out of memory there {out_of_memory} times"),
+        };
+    }
+    let transient = transient_in_a_row(input.history.iter(), backend);
+    if transient > 0 && transient >= input.policy.max_attempts_per_backend {
+        return Verdict::Exhausted { words: format!("the job failed there {transient} times in a row") };
+    }
+    let away = attempts.iter().rev().find_map(|facts| Some((*facts, away_ms(facts, input)?)));
+    away.map_or(Verdict::Open, |(facts, away_ms)| Verdict::Away {
+        until_ms: facts.finished_at_ms.saturating_add_unsigned(away_ms),
+        words: words(facts),
+    })
+}
+
+fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
+    let Some(failure) = &facts.failure else { return false };
+    match failure.code {
+        FailureCode::InvalidJob
+        | FailureCode::ContentRefused
+        | FailureCode::CapabilityMissing
+        | FailureCode::ProviderStopped
+        | FailureCode::Timeout
+        | FailureCode::OutcomeUnknown
+        | FailureCode::Poison => true,
+        // The wait it asked for ends after the deadline.
+        FailureCode::RateLimited => {
+            let back_ms =
+                facts.finished_at_ms.saturating_add_unsigned(failure.retry_after_ms.unwrap_or_default());
+            input.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= back_ms)
+        }
+        FailureCode::OutOfMemory
+        | FailureCode::QuotaExhausted
+        | FailureCode::Transient
+        | FailureCode::BackendDown
+        | FailureCode::Interrupted
+        | FailureCode::Cancelled
+        | FailureCode::Expired
+        | FailureCode::Unknown => false,
+    }
+}
+
+/// How long a backend that was out of order is left alone, milliseconds.
+fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
+    let failure = facts.failure.as_ref()?;
+    match failure.code {
+        FailureCode::BackendDown => Some(input.policy.breaker_open_ms),
+        FailureCode::QuotaExhausted => {
+            Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
+        }
+        _ => None,
+    }
+}
+
+fn words(facts: &AttemptFacts) -> String {
+    let code = code_of(facts).map_or("unknown", FailureCode::as_str);
+    format!("attempt {} ended there with {code}", facts.attempt)
+}

@@ -1,0 +1,114 @@
+//! Consent, ceiling and reservation of one attempt.
+
+use schemas::config::BackendConfig;
+use schemas::{FilterReason, MicroUsd, Rejection, Service};
+
+use super::PlanInput;
+use crate::cost::{CostError, price_of};
+
+/// Whether money may be spent on the job, and who said so.
+pub(super) struct Consent {
+    pub(super) given: bool,
+    pub(super) words: String,
+}
+
+/// The job's own word, else its tenant's. Preferring a paid backend is a wish, not consent.
+pub(super) fn consent(input: &PlanInput<'_>) -> Consent {
+    let (given, words) = match (input.job.constraints.allow_paid, input.tenant.allow_paid) {
+        (Some(true), _) => (true, "the job allows paid backends (constraints.allow_paid)".to_owned()),
+        (Some(false), _) => (false, "the job forbids paid backends (constraints.allow_paid)".to_owned()),
+        (None, true) => (true, format!("tenant {} allows paid backends", input.job.tenant)),
+        (None, false) => (
+            false,
+            format!("nobody consented: neither the job nor tenant {} allows paid backends", input.job.tenant),
+        ),
+    };
+    Consent { given, words }
+}
+
+/// What an attempt costs, and whether it may.
+#[derive(Default)]
+pub(super) struct Quote {
+    pub(super) expected: MicroUsd,
+    pub(super) reserve: MicroUsd,
+    pub(super) rejections: Vec<Rejection>,
+}
+
+/// Prices an attempt and checks it against consent, ceiling and ledger. Free backends cost nothing.
+pub(super) fn quote(
+    input: &PlanInput<'_>,
+    config: &BackendConfig,
+    service: Option<&Service>,
+    consent: bool,
+) -> Quote {
+    if !config.paid {
+        return Quote::default();
+    }
+    let mut quote = Quote::default();
+    if !consent {
+        quote.reject(FilterReason::NoConsent, "it costs money and neither job nor tenant consents");
+    }
+    if !input.ledger_available {
+        quote.reject(FilterReason::LedgerAway, "the ledger cannot reserve money at present");
+    }
+    if let Some((_, words)) = input.refused.iter().find(|(backend, _)| *backend == config.backend) {
+        quote.reject(FilterReason::ReservationRefused, words.clone());
+    }
+    let Some(service) = service else { return quote };
+    match prices_of(input, service) {
+        Ok((expected, most)) if most > MicroUsd::ZERO => {
+            quote.expected = expected;
+            quote.reserve = most;
+            quote.hold_to_ceiling(input, service);
+        }
+        Ok(_) => quote.reject(
+            FilterReason::Unsupported,
+            "the catalog gives no maximum usage for it, so nothing could be reserved: tell the operator",
+        ),
+        Err(error) => quote.reject(FilterReason::Unsupported, format!("its cost is not known: {error}")),
+    }
+    quote
+}
+
+/// Expected and largest cost; the largest is never below the expected.
+fn prices_of(input: &PlanInput<'_>, service: &Service) -> Result<(MicroUsd, MicroUsd), CostError> {
+    let price = |usage| price_of(usage, &service.backend, &service.model, input.prices, input.now_ms);
+    let (expected, most) = (price(&service.expected_usage)?, price(&service.maximum_usage)?);
+    Ok((expected, if most > MicroUsd::ZERO { most.max(expected) } else { most }))
+}
+
+impl Quote {
+    fn reject(&mut self, reason: FilterReason, detail: impl Into<String>) {
+        self.rejections.push(Rejection { reason, detail: detail.into() });
+    }
+
+    /// All attempts together may cost what the job says. Where the provider stops at what is reserved,
+    /// less than the maximum will do, as long as it is comfortably more than expected.
+    fn hold_to_ceiling(&mut self, input: &PlanInput<'_>, service: &Service) {
+        let Some(ceiling) = input.job.constraints.max_cost_micro_usd else { return };
+        if ceiling <= MicroUsd::ZERO {
+            self.reject(FilterReason::OverCeiling, "the job's ceiling is $0: free backends only");
+            return;
+        }
+        let spent = input
+            .history
+            .iter()
+            .map(|facts| facts.charge.amount_micro_usd.0.max(0))
+            .fold(0, i64::saturating_add);
+        let left = MicroUsd(ceiling.0.saturating_sub(spent).max(0));
+        if self.reserve <= left {
+            return;
+        }
+        let enough =
+            MicroUsd(self.expected.0.saturating_add(self.expected.0 / 2).saturating_add(self.expected.0 % 2));
+        if service.stops_at_reservation && left >= enough && left > MicroUsd::ZERO {
+            self.reserve = left;
+            return;
+        }
+        let need = if service.stops_at_reservation { enough.max(MicroUsd(1)) } else { self.reserve };
+        self.reject(
+            FilterReason::OverCeiling,
+            format!("it has to reserve {need} and {left} of the job's {ceiling} are left"),
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! The decisions of `policy`, held by tables that read like sentences and by laws that hold for all input.
+
+mod defaults;
