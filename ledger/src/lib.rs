@@ -1,1 +1,28 @@
-//! Being written.
+//! The ledger: the only crate with SQL. It reserves money before work begins, turns events into rows,
+//! and answers what was made, where, for how much and why.
+//!
+//! Rows are a pure function of facts. `events` keeps every event once; whenever a new one arrives, the
+//! job it speaks of is folded again from all its events ([`fold`]) and its rows are replaced. That is
+//! what makes replay and reorder harmless: there is no order to get wrong. Merging each event into the
+//! rows in place was rejected: it saves a read, and every column needs a rule of its own for news that
+//! arrives late.
+//!
+//! Two advisory locks serialise writers ([`store`]): batches are what make the ledger fast, not
+//! writers side by side.
+
+pub mod budget;
+mod calendar;
+pub mod consume;
+pub mod error;
+pub mod event_check;
+pub mod fold;
+mod ingest;
+pub mod read;
+mod reserve;
+pub mod reserving;
+pub mod store;
+
+pub use error::Error;
+pub use ingest::{INGEST_MAX, Ingested};
+pub use reserve::RESERVE_MAX;
+pub use store::Store;

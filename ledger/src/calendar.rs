@@ -1,0 +1,58 @@
+//! Days and months in UTC, counted from 1970: what budgets are kept by.
+//!
+//! A date library was rejected for this: two conversions, both pure, are all the ledger needs.
+
+const DAY_MS: i64 = 86_400_000;
+
+/// The latest moment that Postgres and people can show: the end of the year 9999.
+pub(crate) const LATEST_MS: i64 = 253_402_300_799_999;
+
+/// Brings a time from the wire into the range that a column can hold. A client may send any number as
+/// its deadline, and no number may stop the ledger.
+pub(crate) fn clamp_ms(time_ms: i64) -> i64 {
+    time_ms.clamp(0, LATEST_MS)
+}
+
+/// Days since 1970-01-01.
+pub(crate) fn day_of(time_ms: i64) -> i32 {
+    i32::try_from(clamp_ms(time_ms) / DAY_MS).unwrap_or(i32::MAX)
+}
+
+/// Months since January 1970 of a day.
+pub(crate) fn month_of(day: i32) -> i32 {
+    // Years begin in March here, so that the leap day is the last of its year.
+    let shifted = i64::from(day) + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let months = (era * 400 + year_of_era) * 12 + month_from_march + 2 - 1970 * 12;
+    i32::try_from(months).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_change_where_the_calendar_says() {
+        assert_eq!(month_of(0), 0, "1970-01-01");
+        assert_eq!(month_of(30), 0, "1970-01-31");
+        assert_eq!(month_of(31), 1, "1970-02-01");
+        assert_eq!(month_of(364), 11, "1970-12-31");
+        assert_eq!(month_of(365), 12, "1971-01-01");
+        assert_eq!(month_of(19_781), 649, "2024-02-28");
+        assert_eq!(month_of(19_782), 649, "2024-02-29");
+        assert_eq!(month_of(19_783), 650, "2024-03-01");
+        assert_eq!(month_of(day_of(1_795_428_000_000)), 56 * 12 + 10, "2026-11-23");
+    }
+
+    #[test]
+    fn no_number_is_out_of_range() {
+        for time_ms in [i64::MIN, -1, 0, i64::MAX] {
+            let day = day_of(time_ms);
+            assert!((0..=2_932_896).contains(&day), "{time_ms} is day {day}");
+        }
+    }
+}

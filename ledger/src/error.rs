@@ -1,0 +1,43 @@
+//! What can go wrong at the database, and whether waiting helps.
+
+/// A failure of the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused, or is not there.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The migrations could not be applied.
+    #[error("migrations: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A stored event cannot be read back: it was written by a newer version, or by hand.
+    #[error("stored event {id} is not readable: {message}")]
+    Stored {
+        /// `<job>.<attempt>.<kind>`.
+        id: String,
+        /// What does not fit.
+        message: String,
+    },
+    /// The batch is larger than a batch may be.
+    #[error("{len} items are more than the {max} that one batch may have")]
+    TooMany {
+        /// Items in the batch.
+        len: usize,
+        /// Its limit.
+        max: usize,
+    },
+}
+
+impl Error {
+    /// The data itself is what the database objects to (SQLSTATE classes 22 and 23), or cannot be read
+    /// back: trying again with the same data gives the same answer.
+    #[must_use]
+    pub fn is_about_data(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+            }
+            Self::Database(_) | Self::Migrate(_) => false,
+            Self::Stored { .. } | Self::TooMany { .. } => true,
+        }
+    }
+}

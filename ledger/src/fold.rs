@@ -1,0 +1,275 @@
+//! From all events of a job to its rows: pure, and the same whatever order the events came in.
+//!
+//! What two events tell differently is settled here, once:
+//! - the state is that of the first terminal event by time, else the furthest step of the latest attempt;
+//! - an attempt's facts come from the surest teller: `charged`, then `ended`, then `retrying`, then
+//!   `assigned`, then `running`;
+//! - its money likewise, except that known money outranks money that is still open ([`charge`]).
+
+pub mod charge;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{AttemptFacts, Event, Fact, FilterReason, JobFacts, JobId, JobState, MicroUsd};
+
+pub use charge::{ChargeRow, Request, Told};
+
+/// A row of `jobs`. Times in Unix milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobRow {
+    /// The job.
+    pub id: JobId,
+    /// Who pays.
+    pub tenant: String,
+    /// What does not change about it.
+    pub facts: JobFacts,
+    /// Where it is.
+    pub state: JobState,
+    /// Since when.
+    pub state_at_ms: i64,
+    /// When it ended.
+    pub ended_at_ms: Option<i64>,
+    /// The failure it ended with, as JSON.
+    pub failure: Option<serde_json::Value>,
+    /// Its code.
+    pub failure_code: Option<&'static str>,
+    /// What was made, as a JSON array.
+    pub artifacts: serde_json::Value,
+    /// What its first decision expected it to cost at each backend that could make it.
+    pub elsewhere: BTreeMap<String, MicroUsd>,
+}
+
+/// A row of `attempts`. Times in Unix milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the columns of analytics.attempts describe them")]
+pub struct AttemptRow {
+    pub attempt: u32,
+    pub backend: String,
+    pub class: Option<String>,
+    pub model: Option<String>,
+    pub worker: Option<String>,
+    pub simulated: bool,
+    pub assigned_at_ms: i64,
+    pub started_at_ms: Option<i64>,
+    pub finished_at_ms: Option<i64>,
+    pub provider_id: Option<String>,
+    pub usage: serde_json::Value,
+    pub energy_mj: Option<i64>,
+    pub failure_code: Option<&'static str>,
+    pub failure: Option<serde_json::Value>,
+    pub disposition: Option<String>,
+    pub next_at_ms: Option<i64>,
+    pub reason: Option<String>,
+    pub expected_micro_usd: Option<i64>,
+}
+
+/// All rows of a job but its charges, and what its events tell about money.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folded {
+    /// The job.
+    pub job: JobRow,
+    /// Its attempts, in order.
+    pub attempts: Vec<AttemptRow>,
+    /// What is told about the money of each attempt.
+    pub money: BTreeMap<u32, Told>,
+}
+
+/// Folds a job. None when its events describe no job: only a refused publish is known.
+#[must_use]
+pub fn fold(mut events: Vec<Event>) -> Option<Folded> {
+    events.sort_by(|a, b| order(a).cmp(&order(b)));
+    let last = events.iter().rev().find(|event| facts_of(event).is_some())?;
+    let mut facts = facts_of(last)?.clone();
+    if facts.class.is_none() {
+        facts.class = events.iter().rev().find_map(|event| facts_of(event)?.class.clone());
+    }
+    let numbers: BTreeSet<u32> = events.iter().flat_map(numbers_of).collect();
+    let attempts = numbers.iter().filter_map(|number| attempt(*number, &events)).collect();
+    let money = numbers.iter().map(|number| (*number, charge::told(*number, &events))).collect();
+    let job = job(last, facts, &events);
+    Some(Folded { job, attempts, money })
+}
+
+/// A total order that does not depend on arrival.
+fn order(event: &Event) -> (i64, u32, &'static str) {
+    (event.time_ms, event.attempt, event.fact.kind())
+}
+
+fn facts_of(event: &Event) -> Option<&JobFacts> {
+    match &event.fact {
+        Fact::Assigned { facts, .. }
+        | Fact::Running { facts, .. }
+        | Fact::Retrying { facts, .. }
+        | Fact::Ended { facts, .. }
+        | Fact::Charged { facts, .. } => Some(facts),
+        Fact::Refused { .. } | Fact::Unknown => None,
+    }
+}
+
+fn numbers_of(event: &Event) -> Vec<u32> {
+    match &event.fact {
+        Fact::Assigned { .. } | Fact::Running { .. } => vec![event.attempt],
+        Fact::Retrying { ended_attempt, .. } | Fact::Charged { ended_attempt, .. } => {
+            vec![ended_attempt.attempt]
+        }
+        Fact::Ended { attempts, .. } => attempts.iter().map(|facts| facts.attempt).collect(),
+        Fact::Refused { .. } | Fact::Unknown => Vec::new(),
+    }
+}
+
+/// Everything told about an attempt after it ended, with how sure its teller is.
+fn ended_facts(number: u32, events: &[Event]) -> Vec<(Source, i64, &AttemptFacts)> {
+    let mut told = Vec::new();
+    for event in events {
+        match &event.fact {
+            Fact::Retrying { ended_attempt, .. } if ended_attempt.attempt == number => {
+                told.push((Source::Retrying, event.time_ms, ended_attempt));
+            }
+            Fact::Charged { ended_attempt, .. } if ended_attempt.attempt == number => {
+                told.push((Source::Charged, event.time_ms, ended_attempt));
+            }
+            Fact::Ended { attempts, .. } => {
+                let listed = attempts.iter().filter(|facts| facts.attempt == number);
+                told.extend(listed.map(|facts| (Source::Ended, event.time_ms, facts)));
+            }
+            _ => {}
+        }
+    }
+    told.sort_by_key(|(source, time_ms, _)| Reverse((*source, *time_ms)));
+    told
+}
+
+/// Who told of an ended attempt, least sure first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// While the job went on.
+    Retrying,
+    /// At the end of the job.
+    Ended,
+    /// After it.
+    Charged,
+}
+
+impl Source {
+    /// Its token in SQL.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retrying => "retrying",
+            Self::Ended => "ended",
+            Self::Charged => "charged",
+        }
+    }
+}
+
+fn job(last: &Event, facts: JobFacts, events: &[Event]) -> JobRow {
+    let mut row = JobRow {
+        id: last.job,
+        tenant: last.tenant.to_string(),
+        state: JobState::Submitted,
+        state_at_ms: facts.submitted_at_ms,
+        ended_at_ms: None,
+        failure: None,
+        failure_code: None,
+        artifacts: serde_json::Value::Array(Vec::new()),
+        elsewhere: elsewhere(events),
+        facts,
+    };
+    // Events are in order: the first terminal one is the first found.
+    let first_end = events.iter().find_map(|event| match &event.fact {
+        Fact::Ended { state, artifacts, failure, .. } => Some((event, state, artifacts, failure)),
+        _ => None,
+    });
+    if let Some((event, state, artifacts, failure)) = first_end {
+        row.state = *state;
+        row.state_at_ms = event.time_ms;
+        row.ended_at_ms = Some(event.time_ms);
+        row.failure_code = failure.as_ref().map(|failure| failure.code.as_str());
+        row.failure = failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok());
+        row.artifacts = serde_json::to_value(artifacts).unwrap_or_default();
+    } else if let Some((_, event, state)) = events.iter().filter_map(step).max_by_key(|(rank, _, _)| *rank) {
+        row.state = state;
+        row.state_at_ms = event.time_ms;
+    }
+    row
+}
+
+/// How far an event says the job is.
+fn step(event: &Event) -> Option<((u32, u8, i64), &Event, JobState)> {
+    let state = event.state().filter(|state| !state.is_terminal())?;
+    let within = match state {
+        JobState::Assigned => 1,
+        JobState::Running => 2,
+        JobState::Retrying => 3,
+        _ => 0,
+    };
+    Some(((event.attempt, within, event.time_ms), event, state))
+}
+
+fn elsewhere(events: &[Event]) -> BTreeMap<String, MicroUsd> {
+    let first = events.iter().filter(|event| matches!(event.fact, Fact::Assigned { .. }));
+    let Some(Fact::Assigned { decision, .. }) = first.min_by_key(|event| event.attempt).map(|e| &e.fact) else {
+        return BTreeMap::new();
+    };
+    let possible = decision.candidates.iter().filter(|candidate| {
+        // What cannot make it at all has no price for it; a zero there would be no saving.
+        !candidate.rejections.iter().any(|rejection| rejection.reason == FilterReason::Unsupported)
+    });
+    possible.map(|candidate| (candidate.backend.to_string(), candidate.expected_micro_usd)).collect()
+}
+
+fn attempt(number: u32, events: &[Event]) -> Option<AttemptRow> {
+    let told = ended_facts(number, events);
+    let best = told.first().map(|(_, _, facts)| *facts);
+    let assigned = events.iter().rev().find_map(|event| match &event.fact {
+        Fact::Assigned { backend, class, model, decision, .. } if event.attempt == number => {
+            Some((event.time_ms, backend, class, model, decision))
+        }
+        _ => None,
+    });
+    let running = events.iter().rev().find_map(|event| match &event.fact {
+        Fact::Running { backend, worker, started_at_ms, .. } if event.attempt == number => {
+            Some((backend, worker, *started_at_ms))
+        }
+        _ => None,
+    });
+    let followed = events.iter().rev().find_map(|event| match &event.fact {
+        Fact::Retrying { ended_attempt, disposition, next_at_ms, .. } if ended_attempt.attempt == number => {
+            Some((disposition.clone(), *next_at_ms))
+        }
+        _ => None,
+    });
+    let backend =
+        best.map(|b| &b.backend).or(assigned.map(|a| a.1)).or(running.map(|r| r.0)).map(ToString::to_string)?;
+    let candidate = assigned.and_then(|(_, _, _, _, decision)| {
+        decision.candidates.iter().find(|candidate| candidate.backend.as_str() == backend)
+    });
+    let failure = best.and_then(|facts| facts.failure.as_ref());
+    // What a surer teller leaves out, a less sure one may have said.
+    let any = told.iter().map(|(_, _, facts)| *facts);
+    Some(AttemptRow {
+        attempt: number,
+        class: best.map(|b| &b.class).or(assigned.map(|a| a.2)).map(ToString::to_string),
+        model: best.map(|b| &b.model).or(assigned.map(|a| a.3)).cloned(),
+        worker: any.clone().find_map(|f| f.worker.as_ref()).or(running.map(|r| r.1)).map(ToString::to_string),
+        simulated: best.map_or_else(|| candidate.is_some_and(|c| c.simulated), |facts| facts.simulated),
+        assigned_at_ms: best
+            .map(|facts| facts.assigned_at_ms)
+            .or(assigned.map(|a| a.0))
+            .or(running.map(|r| r.2))
+            .unwrap_or_default(),
+        started_at_ms: any.clone().find_map(|facts| facts.started_at_ms).or(running.map(|r| r.2)),
+        finished_at_ms: best.map(|facts| facts.finished_at_ms),
+        provider_id: any.clone().find_map(|facts| facts.provider_id.clone()),
+        usage: best.and_then(|b| serde_json::to_value(&b.usage).ok()).unwrap_or_else(|| serde_json::json!([])),
+        energy_mj: any.clone().find_map(|facts| facts.energy_mj).map(|mj| i64::try_from(mj).unwrap_or(i64::MAX)),
+        failure_code: failure.map(|failure| failure.code.as_str()),
+        failure: failure.and_then(|failure| serde_json::to_value(failure).ok()),
+        disposition: followed.as_ref().map(|(disposition, _)| disposition.clone()),
+        next_at_ms: followed.map(|(_, next_at_ms)| next_at_ms),
+        reason: assigned.map(|(_, _, _, _, decision)| decision.reason.clone()),
+        expected_micro_usd: candidate.map(|candidate| candidate.expected_micro_usd.0),
+        backend,
+    })
+}

@@ -1,0 +1,168 @@
+//! The money of one attempt: from what was reserved and what is told to one row of `charges`.
+//!
+//! - Known money (posted or voided) outranks open money; among the known, `charged` outranks `ended`
+//!   outranks `retrying`, so a late `charged` turns `voided` into `posted`, and "possibly paid" into
+//!   what it really was.
+//! - The end of a job voids whatever is still pending, unless the event itself lists the attempt as
+//!   pending: its money is then awaited. If the provider bills after all, `charged` posts it.
+//! - An attempt placed for free voids what had been reserved for it before.
+
+use std::cmp::Reverse;
+
+use schemas::{AttemptFacts, ChargeState, Event, Fact, MicroUsd};
+
+use super::{Source, ended_facts};
+use crate::calendar::clamp_ms;
+
+/// A reservation that the ledger granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Who bills.
+    pub backend: String,
+    /// How much.
+    pub amount_micro_usd: i64,
+    /// When it was asked for, Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// What the events of a job tell about the money of one attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    placed: Option<Placed>,
+    ended: Option<(Source, AttemptFacts)>,
+    job_ended: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Placed {
+    at_ms: i64,
+    backend: String,
+    reserved_micro_usd: MicroUsd,
+    simulated: bool,
+}
+
+/// A row of `charges`, but for job, attempt and tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns of analytics.charges describe them")]
+pub struct ChargeRow {
+    pub backend: String,
+    pub simulated: bool,
+    pub state: ChargeState,
+    pub settled_by: Option<&'static str>,
+    pub request: Option<Request>,
+    pub reserved_micro_usd: i64,
+    pub posted_micro_usd: i64,
+    pub possibly_paid: bool,
+    pub budget_at_ms: i64,
+    pub posted_at_ms: Option<i64>,
+}
+
+impl Told {
+    /// Nothing is told of the attempt itself.
+    #[must_use]
+    pub const fn nothing(job_ended: bool) -> Self {
+        Self { placed: None, ended: None, job_ended }
+    }
+}
+
+/// Gathers what is told about an attempt. `events` are in order of time.
+pub(super) fn told(number: u32, events: &[Event]) -> Told {
+    let job_ended = events.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
+    let placed = events.iter().rev().find_map(|event| match &event.fact {
+        Fact::Assigned { backend, reserved_micro_usd, decision, .. } if event.attempt == number => {
+            let chosen = decision.candidates.iter().find(|candidate| candidate.backend == *backend);
+            Some(Placed {
+                at_ms: event.time_ms,
+                backend: backend.to_string(),
+                reserved_micro_usd: *reserved_micro_usd,
+                simulated: chosen.is_some_and(|candidate| candidate.simulated),
+            })
+        }
+        _ => None,
+    });
+    let ended = ended_facts(number, events)
+        .into_iter()
+        // A job that has ended awaits no money but what its end, or later news, says it awaits.
+        .filter(|(source, _, facts)| {
+            facts.charge.state != ChargeState::Pending || !job_ended || *source != Source::Retrying
+        })
+        .min_by_key(|(source, time_ms, facts)| {
+            let known = facts.charge.state != ChargeState::Pending;
+            let posted = facts.charge.state == ChargeState::Posted;
+            Reverse((known, *source, *time_ms, posted, facts.charge.amount_micro_usd))
+        })
+        .map(|(source, _, facts)| (source, facts.clone()));
+    Told { placed, ended, job_ended }
+}
+
+/// The charge of an attempt. None where no money was ever involved.
+#[must_use]
+pub fn settle(request: Option<Request>, told: &Told) -> Option<ChargeRow> {
+    let placed = told.placed.as_ref();
+    let facts = told.ended.as_ref().map(|(_, facts)| facts);
+    // Whoever spoke last: the router that placed it, or the one that asked for money again since.
+    let newer = match (placed, &request) {
+        (Some(placed), Some(request)) => (placed.at_ms >= request.at_ms).then_some(placed),
+        (placed, _) => placed,
+    };
+    let requested = request.as_ref().map_or(0, |request| request.amount_micro_usd);
+    let (reserved, placed_for_free) = match newer {
+        Some(placed) if placed.reserved_micro_usd == MicroUsd::ZERO => (requested, true),
+        Some(placed) => (placed.reserved_micro_usd.0, false),
+        None => (requested, false),
+    };
+    let mut row = ChargeRow {
+        backend: facts
+            .map(|facts| facts.backend.to_string())
+            .or_else(|| newer.filter(|_| !placed_for_free).map(|placed| placed.backend.clone()))
+            .or_else(|| request.as_ref().map(|request| request.backend.clone()))
+            .or_else(|| placed.map(|placed| placed.backend.clone()))?,
+        simulated: facts.map(|facts| facts.simulated).or(placed.map(|placed| placed.simulated)).unwrap_or(false),
+        state: ChargeState::Pending,
+        settled_by: None,
+        budget_at_ms: clamp_ms(
+            request
+                .as_ref()
+                .map(|request| request.at_ms)
+                .or(placed.map(|placed| placed.at_ms))
+                .or(facts.map(|facts| facts.assigned_at_ms))?,
+        ),
+        request,
+        reserved_micro_usd: reserved,
+        posted_micro_usd: 0,
+        possibly_paid: false,
+        posted_at_ms: None,
+    };
+    match &told.ended {
+        Some((source, facts)) => match facts.charge.state {
+            ChargeState::Posted => {
+                row.state = ChargeState::Posted;
+                row.settled_by = Some(source.as_str());
+                row.posted_micro_usd = facts.charge.amount_micro_usd.0;
+                row.possibly_paid = facts.charge.possibly_paid;
+                row.posted_at_ms = Some(clamp_ms(facts.finished_at_ms));
+            }
+            ChargeState::Voided => {
+                row.state = ChargeState::Voided;
+                row.settled_by = Some(source.as_str());
+            }
+            ChargeState::Pending | ChargeState::Unknown => {
+                row.reserved_micro_usd = row.reserved_micro_usd.max(facts.charge.amount_micro_usd.0);
+            }
+        },
+        None if placed_for_free => {
+            row.state = ChargeState::Voided;
+            row.settled_by = Some("assigned");
+        }
+        None if told.job_ended => {
+            row.state = ChargeState::Voided;
+            row.settled_by = Some("ended");
+        }
+        None => {}
+    }
+    let money = row.request.is_some()
+        || row.reserved_micro_usd > 0
+        || row.posted_micro_usd > 0
+        || row.possibly_paid;
+    money.then_some(row)
+}

@@ -1,0 +1,126 @@
+//! Events into rows: one transaction per batch, and the same rows for any order and any repetition.
+
+mod columns;
+mod load;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{Event, Failure, JobId};
+use uuid::Uuid;
+
+use crate::event_check::{Checked, check};
+use crate::fold::{ChargeRow, Folded, Told, charge, fold};
+use crate::store::{INGEST_LOCK, MONEY_LOCK};
+use crate::{Error, Store};
+
+pub(crate) use write::charges as write_charges;
+
+/// Events that one call takes.
+pub const INGEST_MAX: usize = 5_000;
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Ingested {
+    /// Events that were new.
+    pub stored: usize,
+    /// Events that were there already.
+    pub repeated: usize,
+    /// Events that cannot be booked: their place in the batch, and why. The caller puts them aside.
+    pub refused: Vec<(usize, Failure)>,
+}
+
+impl Store {
+    /// Stores events and brings the rows of their jobs up to date, in one transaction. An event that is
+    /// there already changes nothing. Acknowledge the batch after this returns.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] above [`INGEST_MAX`]; [`Error::Database`]. Nothing is stored then; with
+    /// [`Error::is_about_data`] one of the events is to blame, and smaller batches find it.
+    pub async fn ingest(&self, events: &[Event]) -> Result<Ingested, Error> {
+        if events.len() > INGEST_MAX {
+            return Err(Error::TooMany { len: events.len(), max: INGEST_MAX });
+        }
+        let mut ingested = Ingested::default();
+        let mut fresh: Vec<Checked> = Vec::with_capacity(events.len());
+        for (index, event) in events.iter().enumerate() {
+            match check(event) {
+                Ok(checked) => fresh.push(checked),
+                Err(failure) => ingested.refused.push((index, failure)),
+            }
+        }
+        if fresh.is_empty() {
+            return Ok(ingested);
+        }
+        let mut transaction = self.pool.begin().await?;
+        let connection = &mut *transaction;
+        sqlx::query!("select pg_advisory_xact_lock($1)", INGEST_LOCK).execute(&mut *connection).await?;
+        let stored = write::events(connection, &fresh).await?;
+        ingested.stored = stored.len();
+        ingested.repeated = fresh.len() - stored.len();
+        let touched: Vec<Uuid> =
+            stored.iter().map(|(job, _, _)| *job).collect::<BTreeSet<_>>().into_iter().collect();
+        if touched.is_empty() {
+            transaction.rollback().await?;
+            return Ok(ingested);
+        }
+        let folded = refold(connection, &touched, fresh, &stored).await?;
+        write::jobs(connection, &folded).await?;
+        write::attempts(connection, &folded).await?;
+        sqlx::query!("select pg_advisory_xact_lock($1)", MONEY_LOCK).execute(&mut *connection).await?;
+        let requests = load::requests(connection, &touched).await?;
+        let charges = settle_all(&folded, requests);
+        write::charges(connection, &charges).await?;
+        transaction.commit().await?;
+        Ok(ingested)
+    }
+}
+
+/// Where an event is stored: the key of `events`.
+type Key = (Uuid, i32, String);
+
+/// Folds the jobs that have news, from the events of this batch and those stored before.
+async fn refold(
+    connection: &mut sqlx::PgConnection,
+    touched: &[Uuid],
+    fresh: Vec<Checked>,
+    stored: &[Key],
+) -> Result<Vec<Folded>, Error> {
+    let mut by_job: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
+    // Of two events with the same key in one batch, the first was stored; so is only the first folded.
+    let mut wanted: BTreeSet<&Key> = stored.iter().collect();
+    for checked in fresh {
+        if wanted.remove(&columns::key(&checked.event)) {
+            by_job.entry(checked.event.job.0).or_default().push(checked.event);
+        }
+    }
+    for event in load::older_events(connection, touched, stored).await? {
+        by_job.entry(event.job.0).or_default().push(event);
+    }
+    Ok(by_job.into_values().filter_map(fold).collect())
+}
+
+/// A charge with its key and who pays.
+pub(crate) struct Charged {
+    pub(crate) job: JobId,
+    pub(crate) attempt: u32,
+    pub(crate) tenant: String,
+    pub(crate) row: ChargeRow,
+}
+
+fn settle_all(folded: &[Folded], mut requests: load::Requests) -> Vec<Charged> {
+    let mut charges = Vec::new();
+    for Folded { job, money, .. } in folded {
+        // Attempts that were reserved for and that no event tells of: only the job's end settles them.
+        let nothing = Told::nothing(job.ended_at_ms.is_some());
+        let reserved = requests.remove(&job.id.0).unwrap_or_default();
+        let numbers: BTreeSet<u32> = money.keys().chain(reserved.keys()).copied().collect();
+        for attempt in numbers {
+            let told = money.get(&attempt).unwrap_or(&nothing);
+            if let Some(row) = charge::settle(reserved.get(&attempt).cloned(), told) {
+                charges.push(Charged { job: job.id, attempt, tenant: job.tenant.clone(), row });
+            }
+        }
+    }
+    charges
+}

@@ -1,0 +1,29 @@
+//! Rows to columns: arrays for `unnest`, so that a batch is one statement however many rows it has.
+
+use schemas::Event;
+
+use super::Key;
+use crate::calendar::clamp_ms;
+
+pub(super) fn key(event: &Event) -> Key {
+    (event.job.0, number(event.attempt), event.fact.kind().to_owned())
+}
+
+/// An attempt's number; checked when the event came in.
+pub(super) fn number(attempt: u32) -> i32 {
+    i32::try_from(attempt).unwrap_or(i32::MAX)
+}
+
+/// An attempt's number from its column, which holds none below zero.
+pub(super) fn attempt(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+pub(super) fn clamp(time_ms: Option<i64>) -> Option<i64> {
+    time_ms.map(clamp_ms)
+}
+
+/// One column of all rows.
+pub(super) fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}

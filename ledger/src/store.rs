@@ -1,0 +1,89 @@
+//! The connection to Postgres, and the two locks.
+//!
+//! `INGEST` is held by a transaction that folds jobs, so that no two fold the same job from different
+//! knowledge. `MONEY` is held by whoever moves money: a reservation from reading the budgets to its
+//! commit, an ingest for its last step. Reservations therefore see books that stand still, and cannot
+//! overshoot a budget by a micro-dollar however many routers ask. Row locks on budgets were rejected:
+//! a reservation touches four budgets and a job's ceiling, and the order of locks becomes the design.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::Error;
+
+/// How long to wait for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Postgres ends a statement of ours after this, waiting for locks included.
+const STATEMENT_TIMEOUT: &str = "15s";
+
+/// Months of partitions kept prepared ahead, the running one included.
+const MONTHS_AHEAD: i32 = 4;
+
+pub(crate) const INGEST_LOCK: i64 = 0x4152_474f_0001;
+pub(crate) const MONEY_LOCK: i64 = 0x4152_474f_0002;
+
+/// The ledger's database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    options: PgConnectOptions,
+    pub(crate) pool: PgPool,
+}
+
+impl Store {
+    /// Connects, with at most `max_connections` connections.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when the URL is malformed or the database does not answer.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
+        let options = PgConnectOptions::from_str(url)?.application_name("argosy-ledger");
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]))
+            .await?;
+        Ok(Self { options, pool })
+    }
+
+    /// Applies the migrations that are missing and prepares the coming months. Safe to repeat, and to
+    /// run from several processes at once: the migrator takes a lock.
+    ///
+    /// # Errors
+    /// [`Error::Migrate`] when one fails or an applied one has changed since; [`Error::Database`].
+    pub async fn migrate(&self) -> Result<(), Error> {
+        // A connection of its own: a migration may take longer than a statement of ours may.
+        let mut connection = self.options.connect().await?;
+        sqlx::migrate!().run(&mut connection).await?;
+        connection.close().await?;
+        self.prepare_partitions().await
+    }
+
+    /// Creates the partitions of the coming months where they are missing.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn prepare_partitions(&self) -> Result<(), Error> {
+        let made = sqlx::query_scalar!("select prepare_partitions(now(), $1)", MONTHS_AHEAD)
+            .fetch_one(&self.pool)
+            .await?;
+        tracing::debug!(made, "partitions prepared");
+        Ok(())
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query_scalar!("select 1").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
