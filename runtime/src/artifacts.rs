@@ -53,7 +53,10 @@ impl Artifacts {
         }
         let store = self.store(&at.bucket).await?;
         let mut reader = bytes;
-        store.put(at.key.as_str(), &mut reader).await.map_err(|error| ArtifactError::Store(error.to_string()))?;
+        store
+            .put(at.key.as_str(), &mut reader)
+            .await
+            .map_err(|error| ArtifactError::Store(error.to_string()))?;
         Ok(())
     }
 
@@ -175,7 +178,10 @@ fn jpeg(bytes: &[u8]) -> Option<(u32, u32)> {
         let segment = bytes.get(at..at + 9)?;
         let length = usize::from(u16::from_be_bytes([segment[2], segment[3]]));
         // Start-of-frame markers hold the size; C4, C8 and CC are other things in the same range.
-        if segment[0] == 0xff && matches!(segment[1], 0xc0..=0xcf) && !matches!(segment[1], 0xc4 | 0xc8 | 0xcc) {
+        if segment[0] == 0xff
+            && matches!(segment[1], 0xc0..=0xcf)
+            && !matches!(segment[1], 0xc4 | 0xc8 | 0xcc)
+        {
             let height = u16::from_be_bytes([segment[5], segment[6]]);
             let width = u16::from_be_bytes([segment[7], segment[8]]);
             return Some((u32::from(width), u32::from(height)));

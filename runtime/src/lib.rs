@@ -7,6 +7,17 @@
 //! backend is a translation of one provider's protocol and nothing else.
 
 pub mod artifacts;
+pub mod broker;
 pub mod clock;
+pub mod config;
+pub mod exit;
+pub mod fleet_config;
+pub mod health;
+pub mod lifecycle;
+pub mod process;
+pub mod publish;
+pub mod tasks;
+pub mod telemetry;
 pub mod tls;
+pub mod topology;
 pub mod worker;

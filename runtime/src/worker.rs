@@ -6,7 +6,17 @@
 
 pub mod attempt;
 pub mod backend;
+pub mod cancels;
+pub mod claim;
 pub mod conformance;
+pub mod host;
+mod io;
+pub mod machine;
+mod presence;
+mod pull;
+mod run;
+mod settle;
 
 pub use attempt::{Attempt, AttemptIo, Stop, Stopper};
 pub use backend::{Backend, Discovery, Found};
+pub use host::WorkerConfig;

@@ -120,7 +120,12 @@ struct Run {
 }
 
 impl Suite<'_> {
-    fn attempt(&self, assignment: Assignment, resume: Option<String>, io: Arc<MemoryIo>) -> (Attempt, Stopper) {
+    fn attempt(
+        &self,
+        assignment: Assignment,
+        resume: Option<String>,
+        io: Arc<MemoryIo>,
+    ) -> (Attempt, Stopper) {
         let catalog = self.fixture.catalog();
         let service: Service = catalog
             .service(&assignment.backend, &assignment.class)
@@ -142,7 +147,11 @@ impl Suite<'_> {
         let discovery = self.backend.discover().await;
         assert_eq!(discovery.health, Health::Healthy, "discovers: {:?}", discovery.health_reason);
         let class = self.fixture.assignment().class;
-        assert!(discovery.classes.contains(&class), "discovers: {class} is not among {:?}", discovery.classes);
+        assert!(
+            discovery.classes.contains(&class),
+            "discovers: {class} is not among {:?}",
+            discovery.classes
+        );
     }
 
     async fn completes_with_fetchable_artifacts(&self) {

@@ -1,0 +1,110 @@
+//! Three pages: `/livez` (the process runs), `/readyz` (it can do its work, or why not), `/metrics`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::HttpConfig;
+use crate::exit::{Exit, Fault};
+
+/// What a process needs to do its work, and whether it has it.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    conditions: Arc<Mutex<BTreeMap<&'static str, Result<(), String>>>>,
+}
+
+impl Health {
+    /// A condition holds.
+    pub fn good(&self, condition: &'static str) {
+        self.set(condition, Ok(()));
+    }
+
+    /// A condition does not hold.
+    pub fn bad(&self, condition: &'static str, why: impl Into<String>) {
+        self.set(condition, Err(why.into()));
+    }
+
+    /// All conditions hold; else the first that does not.
+    ///
+    /// # Errors
+    /// The condition and why.
+    pub fn ready(&self) -> Result<(), String> {
+        let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (condition, state) in conditions.iter() {
+            if let Err(why) = state {
+                return Err(format!("{condition}: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, condition: &'static str, state: Result<(), String>) {
+        let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.insert(condition, state);
+    }
+}
+
+/// A bound listener for the pages.
+pub struct Pages {
+    listener: tokio::net::TcpListener,
+}
+
+impl Pages {
+    /// Binds, and writes the port file.
+    ///
+    /// # Errors
+    /// [`Exit::PortOccupied`], or the port file cannot be written.
+    pub async fn bind(config: &HttpConfig) -> Result<Self, Fault> {
+        let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|error| {
+            let cure = "set ARGOSY_HTTP__LISTEN to a free address (port 0 takes any)";
+            Fault::new(Exit::PortOccupied, format!("cannot listen on {}: {error}; {cure}", config.listen))
+        })?;
+        if let (Some(path), Ok(address)) = (&config.port_file, listener.local_addr()) {
+            let temporary = path.with_extension("tmp");
+            let written = std::fs::write(&temporary, address.port().to_string())
+                .and_then(|()| std::fs::rename(&temporary, path));
+            written.map_err(|error| {
+                Fault::new(Exit::Config, format!("configuration key `http.port_file`: {error}"))
+            })?;
+        }
+        Ok(Self { listener })
+    }
+
+    /// Serves until the token fires.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn serve(
+        self,
+        health: Health,
+        metrics: PrometheusHandle,
+        stop: CancellationToken,
+    ) -> Result<(), std::io::Error> {
+        let ready = move || {
+            let health = health.clone();
+            async move {
+                match health.ready() {
+                    Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+                }
+            }
+        };
+        let scrape = move || {
+            let metrics = metrics.clone();
+            async move {
+                metrics.run_upkeep();
+                metrics.render()
+            }
+        };
+        let pages = Router::new()
+            .route("/livez", get(|| async { "alive\n" }))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(scrape));
+        axum::serve(self.listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}

@@ -1,0 +1,156 @@
+//! A process from start to end: arguments, configuration, logs, pages, broker, work, drain, exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Command};
+use serde::de::DeserializeOwned;
+
+use crate::broker::Broker;
+use crate::config::{Common, Source};
+use crate::exit::{Exit, Fault};
+use crate::health::{Health, Pages};
+use crate::lifecycle::Lifecycle;
+use crate::tasks::Tasks;
+use crate::telemetry;
+
+/// How long tasks may take to let go after the hard stop.
+const LET_GO: Duration = Duration::from_secs(5);
+
+/// What a binary is.
+#[derive(Debug, Clone, Copy)]
+pub struct Description {
+    /// The binary's name.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+    /// Its own configuration sections.
+    pub sections: &'static [&'static str],
+}
+
+/// What a binary starts its work with.
+pub struct Context<C> {
+    /// Its own configuration.
+    pub config: C,
+    /// The common one.
+    pub common: Common,
+    /// The broker, connected.
+    pub broker: Broker,
+    /// Soft and hard stop.
+    pub lifecycle: Lifecycle,
+    /// Owns its tasks.
+    pub tasks: Tasks,
+    /// Its readiness.
+    pub health: Health,
+}
+
+/// Runs a process to its end. `start` begins the work as tasks and returns.
+pub fn run<C, S>(description: Description, start: S) -> ExitCode
+where
+    C: DeserializeOwned,
+    S: AsyncFnOnce(Context<C>) -> Result<(), Fault>,
+{
+    let arguments = arguments(description).get_matches();
+    let file = arguments.get_one::<PathBuf>("config").cloned();
+    let loaded = Source::from_process(file.as_deref()).and_then(|source| source.load(description.sections));
+    let (common, config) = match loaded {
+        Ok(loaded) => loaded,
+        Err(fault) => return end(description.name, &fault),
+    };
+    if arguments.get_flag("check") {
+        eprintln!("{}: the configuration is good", description.name);
+        return Exit::Stopped.into();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(description.name, &Fault::new(Exit::Crashed, error.to_string())),
+    };
+    match runtime.block_on(live(description.name, common, config, start)) {
+        Ok(()) => Exit::Stopped.into(),
+        Err(fault) => end(description.name, &fault),
+    }
+}
+
+fn arguments(description: Description) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("TOML configuration; ARGOSY_<SECTION>__<KEY> in the environment overrides it");
+    let check =
+        Arg::new("check").long("check").action(ArgAction::SetTrue).help("Check the configuration and exit");
+    Command::new(description.name)
+        .about(description.about)
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(config)
+        .arg(check)
+}
+
+fn end(name: &str, fault: &Fault) -> ExitCode {
+    eprintln!("{name}: {fault}");
+    fault.exit.into()
+}
+
+async fn live<C, S>(name: &'static str, common: Common, config: C, start: S) -> Result<(), Fault>
+where
+    S: AsyncFnOnce(Context<C>) -> Result<(), Fault>,
+{
+    let metrics = telemetry::start(&common.log)?;
+    let pages = Pages::bind(&common.http).await?;
+    let lifecycle = Lifecycle::default();
+    let tasks = Tasks::new(lifecycle.clone());
+    let health = Health::default();
+    // Signals are heard from here on; the set ends with this function.
+    let mut signals = tokio::task::JoinSet::new();
+    signals.spawn(lifecycle.clone().listen());
+    let broker = tokio::select! {
+        connected = Broker::connect(&common.nats, name) => connected?,
+        () = lifecycle.soft.cancelled() => return Ok(()),
+    };
+    // The pages outlive the drain, so that a supervisor can watch it.
+    let pages_stop = lifecycle.hard.clone();
+    let serving = pages.serve(health.clone(), metrics, pages_stop);
+    let grace = Duration::from_millis(common.shutdown.grace_ms);
+    let context = Context {
+        config,
+        common,
+        broker: broker.clone(),
+        lifecycle: lifecycle.clone(),
+        tasks: tasks.clone(),
+        health: health.clone(),
+    };
+    let work = async {
+        start(context).await?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "{name} started");
+        lifecycle.soft.cancelled().await;
+        health.bad("running", "stopping");
+        drain(&tasks, &lifecycle, grace).await
+    };
+    let ended = tokio::select! {
+        ended = work => ended,
+        failed = serving => Err(Fault::new(Exit::Crashed, format!("the pages ended: {failed:?}"))),
+    };
+    lifecycle.hard.cancel();
+    let _ = tokio::time::timeout(LET_GO, broker.client.drain()).await;
+    drop(signals);
+    ended
+}
+
+async fn drain(tasks: &Tasks, lifecycle: &Lifecycle, grace: Duration) -> Result<(), Fault> {
+    let done = tokio::select! {
+        () = tasks.finished() => true,
+        () = tokio::time::sleep(grace) => false,
+        () = lifecycle.hard.cancelled() => false,
+    };
+    if !done {
+        lifecycle.hard.cancel();
+        if tokio::time::timeout(LET_GO, tasks.finished()).await.is_err() {
+            return Err(Fault::new(Exit::DrainIncomplete, "the grace period ran out with work in hand"));
+        }
+    }
+    match tasks.defect() {
+        Some(defect) => Err(Fault::new(Exit::Crashed, defect)),
+        None => Ok(()),
+    }
+}

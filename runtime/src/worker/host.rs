@@ -1,0 +1,171 @@
+//! Starts a worker: what its tasks share, and which tasks there are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_nats::jetstream;
+use schemas::topology::bucket;
+use schemas::{Class, Health, WorkerId};
+use serde::Deserialize;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::artifacts::Artifacts;
+use crate::broker::Broker;
+use crate::clock;
+use crate::exit::{Exit, Fault};
+use crate::fleet_config::{self, FleetConfig};
+use crate::health::Health as Readiness;
+use crate::lifecycle::Lifecycle;
+use crate::process::Context;
+use crate::tasks::Tasks;
+use crate::worker::cancels::Cancels;
+use crate::worker::claim::Claims;
+use crate::worker::{Backend, Discovery, machine, presence, pull};
+
+/// Section `[worker]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerConfig {
+    /// The worker's name; made of the backend's and a random part when absent.
+    pub name: Option<String>,
+    /// Attempts at once; the backend's own default when absent.
+    pub slots: Option<u32>,
+    /// The provider is a simulator: said in offers, reports and the ledger.
+    pub simulated: bool,
+}
+
+/// The most attempts at once that are taken seriously.
+const SLOTS_MAX: u32 = 10_000;
+
+/// What the worker's tasks share.
+pub(crate) struct Shared {
+    pub(crate) worker: WorkerId,
+    pub(crate) backend: schemas::Backend,
+    pub(crate) simulated: bool,
+    pub(crate) slots: u32,
+    pub(crate) started_at_ms: i64,
+    pub(crate) broker: Broker,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) claims: Claims,
+    pub(crate) cancels: Cancels,
+    pub(crate) config: watch::Receiver<FleetConfig>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) tasks: Tasks,
+    pub(crate) health: Readiness,
+    pub(crate) permits: Arc<Semaphore>,
+    /// Free slots, for the offer.
+    pub(crate) free: watch::Sender<u32>,
+    pub(crate) discover_now: Notify,
+    learned: Mutex<HashMap<Class, u64>>,
+}
+
+impl Shared {
+    pub(crate) fn learned(&self, class: &Class) -> Option<u64> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(class).copied()
+    }
+
+    pub(crate) fn learn(&self, class: &Class, run_ms: u64) {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = learned.get(class).copied();
+        learned.insert(class.clone(), machine::learn(before, run_ms));
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.permits.available_permits() >= self.slots as usize
+    }
+
+    pub(crate) fn tell_free(&self) {
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        self.free.send_if_modified(|known| std::mem::replace(known, free) != free);
+    }
+}
+
+/// Starts a worker: its backend is made from the fleet's configuration, then presence, cancel requests
+/// and the pulling run as tasks of the process.
+///
+/// # Errors
+/// Missing buckets or documents, or a wrong `[worker]` section.
+pub async fn start<C, B, F>(
+    context: &Context<C>,
+    worker: &WorkerConfig,
+    name: schemas::Backend,
+    default_slots: u32,
+    make: F,
+) -> Result<(), Fault>
+where
+    B: Backend,
+    F: FnOnce(watch::Receiver<FleetConfig>) -> Result<B, Fault>,
+{
+    let jetstream = &context.broker.jetstream;
+    let (sender, config) = watch::channel(fleet_config::load(jetstream).await?);
+    let backend: Arc<dyn Backend> = Arc::new(make(config.clone())?);
+    let slots = worker.slots.unwrap_or(default_slots);
+    if !(1..=SLOTS_MAX).contains(&slots) {
+        let message = format!("configuration key `worker.slots`: {slots} is not within 1 to {SLOTS_MAX}");
+        return Err(Fault::new(Exit::Config, message));
+    }
+    let shared = Arc::new(Shared {
+        worker: worker_id(worker, &name)?,
+        backend: name,
+        simulated: worker.simulated,
+        slots,
+        started_at_ms: clock::now_ms(),
+        broker: context.broker.clone(),
+        artifacts: Artifacts::new(jetstream.clone()),
+        claims: Claims::new(open(jetstream, bucket::ATTEMPTS).await?),
+        cancels: Cancels::default(),
+        config,
+        lifecycle: context.lifecycle.clone(),
+        tasks: context.tasks.clone(),
+        health: context.health.clone(),
+        permits: Arc::new(Semaphore::new(slots as usize)),
+        free: watch::Sender::new(slots),
+        discover_now: Notify::new(),
+        learned: Mutex::new(HashMap::new()),
+    });
+    tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");
+    let workers = open(jetstream, bucket::WORKERS).await?;
+    let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
+    let hard = context.lifecycle.hard.clone();
+    let tasks = &context.tasks;
+    tasks.spawn(
+        "configuration",
+        fleet_config::follow(jetstream.clone(), sender, context.lifecycle.soft.clone()),
+    );
+    tasks.spawn("cancels", shared.cancels.clone().follow(jetstream.clone(), drained(&shared, hard)));
+    tasks.spawn("discovery", presence::discover(Arc::clone(&shared), Arc::clone(&backend), discovered));
+    tasks.spawn("presence", presence::tell(Arc::clone(&shared), workers, discovery.clone()));
+    tasks.spawn("pull", pull::run(shared, backend, discovery));
+    Ok(())
+}
+
+/// Fires when nothing runs any more after the soft stop, or at the hard stop.
+fn drained(shared: &Arc<Shared>, hard: CancellationToken) -> CancellationToken {
+    let done = CancellationToken::new();
+    let (fire, shared) = (done.clone(), Arc::clone(shared));
+    let tasks = shared.tasks.clone();
+    tasks.spawn_piece(async move {
+        shared.lifecycle.soft.cancelled().await;
+        tokio::select! {
+            _ = shared.permits.acquire_many(shared.slots) => {}
+            () = hard.cancelled() => {}
+        }
+        fire.cancel();
+    });
+    done
+}
+
+fn worker_id(config: &WorkerConfig, backend: &schemas::Backend) -> Result<WorkerId, Fault> {
+    let random = || format!("{backend}-{}", &schemas::JobId::new().0.simple().to_string()[20..]);
+    let name = config.name.clone().unwrap_or_else(random);
+    name.parse()
+        .map_err(|error| Fault::new(Exit::Config, format!("configuration key `worker.name`: {error}")))
+}
+
+async fn open(jetstream: &jetstream::Context, name: &str) -> Result<jetstream::kv::Store, Fault> {
+    jetstream.get_key_value(name).await.map_err(|error| {
+        let message = format!("bucket {name}: {error}; run `argosy topology apply`");
+        Fault::new(Exit::TopologyMissing, message)
+    })
+}

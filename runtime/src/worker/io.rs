@@ -1,0 +1,91 @@
+//! The host's [`AttemptIo`]: claims, artifact store and progress on the real broker.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemas::topology::bucket;
+use schemas::{
+    Artifact, Assignment, AttemptId, AttemptRecord, AttemptState, Failure, FailureCode, Input, Phase,
+    Progress, SCHEMA_VERSION, WorkerId, codec, subjects,
+};
+use tokio::sync::Mutex;
+
+use crate::artifacts::{self, ArtifactError, Artifacts};
+use crate::broker::Broker;
+use crate::clock;
+use crate::worker::AttemptIo;
+use crate::worker::claim::{Claims, Held};
+
+/// One attempt's way to the broker.
+pub(crate) struct HostIo {
+    pub(crate) broker: Broker,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) claims: Claims,
+    /// The claim that guards the attempt; none for free work.
+    pub(crate) held: Arc<Mutex<Option<Held>>>,
+    pub(crate) worker: WorkerId,
+}
+
+#[async_trait]
+impl AttemptIo for HostIo {
+    async fn started(&self, attempt: AttemptId, provider_id: &str) -> Result<(), Failure> {
+        let mut held = self.held.lock().await;
+        let Some(claim) = held.as_mut() else { return Ok(()) };
+        let record = AttemptRecord {
+            state: AttemptState::Started,
+            started_at_ms: Some(clock::now_ms()),
+            provider_id: Some(provider_id.to_owned()),
+            ..claim.record.clone()
+        };
+        self.claims.write(claim, record).await.map_err(|error| {
+            tracing::error!(%attempt, provider_id, %error, "the provider's id could not be recorded");
+            let message = format!("started at the provider as {provider_id}, which could not be recorded");
+            Failure::new(FailureCode::OutcomeUnknown, message)
+        })
+    }
+
+    async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
+        self.artifacts.get(&input.artifact).await.map_err(|error| match error {
+            ArtifactError::Missing { .. } => Failure::invalid(
+                "body.inputs",
+                format!("input `{}`: {error}; store the file before publishing the job", input.name),
+            ),
+            ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
+            ArtifactError::Store(_) => Failure::new(FailureCode::Transient, error.to_string()),
+        })
+    }
+
+    async fn save(
+        &self,
+        attempt: AttemptId,
+        index: usize,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<Artifact, Failure> {
+        let artifact = artifacts::describe(bucket::ARTIFACTS, attempt, index, media_type, &bytes);
+        let stored = self.artifacts.put(&artifact.at, &bytes).await;
+        stored.map_err(|error| Failure::new(FailureCode::Transient, error.to_string()))?;
+        Ok(artifact)
+    }
+
+    fn progress(&self, assignment: &Assignment, phase: Phase, step: u32, steps: u32, detail: Option<&str>) {
+        let progress = Progress {
+            schema_version: SCHEMA_VERSION,
+            time_ms: clock::now_ms(),
+            job: assignment.job.id,
+            attempt: assignment.attempt,
+            backend: assignment.backend.clone(),
+            worker: self.worker.clone(),
+            phase,
+            step,
+            steps,
+            detail: detail.map(str::to_owned),
+        };
+        let subject = subjects::progress(&assignment.job.tenant, assignment.job.id);
+        let client = self.broker.client.clone();
+        // Publishing only queues; when the queue is full the report is dropped, it is not a fact.
+        let publish = async move { client.publish(subject, codec::encode(&progress).into()).await };
+        let _ = futures::FutureExt::now_or_never(publish);
+    }
+}

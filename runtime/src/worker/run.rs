@@ -1,0 +1,330 @@
+//! One delivery from its first look to its acknowledgement. All decisions are [`machine`]'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use schemas::codec::{self, CONTENT_TYPE};
+use schemas::{
+    Assignment, AttemptRecord, AttemptState, Event, Fact, Failure, FailureCode, JobFacts, Outcome,
+    SCHEMA_VERSION, topology,
+};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::publish::{self, Message};
+use crate::worker::attempt::{Attempt, Stop, Stopper};
+use crate::worker::claim::{Asked, ClaimError, Held};
+use crate::worker::host::Shared;
+use crate::worker::io::HostIo;
+use crate::worker::machine::{self, Begin, Delivery};
+use crate::worker::{Backend, Found, settle};
+
+/// The broker hears from us at a third of the time after which it would redeliver.
+const SPEAK_UP_EVERY: Duration = Duration::from_millis(topology::WORK_ACK_WAIT_MS / 3);
+
+/// An attempt that takes longer than this is told as `running`; quicker ones save the broker a write.
+const TELL_RUNNING_AFTER: Duration = Duration::from_millis(250);
+
+/// How long an assignment rests when broker or claim did not let us go on.
+const REST: Duration = Duration::from_secs(2);
+
+/// How long after the hard stop a backend may take to let go, before its assignment is left to redelivery.
+const LET_GO: Duration = Duration::from_secs(3);
+
+type Delivered = async_nats::jetstream::Message;
+
+/// Everything from a delivery to its acknowledgement.
+pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, message: Delivered) {
+    let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
+    let decoded = codec::decode::<Assignment>(header.map(async_nats::HeaderValue::as_str), &message.payload);
+    let assignment = match decoded {
+        Ok(assignment) => assignment,
+        Err(error) => return settle::park_unreadable(shared, &message, &error).await,
+    };
+    if shared.lifecycle.soft.is_cancelled() {
+        return hand_back(&message, None).await;
+    }
+    // Speaks up for as long as anything is done about the delivery, and stops when this function ends.
+    let done = CancellationToken::new();
+    let _ends = done.clone().drop_guard();
+    shared.tasks.spawn_piece(speak_up(message.clone(), done));
+    let run = Run { shared, backend, message: &message, assignment: &assignment };
+    if let Err(reason) = run.begin().await {
+        tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, reason, "handing back");
+        hand_back(&message, Some(REST)).await;
+    }
+}
+
+async fn speak_up(message: Delivered, done: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(SPEAK_UP_EVERY) => {}
+        }
+        if let Err(error) = message.ack_with(AckKind::Progress).await {
+            tracing::debug!(%error, "speaking up");
+        }
+    }
+}
+
+async fn hand_back(message: &Delivered, rest: Option<Duration>) {
+    if let Err(error) = message.ack_with(AckKind::Nak(rest)).await {
+        tracing::debug!(%error, "handing back; the broker redelivers by itself");
+    }
+}
+
+struct Run<'a> {
+    shared: &'a Arc<Shared>,
+    backend: &'a dyn Backend,
+    message: &'a Delivered,
+    assignment: &'a Assignment,
+}
+
+impl Run<'_> {
+    async fn begin(&self) -> Result<(), String> {
+        let job = &self.assignment.job;
+        let delivery = Delivery {
+            delivered: self.message.info().map_or(1, |info| info.delivered),
+            cancelled: self.shared.cancels.contains(job.id),
+            expired: job.constraints.deadline_ms.is_some_and(|deadline| deadline <= clock::now_ms()),
+            paid: self.assignment.is_paid(),
+        };
+        if let Some(failure) = machine::first_look(delivery) {
+            let called = delivery.paid && delivery.delivered > 1;
+            return self.settle(None, failed(failure), None, called).await;
+        }
+        if !delivery.paid {
+            return self.run(None, None).await;
+        }
+        match self.ask().await? {
+            Asked::Granted(held) => self.run(Some(held), None).await,
+            Asked::Taken(held) => self.take_over(held).await,
+        }
+    }
+
+    async fn ask(&self) -> Result<Asked, String> {
+        let record = AttemptRecord {
+            schema_version: SCHEMA_VERSION,
+            job: self.assignment.job.id,
+            attempt: self.assignment.attempt,
+            backend: self.assignment.backend.clone(),
+            worker: self.shared.worker.clone(),
+            state: AttemptState::Intent,
+            claimed_at_ms: clock::now_ms(),
+            started_at_ms: None,
+            reserved_micro_usd: self.assignment.reserved_micro_usd,
+            provider_id: None,
+            outcome: None,
+        };
+        self.shared.claims.ask(record).await.map_err(|error| error.to_string())
+    }
+
+    /// Goes on from a claim that another delivery left behind.
+    async fn take_over(&self, mut held: Held) -> Result<(), String> {
+        let begin = machine::begin_from(&held.record, clock::now_ms());
+        tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, ?begin, "taking over");
+        let mine = AttemptRecord { worker: self.shared.worker.clone(), ..held.record.clone() };
+        match begin {
+            Begin::Wait { after_ms } => {
+                hand_back(self.message, Some(Duration::from_millis(after_ms.unsigned_abs()))).await;
+                Ok(())
+            }
+            Begin::Retell(outcome) => {
+                let started = held.record.started_at_ms;
+                self.settle(None, outcome, started, true).await
+            }
+            Begin::Run => self.run(Some(held), None).await,
+            Begin::Resume(id) => {
+                self.write(&mut held, mine).await?;
+                self.run(Some(held), Some(id)).await
+            }
+            Begin::Find => {
+                self.write(&mut held, mine).await?;
+                self.find(held).await
+            }
+        }
+    }
+
+    async fn find(&self, mut held: Held) -> Result<(), String> {
+        let (attempt, _stopper) = self.attempt(Arc::new(Mutex::new(None)), None)?;
+        match self.backend.find(&attempt).await {
+            Found::Started(id) => {
+                let record = AttemptRecord {
+                    state: AttemptState::Started,
+                    provider_id: Some(id.clone()),
+                    started_at_ms: Some(held.record.claimed_at_ms),
+                    ..held.record.clone()
+                };
+                self.write(&mut held, record).await?;
+                self.run(Some(held), Some(id)).await
+            }
+            Found::NotStarted => {
+                let record = AttemptRecord { claimed_at_ms: clock::now_ms(), ..held.record.clone() };
+                self.write(&mut held, record).await?;
+                self.run(Some(held), None).await
+            }
+            Found::Unknown => {
+                let message =
+                    "the worker was lost while it called the provider, which cannot tell what came of it";
+                let outcome = failed(Failure::new(FailureCode::OutcomeUnknown, message));
+                self.settle(Some(held), outcome, None, true).await
+            }
+        }
+    }
+
+    async fn write(&self, held: &mut Held, record: AttemptRecord) -> Result<(), String> {
+        self.shared.claims.write(held, record).await.map_err(|error: ClaimError| error.to_string())
+    }
+
+    fn attempt(
+        &self,
+        held: Arc<Mutex<Option<Held>>>,
+        resume_id: Option<String>,
+    ) -> Result<(Attempt, Stopper), String> {
+        let catalog = self.shared.config.borrow().catalog.clone();
+        let (backend, class) = (&self.assignment.backend, &self.assignment.class);
+        let service = catalog.service(backend, class).cloned();
+        let service =
+            service.ok_or_else(|| format!("the catalog has no service {backend}/{class} any more"))?;
+        let io = HostIo {
+            broker: self.shared.broker.clone(),
+            artifacts: self.shared.artifacts.clone(),
+            claims: self.shared.claims.clone(),
+            held,
+            worker: self.shared.worker.clone(),
+        };
+        let stopper = Stopper::default();
+        let attempt =
+            Attempt::new(self.assignment.clone(), catalog, service, resume_id, Arc::new(io), stopper.clone());
+        Ok((attempt, stopper))
+    }
+
+    async fn run(&self, held: Option<Held>, resume_id: Option<String>) -> Result<(), String> {
+        let shared = self.shared;
+        let job = self.assignment.job.id;
+        // Resumed work began when the provider took it, not when we found it.
+        let resumed_at = held.as_ref().and_then(|held| held.record.started_at_ms);
+        let started_at_ms = resumed_at.unwrap_or_else(clock::now_ms);
+        let held = Arc::new(Mutex::new(held));
+        let (attempt, stopper) = self.attempt(Arc::clone(&held), resume_id)?;
+        shared.cancels.running(job, &stopper);
+        metrics::gauge!("argosy_worker_attempts_running").increment(1.0);
+        let over = CancellationToken::new();
+        shared.tasks.spawn_piece(stop_in_time(
+            Arc::clone(shared),
+            self.assignment.clone(),
+            started_at_ms,
+            stopper,
+            over.clone(),
+        ));
+        let outcome = {
+            let backend_run = self.backend.run(&attempt);
+            tokio::pin!(backend_run);
+            tokio::select! {
+                outcome = &mut backend_run => Some(outcome),
+                () = tokio::time::sleep(TELL_RUNNING_AFTER) => {
+                    self.tell_running(started_at_ms).await;
+                    tokio::select! {
+                        outcome = &mut backend_run => Some(outcome),
+                        () = let_go(shared) => None,
+                    }
+                }
+            }
+        };
+        over.cancel();
+        shared.cancels.ended(job);
+        metrics::gauge!("argosy_worker_attempts_running").decrement(1.0);
+        let Some(outcome) = outcome else { return Err("the backend did not let go in time".to_owned()) };
+        let outcome = with_recorded_id(outcome, held.lock().await.as_ref());
+        self.learn(&outcome, started_at_ms);
+        let held = held.lock().await.take();
+        self.settle(held, outcome, Some(started_at_ms), true).await
+    }
+
+    fn learn(&self, outcome: &Outcome, started_at_ms: i64) {
+        let run_ms = (clock::now_ms() - started_at_ms).unsigned_abs();
+        let code = outcome.failure.as_ref().map_or("completed", |failure| failure.code.as_str());
+        let backend = self.assignment.backend.to_string();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
+        metrics::histogram!("argosy_attempt_run_seconds", "backend" => backend, "outcome" => code)
+            .record(run_ms as f64 / 1000.0);
+        match outcome.failure.as_ref().map(|failure| failure.code) {
+            None => self.shared.learn(&self.assignment.class, run_ms),
+            Some(FailureCode::BackendDown | FailureCode::ProviderStopped | FailureCode::QuotaExhausted) => {
+                self.shared.discover_now.notify_one();
+            }
+            Some(_) => {}
+        }
+    }
+
+    async fn tell_running(&self, started_at_ms: i64) {
+        let job = &self.assignment.job;
+        let facts = JobFacts::of(job, Some(self.assignment.class.clone()), self.assignment.submitted_at_ms);
+        let fact = Fact::Running {
+            facts,
+            backend: self.assignment.backend.clone(),
+            worker: self.shared.worker.clone(),
+            started_at_ms,
+        };
+        let event = Event::new(clock::now_ms(), job.tenant.clone(), job.id, self.assignment.attempt, fact);
+        if let Err(error) = publish::publish(&self.shared.broker.jetstream, &Message::event(&event)).await {
+            tracing::debug!(%error, "the running event was not stored");
+        }
+    }
+
+    async fn settle(
+        &self,
+        held: Option<Held>,
+        outcome: Outcome,
+        started_at_ms: Option<i64>,
+        called: bool,
+    ) -> Result<(), String> {
+        let settling =
+            settle::Settling { assignment: self.assignment, message: self.message, started_at_ms, called };
+        settle::settle(self.shared, settling, held, &outcome).await
+    }
+}
+
+fn failed(failure: Failure) -> Outcome {
+    Outcome { failure: Some(failure), ..Outcome::default() }
+}
+
+/// An outcome without an id gets the recorded one: what was started is never reported as not started.
+fn with_recorded_id(mut outcome: Outcome, held: Option<&Held>) -> Outcome {
+    if outcome.provider_id.is_none() {
+        outcome.provider_id = held.and_then(|held| held.record.provider_id.clone());
+    }
+    outcome
+}
+
+async fn let_go(shared: &Shared) {
+    shared.lifecycle.hard.cancelled().await;
+    tokio::time::sleep(LET_GO).await;
+}
+
+/// Stops an attempt at its limit, at the job's deadline, or when the process lets go.
+async fn stop_in_time(
+    shared: Arc<Shared>,
+    assignment: Assignment,
+    started_at_ms: i64,
+    stopper: Stopper,
+    over: CancellationToken,
+) {
+    let now_ms = clock::now_ms();
+    let spent_ms = (now_ms - started_at_ms).max(0).unsigned_abs();
+    let limit = Duration::from_millis(assignment.timeout_ms.saturating_sub(spent_ms));
+    let deadline = assignment.job.constraints.deadline_ms;
+    let to_deadline =
+        deadline.map(|deadline| Duration::from_millis((deadline - now_ms).max(0).unsigned_abs()));
+    let (wait, stop) = match to_deadline {
+        Some(left) if left < limit => (left, Stop::Expired),
+        _ => (limit, Stop::Timeout),
+    };
+    tokio::select! {
+        () = over.cancelled() => {}
+        () = tokio::time::sleep(wait) => stopper.stop(stop),
+        () = shared.lifecycle.hard.cancelled() => stopper.stop(Stop::Drain),
+    }
+}

@@ -1,0 +1,169 @@
+//! The end of a delivery: record, publish, then the confirmed acknowledgement, in this order. The only
+//! place where an outcome becomes an acknowledgement.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use schemas::codec::{CONTENT_TYPE, DecodeError};
+use schemas::{
+    Assignment, AttemptFacts, AttemptRecord, AttemptState, DeadLetter, Event, Fact, Failure, FailureCode,
+    JobFacts, JobState, Outcome, Parked, SCHEMA_VERSION, subjects,
+};
+
+use crate::clock;
+use crate::publish::{self, Message, PublishError};
+use crate::worker::claim::Held;
+use crate::worker::host::Shared;
+use crate::worker::machine::{self, Ended, Settlement};
+
+type Delivered = async_nats::jetstream::Message;
+
+/// What is being settled.
+pub(crate) struct Settling<'a> {
+    pub(crate) assignment: &'a Assignment,
+    pub(crate) message: &'a Delivered,
+    pub(crate) started_at_ms: Option<i64>,
+    pub(crate) called: bool,
+}
+
+/// Settles a delivery. On an error nothing was acknowledged, and a redelivery says the same again.
+pub(crate) async fn settle(
+    shared: &Arc<Shared>,
+    settling: Settling<'_>,
+    held: Option<Held>,
+    outcome: &Outcome,
+) -> Result<(), String> {
+    let assignment = settling.assignment;
+    let ended = Ended {
+        assignment,
+        worker: &shared.worker,
+        simulated: shared.simulated,
+        started_at_ms: settling.started_at_ms,
+        finished_at_ms: clock::now_ms(),
+        outcome,
+        price_micro_usd: price(shared, assignment, outcome, settling.started_at_ms),
+        called: settling.called,
+    };
+    match machine::settle(&ended) {
+        Settlement::HandBack => return Err("left at the provider, to be resumed".to_owned()),
+        Settlement::Complete(facts) => {
+            record(shared, held, outcome).await;
+            complete(shared, assignment, outcome, facts).await?;
+        }
+        Settlement::Dead(letter) => {
+            record(shared, held, outcome).await;
+            dead(shared, &letter).await?;
+        }
+    }
+    // Confirmed: a lost acknowledgement would run the work again.
+    settling.message.double_ack().await.map_err(|error| format!("acknowledging: {error}"))
+}
+
+fn price(
+    shared: &Shared,
+    assignment: &Assignment,
+    outcome: &Outcome,
+    started_at_ms: Option<i64>,
+) -> Option<schemas::MicroUsd> {
+    if !assignment.is_paid() || outcome.usage.is_empty() {
+        return None;
+    }
+    let prices = shared.config.borrow().prices.clone();
+    let at_ms = started_at_ms.unwrap_or_else(clock::now_ms);
+    let price =
+        policy::cost::price_of(&outcome.usage, &assignment.backend, &assignment.model, &prices, at_ms);
+    price
+        .inspect_err(
+            |error| tracing::error!(job = %assignment.job.id, %error, "no price: booked as possibly paid"),
+        )
+        .ok()
+}
+
+/// Writes the outcome into the claim, so that a redelivery tells it again instead of asking the provider.
+/// When this fails the redelivery resumes by the provider's id, which also ends in this outcome.
+async fn record(shared: &Shared, held: Option<Held>, outcome: &Outcome) {
+    let Some(mut held) = held else { return };
+    let record = AttemptRecord {
+        state: AttemptState::Settled,
+        provider_id: outcome.provider_id.clone(),
+        outcome: Some(outcome.clone()),
+        ..held.record.clone()
+    };
+    if let Err(error) = shared.claims.write(&mut held, record).await {
+        tracing::warn!(%error, "the outcome was not recorded");
+    }
+}
+
+async fn complete(
+    shared: &Shared,
+    assignment: &Assignment,
+    outcome: &Outcome,
+    facts: AttemptFacts,
+) -> Result<(), String> {
+    let job = &assignment.job;
+    let job_facts = JobFacts::of(job, Some(assignment.class.clone()), assignment.submitted_at_ms);
+    let mut attempts = assignment.history.clone();
+    attempts.push(facts.clone());
+    let fact = Fact::Ended {
+        facts: job_facts.clone(),
+        state: JobState::Completed,
+        artifacts: outcome.artifacts.clone(),
+        failure: None,
+        attempts,
+    };
+    let event = |fact| Event::new(facts.finished_at_ms, job.tenant.clone(), job.id, assignment.attempt, fact);
+    let jetstream = &shared.broker.jetstream;
+    match publish::publish(jetstream, &Message::event(&event(fact))).await {
+        Ok(_) => Ok(()),
+        // The job ended otherwise in the meantime; the artifacts stay unannounced, the money is told.
+        Err(PublishError::Occupied { .. }) => {
+            tracing::info!(job = %job.id, attempt = assignment.attempt, "the job had ended before");
+            let charged = event(Fact::Charged { facts: job_facts, ended_attempt: facts.clone() });
+            let told = publish::publish(jetstream, &Message::event(&charged)).await;
+            told.map(|_| ()).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn dead(shared: &Shared, letter: &DeadLetter) -> Result<(), String> {
+    let assignment = &letter.assignment;
+    let failure = letter.ended_attempt.failure.as_ref();
+    tracing::info!(
+        job = %assignment.job.id,
+        attempt = assignment.attempt,
+        code = failure.map_or("", |failure| failure.code.as_str()),
+        reason = failure.map_or("", |failure| failure.message.as_str()),
+        "attempt failed"
+    );
+    let subject = subjects::dead(&assignment.backend, assignment.job.id);
+    let message = Message::new(subject, format!("{}.dead", assignment.id()), letter);
+    publish::publish(&shared.broker.jetstream, &message).await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// An assignment that cannot be read goes to the operator's inbox with its bytes, then it is acknowledged.
+pub(crate) async fn park_unreadable(shared: &Shared, message: &Delivered, error: &DecodeError) {
+    let content_type = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
+    let job = match subjects::parse(&message.subject) {
+        Some(subjects::Subject::Work(_, _, job)) => Some(job),
+        _ => None,
+    };
+    let parked = Parked {
+        schema_version: SCHEMA_VERSION,
+        time_ms: clock::now_ms(),
+        failure: Failure::new(FailureCode::InvalidJob, format!("an assignment cannot be read: {error}")),
+        subject: message.subject.to_string(),
+        content_type: content_type.map(|value| value.as_str().to_owned()),
+        payload_base64: base64::engine::general_purpose::STANDARD.encode(&message.payload),
+        attempts: Vec::new(),
+    };
+    let sequence = message.info().map_or(0, |info| info.stream_sequence);
+    let subject = subjects::parked(None, FailureCode::InvalidJob, job);
+    let parking = Message::new(subject, format!("work.{sequence}.parked"), &parked);
+    match publish::publish(&shared.broker.jetstream, &parking).await {
+        Ok(_) => {
+            let _ = message.double_ack().await;
+        }
+        Err(error) => tracing::error!(%error, "an unreadable assignment could not be parked; it stays"),
+    }
+}
