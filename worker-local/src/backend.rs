@@ -1,0 +1,338 @@
+//! The backend: one ComfyUI server's way of discovering, running and stopping.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runtime::artifacts::media_type_of;
+use runtime::worker::{Attempt, Backend, Discovery, Found};
+use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::comfy::cancel::cancel;
+use crate::comfy::client::Client;
+use crate::comfy::discovery::{self, Abilities};
+use crate::comfy::errors;
+use crate::comfy::graph::{self, Source};
+use crate::comfy::lookup::{Place, lookup};
+use crate::comfy::outputs;
+use crate::comfy::socket::Socket;
+use crate::comfy::watch::Watch;
+use crate::comfy::wire::{End, HistoryEntry};
+use crate::config::ComfyConfig;
+use crate::gpu::Gpus;
+
+/// How long a submission waits for the socket, so that the first messages are not missed.
+const SOCKET_WAIT: Duration = Duration::from_secs(2);
+/// After an unconfirmed submission the server is asked so often whether it has the job.
+const CONFIRMING_LOOKS: u32 = 3;
+/// Pause between those looks.
+const CONFIRMING_PAUSE: Duration = Duration::from_millis(300);
+/// After an answer that could not be had, nodes and models are asked again no sooner than this.
+const ABILITIES_PAUSE: Duration = Duration::from_secs(30);
+
+/// Runs attempts on one ComfyUI server.
+pub struct ComfyBackend {
+    config: ComfyConfig,
+    client: Client,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    gpus: Gpus,
+    known: Mutex<Known>,
+}
+
+/// What was learned of the server, and when.
+#[derive(Default)]
+struct Known {
+    abilities: Option<Abilities>,
+    asked_at: Option<Instant>,
+    version: String,
+}
+
+impl ComfyBackend {
+    /// A backend for the configured server. The server need not be there yet.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(config: ComfyConfig, catalog: watch::Receiver<Arc<Catalog>>) -> Result<Self, String> {
+        let client = Client::new(&config)?;
+        Ok(Self { config, client, catalog, gpus: Gpus::new(), known: Mutex::default() })
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Nodes and models, from memory while they are fresh. Large answers can be slow: a server that
+    /// does not give one in time is healthy all the same, and asked again later.
+    async fn abilities(&self, version: &str) -> Option<Abilities> {
+        {
+            let known = self.known();
+            let fresh = if known.abilities.is_some() {
+                Duration::from_millis(self.config.refresh_ms)
+            } else {
+                ABILITIES_PAUSE
+            };
+            if known.version == version && known.asked_at.is_some_and(|at| at.elapsed() < fresh) {
+                return known.abilities.clone();
+            }
+        }
+        let answer = self.client.object_info().await;
+        if let Err(error) = &answer {
+            tracing::warn!(%error, "the server does not list its nodes and models");
+        }
+        let abilities = answer.ok().map(|info| discovery::abilities(&info));
+        let known = Known { abilities, asked_at: Some(Instant::now()), version: version.to_owned() };
+        let abilities = known.abilities.clone();
+        *self.known() = known;
+        abilities
+    }
+
+    /// From wherever the attempt is to its artifacts.
+    async fn work(&self, attempt: &Attempt, id: &str) -> Result<Vec<Artifact>, Failure> {
+        let source = graph::source(&attempt.assignment.job.body);
+        let place = lookup(&self.client, id).await.map_err(|error| errors::unanswered(&error))?;
+        let entry = match place {
+            Place::Ended(entry) if entry.end() != End::Interrupted => *entry,
+            Place::Running { client_id } | Place::Pending { client_id, .. } => {
+                self.rejoin(attempt, id, client_id).await?
+            }
+            Place::Ended(_) | Place::Absent if attempt.resume_id.is_some() => {
+                let message = "the server no longer has the job that was to be resumed";
+                return Err(Failure::new(FailureCode::BackendDown, message));
+            }
+            Place::Ended(_) => {
+                // A drain interrupted it earlier. The old entry must not be taken for the new run's.
+                self.client.forget(id).await.map_err(|error| errors::unanswered(&error))?;
+                self.fresh(attempt, id).await?
+            }
+            Place::Absent => self.fresh(attempt, id).await?,
+        };
+        self.conclude(attempt, &entry, source).await
+    }
+
+    /// Goes on watching what an earlier delivery submitted.
+    async fn rejoin(&self, attempt: &Attempt, id: &str, client_id: Option<String>) -> Result<HistoryEntry, Failure> {
+        tracing::info!(prompt_id = id, "the server has the job already");
+        let socket = match &client_id {
+            Some(client_id) => self.socket(client_id),
+            None => Socket::none(),
+        };
+        let client_id = client_id.unwrap_or_default();
+        let watch = self.watch(attempt, id, BTreeMap::new(), socket, client_id);
+        Box::pin(watch.until_end(false)).await
+    }
+
+    /// Uploads, submits and watches.
+    async fn fresh(&self, attempt: &Attempt, id: &str) -> Result<HistoryEntry, Failure> {
+        let job = &attempt.assignment.job;
+        let prefix = graph::prefix(attempt.id());
+        let mut prompt = graph::build(&job.body, job.id, &attempt.catalog, &prefix)?;
+        graph::name_inputs(&mut prompt, &self.upload(attempt).await?);
+        // A fresh id: two sockets with one id silence each other.
+        let client_id = uuid::Uuid::now_v7().to_string();
+        let mut socket = self.socket(&client_id);
+        let hears = socket.settled(SOCKET_WAIT).await;
+        let nodes = graph::node_classes(&prompt);
+        self.submit(&prompt, id, &client_id, graph::source(&job.body)).await?;
+        let watch = self.watch(attempt, id, nodes, socket, client_id);
+        Box::pin(watch.until_end(hears)).await
+    }
+
+    fn socket(&self, client_id: &str) -> Socket {
+        if self.config.websocket { Socket::open(self.client.socket_url(client_id)) } else { Socket::none() }
+    }
+
+    fn watch<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        id: &'a str,
+        nodes: BTreeMap<String, String>,
+        socket: Socket,
+        client_id: String,
+    ) -> Watch<'a> {
+        Watch { client: &self.client, config: &self.config, attempt, id, nodes, socket, client_id }
+    }
+
+    /// Uploads the job's inputs; what each must be called in the graph.
+    async fn upload(&self, attempt: &Attempt) -> Result<BTreeMap<String, String>, Failure> {
+        let mut names = BTreeMap::new();
+        for input in &attempt.assignment.job.body.inputs {
+            attempt.progress(Phase::Uploading, 0, 0, Some(&input.name));
+            let bytes = attempt.load(input).await?;
+            let uploaded = self.client.upload(graph::upload_name(input), &input.media_type, bytes).await;
+            let uploaded = uploaded.map_err(|error| errors::not_uploaded(&input.name, &error))?;
+            names.insert(input.name.clone(), uploaded.reference());
+        }
+        Ok(names)
+    }
+
+    /// Submits once. The server runs a repeated submission twice, so after a lost answer it is asked
+    /// whether it has the job, and gets it again only if it has not.
+    async fn submit(&self, prompt: &Value, id: &str, client_id: &str, source: Source) -> Result<(), Failure> {
+        let body = json!({ "prompt": prompt, "prompt_id": id, "client_id": client_id });
+        let mut answer = self.client.submit(&body).await;
+        if let Err(error) = &answer
+            && error.may_have_arrived()
+        {
+            tracing::warn!(%error, prompt_id = id, "the submission was not confirmed");
+            if self.has(id).await? {
+                return Ok(());
+            }
+            answer = self.client.submit(&body).await;
+        }
+        let (status, answer) = answer.map_err(|error| errors::unanswered(&error))?;
+        if status == 200 && answer.node_errors.is_empty() && answer.error.is_none() {
+            return Ok(());
+        }
+        if status == 200 {
+            // Part of it is queued and would run.
+            self.stop_at_server(id).await;
+        }
+        Err(errors::refused(&answer, source))
+    }
+
+    /// Whether the server has the job after all.
+    async fn has(&self, id: &str) -> Result<bool, Failure> {
+        for _ in 0..CONFIRMING_LOOKS {
+            let place = lookup(&self.client, id).await.map_err(|error| errors::unanswered(&error))?;
+            if place != Place::Absent {
+                return Ok(true);
+            }
+            tokio::time::sleep(CONFIRMING_PAUSE).await;
+        }
+        Ok(false)
+    }
+
+    /// From a finished job to its artifacts, or to why there are none.
+    async fn conclude(
+        &self,
+        attempt: &Attempt,
+        entry: &HistoryEntry,
+        source: Source,
+    ) -> Result<Vec<Artifact>, Failure> {
+        match entry.end() {
+            End::Success => {}
+            End::Interrupted => {
+                return Err(Failure::new(FailureCode::Transient, "somebody interrupted the job at the server"));
+            }
+            End::Error(error) => {
+                let failure = errors::raised(&error, source);
+                if failure.code == FailureCode::OutOfMemory
+                    && let Err(error) = self.client.free().await
+                {
+                    tracing::warn!(%error, "the GPU's memory could not be freed");
+                }
+                return Err(failure);
+            }
+            End::Unclear if outputs::files(&entry.outputs).is_empty() => {
+                return Err(Failure::new(FailureCode::Transient, "the job ended without saying how"));
+            }
+            End::Unclear => {}
+        }
+        self.download(attempt, entry).await
+    }
+
+    async fn download(&self, attempt: &Attempt, entry: &HistoryEntry) -> Result<Vec<Artifact>, Failure> {
+        let files = outputs::files(&entry.outputs);
+        if files.is_empty() {
+            let message = "the workflow ran and saved no file: add a node that saves, such as SaveImage";
+            return Err(Failure::invalid("body.workflow", message));
+        }
+        let total = u32::try_from(files.len()).unwrap_or(u32::MAX);
+        let mut artifacts = Vec::with_capacity(files.len());
+        for (step, (index, file)) in (0_u32..).zip(files.iter().enumerate()) {
+            attempt.progress(Phase::Downloading, step, total, Some(&file.filename));
+            let bytes = self.client.view(file).await.map_err(|error| match error.status() {
+                Some(404) => {
+                    let message = format!("the server lists {} and does not have it", file.filename);
+                    Failure::new(FailureCode::Transient, message).with_words(&error.to_string())
+                }
+                _ => errors::unanswered(&error),
+            })?;
+            artifacts.push(attempt.save(index, media_type_of(&file.filename), bytes).await?);
+        }
+        Ok(artifacts)
+    }
+
+    /// Stops the job at the server as well as can be; failing to must not hide why it is stopped.
+    async fn stop_at_server(&self, id: &str) {
+        match cancel(&self.client, id, Duration::from_millis(self.config.cancel_wait_ms)).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(prompt_id = id, "the job has not left the server yet"),
+            Err(error) => tracing::warn!(%error, prompt_id = id, "the job could not be stopped"),
+        }
+    }
+}
+
+/// What the server knows the attempt by: derived from the attempt, so that any worker finds it again.
+fn prompt_id(attempt: &Attempt) -> String {
+    attempt.resume_id.clone().unwrap_or_else(|| attempt.id().derived_uuid().as_hyphenated().to_string())
+}
+
+#[async_trait]
+impl Backend for ComfyBackend {
+    async fn discover(&self) -> Discovery {
+        let stats = match self.client.system_stats().await {
+            Ok(stats) => stats,
+            Err(error) => {
+                // It may come back as another version, with other nodes and models.
+                self.client.forget_version();
+                *self.known() = Known::default();
+                let failure = errors::unanswered(&error);
+                return Discovery::unwell(Health::Down, format!("{} ({error})", failure.message));
+            }
+        };
+        let abilities = self.abilities(&stats.system.comfyui_version).await;
+        let device = stats.devices.first();
+        let gpu = device.filter(|device| device.kind == "cuda").and_then(|device| {
+            self.gpus.find(self.config.gpu_index.or(device.index), &device.name)
+        });
+        let gpus = gpu.map_or_else(|| discovery::devices(&stats), |gpu| vec![gpu]);
+        let classes = discovery::classes(&self.catalog.borrow(), &self.config.backend, &gpus);
+        Discovery {
+            models: abilities.as_ref().map(|abilities| abilities.models.clone()),
+            nodes: abilities.map(|abilities| abilities.nodes),
+            gpus,
+            ..Discovery::healthy(classes)
+        }
+    }
+
+    async fn run(&self, attempt: &Attempt) -> Outcome {
+        let id = prompt_id(attempt);
+        let energy_before_mj = self.gpus.energy_mj();
+        let ended = tokio::select! {
+            biased;
+            stop = attempt.stopped() => Err(stop),
+            result = Box::pin(self.work(attempt, &id)) => Ok(result),
+        };
+        let outcome = match ended {
+            Err(stop) => {
+                self.stop_at_server(&id).await;
+                attempt.stopped_outcome(stop)
+            }
+            Ok(Ok(artifacts)) => Outcome { artifacts, ..Outcome::default() },
+            Ok(Err(failure)) => {
+                if failure.code == FailureCode::BackendDown {
+                    // A hung job would run when the server wakes up, although it is elsewhere by then.
+                    self.stop_at_server(&id).await;
+                }
+                Outcome { failure: Some(failure), ..Outcome::default() }
+            }
+        };
+        let energy_mj = energy_before_mj.zip(self.gpus.energy_mj());
+        let energy_mj = energy_mj.map(|(before, after)| after.saturating_sub(before));
+        Outcome { provider_id: Some(id), energy_mj, ..outcome }
+    }
+
+    async fn find(&self, attempt: &Attempt) -> Found {
+        let id = prompt_id(attempt);
+        match lookup(&self.client, &id).await {
+            Ok(Place::Absent) => Found::NotStarted,
+            Ok(_) => Found::Started(id),
+            Err(_) => Found::Unknown,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the NVIDIA driver says. Without a driver: silence, and `argosy_nvml_available` 0.
+
+use std::sync::Mutex;
+
+use nvml_wrapper::Nvml;
+use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+use schemas::Gpu;
+
+/// The driver, where there is one.
+pub struct Gpus {
+    nvml: Option<Nvml>,
+    /// The driver's number of the GPU whose energy counts, once it is known.
+    counted: Mutex<Option<u32>>,
+}
+
+impl Default for Gpus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gpus {
+    /// Looks for the driver, once.
+    #[must_use]
+    pub fn new() -> Self {
+        let nvml = Nvml::init().inspect_err(|error| tracing::debug!(%error, "no NVIDIA driver")).ok();
+        metrics::describe_gauge!("argosy_nvml_available", "1 if the NVIDIA driver answers, else 0");
+        metrics::gauge!("argosy_nvml_available").set(if nvml.is_some() { 1.0 } else { 0.0 });
+        Self { nvml, counted: Mutex::new(None) }
+    }
+
+    /// Whether the driver answers.
+    #[must_use]
+    pub const fn available(&self) -> bool {
+        self.nvml.is_some()
+    }
+
+    /// The GPU that a server calls by this name: the one at the given number, else the first of that
+    /// name. None when this machine has no such GPU, as with a server on another machine.
+    #[must_use]
+    pub fn find(&self, index: Option<u32>, server_name: &str) -> Option<Gpu> {
+        let nvml = self.nvml.as_ref()?;
+        let count = nvml.device_count().ok()?;
+        let named = |index: &u32| {
+            let name = nvml.device_by_index(*index).and_then(|device| device.name());
+            name.is_ok_and(|name| server_name.contains(&name))
+        };
+        let index = index.filter(|index| *index < count).into_iter().chain(0..count).find(named)?;
+        *self.counted() = Some(index);
+        read(nvml, index).inspect(|gpu| report(index, gpu))
+    }
+
+    /// What the GPU has used since the driver was loaded, millijoules. Some cards do not count.
+    #[must_use]
+    pub fn energy_mj(&self) -> Option<u64> {
+        let index = (*self.counted())?;
+        self.nvml.as_ref()?.device_by_index(index).ok()?.total_energy_consumption().ok()
+    }
+
+    fn counted(&self) -> std::sync::MutexGuard<'_, Option<u32>> {
+        self.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn read(nvml: &Nvml, index: u32) -> Option<Gpu> {
+    let device = nvml.device_by_index(index).ok()?;
+    let memory = device.memory_info().ok()?;
+    Some(Gpu {
+        name: device.name().ok()?,
+        vram_total_bytes: memory.total,
+        vram_free_bytes: memory.free,
+        utilisation_percent: device.utilization_rates().ok().map(|rates| rates.gpu),
+        temperature_celsius: device.temperature(TemperatureSensor::Gpu).ok(),
+        power_mw: device.power_usage().ok(),
+        energy_mj: device.total_energy_consumption().ok(),
+    })
+}
+
+/// Metrics, in base units.
+fn report(index: u32, gpu: &Gpu) {
+    let labels = [("gpu", index.to_string())];
+    let used_bytes = gpu.vram_total_bytes.saturating_sub(gpu.vram_free_bytes);
+    metrics::gauge!("argosy_gpu_memory_used_bytes", &labels).set(used_bytes as f64);
+    metrics::gauge!("argosy_gpu_memory_total_bytes", &labels).set(gpu.vram_total_bytes as f64);
+    if let Some(percent) = gpu.utilisation_percent {
+        metrics::gauge!("argosy_gpu_utilisation_ratio", &labels).set(f64::from(percent) / 100.0);
+    }
+    if let Some(celsius) = gpu.temperature_celsius {
+        metrics::gauge!("argosy_gpu_temperature_celsius", &labels).set(f64::from(celsius));
+    }
+    if let Some(milliwatts) = gpu.power_mw {
+        metrics::gauge!("argosy_gpu_power_watts", &labels).set(f64::from(milliwatts) / 1_000.0);
+    }
+    if let Some(millijoules) = gpu.energy_mj {
+        metrics::counter!("argosy_gpu_energy_joules_total", &labels).absolute(millijoules / 1_000);
+    }
+}
