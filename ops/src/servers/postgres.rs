@@ -75,16 +75,13 @@ impl Postgres {
             tracing::info!("{note}");
         }
         let lock = place::lock(&place.dir)?;
-        cluster::ensure(found, &place, user, options.fsync).await?;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let port = options.port.map_or_else(free_port, Ok).map_err(ServerError::files(&place.dir))?;
-            let mut child = Supervised::spawn(spec(&place, user, port, &options))?;
-            match ready(&mut child, &place, port).await {
-                Ok(()) => return Ok(Self { child, place, port, ephemeral: options.ephemeral, _lock: lock }),
-                Err(ServerError::PortInUse { .. }) if options.port.is_none() && tries < PORT_TRIES => {}
-                Err(error) => return Err(error),
+        match launch(found, &place, user, &options).await {
+            Ok((child, port)) => Ok(Self { child, place, port, ephemeral: options.ephemeral, _lock: lock }),
+            Err(error) => {
+                if options.ephemeral {
+                    remove(&place);
+                }
+                Err(error)
             }
         }
     }
@@ -165,8 +162,33 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.child.stop_now();
         if self.ephemeral {
-            // What cannot be deleted is no reason to fail in a drop; the system clears temporary folders.
-            let _ = std::fs::remove_dir_all(&self.place.dir);
+            remove(&self.place);
+        }
+    }
+}
+
+/// What cannot be deleted is no reason to fail: the system clears temporary folders.
+fn remove(place: &Place) {
+    let _ = std::fs::remove_dir_all(&place.dir);
+}
+
+/// The cluster, then the server on it; on another port when somebody is quicker and the choice is ours.
+async fn launch(
+    found: &Found,
+    place: &Place,
+    user: Option<RunAs>,
+    options: &PostgresOptions,
+) -> Result<(Supervised, u16), ServerError> {
+    cluster::ensure(found, place, user, options.fsync).await?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let port = options.port.map_or_else(free_port, Ok).map_err(ServerError::files(&place.dir))?;
+        let mut child = Supervised::spawn(spec(place, user, port, options))?;
+        match ready(&mut child, place, port).await {
+            Ok(()) => return Ok((child, port)),
+            Err(ServerError::PortInUse { .. }) if options.port.is_none() && tries < PORT_TRIES => {}
+            Err(error) => return Err(error),
         }
     }
 }

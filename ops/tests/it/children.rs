@@ -1,34 +1,18 @@
 //! Supervised children: they stop, wake, come back, and end with their parent.
 
+#[cfg(target_os = "linux")]
+use crate::doomed::{doomed_dir, kill_the_parent, lives, settle_and_wait_for_death, state, wait_until};
 use crate::scratch;
 use ops::process::{ProcessError, Spec, Supervised};
-use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const WITHIN: Duration = Duration::from_secs(20);
-/// Told to the copy of this test program that plays a parent to be killed.
-const PARENT_DIR: &str = "ARGOSY_TEST_PARENT_DIR";
 
 fn shell(script: &str, dir: &Path) -> Spec {
     Spec::new("shell", "/bin/sh", dir.join("shell.log")).args(["-c", script])
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + WITHIN;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within {WITHIN:?}: {what}");
-        std::thread::yield_now();
-    }
-}
-
-/// The state letter of a process in /proc; `None` when there is no such process.
-fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 #[tokio::test]
@@ -121,45 +105,21 @@ async fn a_stopped_child_sleeps_until_it_is_continued_and_can_still_be_asked_to_
 }
 
 /// Not a test of its own: run by the one below in a process that is then killed.
+#[cfg(target_os = "linux")]
 #[test]
 #[ignore = "the parent that children_of_a_killed_parent_end kills"]
 fn parent_to_be_killed() {
-    let Some(dir) = std::env::var_os(PARENT_DIR) else { return };
-    let dir = Path::new(&dir);
+    let Some(dir) = doomed_dir() else { return };
     // From a thread that ends at once: the child must outlive the thread and end with the process.
-    let spec = shell("echo $$ > pid.new && mv pid.new pid; exec sleep 600", dir);
-    let spec = Spec { working_dir: Some(dir.to_owned()), ..spec };
+    let spec = shell("echo up; exec sleep 600", &dir);
     let child = std::thread::spawn(move || Supervised::spawn(spec).unwrap()).join().unwrap();
-    wait_until("the child has written its pid", || dir.join("pid").exists());
-    let alive = state(child.pid()).is_some_and(|state| state != 'Z');
-    std::fs::write(dir.join(if alive { "settled" } else { "died-with-the-thread" }), "").unwrap();
-    loop {
-        std::thread::park();
-    }
+    wait_until("the child is up", || child.log_tail().contains("up"));
+    assert!(lives(child.pid()), "the child ended with the thread that asked for it");
+    settle_and_wait_for_death(&dir, &[child.pid()]);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn children_of_a_killed_parent_end() {
-    let (_scratch, dir) = scratch();
-    let arguments: [OsString; 3] =
-        ["--ignored".into(), "--exact".into(), "children::parent_to_be_killed".into()];
-    let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(arguments)
-        .env(PARENT_DIR, &dir)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until("the parent has its child", || {
-        assert!(!dir.join("died-with-the-thread").exists(), "the child ended with the spawning thread");
-        assert!(parent.try_wait().unwrap().is_none(), "the parent ended early");
-        dir.join("settled").exists()
-    });
-    let child: u32 = std::fs::read_to_string(dir.join("pid")).unwrap().trim().parse().unwrap();
-    assert!(state(child).is_some());
-    parent.kill().unwrap();
-    parent.wait().unwrap();
-    // Gone, or a zombie whose new parent has not looked yet.
-    wait_until("the child has ended", || matches!(state(child), None | Some('Z')));
+    kill_the_parent("children::parent_to_be_killed");
 }

@@ -2,6 +2,8 @@
 //! script that obtains the servers.
 
 mod children;
+#[cfg(target_os = "linux")]
+mod doomed;
 mod obtain;
 mod servers;
 

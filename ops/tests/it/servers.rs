@@ -1,5 +1,7 @@
 //! Both servers survive `kill -9` with their data and come back on the same port.
 
+#[cfg(target_os = "linux")]
+use crate::doomed::{doomed_dir, kill_the_parent, settle_and_wait_for_death};
 use crate::{repository, scratch};
 use async_nats::jetstream::{self, stream};
 use ops::servers::{Found, NatsOptions, NatsServer, Postgres, PostgresOptions, ServerError};
@@ -128,4 +130,22 @@ async fn postgres_runs_from_a_closed_directory() {
     let data = server.log_path().parent().map(Path::to_owned).unwrap();
     drop(server);
     assert!(!data.exists(), "an ephemeral cluster leaves nothing behind");
+}
+
+/// Not a test of its own: run by the one below in a process that is then killed.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+#[ignore = "the parent that servers_of_a_killed_parent_end kills"]
+async fn parent_to_be_killed() {
+    let Some(dir) = doomed_dir() else { return };
+    let nats = NatsServer::start(&found(), NatsOptions::new(dir.join("nats"))).await.unwrap();
+    let postgres = Postgres::start(&found(), PostgresOptions::for_test(dir.join("pg"))).await.unwrap();
+    settle_and_wait_for_death(&dir, &[nats.pid(), postgres.pid()]);
+}
+
+/// PostgreSQL too, which as root runs under another account.
+#[cfg(target_os = "linux")]
+#[test]
+fn servers_of_a_killed_parent_end() {
+    kill_the_parent("servers::parent_to_be_killed");
 }
