@@ -1,0 +1,231 @@
+//! An interaction, followed by its id until it ends or has to be stopped.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use runtime::artifacts::ARTIFACT_MAX_BYTES;
+use runtime::clock::now_ms;
+use runtime::worker::{Attempt, Stop};
+use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, Usage};
+
+use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};
+use crate::gemini::errors::{self, CallError};
+use crate::gemini::interactions::{self, Source, Wanted};
+use crate::gemini::wire::{Interaction, Status};
+use crate::gemini::{download, generate, sizes, usage};
+
+/// So many looks in a row without a usable answer, and we no longer know (five minutes at 5 s each).
+const UNANSWERED_MAX: u32 = 60;
+/// So many "unknown interaction" in a row are believed: right after a start one may be early.
+const GONE_LOOKS: u32 = 3;
+/// How often the state is read after asking to stop.
+const LOOKS_AFTER_CANCEL: u32 = 6;
+/// How often a file is looked at before it must be ready.
+const FILE_LOOKS_MAX: u32 = 60;
+/// How often a download is tried.
+const DOWNLOADS_MAX: u32 = 3;
+
+impl GeminiBackend {
+    pub(super) async fn background(&self, attempt: &Attempt, resume_id: Option<&str>) -> Outcome {
+        let id = match resume_id {
+            Some(id) => id.to_owned(),
+            None => match self.start(attempt).await {
+                Ok(id) => id,
+                Err(outcome) => return outcome,
+            },
+        };
+        let outcome = tokio::select! {
+            biased;
+            stop = attempt.stopped() => self.stop(attempt, &id, stop).await,
+            outcome = self.follow(attempt, &id, resume_id.is_some()) => outcome,
+        };
+        Outcome { provider_id: Some(id), ..outcome }
+    }
+
+    /// Starts the interaction and makes its id durable; nothing may come between the two.
+    async fn start(&self, attempt: &Attempt) -> Result<String, Outcome> {
+        let body = prepare(attempt).await.map_err(failed)?;
+        if let Some(stop) = attempt.stop_now() {
+            return Err(stopped_before_start(attempt, stop));
+        }
+        // Not given up when a stop comes: the answer has the id by which the work can be stopped.
+        let reply = self.client.interact(body).await.map_err(|error| {
+            tracing::warn!(job.id = %attempt.id().job, attempt.n = attempt.id().attempt, %error, "start failed");
+            failed(errors::start_failure(&error, &attempt.service.model, now_ms()))
+        })?;
+        match attempt.started(&reply.id).await {
+            Ok(()) => Ok(reply.id),
+            Err(failure) => Err(Outcome { provider_id: Some(reply.id), ..failed(failure) }),
+        }
+    }
+
+    /// Looks until it ends. May be dropped at any point.
+    async fn follow(&self, attempt: &Attempt, id: &str, look_at_once: bool) -> Outcome {
+        let (mut gone, mut unanswered) = (0, 0);
+        let mut told = Status::Unknown;
+        if !look_at_once {
+            self.pause().await;
+        }
+        loop {
+            match self.client.interaction(id).await {
+                Ok(reply) if reply.status.is_terminal() => return self.ended(attempt, &reply).await,
+                Ok(reply) => {
+                    (gone, unanswered) = (0, 0);
+                    if reply.status != told {
+                        let waits = reply.status == Status::Queued;
+                        attempt.progress(if waits { Phase::Queued } else { Phase::Running }, 0, 0, None);
+                    }
+                    told = reply.status;
+                }
+                Err(error) if error.status() == Some(404) => {
+                    gone += 1;
+                    if gone >= GONE_LOOKS {
+                        let message =
+                            "Gemini no longer knows the interaction; whether it was billed is unknown";
+                        return failed(Failure::new(FailureCode::OutcomeUnknown, message));
+                    }
+                }
+                Err(error) => {
+                    unanswered += 1;
+                    if let Some(failure) = hopeless(&error, unanswered) {
+                        return failed(failure);
+                    }
+                }
+            }
+            self.pause().await;
+        }
+    }
+
+    async fn ended(&self, attempt: &Attempt, reply: &Interaction) -> Outcome {
+        let kind = attempt.assignment.job.body.kind;
+        let media = interactions::media(reply, kind.as_str());
+        let made = reply.status == Status::Completed && !media.is_empty();
+        let mut usage = usage::of_interaction(reply.usage.as_ref(), kind, made);
+        if !made {
+            // Only what succeeds is billed, says the API; of what was cancelled it says nothing.
+            if usage.is_empty() && reply.status != Status::Cancelled {
+                usage = usage::nothing();
+            }
+            return Outcome { usage, ..failed(interactions::failure(reply)) };
+        }
+        attempt.progress(Phase::Downloading, 0, 0, None);
+        match self.collect(attempt, media).await {
+            Ok(artifacts) => Outcome { artifacts, usage, ..Outcome::default() },
+            Err(failure) => Outcome { usage, ..failed(failure) },
+        }
+    }
+
+    async fn collect(
+        &self,
+        attempt: &Attempt,
+        media: Vec<interactions::MediaRef>,
+    ) -> Result<Vec<Artifact>, Failure> {
+        let mut artifacts = Vec::new();
+        for (index, file) in media.into_iter().enumerate() {
+            let bytes = match file.source {
+                Source::Data(data) => generate::decode(&data)?,
+                Source::Uri(uri) => self.fetch(&uri).await?,
+            };
+            artifacts.push(attempt.save(index, &file.media_type, bytes).await?);
+        }
+        Ok(artifacts)
+    }
+
+    /// Waits until a file is ready, then downloads it.
+    async fn fetch(&self, uri: &str) -> Result<Bytes, Failure> {
+        if let Some(id) = download::file_id(uri) {
+            self.file_ready(&id).await?;
+        }
+        let mut tries = 0;
+        loop {
+            let error = match self.client.download(uri, ARTIFACT_MAX_BYTES).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => error,
+            };
+            tries += 1;
+            let hopeless =
+                matches!(&error, CallError::TooLarge(_) | CallError::Refused { status: 400..500, .. });
+            if hopeless || tries >= DOWNLOADS_MAX {
+                return Err(result_lost(&error));
+            }
+            self.pause().await;
+        }
+    }
+
+    async fn file_ready(&self, id: &str) -> Result<(), Failure> {
+        for _ in 0..FILE_LOOKS_MAX {
+            match self.client.file(id).await {
+                Ok(file) if file.state == "ACTIVE" => return Ok(()),
+                Ok(file) if file.state == "FAILED" => {
+                    return Err(Failure::new(
+                        FailureCode::Transient,
+                        "Gemini could not process the file it made",
+                    ));
+                }
+                Err(error @ CallError::Refused { status: 401 | 403 | 404, .. }) => {
+                    return Err(result_lost(&error));
+                }
+                Ok(_) | Err(_) => self.pause().await,
+            }
+        }
+        Err(Failure::new(FailureCode::Transient, "the file that Gemini made did not become ready"))
+    }
+
+    /// Ends the attempt early. A drain leaves the work alone: the next worker goes on by its id. Everything
+    /// else stops it there, and reads the bill; no usage when there is none to read.
+    async fn stop(&self, attempt: &Attempt, id: &str, stop: Stop) -> Outcome {
+        let usage = if stop == Stop::Drain { Vec::new() } else { self.cancel(attempt, id).await };
+        Outcome { usage, ..attempt.stopped_outcome(stop) }
+    }
+
+    async fn cancel(&self, attempt: &Attempt, id: &str) -> Vec<Usage> {
+        let kind = attempt.assignment.job.body.kind;
+        for _ in 0..LOOKS_AFTER_CANCEL {
+            if let Err(error) = self.client.cancel(id).await {
+                tracing::debug!(provider.id = id, %error, "cancel");
+            }
+            if let Ok(reply) = self.client.interaction(id).await
+                && reply.status.is_terminal()
+            {
+                let made = !interactions::media(&reply, kind.as_str()).is_empty();
+                return usage::of_interaction(reply.usage.as_ref(), kind, made);
+            }
+            self.pause().await;
+        }
+        tracing::warn!(job.id = %attempt.id().job, provider.id = id, "the work did not stop when asked");
+        Vec::new()
+    }
+
+    async fn pause(&self) {
+        tokio::time::sleep(Duration::from_millis(self.config.poll_ms)).await;
+    }
+}
+
+async fn prepare(attempt: &Attempt) -> Result<Vec<u8>, Failure> {
+    let files = inputs(attempt).await?;
+    let (job, catalog, service) = (&attempt.assignment.job, &attempt.catalog, &attempt.service);
+    let wanted = match sizes::is_video(job) {
+        true => Wanted::Video(sizes::video(job, catalog, service)?),
+        false => Wanted::Image(sizes::image(job, catalog, service)),
+    };
+    interactions::request(job, attempt.id(), &service.model, &wanted, &files)
+}
+
+/// The failure of asking about running work, once it is no use to go on asking.
+fn hopeless(error: &CallError, times: u32) -> Option<Failure> {
+    if let CallError::Refused { status, body, .. } = error
+        && errors::is_stopped(*status, &errors::said(body))
+    {
+        return Some(errors::refused(*status, body, None, "", now_ms()));
+    }
+    (times >= UNANSWERED_MAX).then(|| {
+        let message = format!("Gemini gave no usable answer about the work {times} times in a row");
+        Failure::new(FailureCode::OutcomeUnknown, message).with_words(&error.to_string())
+    })
+}
+
+/// Made and paid, and not to be had: files are kept for 48 hours only.
+fn result_lost(error: &CallError) -> Failure {
+    let message = "Gemini made the file and it could not be fetched";
+    Failure::new(FailureCode::Transient, message).with_words(&error.to_string())
+}

@@ -1,0 +1,14 @@
+//! The Gemini API.
+//!
+//! Pure and tabled in tests: [`wire`] reads, [`generate`] and [`interactions`] write requests and judge
+//! answers, [`sizes`] fits what a job asks to what the API makes, [`errors`] translates refusals,
+//! [`usage`] counts. [`client`] moves bytes, [`download`] fetches files without giving the key away.
+
+pub mod client;
+pub mod download;
+pub mod errors;
+pub mod generate;
+pub mod interactions;
+pub mod sizes;
+pub mod usage;
+pub mod wire;
