@@ -1,6 +1,7 @@
 # Thin targets: what they do lies in ops/scripts and in the argosy command.
 #
-#   make demo     everything from nothing, then 100 jobs; JOBS=, SEED= and FAULT=0 vary it
+#   make demo     everything from nothing, then 100 jobs; JOBS=, SEED= and FAULT=0 vary it (make hands what
+#                 is set on its command line to `argosy demo` as environment variables)
 #   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
 #   make test     every test, the servers obtained the same way
 #   make lint     format, clippy, dependency rules
@@ -13,12 +14,6 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
-# One list for demo and up: what `argosy` starts lies beside it.
-BINS := --bins
-
-# `argosy demo` takes these from the environment; empty means its own default.
-export JOBS SEED FAULT
-
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
@@ -32,16 +27,16 @@ test: ## run every test
 	@$(PYTHON) ops/scripts/obtain --with-python-client
 	cargo build --workspace --bins
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	  set -x; cargo nextest run --workspace; cargo test --workspace --doc; \
+	  cargo nextest run --workspace && cargo test --workspace --doc; \
 	else \
-	  set -x; cargo test --workspace; \
+	  cargo test --workspace; \
 	fi
 
 lint: ## format, clippy and dependency rules
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
-	  set -x; cargo deny check licenses bans sources; \
+	  cargo deny check licenses bans sources; \
 	else \
 	  echo "cargo-deny is not installed: dependency rules not checked"; \
 	fi
@@ -54,4 +49,4 @@ servers:
 
 build:
 	@echo "building (release; some minutes the first time)"
-	@cargo build --release --workspace $(BINS)
+	@cargo build --release --workspace --bins
