@@ -1,1 +1,194 @@
-//! Being written.
+//! From the stream to the tables: pull a batch, store it, acknowledge it. In this order, so that a kill
+//! at any point costs a repetition and nothing else.
+
+mod parking;
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, Message};
+use backon::{ExponentialBuilder, Retryable};
+use futures::StreamExt;
+use runtime::exit::Fault;
+use runtime::health::Health;
+use runtime::topology;
+use schemas::codec::CONTENT_TYPE;
+use schemas::topology::{LEDGER_CONSUMER, stream};
+use schemas::{Event, codec};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, Ingested, Store};
+
+/// Events of one batch.
+const BATCH_MAX: usize = 1_000;
+/// How long a batch may wait to be full.
+const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// First and longest wait between tries while the database is away.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Tries go on for this long; then the batch is let go, and the broker delivers it again.
+const RETRY_TOTAL: Duration = Duration::from_secs(20);
+/// Wait before the broker is asked again after it refused.
+const BROKER_PAUSE: Duration = Duration::from_secs(1);
+
+/// The readiness condition that says whether the database takes what it is given.
+pub const CONDITION: &str = "database";
+
+/// Consumes events until stopped; finishes the batch in hand.
+///
+/// # Errors
+/// The stream or its consumer is missing. Whatever may pass (broker or database away) is waited out.
+pub async fn run(
+    jetstream: jetstream::Context,
+    store: Store,
+    health: Health,
+    shutdown: CancellationToken,
+) -> Result<(), Fault> {
+    let consumer = topology::consumer(&jetstream, stream::EVENTS, LEDGER_CONSUMER).await?;
+    while !shutdown.is_cancelled() {
+        let pulled = async {
+            let batch = consumer.batch().max_messages(BATCH_MAX).expires(BATCH_WAIT).messages().await?;
+            // A message that the connection lost is delivered again; the others are good.
+            Ok(batch.filter_map(|message| async { message.ok() }).collect::<Vec<Message>>().await)
+        };
+        let pulled: Result<Vec<Message>, async_nats::jetstream::consumer::pull::BatchError> = tokio::select! {
+            pulled = pulled => pulled,
+            () = shutdown.cancelled() => break,
+        };
+        match pulled {
+            Ok(messages) if messages.is_empty() => {}
+            Ok(messages) => settle(&jetstream, &store, &health, messages, &shutdown).await,
+            Err(error) => {
+                tracing::warn!(%error, "no events from the broker, asking again");
+                pause(BROKER_PAUSE, &shutdown).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn pause(length: Duration, shutdown: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(length) => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+/// Stores a batch and acknowledges what was stored or put aside.
+async fn settle(
+    jetstream: &jetstream::Context,
+    store: &Store,
+    health: &Health,
+    messages: Vec<Message>,
+    shutdown: &CancellationToken,
+) {
+    let mut events = Vec::with_capacity(messages.len());
+    let mut readable = Vec::with_capacity(messages.len());
+    let mut done = Vec::with_capacity(messages.len());
+    for message in messages {
+        match decode(&message) {
+            Ok(event) => {
+                events.push(event);
+                readable.push(message);
+            }
+            Err(error) => {
+                let failure = schemas::Failure::invalid("event", error.to_string());
+                if parking::park(jetstream, &message, None, failure).await {
+                    done.push(message);
+                }
+            }
+        }
+    }
+    let refused = match store_patiently(store, health, &events, shutdown).await {
+        Ok(refused) => refused,
+        Err(error) => {
+            tracing::error!(%error, events = events.len(), "events are not stored, the broker keeps them");
+            acknowledge(&done).await;
+            return;
+        }
+    };
+    let mut why: std::collections::HashMap<usize, schemas::Failure> = refused.into_iter().collect();
+    for (index, (message, event)) in readable.into_iter().zip(&events).enumerate() {
+        let kept = match why.remove(&index) {
+            Some(failure) => parking::park(jetstream, &message, Some(event), failure).await,
+            None => true,
+        };
+        if kept {
+            done.push(message);
+        }
+    }
+    acknowledge(&done).await;
+}
+
+fn decode(message: &Message) -> Result<Event, codec::DecodeError> {
+    let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
+    codec::decode(header.map(async_nats::HeaderValue::as_str), &message.payload)
+}
+
+/// An acknowledgement that is lost means a repetition, which changes nothing: no confirmation is awaited.
+async fn acknowledge(messages: &[Message]) {
+    for message in messages {
+        if let Err(error) = message.ack().await {
+            tracing::warn!(%error, "an acknowledgement was not sent, the event comes again");
+        }
+    }
+}
+
+/// Stores events, waiting out a database that is away. Returns those to put aside.
+async fn store_patiently(
+    store: &Store,
+    health: &Health,
+    events: &[Event],
+    shutdown: &CancellationToken,
+) -> Result<Vec<(usize, schemas::Failure)>, Error> {
+    let retry = ExponentialBuilder::default()
+        .with_min_delay(RETRY_MIN)
+        .with_max_delay(RETRY_MAX)
+        .with_total_delay(Some(RETRY_TOTAL))
+        .without_max_times()
+        .with_jitter();
+    let stored = (|| store.ingest(events))
+        .retry(retry)
+        .when(|error| !error.is_about_data() && !shutdown.is_cancelled())
+        .notify(|error, wait| {
+            health.bad(CONDITION, error.to_string());
+            metrics::counter!("argosy_ledger_database_errors_total").increment(1);
+            tracing::warn!(%error, wait_ms = wait.as_millis(), "the database did not take a batch, trying again");
+        })
+        .await;
+    match stored {
+        Ok(ingested) => {
+            health.good(CONDITION);
+            count(&ingested);
+            Ok(ingested.refused)
+        }
+        Err(error) if error.is_about_data() => one_by_one(store, events).await,
+        Err(error) => {
+            health.bad(CONDITION, error.to_string());
+            Err(error)
+        }
+    }
+}
+
+/// One event of the batch is what the database objects to: find it, and let the others through.
+async fn one_by_one(store: &Store, events: &[Event]) -> Result<Vec<(usize, schemas::Failure)>, Error> {
+    let mut refused = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        match store.ingest(std::slice::from_ref(event)).await {
+            Ok(ingested) => {
+                count(&ingested);
+                refused.extend(ingested.refused.into_iter().map(|(_, failure)| (index, failure)));
+            }
+            Err(error) if error.is_about_data() => {
+                refused.push((index, schemas::Failure::invalid("event", error.to_string())));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(refused)
+}
+
+fn count(ingested: &Ingested) {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    metrics::counter!("argosy_ledger_events_stored_total").increment(number(ingested.stored));
+    metrics::counter!("argosy_ledger_events_repeated_total").increment(number(ingested.repeated));
+}

@@ -40,4 +40,18 @@ impl Error {
             Self::Stored { .. } | Self::TooMany { .. } => true,
         }
     }
+
+    /// Waiting may help: the database is away, overloaded, or two transactions stood in each other's way.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Configuration(_)) => false,
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                // Connection, resources, operator intervention ("starting up"), serialisation.
+                ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
+            }),
+            Self::Database(_) => true,
+            Self::Migrate(_) | Self::Stored { .. } | Self::TooMany { .. } => false,
+        }
+    }
 }

@@ -1,2 +1,153 @@
-//! Being written.
-fn main() {}
+//! The ledger's process: consumes events, answers reservations, keeps partitions prepared.
+//!
+//! `ledger migrate` applies the migrations to `ARGOSY_LEDGER__DATABASE_URL` and ends; it needs no broker.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use ledger::{Store, consume, reserving};
+use runtime::config::Secret;
+use runtime::exit::{Exit, Fault};
+use runtime::fleet_config;
+use runtime::health::Health;
+use runtime::process::{Context, Description};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const DESCRIPTION: Description = Description {
+    name: "ledger",
+    about: "Reserves money, books events, keeps the tables. `ledger migrate` applies the migrations and ends.",
+    sections: &["ledger"],
+};
+
+/// How often the coming months' partitions are looked after.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often the database is asked whether it is there, for the readiness page.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Deserialize)]
+struct Own {
+    ledger: Config,
+}
+
+/// Section `[ledger]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// For example `postgres://user:password@host/argosy`; holds a password.
+    database_url: Secret,
+    /// Connections to the database at most.
+    #[serde(default = "ten")]
+    max_connections: u32,
+    /// How long to go on trying to reach the database at start, milliseconds.
+    #[serde(default = "thirty_seconds")]
+    connect_patience_ms: u64,
+}
+
+const fn ten() -> u32 {
+    10
+}
+
+const fn thirty_seconds() -> u64 {
+    30_000
+}
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("migrate") {
+        return migrate();
+    }
+    runtime::process::run(DESCRIPTION, start)
+}
+
+fn migrate() -> ExitCode {
+    let applied = || -> Result<(), Fault> {
+        let (_, own): (_, Own) = runtime::config::Source::from_process(None)?.load(DESCRIPTION.sections)?;
+        let threads = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let threads = threads.map_err(|error| Fault::new(Exit::Crashed, error.to_string()))?;
+        threads.block_on(async {
+            let store = connect(&own.ledger).await?;
+            store.migrate().await.map_err(|error| database(&error))
+        })
+    };
+    match applied() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("ledger: {fault}");
+            fault.exit.into()
+        }
+    }
+}
+
+async fn start(context: Context<Own>) -> Result<(), Fault> {
+    let Context { config, broker, tasks, lifecycle, health, .. } = context;
+    let store = connect(&config.ledger).await?;
+    store.migrate().await.map_err(|error| database(&error))?;
+    health.good(consume::CONDITION);
+    let fleet = fleet_config::load(&broker.jetstream).await?;
+    let (fleet, watched) = watch::channel(fleet);
+    let soft = lifecycle.soft.clone();
+    tasks.spawn("config", fleet_config::follow(broker.jetstream.clone(), fleet, soft.clone()));
+    tasks.spawn("partitions", look_after_partitions(store.clone(), health.clone(), soft.clone()));
+    tasks.spawn("database", watch_database(store.clone(), health.clone(), soft.clone()));
+    tasks.spawn("events", consume::run(broker.jetstream, store.clone(), health.clone(), soft.clone()));
+    tasks.spawn("reservations", reserving::run(broker.client, store, watched, health, soft));
+    Ok(())
+}
+
+async fn connect(config: &Config) -> Result<Store, Fault> {
+    if config.database_url.is_empty() {
+        let message = "configuration key `ledger.database_url` is empty: set ARGOSY_LEDGER__DATABASE_URL";
+        return Err(Fault::new(Exit::Config, message));
+    }
+    let patience = Duration::from_millis(config.connect_patience_ms);
+    let retry = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .with_total_delay(Some(patience))
+        .without_max_times();
+    let attempt = || Store::connect(config.database_url.expose(), config.max_connections);
+    attempt.retry(retry).when(|error| error.is_passing()).await.map_err(|error| database(&error))
+}
+
+fn database(error: &ledger::Error) -> Fault {
+    Fault::new(Exit::DatabaseAbsent, format!("{error}; check ARGOSY_LEDGER__DATABASE_URL and the server"))
+}
+
+/// A month without a partition costs order, not data: rows go to the default one until this succeeds.
+async fn look_after_partitions(
+    store: Store,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), std::convert::Infallible> {
+    loop {
+        match store.prepare_partitions().await {
+            Ok(()) => health.good("partitions"),
+            Err(error) => tracing::warn!(%error, "the coming months' partitions are not prepared"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PARTITIONS_EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Readiness follows the database also while nothing is asked of it.
+async fn watch_database(
+    store: Store,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), std::convert::Infallible> {
+    loop {
+        match store.ping().await {
+            Ok(()) => health.good(consume::CONDITION),
+            Err(error) => health.bad(consume::CONDITION, error.to_string()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PING_EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
