@@ -1,0 +1,197 @@
+//! A simulated Gemini API: models, `generateContent`, interactions, files with a download on another host.
+//!
+//! Interactions live at the provider: with a state directory they, their files and the bill survive a killed
+//! simulator. A synchronous answer does not, but its work goes on, and is billed, when the client hangs up. The
+//! retired `predict` routes answer 404, as they do today. Not simulated: file uploads, streaming, webhooks, safety
+//! settings, Vertex.
+
+mod errors;
+mod files;
+mod generate;
+mod interactions;
+mod models;
+mod request;
+mod routes;
+mod store;
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::{self, Scale};
+use crate::host::Gate;
+use crate::journal::StateDir;
+use crate::{Admin, Error, admin, host};
+use store::Store;
+
+/// Fault names; see the crate's header for what they do.
+pub const FAULTS: &[&str] = &[
+    "prompt_blocked",
+    "image_safety",
+    "no_image",
+    "http_429_minute",
+    "http_429_day",
+    "http_429_limit_zero",
+    "http_503",
+    "api_key_invalid",
+    "error_in_array",
+    "interaction_error_string_code",
+    "interaction_failed",
+    "completed_without_content",
+    "lost_answer",
+    "usage_missing",
+    "file_expired",
+];
+
+const LABEL: &str = "SIMULATED GEMINI";
+
+/// Settings of a simulated Gemini API.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Seeds latencies, token counts and ids.
+    pub seed: u64,
+    /// Wall time per provider time.
+    pub time_scale: f64,
+    /// Keeps interactions and the invoice here across restarts.
+    pub state_dir: Option<PathBuf>,
+    /// The key that requests must carry in `x-goog-api-key` (or `?key=`).
+    pub api_key: String,
+    /// Requests per minute (of provider time) and model; above it, 429 with `RetryInfo`.
+    pub rpm: Option<u32>,
+    /// Median duration of a picture, provider milliseconds.
+    pub image_median_ms: u64,
+    /// Median duration of a film, provider milliseconds.
+    pub video_median_ms: u64,
+    /// How long a made file says `PROCESSING`, provider milliseconds.
+    pub file_processing_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seed: 1,
+            time_scale: 1.0,
+            state_dir: None,
+            api_key: "sim-gemini-key".to_owned(),
+            rpm: None,
+            image_median_ms: 8_000,
+            video_median_ms: 40_000,
+            file_processing_ms: 2_000,
+        }
+    }
+}
+
+/// A running simulator; stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    admin: Admin,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts listening, on two ports: the API's and the download host's.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if the address is taken; [`Error::State`] or [`Error::Journal`] for the state directory.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let gate = Arc::new(Gate::default());
+        let bound = host::bind(config.listen, Arc::clone(&gate)).await?;
+        let elsewhere = SocketAddr::new(config.listen.ip(), 0);
+        let downloads = host::bind(elsewhere, Arc::clone(&gate)).await?;
+        let addr = bound.addr;
+        let state_dir = StateDir::open(config.state_dir.as_deref())?;
+        let admin = Admin::new("gemini", FAULTS, config.seed, state_dir.path(), gate)?;
+        let gemini = Arc::new(Gemini {
+            scale: Scale::new(config.time_scale),
+            store: Store::open(state_dir.path())?,
+            admin: admin.clone(),
+            public_url: format!("http://{addr}"),
+            download_url: format!("http://{}", downloads.addr),
+            changed: watch::Sender::new(0),
+            recent: Mutex::default(),
+            work: Mutex::default(),
+            config,
+            _state_dir: state_dir,
+        });
+        let mut tasks = JoinSet::new();
+        for id in gemini.store.open_ids() {
+            gemini.spawn(Arc::clone(&gemini).finish(id));
+        }
+        bound.serve(admin::router(admin.clone(), routes::router(Arc::clone(&gemini))), &mut tasks);
+        downloads.serve(files::download_host(gemini), &mut tasks);
+        Ok(Self { addr, admin, _tasks: tasks })
+    }
+
+    /// Base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Faults, invoice and stats (`key_leaks` counts keys seen by the download host).
+    pub fn admin(&self) -> Admin {
+        self.admin.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.admin.gate().cut_all();
+    }
+}
+
+/// All of one simulated API.
+struct Gemini {
+    config: Config,
+    scale: Scale,
+    admin: Admin,
+    store: Store,
+    public_url: String,
+    download_url: String,
+    /// Grows when any interaction ends.
+    changed: watch::Sender<u64>,
+    /// Times of recent requests by model, wall milliseconds.
+    recent: Mutex<HashMap<String, VecDeque<u64>>>,
+    /// Work that goes on without its client.
+    work: Mutex<JoinSet<()>>,
+    _state_dir: StateDir,
+}
+
+impl Gemini {
+    /// Runs work to its end, whoever is listening.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(work);
+    }
+
+    /// How long to wait, if this request is above the limit; counts it otherwise.
+    fn above_rpm(&self, model: &str) -> Option<u64> {
+        let limit = self.config.rpm? as usize;
+        let now_ms = clock::now_ms();
+        let window_ms = self.scale.wall(60_000).as_millis() as u64;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = recent.entry(model.to_owned()).or_default();
+        while times.front().is_some_and(|at| at + window_ms <= now_ms) {
+            times.pop_front();
+        }
+        if times.len() >= limit {
+            return times.front().map(|at| at + window_ms - now_ms);
+        }
+        times.push_back(now_ms);
+        None
+    }
+}

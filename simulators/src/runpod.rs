@@ -1,0 +1,188 @@
+//! A simulated RunPod serverless endpoint that runs the worker-comfyui image.
+//!
+//! The data plane only (`/v2/{endpoint}/run` and what goes with it); pods and management are not here. Jobs live at
+//! the provider: with a state directory they, and the bill, survive a killed simulator, as they survive a killed
+//! client. Execution times are provider time (scaled when slept); `ttl` and retention are wall time, so that a fast
+//! simulation does not lose results a slow person still wants.
+
+mod handler;
+mod jobs;
+mod pool;
+mod routes;
+mod view;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::Scale;
+use crate::comfyui::{Catalog, Models, default_models};
+use crate::host::Gate;
+use crate::journal::StateDir;
+use crate::{Admin, Error, admin, host};
+use jobs::Store;
+
+/// Fault names; see the crate's header for what they do.
+pub const FAULTS: &[&str] = &[
+    "lost_run_answer",
+    "completed_without_output",
+    "failed_json_error",
+    "failed_oom",
+    "timed_out_after_retries",
+    "queue_forever",
+    "http_429",
+    "http_401",
+    "http_502",
+    "status_404",
+];
+
+/// How results are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutputMode {
+    /// Inside the job object, base64.
+    #[default]
+    Base64,
+    /// A URL of the simulator's own storage.
+    S3Url,
+}
+
+/// Settings of a simulated endpoint.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Seeds latencies and ids.
+    pub seed: u64,
+    /// Wall time per provider time.
+    pub time_scale: f64,
+    /// Keeps jobs and the invoice here across restarts.
+    pub state_dir: Option<PathBuf>,
+    /// The key that requests must carry as a bearer token.
+    pub api_key: String,
+    /// The endpoint's id; any other is 404.
+    pub endpoint_id: String,
+    /// Most workers at a time.
+    pub workers: usize,
+    /// Start-up of a cold worker, provider milliseconds.
+    pub cold_start_ms: u64,
+    /// How long a worker stays warm without work, provider milliseconds.
+    pub idle_timeout_ms: u64,
+    /// Price of execution, micro-dollars per second.
+    pub rate_micro_usd_per_s: u64,
+    /// How results are handed over.
+    pub output: OutputMode,
+    /// Model files of the image.
+    pub models: Models,
+    /// Median execution of a picture, provider milliseconds.
+    pub image_median_ms: u64,
+    /// Median execution of a film, provider milliseconds.
+    pub video_median_ms: u64,
+    /// Enforces the documented limits per ten seconds.
+    pub rate_limits: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seed: 1,
+            time_scale: 1.0,
+            state_dir: None,
+            api_key: "sim-runpod-key".to_owned(),
+            endpoint_id: "sim-endpoint".to_owned(),
+            workers: 3,
+            cold_start_ms: 8_000,
+            idle_timeout_ms: 5_000,
+            rate_micro_usd_per_s: 190,
+            output: OutputMode::default(),
+            models: default_models(),
+            image_median_ms: 33_000,
+            video_median_ms: 120_000,
+            rate_limits: true,
+        }
+    }
+}
+
+/// A running simulator; stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    endpoint_id: String,
+    admin: Admin,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts listening; jobs found in the state directory go on.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if the address is taken; [`Error::State`] or [`Error::Journal`] for the state directory.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        // Webhooks are sent with reqwest, which wants a cryptography provider even for plain HTTP.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let gate = Arc::new(Gate::default());
+        let bound = host::bind(config.listen, Arc::clone(&gate)).await?;
+        let addr = bound.addr;
+        let state_dir = StateDir::open(config.state_dir.as_deref())?;
+        let admin = Admin::new("runpod", FAULTS, config.seed, state_dir.path(), gate)?;
+        let endpoint_id = config.endpoint_id.clone();
+        let endpoint = Arc::new(Endpoint {
+            scale: Scale::new(config.time_scale),
+            catalog: Arc::new(Catalog::new(&config.models, false)),
+            store: Store::open(state_dir.path(), config.workers)?,
+            admin: admin.clone(),
+            wake: Notify::new(),
+            changed: watch::Sender::new(0),
+            public_url: format!("http://{addr}"),
+            config,
+            _state_dir: state_dir,
+        });
+        let mut tasks = JoinSet::new();
+        bound.serve(admin::router(admin.clone(), routes::router(Arc::clone(&endpoint))), &mut tasks);
+        tasks.spawn(endpoint.dispatch());
+        Ok(Self { addr, endpoint_id, admin, _tasks: tasks })
+    }
+
+    /// Base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The endpoint's URL: `{url}/v2/{endpoint}`.
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}/v2/{}", self.addr, self.endpoint_id)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Faults, invoice and stats.
+    pub fn admin(&self) -> Admin {
+        self.admin.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.admin.gate().cut_all();
+    }
+}
+
+/// All of one endpoint.
+struct Endpoint {
+    config: Config,
+    scale: Scale,
+    admin: Admin,
+    catalog: Arc<Catalog>,
+    store: Store,
+    wake: Notify,
+    /// Grows with every change of any job.
+    changed: watch::Sender<u64>,
+    public_url: String,
+    _state_dir: StateDir,
+}

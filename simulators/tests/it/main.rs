@@ -1,0 +1,1 @@
+//! The simulators over their real sockets.
