@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use runtime::clock::now_ms;
+use runtime::fleet_config::FleetConfig;
 use runtime::worker::{Attempt, Backend, Discovery, Stop};
-use schemas::{Catalog, Class, Failure, FailureCode, Health, Outcome, Phase, Unit, Usage};
+use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Unit, Usage};
 use tokio::sync::watch;
 
 use crate::backend::flight::Flight;
-use crate::config::RunPodConfig;
-use crate::runpod::client::{Client, ConfigError};
+use crate::config::{ConfigError, RunPodConfig};
+use crate::runpod::client::Client;
 use crate::runpod::errors::{self, CallError};
 use crate::runpod::wire::HealthReply;
 use crate::runpod::{poll, request};
@@ -31,25 +32,26 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(4);
 pub struct RunPodBackend {
     client: Client,
     config: RunPodConfig,
-    catalog: watch::Receiver<Arc<Catalog>>,
+    fleet: watch::Receiver<FleetConfig>,
     /// Since when jobs wait at the endpoint without any worker.
     starved_since: Mutex<Option<Instant>>,
 }
 
 impl RunPodBackend {
-    /// A backend for the configured endpoint; the catalog says which classes it makes.
+    /// A backend for the configured endpoint; the fleet's catalog says which classes it makes, its prices how
+    /// long a reservation lasts.
     ///
     /// # Errors
     /// The configuration cannot work.
-    pub fn new(config: RunPodConfig, catalog: watch::Receiver<Arc<Catalog>>) -> Result<Self, ConfigError> {
+    pub fn new(config: RunPodConfig, fleet: watch::Receiver<FleetConfig>) -> Result<Self, ConfigError> {
         let client = Client::new(&config)?;
-        Ok(Self { client, config, catalog, starved_since: Mutex::new(None) })
+        Ok(Self { client, config, fleet, starved_since: Mutex::new(None) })
     }
 
     /// Starts the attempt's job and makes its id durable; nothing may come between the two.
     async fn start(&self, attempt: &Attempt) -> Result<Flight<'_>, Outcome> {
         let failed = |failure| Outcome { failure: Some(failure), ..Outcome::default() };
-        let limits = request::limits(&attempt.service, attempt.assignment.timeout_ms);
+        let limits = self.limits(attempt);
         let body = prepare(attempt, limits).await.map_err(failed)?;
         if let Some(stop) = attempt.stop_now() {
             return Err(stopped_before_start(attempt, stop));
@@ -65,10 +67,16 @@ impl RunPodBackend {
         Ok(Flight::started(&self.client, &self.config, limits, reply.id, seed(attempt)))
     }
 
+    /// The limits that the provider keeps for us, by the money that was reserved.
+    fn limits(&self, attempt: &Attempt) -> request::Limits {
+        let prices = Arc::clone(&self.fleet.borrow().prices);
+        request::limits(&attempt.assignment, &attempt.service, &prices)
+    }
+
     fn classes(&self) -> Vec<Class> {
         let now = now_ms();
-        let catalog = self.catalog.borrow();
-        let services = catalog.services_of(&self.config.backend);
+        let fleet = self.fleet.borrow();
+        let services = fleet.catalog.services_of(&self.config.backend);
         let alive = services.filter(|service| service.family == FAMILY);
         let alive = alive.filter(|service| service.retires_at_ms.is_none_or(|retires| now < retires));
         alive.map(|service| service.class.clone()).collect()
@@ -123,8 +131,8 @@ impl Backend for RunPodBackend {
     async fn run(&self, attempt: &Attempt) -> Outcome {
         let flight = match &attempt.resume_id {
             Some(id) => {
-                let limits = request::limits(&attempt.service, attempt.assignment.timeout_ms);
                 let age_ms = u64::try_from(now_ms() - attempt.assignment.time_ms).unwrap_or_default();
+                let limits = self.limits(attempt);
                 let flight = Flight::started(&self.client, &self.config, limits, id.clone(), seed(attempt));
                 Ok(flight.resumed(age_ms))
             }

@@ -1,5 +1,7 @@
 //! Section `[runpod]` of the configuration: where jobs are run, and how often the worker asks about them.
 
+use reqwest::Url;
+use reqwest::header::HeaderValue;
 use runtime::config::Secret;
 use schemas::Backend;
 use serde::Deserialize;
@@ -39,4 +41,72 @@ impl Default for RunPodConfig {
             backend: Backend::new("cloud").expect("a valid name"),
         }
     }
+}
+
+impl RunPodConfig {
+    /// Whether it can work.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the key to mend.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.endpoint_url()?;
+        self.bearer()?;
+        if self.poll_min_ms == 0 || self.poll_min_ms > self.poll_max_ms {
+            return Err(ConfigError::Polls { min: self.poll_min_ms, max: self.poll_max_ms });
+        }
+        if self.request_timeout_ms == 0 {
+            return Err(ConfigError::Timeout);
+        }
+        Ok(())
+    }
+
+    /// The endpoint's address.
+    pub(crate) fn endpoint_url(&self) -> Result<Url, ConfigError> {
+        let bad = || ConfigError::BaseUrl(self.base_url.clone());
+        let mut url: Url = self.base_url.parse().map_err(|_| bad())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(bad());
+        }
+        if self.endpoint.is_empty() {
+            return Err(ConfigError::Endpoint);
+        }
+        url.path_segments_mut().map_err(|()| bad())?.pop_if_empty().push(&self.endpoint);
+        Ok(url)
+    }
+
+    /// The header that carries the key, marked so that nothing prints it.
+    pub(crate) fn bearer(&self) -> Result<HeaderValue, ConfigError> {
+        let value = HeaderValue::from_str(&format!("Bearer {}", self.api_key.expose()));
+        let mut value = value.ok().filter(|_| !self.api_key.is_empty()).ok_or(ConfigError::Key)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// Why a configuration cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not an http or https URL.
+    #[error("`runpod.base_url` is `{0}`: it is written https://api.runpod.ai/v2")]
+    BaseUrl(String),
+    /// Empty, or with characters that no header can carry.
+    #[error("`runpod.api_key` is empty or no key: set ARGOSY_RUNPOD__API_KEY")]
+    Key,
+    /// The endpoint's id is empty.
+    #[error("`runpod.endpoint` is empty: set it to the id of a serverless endpoint")]
+    Endpoint,
+    /// Pauses that are none.
+    #[error("`runpod.poll_min_ms` is {min} and `runpod.poll_max_ms` {max}: 0 < min <= max must hold")]
+    Polls {
+        /// The shortest.
+        min: u64,
+        /// The longest.
+        max: u64,
+    },
+    /// No time for any answer.
+    #[error("`runpod.request_timeout_ms` is 0: it must be more")]
+    Timeout,
+    /// TLS or resolver.
+    #[error("the HTTP client cannot be built")]
+    Http(#[from] reqwest::Error),
 }

@@ -9,4 +9,4 @@ pub mod config;
 pub mod runpod;
 
 pub use backend::RunPodBackend;
-pub use config::RunPodConfig;
+pub use config::{ConfigError, RunPodConfig};

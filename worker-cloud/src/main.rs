@@ -1,2 +1,50 @@
-//! Being written.
-fn main() {}
+//! Runs Argosy's jobs on a RunPod serverless endpoint.
+
+use std::process::ExitCode;
+
+use runtime::exit::{Exit, Fault};
+use runtime::process::{self, Context, Description};
+use runtime::worker::host::{self, WorkerConfig};
+use serde::Deserialize;
+use worker_cloud::{ConfigError, RunPodBackend, RunPodConfig};
+
+/// An attempt here is a job that runs elsewhere: a slot costs a few polls.
+const SLOTS: u32 = 32;
+
+/// The sections of the configuration that are this process's own, as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    worker: WorkerConfig,
+    runpod: RunPodConfig,
+}
+
+/// The same, checked: what is wrong or missing is told before anything connects.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Written")]
+struct Sections(Written);
+
+impl TryFrom<Written> for Sections {
+    type Error = ConfigError;
+
+    fn try_from(written: Written) -> Result<Self, ConfigError> {
+        written.runpod.check()?;
+        Ok(Self(written))
+    }
+}
+
+fn main() -> ExitCode {
+    let description = Description {
+        name: "worker-cloud",
+        about: "Runs Argosy's jobs on a RunPod serverless endpoint",
+        sections: &["worker", "runpod"],
+    };
+    process::run(description, async |context: Context<Sections>| {
+        let Sections(Written { worker, runpod }) = context.config.clone();
+        let backend = runpod.backend.clone();
+        host::start(&context, &worker, backend, SLOTS, |fleet| {
+            RunPodBackend::new(runpod, fleet).map_err(|error| Fault::new(Exit::Config, error.to_string()))
+        })
+        .await
+    })
+}

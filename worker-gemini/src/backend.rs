@@ -8,17 +8,18 @@ mod background;
 mod pictures;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use runtime::clock::now_ms;
+use runtime::fleet_config::FleetConfig;
 use runtime::worker::{Attempt, Backend, Discovery, Stop};
-use schemas::{Catalog, Class, Failure, FailureCode, Health, Outcome, Phase};
+use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase};
 use tokio::sync::watch;
 
-use crate::config::GeminiConfig;
-use crate::gemini::client::{Client, ConfigError};
+use crate::config::{ConfigError, GeminiConfig};
+use crate::gemini::client::Client;
 use crate::gemini::errors::{self, CallError};
 use crate::gemini::generate::InputFile;
 use crate::gemini::usage;
@@ -39,7 +40,7 @@ type Known = Option<(Instant, BTreeSet<String>)>;
 pub struct GeminiBackend {
     client: Client,
     config: GeminiConfig,
-    catalog: watch::Receiver<Arc<Catalog>>,
+    fleet: watch::Receiver<FleetConfig>,
     known: Mutex<Known>,
 }
 
@@ -48,8 +49,8 @@ impl GeminiBackend {
     ///
     /// # Errors
     /// The configuration cannot work.
-    pub fn new(config: GeminiConfig, catalog: watch::Receiver<Arc<Catalog>>) -> Result<Self, ConfigError> {
-        Ok(Self { client: Client::new(&config)?, config, catalog, known: Mutex::new(None) })
+    pub fn new(config: GeminiConfig, fleet: watch::Receiver<FleetConfig>) -> Result<Self, ConfigError> {
+        Ok(Self { client: Client::new(&config)?, config, fleet, known: Mutex::new(None) })
     }
 
     /// Models that were listed a moment ago. The list changes by the month, presence is told by the second.
@@ -82,8 +83,8 @@ impl GeminiBackend {
     /// Classes whose model is listed and not past its date.
     fn classes(&self, models: &BTreeSet<String>) -> Vec<Class> {
         let now = now_ms();
-        let catalog = self.catalog.borrow();
-        let services = catalog.services_of(&self.config.backend);
+        let fleet = self.fleet.borrow();
+        let services = fleet.catalog.services_of(&self.config.backend);
         let ours =
             services.filter(|service| [GENERATE_CONTENT, INTERACTIONS].contains(&service.family.as_str()));
         let alive = ours.filter(|service| service.retires_at_ms.is_none_or(|retires| now < retires));

@@ -1,5 +1,7 @@
 //! Section `[gemini]` of the configuration.
 
+use reqwest::Url;
+use reqwest::header::HeaderValue;
 use runtime::config::Secret;
 use schemas::Backend;
 use serde::Deserialize;
@@ -36,4 +38,53 @@ impl Default for GeminiConfig {
             backend: Backend::new("gemini").expect("a valid name"),
         }
     }
+}
+
+impl GeminiConfig {
+    /// Whether it can work.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the key to mend.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.base()?;
+        self.key()?;
+        let times = [
+            ("poll_ms", self.poll_ms),
+            ("request_timeout_ms", self.request_timeout_ms),
+            ("generate_timeout_ms", self.generate_timeout_ms),
+        ];
+        times.iter().find(|(_, value)| *value == 0).map_or(Ok(()), |(name, _)| Err(ConfigError::Zero(name)))
+    }
+
+    /// The API's address.
+    pub(crate) fn base(&self) -> Result<Url, ConfigError> {
+        let url: Option<Url> = self.base_url.parse().ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base());
+        url.ok_or_else(|| ConfigError::BaseUrl(self.base_url.clone()))
+    }
+
+    /// The header that carries the key, marked so that nothing prints it.
+    pub(crate) fn key(&self) -> Result<HeaderValue, ConfigError> {
+        let key = HeaderValue::from_str(self.api_key.expose()).ok().filter(|key| !key.is_empty());
+        let mut key = key.ok_or(ConfigError::Key)?;
+        key.set_sensitive(true);
+        Ok(key)
+    }
+}
+
+/// Why a configuration cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not an http or https URL.
+    #[error("`gemini.base_url` is `{0}`: it is written https://generativelanguage.googleapis.com")]
+    BaseUrl(String),
+    /// Empty, or with characters that no header can carry.
+    #[error("`gemini.api_key` is empty or no key: set ARGOSY_GEMINI__API_KEY")]
+    Key,
+    /// A time that must be more than nothing.
+    #[error("`gemini.{0}` is 0: it must be more")]
+    Zero(&'static str),
+    /// TLS or resolver.
+    #[error("the HTTP client cannot be built")]
+    Http(#[from] reqwest::Error),
 }

@@ -8,4 +8,4 @@ pub mod config;
 pub mod gemini;
 
 pub use backend::GeminiBackend;
-pub use config::GeminiConfig;
+pub use config::{ConfigError, GeminiConfig};

@@ -132,9 +132,7 @@ impl<'a> Flight<'a> {
             let watched = self.seen_waiting || self.seen_running;
             return (self.gone >= GONE_LOOKS).then(|| errors::gone(age_ms, self.limits.ttl_ms, watched));
         }
-        if let Some(failure) = error.status().and_then(errors::stopped) {
-            return Some(failure);
-        }
+        // A refused key counts as no answer: the work goes on, and a worker with the new key takes it up.
         self.unanswered += 1;
         (self.unanswered >= UNANSWERED_MAX).then(|| errors::unanswered(error, self.unanswered))
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
 use serde::de::DeserializeOwned;
 
-use crate::config::RunPodConfig;
+use crate::config::{ConfigError, RunPodConfig};
 use crate::runpod::errors::CallError;
 use crate::runpod::wire::{HealthReply, JobReply, RunReply};
 
@@ -21,23 +21,6 @@ const ANSWER_MAX_BYTES: u64 = 64 * 1024 * 1024;
 const REFUSAL_MAX_BYTES: u64 = 64 * 1024;
 /// Redirects of a file store (a bucket in another region) that a download follows, without any key.
 const FILE_REDIRECTS_MAX: usize = 3;
-
-/// Why a client cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not an http or https URL.
-    #[error("`{0}` is not a base URL: it is written https://api.runpod.ai/v2")]
-    BaseUrl(String),
-    /// Empty, or with characters that no header can carry.
-    #[error("the RunPod key is empty or has characters that no HTTP header can carry")]
-    Key,
-    /// The endpoint's id is empty.
-    #[error("the RunPod endpoint's id is empty")]
-    Endpoint,
-    /// TLS or resolver.
-    #[error("the HTTP client cannot be built")]
-    Http(#[from] reqwest::Error),
-}
 
 /// One endpoint of the data plane.
 pub struct Client {
@@ -56,19 +39,9 @@ impl Client {
     /// # Errors
     /// The configuration cannot work.
     pub fn new(config: &RunPodConfig) -> Result<Self, ConfigError> {
-        let bad_url = || ConfigError::BaseUrl(config.base_url.clone());
-        let mut endpoint: Url = config.base_url.parse().map_err(|_| bad_url())?;
-        if !matches!(endpoint.scheme(), "http" | "https") {
-            return Err(bad_url());
-        }
-        if config.endpoint.is_empty() {
-            return Err(ConfigError::Endpoint);
-        }
-        endpoint.path_segments_mut().map_err(|()| bad_url())?.pop_if_empty().push(&config.endpoint);
-
-        let bearer = HeaderValue::from_str(&format!("Bearer {}", config.api_key.expose()));
-        let mut bearer = bearer.ok().filter(|_| !config.api_key.is_empty()).ok_or(ConfigError::Key)?;
-        bearer.set_sensitive(true);
+        config.check()?;
+        let endpoint = config.endpoint_url()?;
+        let bearer = config.bearer()?;
         let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
         let timeout = Duration::from_millis(config.request_timeout_ms);
         let plain = || reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).retry(retry::never());

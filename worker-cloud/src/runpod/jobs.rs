@@ -137,17 +137,16 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The names that ComfyUI's validation says it lacks: `ckpt_name: 'x' not in [...]`, `node X does not exist`.
+/// The names that ComfyUI's validation says it lacks: `ckpt_name: 'x' not in [...]`, `Node 'X' not found`,
+/// `node X does not exist`.
 fn missing(words: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for line in words.lines() {
-        let listed = line.split_once(" not in ").and_then(|(before, _)| before.strip_suffix('\''));
-        let listed = listed.and_then(|before| before.rsplit_once('\'')).map(|(_, name)| name);
-        let node = line.split_once(" does not exist").map(|(before, _)| before);
-        let node =
-            node.and_then(|before| before.rsplit(' ').next()).map(|name| name.trim_matches(['\'', '"']));
-        names.extend(listed.or(node).filter(|name| !name.is_empty()).map(str::to_owned));
-    }
+    let before = |sign| words.match_indices(sign).map(|(at, _)| &words[..at]);
+    let quoted = before("' not in ").chain(before("' not found")).chain(before("' does not exist"));
+    let quoted = quoted.filter_map(|text| text.rsplit_once('\'').map(|(_, name)| name));
+    let bare = before(" does not exist").filter_map(|text| text.rsplit(' ').next());
+    let mut names: Vec<String> =
+        quoted.chain(bare.filter(|name| !name.ends_with('\''))).map(str::to_owned).collect();
+    names.retain(|name| !name.is_empty());
     names.sort();
     names.dedup();
     names

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use schemas::{Assignment, Catalog, Failure, FailureCode, Service, Unit, workflow};
+use schemas::{Assignment, Catalog, Failure, FailureCode, Price, PriceList, Service, Unit, workflow};
 use serde_json::{Value, json};
 
 /// The largest body that `/run` takes, bytes.
@@ -24,15 +24,35 @@ pub struct Limits {
     pub ttl_ms: u64,
 }
 
-/// Execution: what the service may use at most and the attempt may take at most, whichever is less.
-/// Time to live: a queue as long as the whole attempt, then the execution; the worker gives up before.
+/// Execution: what the service may use at most, what the attempt may take at most, and what the reserved
+/// money buys, whichever is least. Time to live: a queue as long as the whole attempt, then the execution.
 #[must_use]
-pub fn limits(service: &Service, timeout_ms: u64) -> Limits {
+pub fn limits(assignment: &Assignment, service: &Service, prices: &PriceList) -> Limits {
+    let timeout_ms = assignment.timeout_ms.max(EXECUTION_MIN_MS);
     let mut maximum = service.maximum_usage.iter().filter(|usage| usage.unit == Unit::ExecutionMs);
     let most_ms = maximum.next().map_or(timeout_ms, |usage| usage.quantity.min(timeout_ms));
-    let execution_ms = most_ms.clamp(EXECUTION_MIN_MS, LIMIT_MAX_MS);
+    let bought_ms = if assignment.is_paid() { bought_ms(assignment, service, prices) } else { u64::MAX };
+    let execution_ms = most_ms.clamp(EXECUTION_MIN_MS, LIMIT_MAX_MS).min(bought_ms);
     let ttl_ms = timeout_ms.saturating_add(execution_ms).clamp(TTL_MIN_MS, LIMIT_MAX_MS);
     Limits { execution_ms, ttl_ms }
+}
+
+/// How long the reservation lasts at the price of the time it was made; for ever where there is no price,
+/// since then nothing would have been reserved.
+fn bought_ms(assignment: &Assignment, service: &Service, prices: &PriceList) -> u64 {
+    let at_ms = assignment.time_ms;
+    let holds = |price: &&Price| {
+        price.backend == assignment.backend
+            && price.unit == Unit::ExecutionMs
+            && price.valid_from_ms <= at_ms
+            && price.valid_until_ms.is_none_or(|until| at_ms < until)
+    };
+    let of = |model: &str| prices.prices.iter().filter(holds).find(|price| price.model == model);
+    let price = of(&service.model).or_else(|| of("*")).map_or(0, |price| price.micro_usd_per_million.0);
+    let reserved = i128::from(assignment.reserved_micro_usd.0);
+    // A charge is rounded up to a whole micro-dollar, so the time is rounded down.
+    let bought = (reserved * 1_000_000).checked_div(i128::from(price));
+    bought.and_then(|bought| u64::try_from(bought).ok()).unwrap_or(u64::MAX)
 }
 
 /// The graph to run: the job's own, or the catalog's template with the prompt in it. Saved files carry the
@@ -60,8 +80,16 @@ pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failur
 /// The body of `/run`.
 ///
 /// # Errors
-/// Larger than the provider takes: `invalid_job` that names the inputs.
+/// Larger than the provider takes: `invalid_job` that names the inputs. A reservation too small for the
+/// shortest limit that can be set: another backend may do it.
 pub fn body(graph: &Value, inputs: &[(String, Bytes)], limits: Limits) -> Result<Vec<u8>, Failure> {
+    if limits.execution_ms < EXECUTION_MIN_MS {
+        let message = format!(
+            "the reservation buys {} ms of execution and RunPod's shortest limit is {EXECUTION_MIN_MS} ms",
+            limits.execution_ms
+        );
+        return Err(Failure::new(FailureCode::CapabilityMissing, message));
+    }
     let images: Vec<Value> =
         inputs.iter().map(|(name, bytes)| json!({"name": name, "image": STANDARD.encode(bytes)})).collect();
     let mut input = json!({"workflow": graph});

@@ -100,12 +100,8 @@ impl GeminiBackend {
         let kind = attempt.assignment.job.body.kind;
         let media = interactions::media(reply, kind.as_str());
         let made = reply.status == Status::Completed && !media.is_empty();
-        let mut usage = usage::of_interaction(reply.usage.as_ref(), kind, made);
+        let usage = usage::of_interaction(reply, kind, made);
         if !made {
-            // Only what succeeds is billed, says the API; of what was cancelled it says nothing.
-            if usage.is_empty() && reply.status != Status::Cancelled {
-                usage = usage::nothing();
-            }
             return Outcome { usage, ..failed(interactions::failure(reply)) };
         }
         attempt.progress(Phase::Downloading, 0, 0, None);
@@ -188,7 +184,7 @@ impl GeminiBackend {
                 && reply.status.is_terminal()
             {
                 let made = !interactions::media(&reply, kind.as_str()).is_empty();
-                return usage::of_interaction(reply.usage.as_ref(), kind, made);
+                return usage::of_interaction(&reply, kind, made);
             }
             self.pause().await;
         }
@@ -211,13 +207,9 @@ async fn prepare(attempt: &Attempt) -> Result<Vec<u8>, Failure> {
     interactions::request(job, attempt.id(), &service.model, &wanted, &files)
 }
 
-/// The failure of asking about running work, once it is no use to go on asking.
+/// The failure of asking about running work, once it is no use to go on asking. A refused key counts as no
+/// answer: the work goes on, and a worker with the new key takes it up.
 fn hopeless(error: &CallError, times: u32) -> Option<Failure> {
-    if let CallError::Refused { status, body, .. } = error
-        && errors::is_stopped(*status, &errors::said(body))
-    {
-        return Some(errors::refused(*status, body, None, "", now_ms()));
-    }
     (times >= UNANSWERED_MAX).then(|| {
         let message = format!("Gemini gave no usable answer about the work {times} times in a row");
         Failure::new(FailureCode::OutcomeUnknown, message).with_words(&error.to_string())

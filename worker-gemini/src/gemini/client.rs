@@ -8,7 +8,7 @@ use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
 use serde::de::DeserializeOwned;
 
-use crate::config::GeminiConfig;
+use crate::config::{ConfigError, GeminiConfig};
 use crate::gemini::errors::CallError;
 use crate::gemini::wire::{FileReply, GenerateReply, Interaction, ModelsPage};
 
@@ -22,20 +22,6 @@ const ANSWER_MAX_BYTES: u64 = 128 * 1024 * 1024;
 const REFUSAL_MAX_BYTES: u64 = 64 * 1024;
 /// Models asked for at a time.
 const MODELS_PAGE: &str = "1000";
-
-/// Why a client cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not an http or https URL.
-    #[error("`{0}` is not a base URL: it is written https://generativelanguage.googleapis.com")]
-    BaseUrl(String),
-    /// Empty, or with characters that no header can carry.
-    #[error("the Gemini key is empty or has characters that no HTTP header can carry")]
-    Key,
-    /// TLS or resolver.
-    #[error("the HTTP client cannot be built")]
-    Http(#[from] reqwest::Error),
-}
 
 /// The API of one project.
 pub struct Client {
@@ -56,14 +42,7 @@ impl Client {
     /// # Errors
     /// The configuration cannot work.
     pub fn new(config: &GeminiConfig) -> Result<Self, ConfigError> {
-        let bad_url = || ConfigError::BaseUrl(config.base_url.clone());
-        let base: Url = config.base_url.parse().map_err(|_| bad_url())?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
-            return Err(bad_url());
-        }
-        let key = HeaderValue::from_str(config.api_key.expose()).ok().filter(|key| !key.is_empty());
-        let mut key = key.ok_or(ConfigError::Key)?;
-        key.set_sensitive(true);
+        config.check()?;
         let plain = || {
             let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
             builder.retry(retry::never()).redirect(redirect::Policy::none())
@@ -72,8 +51,8 @@ impl Client {
             starter: plain().pool_max_idle_per_host(0).build()?,
             reader: plain().build()?,
             files: plain().read_timeout(STALL_TIMEOUT).build()?,
-            base,
-            key,
+            base: config.base()?,
+            key: config.key()?,
             request_timeout: Duration::from_millis(config.request_timeout_ms),
             generate_timeout: Duration::from_millis(config.generate_timeout_ms),
         })

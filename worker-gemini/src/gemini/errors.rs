@@ -71,8 +71,8 @@ pub fn said(body: &str) -> Said {
     let Ok(mut document) = serde_json::from_str::<Value>(body) else {
         return Said { message: body.trim().to_owned(), ..Said::default() };
     };
-    if let Value::Array(items) = &mut document {
-        document = items.drain(..).next().unwrap_or_default();
+    if let Value::Array(items) = document {
+        document = items.into_iter().next().unwrap_or_default();
     }
     let error = document.get("error").unwrap_or(&document);
     let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);

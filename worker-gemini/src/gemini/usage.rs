@@ -3,7 +3,7 @@
 
 use schemas::{Kind, Unit, Usage};
 
-use crate::gemini::wire::{InteractionUsage, ModalityTokens, UsageMetadata};
+use crate::gemini::wire::{Interaction, ModalityTokens, Status, UsageMetadata};
 
 /// Known, and nothing: the request never left, or the API says that it does not bill such an end.
 #[must_use]
@@ -13,10 +13,15 @@ pub fn nothing() -> Vec<Usage> {
 
 /// The tokens of a `generateContent` call.
 ///
-/// Without a breakdown, an answer with a picture is counted as picture tokens: the dearer reading.
+/// An answer without a picture is billed only for what the model put out; the prompt of a refusal is
+/// counted and not billed. Without a breakdown, an answer with a picture is counted as picture tokens: the
+/// dearer reading.
 #[must_use]
 pub fn of_generate(usage: Option<&UsageMetadata>, has_image: bool) -> Vec<Usage> {
-    let Some(usage) = usage else { return Vec::new() };
+    let Some(usage) = usage else { return if has_image { Vec::new() } else { nothing() } };
+    if !has_image && usage.candidates_token_count + usage.thoughts_token_count == 0 {
+        return nothing();
+    }
     let details = &usage.candidates_tokens_details;
     let image = match details.is_empty() && has_image {
         true => usage.candidates_token_count,
@@ -30,12 +35,19 @@ pub fn of_generate(usage: Option<&UsageMetadata>, has_image: bool) -> Vec<Usage>
     ])
 }
 
-/// The tokens of an interaction that made `kind`, without a breakdown read as above.
+/// The tokens of an ended interaction that was to make `kind`, read as above. Of a cancelled one the API
+/// does not say whether it is billed: only a counted usage is believed.
 #[must_use]
-pub fn of_interaction(usage: Option<&InteractionUsage>, kind: Kind, has_media: bool) -> Vec<Usage> {
-    let Some(usage) = usage else { return Vec::new() };
-    let details = &usage.output_tokens_by_modality;
+pub fn of_interaction(interaction: &Interaction, kind: Kind, has_media: bool) -> Vec<Usage> {
+    let billed_unseen = has_media || interaction.status == Status::Cancelled;
+    let Some(usage) = &interaction.usage else {
+        return if billed_unseen { Vec::new() } else { nothing() };
+    };
     let all = usage.total_output_tokens;
+    if !billed_unseen && all + usage.total_thought_tokens == 0 {
+        return nothing();
+    }
+    let details = &usage.output_tokens_by_modality;
     let (image, video) = match (details.is_empty() && has_media, kind) {
         (true, Kind::Video) => (0, all),
         (true, _) => (all, 0),
