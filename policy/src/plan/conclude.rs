@@ -129,7 +129,7 @@ fn refusal(input: &PlanInput<'_>, weighed: &[Weighed]) -> Failure {
         return failure;
     }
     let all = words(weighed.iter().map(|weighed| &weighed.candidate));
-    let Some(closest) = weighed.iter().min_by_key(|weighed| weighed.lasting().count()) else {
+    let Some(closest) = weighed.iter().min_by_key(|weighed| distance(weighed)) else {
         return Failure::new(FailureCode::BackendDown, "no backend is configured: tell the operator");
     };
     let reason = closest.lasting().next().map_or(FilterReason::Unknown, |rejection| rejection.reason);
@@ -137,6 +137,12 @@ fn refusal(input: &PlanInput<'_>, weighed: &[Weighed]) -> Failure {
     let mut failure = Failure::new(code, format!("no backend may run the job: {all}; {cure}"));
     failure.field = field.map(str::to_owned);
     failure.with_missing(closest.missing.clone())
+}
+
+/// How far a backend is from running the job: what the job itself leaves out is farthest.
+fn distance(weighed: &Weighed) -> (bool, usize) {
+    let left_out = weighed.lasting().any(|rejection| rejection.reason == FilterReason::NotAllowedByJob);
+    (left_out, weighed.lasting().count())
 }
 
 /// What a job or its operator can do about a lasting reason.

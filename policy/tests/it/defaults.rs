@@ -17,7 +17,8 @@ fn every_service_belongs_to_a_backend_and_has_a_price() {
     for service in &catalog.services {
         let config = policy.backends.iter().find(|config| config.backend == service.backend);
         let config = config.unwrap_or_else(|| panic!("{} is not in policy.json", service.backend));
-        let price = |usage| cost::price_of(usage, &service.backend, &service.model, &prices, samples::TIME_MS);
+        let price =
+            |usage| cost::price_of(usage, &service.backend, &service.model, &prices, samples::TIME_MS);
         let expected = price(&service.expected_usage).expect("a price");
         let most = price(&service.maximum_usage).expect("a price");
         assert!(expected <= most, "{} {}", service.backend, service.class);
@@ -59,7 +60,8 @@ fn every_model_makes_a_workflow_of_a_prompt_that_uses_its_own_files() {
         }
         let graph = schemas::workflow::render(model, &job.body, job.id, "test/0");
         assert!(!graph.to_string().contains("{{"), "{}: a placeholder is left in {graph}", model.model);
-        let as_workflow = Job { body: schemas::Body { workflow: Some(graph), model: None, ..job.body.clone() }, ..job };
+        let as_workflow =
+            Job { body: schemas::Body { workflow: Some(graph), model: None, ..job.body.clone() }, ..job };
         let again = admit::admit(&as_workflow, &catalog, &policy, 0, samples::TIME_MS).expect("admitted");
         assert_eq!(again.class, admitted.class, "the rendered workflow is of the same class");
         assert_eq!(again.requirements, admitted.requirements);

@@ -1,3 +1,12 @@
 //! The decisions of `policy`, held by tables that read like sentences and by laws that hold for all input.
 
+mod admit;
+mod audit;
+mod breaker;
+mod cost;
 mod defaults;
+mod dispose;
+mod laws;
+mod plan;
+mod table;
+mod world;

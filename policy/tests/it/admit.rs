@@ -1,0 +1,53 @@
+//! `tests/tables/admit.txt`: what is refused, with which words.
+
+use policy::admit::admit;
+use policy::defaults;
+use schemas::{Job, Kind};
+use serde_json::Value;
+
+use crate::table::{cases, patch};
+use crate::world::{NOW_MS, plain_job};
+
+#[test]
+fn bad_input_is_refused_with_field_limit_and_cure() {
+    let (policy, mut catalog) = (defaults::policy(), defaults::catalog());
+    // Known to the catalog, and made by nobody.
+    catalog.models.push(schemas::catalog::Model {
+        model: "orphan".to_owned(),
+        class: "image-orphan".parse().expect("a name"),
+        ..catalog.models[0].clone()
+    });
+    catalog.classes.push(schemas::catalog::ClassSpec {
+        class: "image-orphan".parse().expect("a name"),
+        kind: Kind::Image,
+        vram_bytes: 0,
+    });
+    let mut wrong = Vec::new();
+    for case in cases(include_str!("../tables/admit.txt")) {
+        let (mut job, mut bytes, mut wanted) = (plain_job(), 500, String::new());
+        for line in &case.lines {
+            match line.split_once(' ').expect("key and rest") {
+                ("job", change) => patch(&mut job, &serde_json::from_str::<Value>(change).expect(change)),
+                ("bytes", count) => bytes = count.parse().expect("a size"),
+                ("=>", text) => text.clone_into(&mut wanted),
+                _ => panic!("{}: {line}", case.title),
+            }
+        }
+        let job: Job = serde_json::from_value(job).unwrap_or_else(|error| panic!("{}: {error}", case.title));
+        let found = match admit(&job, &catalog, &policy, bytes, NOW_MS) {
+            Ok(admitted) => format!("ok {} {}", admitted.class, admitted.form.as_str()),
+            Err(failure) => {
+                format!(
+                    "{} [{}] {}",
+                    failure.code.as_str(),
+                    failure.field.unwrap_or_default(),
+                    failure.message
+                )
+            }
+        };
+        if found != wanted {
+            wrong.push(format!("{}\n  wanted {wanted}\n  found  {found}", case.title));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,141 @@
+//! The audit: a sound world passes, and each broken promise is found and named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit};
+use proptest::prelude::*;
+use schemas::{Charge, JobId, JobState, MicroUsd};
+
+use crate::world::{NOW_MS, name};
+
+fn job_id(number: u8) -> JobId {
+    JobId::from_parts(NOW_MS, [number; 10])
+}
+
+/// A settled world: each job ran on cloud, paid, billed and done.
+fn sound(costs: &[i64]) -> AuditInput {
+    let mut input = AuditInput { settled: true, accepted: Some(BTreeSet::new()), ..AuditInput::default() };
+    let mut lines = Vec::new();
+    for (number, cost) in (0u8..).zip(costs) {
+        let (job, provider_id) = (job_id(number), format!("work-{number}"));
+        input.accepted.as_mut().expect("set above").insert(job);
+        input.jobs.push(AuditJob { job, ends: 1, state: Some(JobState::Completed), artifacts: 1 });
+        input.attempts.push(AuditAttempt {
+            job,
+            attempt: 1,
+            backend: name("cloud"),
+            provider_id: Some(provider_id.clone()),
+            succeeded: true,
+            charge: Charge::posted(MicroUsd(*cost)),
+        });
+        lines.push(InvoiceLine { provider_id, amount_micro_usd: MicroUsd(*cost) });
+    }
+    input.invoices = BTreeMap::from([(name("cloud"), lines)]);
+    input
+}
+
+fn lines(input: &mut AuditInput) -> &mut Vec<InvoiceLine> {
+    input.invoices.get_mut(&name("cloud")).expect("a sound world has it")
+}
+
+/// Breaks a sound world of three jobs, and expects one finding.
+fn broken(change: impl FnOnce(&mut AuditInput), finding: &str) -> AuditReport {
+    let mut input = sound(&[100, 200, 300]);
+    change(&mut input);
+    let report = audit(&input);
+    assert!(!report.holds());
+    assert!(report.findings.iter().any(|found| found.contains(finding)), "{finding}: {:?}", report.findings);
+    report
+}
+
+#[test]
+fn each_broken_promise_is_found() {
+    assert_eq!(broken(|input| drop(input.jobs.remove(0)), "unknown to the ledger").lost, 1);
+    assert_eq!(broken(|input| input.jobs[0].ends = 0, "never ended").lost, 1);
+    assert_eq!(broken(|input| input.jobs[0].ends = 2, "ended 2 times").ended_twice, 1);
+    assert_eq!(broken(|input| input.jobs[0].artifacts = 0, "without an artifact").completed_empty, 1);
+    let billed_twice = |input: &mut AuditInput| {
+        let line = lines(input)[0].clone();
+        lines(input).push(line);
+    };
+    assert_eq!(broken(billed_twice, "2 invoice lines").paid_twice, 1);
+    let one_work_two_attempts =
+        |input: &mut AuditInput| input.attempts[1].provider_id = Some("work-0".to_owned());
+    assert_eq!(broken(one_work_two_attempts, "charged to 2 attempts").paid_twice, 1);
+    let succeeded_twice = |input: &mut AuditInput| input.attempts[1].job = job_id(0);
+    assert_eq!(broken(succeeded_twice, "paid for 2 successes").paid_twice, 1);
+    let unknown_work = |input: &mut AuditInput| {
+        lines(input).push(InvoiceLine { provider_id: "elsewhere".to_owned(), amount_micro_usd: MicroUsd(5) });
+    };
+    assert_eq!(broken(unknown_work, "belong to no attempt").unexplained_invoice_lines, 1);
+    broken(
+        |input| lines(input)[0].amount_micro_usd = MicroUsd(99),
+        "is charged $0.000100 and billed $0.000099",
+    );
+    broken(|input| input.attempts[0].charge = Charge::VOIDED, "is charged $0.000000 and billed $0.000100");
+    broken(
+        |input| input.attempts[0].charge.state = schemas::ChargeState::Pending,
+        "still has $0.000100 reserved",
+    );
+    broken(|input| input.attempts[0].charge.amount_micro_usd = MicroUsd(-1), "negative charge");
+}
+
+#[test]
+fn a_running_fleet_has_open_jobs() {
+    let mut input = sound(&[100]);
+    input.settled = false;
+    input.jobs[0].ends = 0;
+    let report = audit(&input);
+    assert!(report.holds(), "{:?}", report.findings);
+    assert_eq!((report.open, report.lost, report.ended), (1, 0, 0));
+}
+
+#[test]
+fn a_lost_answer_is_covered_by_what_was_booked_as_possible() {
+    let mut input = sound(&[100, 200]);
+    input.attempts[0].charge = Charge::possibly_paid(MicroUsd(500));
+    input.attempts[0].provider_id = None;
+    let billed = audit(&input);
+    assert!(billed.holds(), "{:?}", billed.findings);
+    assert_eq!((billed.unexplained_invoice_lines, billed.possibly_paid_micro_usd), (1, MicroUsd(500)));
+    assert_eq!((billed.ledger_micro_usd, billed.invoice_micro_usd), (MicroUsd(200), MicroUsd(300)));
+    lines(&mut input).remove(0);
+    assert!(audit(&input).holds(), "it was not billed after all");
+    lines(&mut input).push(InvoiceLine { provider_id: "work-0".to_owned(), amount_micro_usd: MicroUsd(501) });
+    assert!(!audit(&input).holds(), "more than was booked");
+}
+
+#[test]
+fn findings_are_bounded() {
+    let mut input = sound(&[1; 200]);
+    input.jobs.clear();
+    let report = audit(&input);
+    assert_eq!((report.lost, report.findings.len()), (200, 101));
+    assert_eq!(report.findings.last().map(String::as_str), Some("and 100 more"));
+}
+
+proptest! {
+    #[test]
+    fn a_sound_world_passes_and_its_sums_agree(costs in prop::collection::vec(0i64..1_000_000, 0..40)) {
+        let mut input = sound(&costs);
+        let report = audit(&input);
+        prop_assert!(report.holds(), "{:?}", report.findings);
+        prop_assert_eq!(report.ledger_micro_usd, MicroUsd(costs.iter().sum()));
+        prop_assert_eq!(report.invoice_micro_usd, report.ledger_micro_usd);
+        prop_assert_eq!((report.accepted, report.ended), (costs.len() as u64, costs.len() as u64));
+        input.attempts.reverse();
+        input.jobs.reverse();
+        lines(&mut input).reverse();
+        prop_assert_eq!(audit(&input), report, "the order of facts changes nothing");
+    }
+
+    #[test]
+    fn a_micro_dollar_of_difference_is_found(
+        costs in prop::collection::vec(1i64..1_000_000, 1..20), at in any::<prop::sample::Index>(), more in any::<bool>(),
+    ) {
+        let mut input = sound(&costs);
+        let at = at.index(costs.len());
+        lines(&mut input)[at].amount_micro_usd.0 += if more { 1 } else { -1 };
+        prop_assert!(!audit(&input).holds());
+    }
+}

@@ -1,0 +1,152 @@
+//! `tests/tables/plan.txt`: fleets, jobs, and where they go.
+
+use policy::plan::Plan;
+use schemas::{Candidate, Gpu, MicroUsd, samples};
+use serde_json::Value;
+
+use crate::table::{Case, cases, patch};
+use crate::world::{NOW_MS, World, failed, name, offer, pairs, token};
+
+fn apply(world: &mut World, line: &str) {
+    let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match key {
+        "idle" => world.fleet = World::idle().fleet,
+        "job" => change(&mut world.job, rest),
+        "tenant" => change(&mut world.tenant, rest),
+        "policy" => change(&mut world.policy, rest),
+        "ledger" => world.ledger_available = rest != "away",
+        "later" => world.now_ms = NOW_MS + rest.parse::<i64>().expect("ms"),
+        "refused" => world.refused.push((name(rest), "the daily budget is used up".to_owned())),
+        "failed" => {
+            let mut words = rest.split_whitespace();
+            let (backend, code) = (words.next().expect("a backend"), words.next().expect("a code"));
+            let cost = words.next().map_or(0, |cost| cost.parse().expect("micro-USD"));
+            let attempt = u32::try_from(world.history.len()).expect("few") + 1;
+            world.history.push(failed(attempt, backend, token(code), cost));
+        }
+        backend => worker(world, backend, rest),
+    }
+}
+
+fn change<T: serde::Serialize + serde::de::DeserializeOwned>(target: &mut T, change: &str) {
+    let mut value = serde_json::to_value(&*target).expect("plain data");
+    patch(&mut value, &serde_json::from_str::<Value>(change).expect(change));
+    *target = serde_json::from_value(value).expect(change);
+}
+
+/// `local slots=1 backlog=3 …`: one worker of a backend, and what waits there.
+fn worker(world: &mut World, backend: &str, facts: &str) {
+    let facts = pairs(facts);
+    let number = |key: &str| facts.get(key).map(|text| text.parse::<i64>().expect("a number"));
+    let whole = |key: &str| number(key).map(|value| u64::try_from(value).expect("0 or more"));
+    let backend_name = name(backend);
+    if let Some(jobs) = whole("backlog") {
+        let class = world.admitted().class;
+        world.fleet.set_backlog(&backend_name, &class, jobs);
+    }
+    if let Some(open_ms) = number("breaker") {
+        world.fleet.view_mut(&backend_name).breaker.open_until_ms = Some(NOW_MS + open_ms);
+    }
+    let Some(slots) = whole("slots") else { return };
+    let workers = world.fleet.view(&backend_name).map_or(0, |view| view.offers.len());
+    let mut offer = offer(&format!("{backend}-{}", workers + 1), backend, u32::try_from(slots).expect("few"));
+    offer.free_slots = whole("free").map_or(offer.slots, |free| u32::try_from(free).expect("few"));
+    offer.time_ms = NOW_MS - number("age").unwrap_or(0);
+    offer.unavailable_until_ms = number("unavailable").map(|ms| NOW_MS + ms);
+    for class in &mut offer.classes {
+        class.learned_ms = whole("learned");
+    }
+    if let Some(class) = facts.get("class") {
+        offer.classes.retain(|known| known.class.as_str() == *class);
+    }
+    let list = |text: &&str| text.split(',').map(str::to_owned).collect();
+    offer.models = facts.get("models").map(list);
+    offer.nodes = facts.get("nodes").map(list);
+    if let Some(bytes) = whole("vram") {
+        offer.gpus = vec![Gpu { vram_total_bytes: bytes, ..samples::offer().gpus[0].clone() }];
+    }
+    if let Some(health) = facts.get("health") {
+        offer.health = token(health);
+    }
+    world.fleet.upsert_offer(offer);
+}
+
+/// One expectation of a case, and what was found instead.
+fn check(plan: &Plan, line: &str) -> Result<(), String> {
+    let (key, wanted) = line.split_once(' ').expect("key and rest");
+    let decision = plan.decision();
+    let candidate = |text: &str| -> &Candidate {
+        let found = decision.candidates.iter().find(|candidate| candidate.backend.as_str() == text);
+        found.unwrap_or_else(|| panic!("{text} is no candidate"))
+    };
+    let found = match key {
+        "=>" => match plan {
+            Plan::Assign(assign) => format!("assign {}", assign.backend),
+            Plan::Defer { until_ms, .. } => format!("defer {}", until_ms - decision.time_ms),
+            Plan::Refuse { failure, .. } => {
+                format!("refuse {} {}", failure.code.as_str(), failure.field.as_deref().unwrap_or("-"))
+            }
+        },
+        "because" => decision.reason.clone(),
+        "consent" => decision.consent.clone(),
+        "says" => match plan {
+            Plan::Refuse { failure, .. } => failure.message.clone(),
+            Plan::Assign(_) | Plan::Defer { .. } => String::new(),
+        },
+        "order" => decision
+            .candidates
+            .iter()
+            .map(|candidate| candidate.backend.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
+        "second" => {
+            decision.second_best_micro_usd.map_or("none".to_owned(), |MicroUsd(cost)| cost.to_string())
+        }
+        "reserve" => match plan {
+            Plan::Assign(assign) => assign.reserve_micro_usd.0.to_string(),
+            Plan::Defer { .. } | Plan::Refuse { .. } => "none".to_owned(),
+        },
+        "timeout" => match plan {
+            Plan::Assign(assign) => assign.timeout_ms.to_string(),
+            Plan::Defer { .. } | Plan::Refuse { .. } => "none".to_owned(),
+        },
+        "rejected" => {
+            let backend = wanted.split(' ').next().expect("a backend");
+            let reasons = candidate(backend).rejections.iter().map(|rejection| rejection.reason.as_str());
+            std::iter::once(backend).chain(reasons).collect::<Vec<_>>().join(" ")
+        }
+        "score" => {
+            let backend = wanted.split(' ').next().expect("a backend");
+            format!("{backend} {:.3}", candidate(backend).score)
+        }
+        "times" => {
+            let backend = wanted.split(' ').next().expect("a backend");
+            format!("{backend} {} {}", candidate(backend).wait_ms, candidate(backend).completion_ms)
+        }
+        _ => return Err(format!("`{key}` is not known")),
+    };
+    if found == wanted { Ok(()) } else { Err(format!("  wanted {key} {wanted}\n  found  {key} {found}")) }
+}
+
+const EXPECTATIONS: [&str; 10] =
+    ["=>", "because", "consent", "says", "order", "second", "reserve", "timeout", "rejected", "score"];
+
+fn run(case: &Case) -> Result<(), String> {
+    let mut world = World::empty();
+    let expects = |line: &&String| {
+        let key = line.split(' ').next().unwrap_or_default();
+        EXPECTATIONS.contains(&key) || key == "times"
+    };
+    case.lines.iter().filter(|line| !expects(line)).for_each(|line| apply(&mut world, line));
+    let plan = world.plan();
+    let wrong: Vec<_> =
+        case.lines.iter().filter(expects).filter_map(|line| check(&plan, line).err()).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{}\n{}", case.title, wrong.join("\n"))) }
+}
+
+#[test]
+fn where_jobs_go() {
+    let cases = cases(include_str!("../tables/plan.txt"));
+    let wrong: Vec<_> = cases.iter().filter_map(|case| run(case).err()).collect();
+    assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
