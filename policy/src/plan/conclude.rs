@@ -16,7 +16,7 @@ pub(super) fn conclude(input: &PlanInput<'_>, mut weighed: Vec<Weighed>, consent
     if eligible > 0 {
         let (at, why) = winner(input, &weighed[..eligible]);
         weighed[..=at].rotate_right(1);
-        return assign(input, weighed, why, consent);
+        return assign(input, weighed, &why, consent);
     }
     let waits = weighed.iter().any(|weighed| weighed.lasting().next().is_none());
     if waits {
@@ -80,7 +80,7 @@ fn winner(input: &PlanInput<'_>, eligible: &[Weighed]) -> (usize, String) {
     (0, why)
 }
 
-fn assign(input: &PlanInput<'_>, weighed: Vec<Weighed>, why: String, consent: String) -> Plan {
+fn assign(input: &PlanInput<'_>, weighed: Vec<Weighed>, why: &str, consent: String) -> Plan {
     let winner = weighed[0].candidate.clone();
     let class = input.admitted.class.clone();
     let Some(service) = input.catalog.service(&winner.backend, &class) else {

@@ -1,8 +1,9 @@
 //! What a job's own attempts say about a backend: given up there for good, or better left alone now.
 
-use schemas::{AttemptFacts, Backend, FailureCode};
+use schemas::{AttemptFacts, AttemptId, Backend, FailureCode};
 
 use super::PlanInput;
+use crate::backoff::{Backoff, seed_of};
 use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
 use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, transient_in_a_row};
 
@@ -54,8 +55,10 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
         | FailureCode::Poison => true,
         // The wait it asked for ends after the deadline.
         FailureCode::RateLimited => {
-            let back_ms =
-                facts.finished_at_ms.saturating_add_unsigned(failure.retry_after_ms.unwrap_or_default());
+            let attempt = AttemptId { job: input.job.id, attempt: facts.attempt };
+            let hint_ms = failure.retry_after_ms.unwrap_or_default();
+            let wait_ms = Backoff::of(input.policy).hinted_ms(hint_ms, seed_of(attempt));
+            let back_ms = facts.finished_at_ms.saturating_add_unsigned(wait_ms);
             input.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= back_ms)
         }
         FailureCode::OutOfMemory

@@ -50,7 +50,7 @@ fn broken(change: impl FnOnce(&mut AuditInput), finding: &str) -> AuditReport {
 
 #[test]
 fn each_broken_promise_is_found() {
-    assert_eq!(broken(|input| drop(input.jobs.remove(0)), "unknown to the ledger").lost, 1);
+    assert_eq!(broken(|input| input.jobs.truncate(2), "unknown to the ledger").lost, 1);
     assert_eq!(broken(|input| input.jobs[0].ends = 0, "never ended").lost, 1);
     assert_eq!(broken(|input| input.jobs[0].ends = 2, "ended 2 times").ended_twice, 1);
     assert_eq!(broken(|input| input.jobs[0].artifacts = 0, "without an artifact").completed_empty, 1);

@@ -9,4 +9,5 @@ mod dispose;
 mod laws;
 mod plan;
 mod table;
+mod validate;
 mod world;

@@ -22,7 +22,10 @@ fn apply(world: &mut World, line: &str) {
             let (backend, code) = (words.next().expect("a backend"), words.next().expect("a code"));
             let cost = words.next().map_or(0, |cost| cost.parse().expect("micro-USD"));
             let attempt = u32::try_from(world.history.len()).expect("few") + 1;
-            world.history.push(failed(attempt, backend, token(code), cost));
+            let mut facts = failed(attempt, backend, token(code), cost);
+            let retry_after_ms = words.next().map(|text| text.parse().expect("ms"));
+            facts.failure.as_mut().expect("it failed").retry_after_ms = retry_after_ms;
+            world.history.push(facts);
         }
         backend => worker(world, backend, rest),
     }
