@@ -1,2 +1,15 @@
-//! Being written.
-fn main() {}
+//! The router's process.
+
+use std::process::ExitCode;
+
+use router::start::{RouterProcess, start};
+use runtime::process::{self, Context, Description};
+
+fn main() -> ExitCode {
+    let description = Description {
+        name: "router",
+        about: "Scores jobs onto backends, retries and fails over, explains every decision",
+        sections: &["router"],
+    };
+    process::run(description, async |context: Context<RouterProcess>| start(context).await)
+}

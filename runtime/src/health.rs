@@ -66,7 +66,7 @@ impl Pages {
         })?;
         if let (Some(path), Ok(address)) = (&config.port_file, listener.local_addr()) {
             let temporary = path.with_extension("tmp");
-            let written = std::fs::write(&temporary, address.port().to_string())
+            let written = std::fs::write(&temporary, format!("{}\n", address.port()))
                 .and_then(|()| std::fs::rename(&temporary, path));
             written.map_err(|error| {
                 Fault::new(Exit::Config, format!("configuration key `http.port_file`: {error}"))

@@ -65,6 +65,9 @@ pub fn events_of_tenant(tenant: &Tenant) -> String {
     format!("argosy.events.{tenant}.>")
 }
 
+/// All ends.
+pub const ENDED_FILTER: &str = "argosy.events.*.*.ended";
+
 /// All facts.
 pub const EVENTS_FILTER: &str = "argosy.events.>";
 

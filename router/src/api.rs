@@ -1,0 +1,253 @@
+//! What any NATS client can ask: `argosy.api.status`, `explain`, `cancel`, `estimate`, `backends`.
+//!
+//! Served through the NATS services framework, so that `nats micro` lists it; answers come in the
+//! encoding of the question. All routers serve; the broker picks one.
+
+use std::time::Duration;
+
+use async_nats::service::{Request, ServiceExt, endpoint::Endpoint, error::Error as ServiceError};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::select_all;
+use policy::admit::admit;
+use policy::plan::Plan;
+use runtime::clock;
+use runtime::exit::{Exit, Fault};
+use schemas::api::{
+    ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
+    ExplainReply, JobRequest, StatusReply,
+};
+use schemas::codec::CONTENT_TYPE;
+use schemas::topology::{bucket, stream};
+use schemas::{Encoding, Fact, Failure, FailureCode, JobId, JobState, subjects};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ending::{self, End};
+use crate::history::{self, History};
+use crate::place::{self, Placing};
+use crate::shared::Router;
+
+/// Requests answered at once.
+const AT_ONCE: usize = 32;
+
+/// How long one answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The endpoints.
+const ENDPOINTS: [&str; 5] = ["status", "explain", "cancel", "estimate", "backends"];
+
+/// A request that was refused: code as in HTTP, what is wrong, and the field.
+struct Refusal {
+    code: usize,
+    error: String,
+    field: Option<String>,
+}
+
+impl Refusal {
+    fn broker(error: impl std::fmt::Display) -> Self {
+        Self { code: 503, error: format!("the broker did not answer: {error}"), field: None }
+    }
+}
+
+/// Serves until stopped.
+///
+/// # Errors
+/// The service cannot be registered.
+pub async fn serve(router: Router) -> Result<(), Fault> {
+    let fault = |error: async_nats::Error| Fault::new(Exit::Crashed, format!("serving requests: {error}"));
+    let builder = router.broker.client.service_builder();
+    let builder = builder.description("Argosy: status, explain, cancel, estimate, backends");
+    let service = builder.start("argosy", env!("CARGO_PKG_VERSION")).await.map_err(fault)?;
+    let group = service.group(subjects::API);
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for name in ENDPOINTS {
+        endpoints.push(group.endpoint(name).await.map_err(fault)?);
+    }
+    let named = endpoints
+        .into_iter()
+        .zip(ENDPOINTS)
+        .map(|(endpoint, name)| endpoint.map(move |request| (name, request)).boxed());
+    let answered =
+        select_all(named).for_each_concurrent(AT_ONCE, |(name, request)| answer(&router, name, request));
+    tokio::select! {
+        () = answered => Err(Fault::new(Exit::Crashed, "the service ended")),
+        () = router.soft.cancelled() => Ok(()),
+    }
+}
+
+async fn answer(router: &Router, endpoint: &'static str, request: Request) {
+    let message = &request.message;
+    let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
+    let header = header.map(|value| value.as_str().to_owned());
+    let encoding = Encoding::detect(header.as_deref(), &message.payload);
+    let encoding = match encoding {
+        // `backends` needs no body; people at a terminal get what they can read.
+        Ok(_) if message.payload.is_empty() => Encoding::Json,
+        Ok(encoding) => encoding,
+        Err(_) => Encoding::Json,
+    };
+    let answering = async {
+        match endpoint {
+            "status" => {
+                status(router, read(encoding, &message.payload)?).await.map(|reply| write(encoding, &reply))
+            }
+            "explain" => {
+                explain(router, read(encoding, &message.payload)?).await.map(|reply| write(encoding, &reply))
+            }
+            "cancel" => {
+                cancel(router, read(encoding, &message.payload)?).await.map(|reply| write(encoding, &reply))
+            }
+            "estimate" => {
+                let size = message.payload.len();
+                Ok(write(encoding, &estimate(router, &read(encoding, &message.payload)?, size)))
+            }
+            _ => Ok(write(encoding, &backends(router))),
+        }
+    };
+    let answered = tokio::time::timeout(ANSWER_LIMIT, answering).await.unwrap_or_else(|_| {
+        Err(Refusal { code: 504, error: "the answer took too long; ask again".to_owned(), field: None })
+    });
+    metrics::counter!("argosy_router_requests_total", "endpoint" => endpoint).increment(1);
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert(CONTENT_TYPE, encoding.content_type());
+    let responded = match answered {
+        Ok(bytes) => request.respond_with_headers(Ok(bytes), headers).await,
+        Err(refusal) => {
+            // The body of a service error is empty by protocol; its words go into the status header.
+            let body = ApiError { error: refusal.error.clone(), field: refusal.field };
+            let status = match &body.field {
+                Some(field) => format!("{field}: {}", body.error),
+                None => body.error,
+            };
+            request.respond(Err(ServiceError { status, code: refusal.code })).await
+        }
+    };
+    if let Err(error) = responded {
+        tracing::debug!(%error, endpoint, "answering");
+    }
+}
+
+fn read<T: DeserializeOwned>(encoding: Encoding, payload: &[u8]) -> Result<T, Refusal> {
+    encoding.decode(payload).map_err(|error| {
+        let field = match &error {
+            schemas::DecodeError::Malformed { field, .. } => Some(field.clone()),
+            schemas::DecodeError::ContentType(_) => None,
+        };
+        Refusal { code: 400, error: error.to_string(), field }
+    })
+}
+
+fn write<T: Serialize>(encoding: Encoding, reply: &T) -> Bytes {
+    encoding.encode(reply).into()
+}
+
+async fn known(router: &Router, job: JobId) -> Result<History, Refusal> {
+    history::read(&router.broker, job).await.map_err(Refusal::broker)
+}
+
+async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Refusal> {
+    let history = known(router, request.job).await?;
+    let (state, known) = (history.state(), !history.events.is_empty());
+    Ok(StatusReply { job: request.job, state, known, events: history.events })
+}
+
+async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
+    let history = known(router, request.job).await?;
+    let failure = history.events.iter().rev().find_map(|event| match &event.fact {
+        Fact::Ended { failure, .. } => failure.clone(),
+        Fact::Refused { failure } => Some(failure.clone()),
+        _ => None,
+    });
+    Ok(ExplainReply { job: request.job, state: history.state(), decisions: history.decisions(), failure })
+}
+
+fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) -> EstimateReply {
+    let (job, config) = (&request.job, router.config());
+    let now_ms = clock::now_ms();
+    let admitted = match admit(job, &config.catalog, &config.policy, payload_bytes, now_ms) {
+        Ok(admitted) => admitted,
+        Err(failure) => return EstimateReply { decision: None, failure: Some(failure) },
+    };
+    let placing = Placing {
+        job,
+        admitted: &admitted,
+        submitted_at_ms: now_ms,
+        attempt: 1,
+        counted_attempts: 0,
+        history: &[],
+    };
+    match place::weigh(router, &placing, &[]) {
+        Plan::Assign(assign) => EstimateReply { decision: Some(assign.decision), failure: None },
+        Plan::Defer { decision, .. } => EstimateReply { decision: Some(*decision), failure: None },
+        Plan::Refuse { decision, failure } => {
+            EstimateReply { decision: Some(*decision), failure: Some(failure) }
+        }
+    }
+}
+
+fn backends(router: &Router) -> BackendsReply {
+    let config = router.config();
+    let mut configured: Vec<_> = config.policy.backends.iter().collect();
+    configured.sort_by_key(|backend| backend.rank);
+    let backends = router.with_fleet(|fleet| {
+        let status = |backend: &schemas::config::BackendConfig| {
+            let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
+            let mut workers = view.offers;
+            workers.sort_by(|a, b| a.worker.cmp(&b.worker));
+            // A worker's own node list is long and for the planner; people ask for health and load.
+            workers.iter_mut().for_each(|offer| offer.nodes = None);
+            BackendStatus {
+                backend: backend.backend.clone(),
+                paid: backend.paid,
+                workers,
+                backlog: view.backlog.into_iter().map(|(class, jobs)| ClassBacklog { class, jobs }).collect(),
+                breaker_open_until_ms: view
+                    .breaker
+                    .open_until_ms
+                    .filter(|until_ms| *until_ms > clock::now_ms()),
+                breaker_reason: view.breaker.reason,
+            }
+        };
+        configured.into_iter().map(status).collect()
+    });
+    BackendsReply { time_ms: clock::now_ms(), backends, ledger_available: router.reserver.is_available() }
+}
+
+/// Cancels a job wherever it is. The request is durable before anything is done about it, so a worker
+/// that gets the job later, or has it now, stops it.
+async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Refusal> {
+    let job = request.job;
+    let history = known(router, job).await?;
+    let state = history.state();
+    let reply = |effect: &str| Ok(CancelReply { job, state, effect: effect.to_owned() });
+    if state.is_terminal() {
+        return reply("it had ended before: nothing was done");
+    }
+    let jetstream = &router.broker.jetstream;
+    let requests = jetstream.get_key_value(bucket::CANCELS).await.map_err(Refusal::broker)?;
+    requests.put(job.to_string(), "cancel".into()).await.map_err(Refusal::broker)?;
+    router.cancels.request(job);
+    let (Some(facts), Some(assigned)) = (history.facts(), history.last_assigned()) else {
+        return reply("it will be cancelled as soon as a router sees it");
+    };
+    if state != JobState::Assigned {
+        return reply("its worker was told to stop it");
+    }
+    let work = jetstream.get_stream(stream::WORK).await.map_err(Refusal::broker)?;
+    let purged = work.purge().filter(subjects::work_of_job(job)).await.map_err(Refusal::broker)?;
+    if purged.purged == 0 {
+        return reply("its worker was told to stop it");
+    }
+    let end = End {
+        tenant: assigned.tenant.clone(),
+        job,
+        attempt: assigned.attempt,
+        facts: facts.clone(),
+        state: JobState::Cancelled,
+        failure: Some(Failure::new(FailureCode::Cancelled, "cancelled while it waited")),
+        attempts: history.attempts(),
+    };
+    ending::end(router, end).await.map_err(Refusal::broker)?;
+    reply("it was taken out of its queue")
+}

@@ -1,0 +1,190 @@
+//! The fleet as plans see it, kept current in place: offers from the watched bucket, backlog from the
+//! work consumers, breakers from what attempts say as they end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::jetstream::kv;
+use futures::StreamExt;
+use runtime::clock;
+use runtime::exit::{Exit, Fault};
+use runtime::telemetry;
+use schemas::topology::{self, stream};
+use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
+
+use crate::shared::Router;
+
+/// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
+const BACKLOG_EVERY: Duration = Duration::from_millis(300);
+
+/// How long to wait before a broken watch or subscription is opened again.
+const REOPEN_AFTER: Duration = Duration::from_millis(500);
+
+/// Reads the offers and the backlog once, so that the first job is not planned onto an empty fleet.
+///
+/// # Errors
+/// The bucket cannot be read.
+pub async fn look_once(router: &Router, workers: &kv::Store) -> Result<(), Fault> {
+    let absent = |reason: String| Fault::new(Exit::BrokerAbsent, format!("reading offers: {reason}"));
+    let mut keys = workers.keys().await.map_err(|error| absent(telemetry::chain(&error)))?;
+    while let Some(key) = keys.next().await {
+        let key = key.map_err(|error| absent(telemetry::chain(&error)))?;
+        let value = workers.get(key).await.map_err(|error| absent(telemetry::chain(&error)))?;
+        if let Some(offer) = value.and_then(|value| codec::decode::<Offer>(None, &value).ok()) {
+            router.change_fleet(|fleet| fleet.upsert_offer(offer));
+        }
+    }
+    poll_backlog(router).await;
+    Ok(())
+}
+
+/// Follows the offers until stopped.
+///
+/// # Errors
+/// Never while the broker lives or comes back.
+pub async fn follow_offers(router: Router, workers: kv::Store) -> Result<(), Fault> {
+    while !router.soft.is_cancelled() {
+        tokio::select! {
+            () = router.soft.cancelled() => return Ok(()),
+            reason = follow_offers_once(&router, &workers) => {
+                tracing::warn!(reason, "offers watch ended, opening it again");
+            }
+        }
+        rest(&router, REOPEN_AFTER).await;
+    }
+    Ok(())
+}
+
+async fn follow_offers_once(router: &Router, workers: &kv::Store) -> String {
+    let mut entries = match workers.watch_with_history(">").await {
+        Ok(entries) => entries,
+        Err(error) => return telemetry::chain(&error),
+    };
+    while let Some(entry) = entries.next().await {
+        match entry {
+            Ok(entry) if entry.operation == kv::Operation::Put => {
+                match codec::decode::<Offer>(None, &entry.value) {
+                    Ok(offer) => router.change_fleet(|fleet| fleet.upsert_offer(offer)),
+                    Err(error) => tracing::warn!(worker = entry.key, %error, "an offer cannot be read"),
+                }
+            }
+            Ok(entry) => {
+                if let Ok(worker) = entry.key.parse() {
+                    router.change_fleet(|fleet| fleet.remove_offer(&worker));
+                }
+            }
+            Err(error) => return telemetry::chain(&error),
+        }
+    }
+    "the watch closed".to_owned()
+}
+
+/// Asks for the backlog again and again, and forgets offers that are long past.
+///
+/// # Errors
+/// Never.
+pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
+    while !router.soft.is_cancelled() {
+        poll_backlog(&router).await;
+        forget_old_offers(&router);
+        rest(&router, BACKLOG_EVERY).await;
+    }
+    Ok(())
+}
+
+async fn poll_backlog(router: &Router) {
+    for (backend, class) in services(router) {
+        let Some(jobs) = backlog(router, &backend, &class).await else { continue };
+        router.change_fleet(|fleet| fleet.set_backlog(&backend, &class, jobs));
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::gauge!("argosy_backlog_jobs", "backend" => backend.to_string(), "class" => class.to_string())
+            .set(jobs as f64);
+    }
+}
+
+/// The backends and classes of the catalog, each once.
+pub(crate) fn services(router: &Router) -> BTreeSet<(Backend, Class)> {
+    let catalog = router.config().catalog;
+    catalog.services.iter().map(|service| (service.backend.clone(), service.class.clone())).collect()
+}
+
+/// Jobs waiting or running at a backend in a class; none when no worker ever served it, or on an error.
+pub(crate) async fn backlog(router: &Router, backend: &Backend, class: &Class) -> Option<u64> {
+    let name = topology::work_consumer(backend, class).name;
+    let consumer = router
+        .broker
+        .jetstream
+        .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(name, stream::WORK);
+    let info = consumer.await.ok()?;
+    let info = info.cached_info();
+    Some(info.num_pending + info.num_ack_pending as u64)
+}
+
+/// Offers far past their age are no help even in explanations.
+fn forget_old_offers(router: &Router) {
+    let oldest = clock::now_ms() - 10 * i64::try_from(topology::OFFER_TTL_MS).unwrap_or(i64::MAX / 16);
+    router.change_fleet(|fleet| {
+        for view in fleet.backends.values_mut() {
+            view.offers.retain(|offer| offer.time_ms >= oldest);
+        }
+    });
+}
+
+/// Feeds the breakers with what all attempts of the fleet say as they end. Plain subscriptions: what one
+/// router misses while it is away is a breaker that opens one failure later.
+///
+/// # Errors
+/// Never while the broker lives or comes back.
+pub async fn follow_outcomes(router: Router) -> Result<(), Fault> {
+    while !router.soft.is_cancelled() {
+        tokio::select! {
+            () = router.soft.cancelled() => return Ok(()),
+            reason = follow_outcomes_once(&router) => {
+                tracing::warn!(reason, "outcome subscription ended, opening it again");
+            }
+        }
+        rest(&router, REOPEN_AFTER).await;
+    }
+    Ok(())
+}
+
+async fn follow_outcomes_once(router: &Router) -> String {
+    let client = &router.broker.client;
+    let failures = client.subscribe(subjects::DEAD_FILTER).await;
+    let ends = client.subscribe(subjects::ENDED_FILTER).await;
+    let (mut failures, mut ends) = match (failures, ends) {
+        (Ok(failures), Ok(ends)) => (failures, ends),
+        (Err(error), _) | (_, Err(error)) => return telemetry::chain(&error),
+    };
+    loop {
+        tokio::select! {
+            message = failures.next() => {
+                let Some(message) = message else { break };
+                let Ok(letter) = codec::decode::<DeadLetter>(None, &message.payload) else { continue };
+                let Some(failure) = letter.ended_attempt.failure else { continue };
+                let policy = router.config().policy;
+                let backend = letter.ended_attempt.backend;
+                router.change_fleet(|fleet| {
+                    fleet.view_mut(&backend).breaker.on_failure(&failure, &policy, clock::now_ms());
+                });
+            }
+            message = ends.next() => {
+                let Some(message) = message else { break };
+                let Ok(event) = codec::decode::<Event>(None, &message.payload) else { continue };
+                let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { continue };
+                if let Some(last) = attempts.last() {
+                    router.change_fleet(|fleet| fleet.view_mut(&last.backend).breaker.on_success());
+                }
+            }
+        }
+    }
+    "the subscription closed".to_owned()
+}
+
+/// Sleeps, but not past the soft stop.
+pub(crate) async fn rest(router: &Router, time: Duration) {
+    tokio::select! {
+        () = router.soft.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
+    }
+}

@@ -1,0 +1,225 @@
+//! Places an attempt: plan, reserve, `assigned` event, assignment. In this order, so that a crash in
+//! between is seen and finished by whoever reads the message next ([`recover`]).
+
+use policy::admit::Admitted;
+use policy::plan::{Assign, Plan, PlanInput, plan};
+use runtime::clock;
+use runtime::publish::{self, Message, PublishError};
+use schemas::reserve::Reservation;
+use schemas::{
+    Assignment, AttemptFacts, Decision, Event, Fact, Failure, Job, JobFacts, SCHEMA_VERSION, subjects,
+};
+
+use crate::history::{self, History};
+use crate::shared::Router;
+
+/// One attempt to be placed.
+#[derive(Debug, Clone, Copy)]
+pub struct Placing<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// What admission found out about it.
+    pub admitted: &'a Admitted,
+    /// When the broker took it in, Unix milliseconds.
+    pub submitted_at_ms: i64,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// Attempts so far that counted.
+    pub counted_attempts: u32,
+    /// The attempts so far.
+    pub history: &'a [AttemptFacts],
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Placed {
+    /// It waits at a backend; the message that brought it may be acknowledged.
+    Done,
+    /// Nothing changed; look again then (Unix milliseconds).
+    Later(i64),
+    /// It cannot be placed, ever.
+    Refused(Failure),
+}
+
+/// Why placing was given up for now. Nothing is lost: the message that brought the job stays.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The broker did not take an event or an assignment.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The job's events could not be read.
+    #[error("reading the job's events: {0}")]
+    History(String),
+}
+
+/// How soon to look again when the attempt before has not left its queue yet, milliseconds.
+const OCCUPIED_AGAIN_MS: i64 = 150;
+
+/// Decides without placing: what `estimate` shows.
+#[must_use]
+pub fn weigh(router: &Router, placing: &Placing<'_>, refused: &[(schemas::Backend, String)]) -> Plan {
+    let config = router.config();
+    router.with_fleet(|fleet| {
+        plan(&PlanInput {
+            job: placing.job,
+            admitted: placing.admitted,
+            attempt: placing.attempt,
+            counted_attempts: placing.counted_attempts,
+            history: placing.history,
+            fleet,
+            catalog: &config.catalog,
+            prices: &config.prices,
+            policy: &config.policy,
+            tenant: config.tenants.of(&placing.job.tenant),
+            ledger_available: router.reserver.is_available(),
+            refused,
+            now_ms: clock::now_ms(),
+        })
+    })
+}
+
+/// Places an attempt.
+///
+/// # Errors
+/// The broker failed in between; doing it again is safe.
+pub async fn place(router: &Router, placing: Placing<'_>) -> Result<Placed, PlaceError> {
+    let mut refused = Vec::new();
+    loop {
+        match weigh(router, &placing, &refused) {
+            Plan::Defer { until_ms, why, decision } => {
+                metrics::counter!("argosy_router_deferred_total").increment(1);
+                tracing::debug!(job = %placing.job.id, why, reason = decision.reason, "deferred");
+                return Ok(Placed::Later(until_ms));
+            }
+            Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),
+            Plan::Assign(assign) => match reserve(router, &placing, &assign).await {
+                Reserved::Yes => return carry_out(router, &placing, *assign).await,
+                Reserved::No(words) => refused.push((assign.backend.clone(), words)),
+                // The next plan sees that the ledger is away.
+                Reserved::Away => {}
+            },
+        }
+    }
+}
+
+enum Reserved {
+    Yes,
+    No(String),
+    Away,
+}
+
+async fn reserve(router: &Router, placing: &Placing<'_>, assign: &Assign) -> Reserved {
+    if assign.reserve_micro_usd.0 == 0 {
+        return Reserved::Yes;
+    }
+    let reservation = Reservation {
+        job: placing.job.id,
+        attempt: placing.attempt,
+        tenant: placing.job.tenant.clone(),
+        backend: assign.backend.clone(),
+        amount_micro_usd: assign.reserve_micro_usd,
+        max_cost_micro_usd: placing.job.constraints.max_cost_micro_usd,
+        time_ms: clock::now_ms(),
+    };
+    match router.reserver.reserve(reservation).await {
+        Ok(grant) if grant.granted => Reserved::Yes,
+        Ok(grant) => Reserved::No(grant.refusal.unwrap_or_else(|| "refused without a reason".to_owned())),
+        Err(_) => Reserved::Away,
+    }
+}
+
+async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Result<Placed, PlaceError> {
+    let event = assigned_event(placing, &assign);
+    match publish::publish(&router.broker.jetstream, &Message::event(&event)).await {
+        Ok(_) => {}
+        // Somebody placed the first attempt before: a crash in between, or a publish repeated later.
+        Err(PublishError::Occupied { .. }) => {
+            let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
+            return finish(router, placing, &history).await;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let assignment = assignment(placing, &assign, event.time_ms);
+    router.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
+    metrics::counter!("argosy_router_assigned_total", "backend" => assign.backend.to_string()).increment(1);
+    assign_work(router, &assignment).await
+}
+
+/// Finishes a placement that somebody began, if there is one: call it for a message that was read before.
+///
+/// # Errors
+/// As [`place`].
+pub async fn recover(router: &Router, placing: &Placing<'_>) -> Result<Option<Placed>, PlaceError> {
+    let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
+    let begun = history.ended().is_some()
+        || history.last_assigned().is_some_and(|event| event.attempt >= placing.attempt);
+    if begun { finish(router, placing, &history).await.map(Some) } else { Ok(None) }
+}
+
+/// The `assigned` event is there: make sure that the assignment is too, unless it has been worked on.
+async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Result<Placed, PlaceError> {
+    if history.ended().is_some() || history.went_on_from(placing.attempt) {
+        return Ok(Placed::Done);
+    }
+    let Some(event) = history.last_assigned().filter(|event| event.attempt == placing.attempt) else {
+        return Ok(Placed::Done);
+    };
+    let Fact::Assigned { backend, class, model, reserved_micro_usd, decision, .. } = &event.fact else {
+        return Ok(Placed::Done);
+    };
+    tracing::info!(job = %placing.job.id, attempt = placing.attempt, %backend, "finishing a placement");
+    let config = router.config();
+    let service = config.catalog.service(backend, class);
+    let assign = Assign {
+        decision: Decision::clone(decision),
+        backend: backend.clone(),
+        class: class.clone(),
+        model: model.clone(),
+        timeout_ms: service.map_or(config.policy.patience_ms, |service| service.timeout_ms),
+        reserve_micro_usd: *reserved_micro_usd,
+    };
+    assign_work(router, &assignment(placing, &assign, event.time_ms)).await
+}
+
+async fn assign_work(router: &Router, assignment: &Assignment) -> Result<Placed, PlaceError> {
+    let subject = subjects::work(&assignment.backend, &assignment.class, assignment.job.id);
+    let message = Message::new(subject, format!("{}.work", assignment.id()), assignment);
+    match publish::publish(&router.broker.jetstream, &message).await {
+        Ok(_) => Ok(Placed::Done),
+        // The subject holds this job's first assignment already.
+        Err(PublishError::Occupied { .. }) if assignment.attempt == 1 => Ok(Placed::Done),
+        // The attempt before is published as failed and about to be acknowledged.
+        Err(PublishError::Occupied { .. }) => Ok(Placed::Later(clock::now_ms() + OCCUPIED_AGAIN_MS)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn assigned_event(placing: &Placing<'_>, assign: &Assign) -> Event {
+    let job = placing.job;
+    let fact = Fact::Assigned {
+        facts: JobFacts::of(job, Some(assign.class.clone()), placing.submitted_at_ms),
+        backend: assign.backend.clone(),
+        class: assign.class.clone(),
+        model: assign.model.clone(),
+        reserved_micro_usd: assign.reserve_micro_usd,
+        decision: assign.decision.clone(),
+    };
+    Event::new(clock::now_ms(), job.tenant.clone(), job.id, placing.attempt, fact)
+}
+
+fn assignment(placing: &Placing<'_>, assign: &Assign, time_ms: i64) -> Assignment {
+    Assignment {
+        schema_version: SCHEMA_VERSION,
+        time_ms,
+        submitted_at_ms: placing.submitted_at_ms,
+        attempt: placing.attempt,
+        counted_attempts: placing.counted_attempts,
+        backend: assign.backend.clone(),
+        class: assign.class.clone(),
+        model: assign.model.clone(),
+        timeout_ms: assign.timeout_ms,
+        reserved_micro_usd: assign.reserve_micro_usd,
+        job: placing.job.clone(),
+        history: placing.history.to_vec(),
+    }
+}

@@ -1,0 +1,50 @@
+//! What the router's tasks share.
+
+use std::sync::{Arc, RwLock};
+
+use policy::fleet::Fleet;
+use runtime::broker::Broker;
+use runtime::fleet_config::FleetConfig;
+use runtime::worker::cancels::Cancels;
+use runtime::worker::claim::Claims;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::reserving::Reserver;
+
+/// Everything a router needs to carry plans out.
+#[derive(Clone)]
+pub struct Router {
+    /// The broker.
+    pub broker: Broker,
+    /// Policy, catalog, prices, tenants.
+    pub config: watch::Receiver<FleetConfig>,
+    /// The fleet as plans see it.
+    pub fleet: Arc<RwLock<Fleet>>,
+    /// Jobs to be cancelled.
+    pub cancels: Cancels,
+    /// The ledger's ear.
+    pub reserver: Reserver,
+    /// Claims on paid attempts, for the sweep.
+    pub claims: Claims,
+    /// Fires when the process is asked to stop.
+    pub soft: CancellationToken,
+}
+
+impl Router {
+    /// The configuration as it stands.
+    #[must_use]
+    pub fn config(&self) -> FleetConfig {
+        self.config.borrow().clone()
+    }
+
+    /// Reads the fleet.
+    pub fn with_fleet<T>(&self, read: impl FnOnce(&Fleet) -> T) -> T {
+        read(&self.fleet.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Changes the fleet.
+    pub fn change_fleet<T>(&self, change: impl FnOnce(&mut Fleet) -> T) -> T {
+        change(&mut self.fleet.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,85 @@
+//! Puts the router's tasks together.
+
+use std::sync::{Arc, RwLock};
+
+use async_nats::jetstream;
+use policy::fleet::Fleet;
+use runtime::exit::{Exit, Fault};
+use runtime::fleet_config;
+use runtime::process::Context;
+use runtime::worker::cancels::Cancels;
+use runtime::worker::claim::Claims;
+use schemas::Lane;
+use schemas::topology::bucket;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use crate::reserving::Reserver;
+use crate::shared::Router;
+use crate::{advisories, api, dead, fleet, intake, sweep};
+
+/// The router's configuration.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouterProcess {
+    /// Section `[router]`.
+    pub router: RouterConfig,
+}
+
+/// Section `[router]`. How the fleet decides is not here: it is the document `policy`, shared by all.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouterConfig {
+    /// Jobs of one lane in hand at once.
+    pub in_hand: usize,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self { in_hand: 128 }
+    }
+}
+
+/// Starts the router's tasks.
+///
+/// # Errors
+/// Missing streams, buckets or documents.
+pub async fn start(context: Context<RouterProcess>) -> Result<(), Fault> {
+    let jetstream = &context.broker.jetstream;
+    let (sender, config) = watch::channel(fleet_config::load(jetstream).await?);
+    let soft = context.lifecycle.soft.clone();
+    let tasks = &context.tasks;
+    let router = Router {
+        broker: context.broker.clone(),
+        config,
+        fleet: Arc::new(RwLock::new(Fleet::default())),
+        cancels: Cancels::default(),
+        reserver: Reserver::start(context.broker.clone(), tasks, soft.clone()),
+        claims: Claims::new(open(jetstream, bucket::ATTEMPTS).await?),
+        soft: soft.clone(),
+    };
+    let workers = open(jetstream, bucket::WORKERS).await?;
+    fleet::look_once(&router, &workers).await?;
+    tasks.spawn("configuration", fleet_config::follow(jetstream.clone(), sender, soft.clone()));
+    tasks.spawn("cancels", router.cancels.clone().follow(jetstream.clone(), soft));
+    tasks.spawn("offers", fleet::follow_offers(router.clone(), workers));
+    tasks.spawn("backlog", fleet::follow_backlog(router.clone()));
+    tasks.spawn("breakers", fleet::follow_outcomes(router.clone()));
+    for lane in Lane::ALL {
+        let intake = intake::Intake::open(router.clone(), lane, context.config.router.in_hand).await?;
+        tasks.spawn("intake", intake.run());
+    }
+    tasks.spawn("dead", dead::Dead::open(router.clone()).await?.run());
+    tasks.spawn("advisories", advisories::follow(router.clone()));
+    tasks.spawn("sweep", sweep::run(router.clone()));
+    tasks.spawn("api", api::serve(router));
+    context.health.good("running");
+    Ok(())
+}
+
+async fn open(jetstream: &jetstream::Context, name: &str) -> Result<jetstream::kv::Store, Fault> {
+    jetstream.get_key_value(name).await.map_err(|error| {
+        let message = format!("bucket {name}: {error}; run `argosy topology apply`");
+        Fault::new(Exit::TopologyMissing, message)
+    })
+}
