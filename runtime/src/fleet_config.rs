@@ -100,7 +100,7 @@ fn take(current: &watch::Sender<FleetConfig>, entry: &kv::Entry) {
     match outcome {
         Ok(()) => tracing::debug!(key = entry.key, revision = entry.revision, "configuration taken"),
         Err(error) => {
-            tracing::error!(key = entry.key, %error, "configuration refused, the last good one stays")
+            tracing::error!(key = entry.key, %error, "configuration refused, the last good one stays");
         }
     }
 }

@@ -80,7 +80,7 @@ pub fn begin_from(record: &AttemptRecord, now_ms: i64) -> Begin {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settlement {
     /// Announce the artifacts, then acknowledge.
-    Complete(AttemptFacts),
+    Complete(Box<AttemptFacts>),
     /// Send the failure to the router, then acknowledge.
     Dead(Box<DeadLetter>),
     /// Leave the work at the provider and the assignment to another worker.
@@ -134,7 +134,7 @@ pub fn settle(ended: &Ended<'_>) -> Settlement {
         failure: outcome.failure.clone(),
     };
     if outcome.failure.is_none() {
-        return Settlement::Complete(facts);
+        return Settlement::Complete(Box::new(facts));
     }
     Settlement::Dead(Box::new(DeadLetter {
         schema_version: SCHEMA_VERSION,

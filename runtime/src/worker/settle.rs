@@ -48,7 +48,7 @@ pub(crate) async fn settle(
         Settlement::HandBack => return Err("left at the provider, to be resumed".to_owned()),
         Settlement::Complete(facts) => {
             record(shared, held, outcome).await;
-            complete(shared, assignment, outcome, facts).await?;
+            complete(shared, assignment, outcome, *facts).await?;
         }
         Settlement::Dead(letter) => {
             record(shared, held, outcome).await;
