@@ -53,6 +53,8 @@ fn energy_has_its_own_price() {
     let cost =
         |backend| cost::energy_cost_micro_usd(3_600_000_000, &name(backend), &defaults::prices(), NOW_MS);
     assert_eq!(cost("local"), Ok(MicroUsd(298_800)), "a kWh at about $0.30");
+    let least = cost::energy_cost_micro_usd(1, &name("local"), &defaults::prices(), NOW_MS);
+    assert_eq!(least, Ok(MicroUsd(1)), "the smallest part of a micro-dollar is a whole one");
     assert!(cost("cloud").is_err(), "no electricity price, no guess");
 }
 
