@@ -1,4 +1,15 @@
-//! The `argosy` command and what it stands on: servers and processes that it starts and ends.
+//! The `argosy` command and what it stands on: servers and processes that it starts and ends, a whole fleet
+//! of them ([`stack`]), the one way in ([`submit`]), the events on the way out ([`follow`]), the audit.
 
+pub mod api;
+pub mod audit;
+pub mod documents;
+pub mod exit;
+pub mod fleet_file;
+pub mod follow;
+pub mod money;
 pub mod process;
 pub mod servers;
+pub mod stack;
+pub mod submit;
+pub mod table;

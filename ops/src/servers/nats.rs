@@ -94,6 +94,11 @@ impl NatsServer {
         self.child.pid()
     }
 
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.is_running()
+    }
+
     /// Its log file.
     pub fn log_path(&self) -> &Path {
         self.child.log_path()

@@ -101,6 +101,11 @@ impl Postgres {
         self.child.pid()
     }
 
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.is_running()
+    }
+
     /// Its log file.
     pub fn log_path(&self) -> &Path {
         self.child.log_path()

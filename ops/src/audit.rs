@@ -1,0 +1,80 @@
+//! Gathers what `policy::invariants` judges: the ledger's rows, the accepted jobs, the invoices.
+
+use crate::stack::Simulator;
+use ledger::Store;
+use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit};
+use schemas::{Backend, JobId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Jobs read at once.
+const PAGE: i64 = 5_000;
+/// How often the books are read again while they are not settled.
+const READ_EVERY: Duration = Duration::from_millis(200);
+
+/// Reads the books and the invoices.
+///
+/// # Errors
+/// The database or a simulator does not answer.
+pub async fn gather(
+    store: &Store,
+    accepted: Option<BTreeSet<JobId>>,
+    settled: bool,
+    simulators: &[Simulator],
+) -> anyhow::Result<AuditInput> {
+    let mut input = AuditInput { accepted, settled, ..AuditInput::default() };
+    let mut after = None;
+    loop {
+        let page = store.audit_rows(after, PAGE).await?;
+        input.jobs.extend(page.jobs.into_iter().map(|job| AuditJob {
+            job: job.job,
+            ends: job.ends,
+            state: Some(job.state),
+            artifacts: job.artifacts,
+        }));
+        input.attempts.extend(page.attempts.into_iter().map(|attempt| AuditAttempt {
+            job: attempt.job,
+            attempt: attempt.attempt,
+            backend: attempt.backend,
+            provider_id: attempt.provider_id,
+            succeeded: attempt.succeeded,
+            charge: attempt.charge,
+        }));
+        after = page.next_after;
+        if after.is_none() {
+            break;
+        }
+    }
+    input.invoices = invoices(simulators).await?;
+    Ok(input)
+}
+
+async fn invoices(simulators: &[Simulator]) -> anyhow::Result<BTreeMap<Backend, Vec<InvoiceLine>>> {
+    let mut all: BTreeMap<Backend, Vec<InvoiceLine>> = BTreeMap::new();
+    for simulator in simulators {
+        let backend = Backend::new(&simulator.backend)?;
+        all.entry(backend).or_default().extend(simulator.invoice().await?.audit_lines());
+    }
+    Ok(all)
+}
+
+/// Audits again and again until the promises hold with nothing open, at most for so long; the last report
+/// is the answer.
+///
+/// # Errors
+/// The database or a simulator does not answer.
+pub async fn settled(
+    store: &Store,
+    accepted: &BTreeSet<JobId>,
+    simulators: &[Simulator],
+    within: Duration,
+) -> anyhow::Result<AuditReport> {
+    let deadline = Instant::now() + within;
+    loop {
+        let report = audit(&gather(store, Some(accepted.clone()), true, simulators).await?);
+        if report.holds() || Instant::now() >= deadline {
+            return Ok(report);
+        }
+        tokio::time::sleep(READ_EVERY).await;
+    }
+}

@@ -1,0 +1,92 @@
+//! `.argosy/run/fleet.json`: where the fleet on this machine is, so that `argosy backends` in another
+//! terminal needs no address. Written by `up` and `demo`, removed when they end; one whose writer is gone
+//! counts for nothing.
+
+use rustix::process::{Pid, test_kill_process};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A fleet that runs on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetFile {
+    /// The process that supervises it.
+    pub pid: u32,
+    /// The broker.
+    pub nats_url: String,
+    /// The ledger's database.
+    pub database_url: String,
+    /// Its processes.
+    pub processes: Vec<FleetProcess>,
+    /// The simulators among them, whose invoices the audit reads.
+    pub simulators: Vec<FleetSimulator>,
+}
+
+/// One process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetProcess {
+    /// What people call it.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Where it listens, if it does.
+    pub address: Option<String>,
+    /// Its log file.
+    pub log: PathBuf,
+    /// What it talks to is a simulator, or it is one.
+    pub simulated: bool,
+}
+
+/// One simulator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetSimulator {
+    /// Which backend's provider it simulates.
+    pub backend: String,
+    /// Where it is.
+    pub url: String,
+}
+
+impl FleetFile {
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(root: &Path) -> PathBuf {
+        root.join(".argosy").join("run").join("fleet.json")
+    }
+
+    /// The fleet whose supervisor still runs, if there is one.
+    #[must_use]
+    pub fn load(root: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(Self::path(root)).ok()?;
+        let fleet: Self = serde_json::from_str(&text).ok()?;
+        let pid = Pid::from_raw(i32::try_from(fleet.pid).ok()?)?;
+        test_kill_process(pid).ok().map(|()| fleet)
+    }
+
+    /// Writes the file whole, so that a reader never sees half of it.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, root: &Path) -> std::io::Result<()> {
+        let path = Self::path(root);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let temporary = path.with_extension("tmp");
+        std::fs::write(&temporary, serde_json::to_vec_pretty(self)?)?;
+        std::fs::rename(&temporary, &path)
+    }
+
+    /// Removes the file if it is this process's.
+    pub fn remove(root: &Path) {
+        if Self::load(root).is_some_and(|fleet| fleet.pid == std::process::id()) {
+            // One that stays names a process that is gone, and is passed over.
+            let _ = std::fs::remove_file(Self::path(root));
+        }
+    }
+}
+
+/// The nearest folder upwards that has a `.argosy` in it, else the folder itself.
+#[must_use]
+pub fn root_of(start: &Path) -> PathBuf {
+    let found = start.ancestors().find(|folder| folder.join(".argosy").is_dir());
+    found.unwrap_or(start).to_owned()
+}

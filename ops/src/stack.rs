@@ -1,0 +1,221 @@
+//! A whole fleet on this machine: servers, simulators, routers, workers, ledger, as real processes.
+//!
+//! `up`, `demo` and the end-to-end tests start the same thing with other options. Everything ends when the
+//! [`Stack`] is dropped, and when this process is killed.
+
+mod drive;
+mod layout;
+mod member;
+mod simulator;
+mod supervise;
+
+pub use layout::{Provider, RunPodAccount, StackOptions};
+pub use member::{Member, Role};
+pub use simulator::{Invoice, InvoiceEntry, Simulator};
+pub use supervise::Supervisor;
+
+use crate::documents;
+use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
+use crate::process::Supervised;
+use crate::servers::{Found, NatsOptions, NatsServer, Postgres, PostgresOptions};
+use anyhow::{Context as _, bail};
+use runtime::broker::Broker;
+use runtime::config::NatsConfig;
+use schemas::topology::Topology;
+use std::time::Duration;
+
+/// A process of ours connects and registers in moments; a loaded machine takes longer.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Migrations of an empty database take a second.
+const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running fleet.
+pub struct Stack {
+    options: StackOptions,
+    /// The broker.
+    pub nats: NatsServer,
+    /// The ledger's database server.
+    pub postgres: Postgres,
+    /// Our processes and the simulators, in the order they were started.
+    pub members: Vec<Member>,
+    /// The simulators' back doors.
+    pub simulators: Vec<Simulator>,
+    /// A connection to the broker.
+    pub broker: Broker,
+    database_url: String,
+}
+
+impl Stack {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// A server is missing, a binary is not built, or something did not become ready; the end of its log
+    /// is in the error. What was started by then is stopped.
+    pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        options.check_binaries()?;
+        let found = Found::load(&options.root)?;
+        let (nats, postgres) = tokio::join!(
+            NatsServer::start(&found, NatsOptions::new(options.dir.join("nats"))),
+            Postgres::start(&found, options.postgres_options()),
+        );
+        let (nats, postgres) = (nats?, postgres?);
+        let name = &options.database;
+        postgres.create_database(name).await.with_context(|| format!("database {name}"))?;
+        let database_url = postgres.url(name);
+        let config = NatsConfig { url: nats.url(), ..NatsConfig::default() };
+        let broker = Broker::connect(&config, "stack").await?;
+        let (applied, migrated) =
+            tokio::join!(apply(&broker, &options), migrate(&options, &database_url));
+        applied?;
+        migrated?;
+        let (mut simulators, mut members) = (Vec::new(), Vec::new());
+        for (simulator, member) in layout::simulators(&options)? {
+            simulators.push(simulator);
+            members.push(member);
+        }
+        ready(&mut members).await?;
+        let mut ours = layout::ours(&options, &nats.url(), &database_url, &simulators)?;
+        ready(&mut ours).await?;
+        members.append(&mut ours);
+        Ok(Self { options, nats, postgres, members, simulators, broker, database_url })
+    }
+
+    /// The broker's address.
+    #[must_use]
+    pub fn nats_url(&self) -> String {
+        self.nats.url()
+    }
+
+    /// The ledger's database.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// The options it was started with.
+    #[must_use]
+    pub const fn options(&self) -> &StackOptions {
+        &self.options
+    }
+
+    /// A process by name: `router-1`, `worker-local-2`, `worker-cloud`, `worker-gemini`, `ledger`,
+    /// `simulator-comfyui-1`, `simulator-runpod`, `simulator-gemini`.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn member(&mut self, name: &str) -> anyhow::Result<&mut Member> {
+        let names: Vec<String> = self.members.iter().map(|member| member.name().to_owned()).collect();
+        match self.members.iter_mut().find(|member| member.name() == name) {
+            Some(member) => Ok(member),
+            None => bail!("no process `{name}`: there are {}", names.join(", ")),
+        }
+    }
+
+    /// The simulator of a backend's provider; the first where there are several.
+    ///
+    /// # Errors
+    /// It is not simulated.
+    pub fn simulator(&self, backend: &str) -> anyhow::Result<&Simulator> {
+        let mut all = self.simulators.iter();
+        all.find(|one| one.backend == backend).with_context(|| format!("{backend} is not simulated"))
+    }
+
+    /// Starts one more worker or router beside the others and waits for it.
+    ///
+    /// # Errors
+    /// It did not become ready.
+    pub async fn add(&mut self, mut member: Member) -> anyhow::Result<()> {
+        member.ready(READY_WITHIN).await?;
+        self.members.push(member);
+        Ok(())
+    }
+
+    /// What other terminals read.
+    #[must_use]
+    pub fn fleet_file(&self) -> FleetFile {
+        let process = |member: &Member| FleetProcess {
+            name: member.name().to_owned(),
+            pid: member.pid(),
+            address: member.address().map(|address| format!("http://{address}")),
+            log: member.log_path().to_owned(),
+            simulated: member.simulated,
+        };
+        let server = |name: &str, pid: u32, address: String, log: &std::path::Path| FleetProcess {
+            name: name.to_owned(),
+            pid,
+            address: Some(address),
+            log: log.to_owned(),
+            simulated: false,
+        };
+        let servers = [
+            server("nats-server", self.nats.pid(), self.nats.url(), self.nats.log_path()),
+            server("postgres", self.postgres.pid(), self.database_url.clone(), self.postgres.log_path()),
+        ];
+        FleetFile {
+            pid: std::process::id(),
+            nats_url: self.nats.url(),
+            database_url: self.database_url.clone(),
+            processes: servers.into_iter().chain(self.members.iter().map(process)).collect(),
+            simulators: self
+                .simulators
+                .iter()
+                .map(|one| FleetSimulator { backend: one.backend.clone(), url: one.url.clone() })
+                .collect(),
+        }
+    }
+
+    /// Stops everything in order: workers and routers drain, then the ledger books what they said, then
+    /// simulators and servers. What does not stop within `grace` is killed.
+    ///
+    /// # Errors
+    /// A process could not be signalled.
+    pub async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
+        for roles in [
+            &[Role::WorkerLocal, Role::WorkerCloud, Role::WorkerGemini, Role::Router][..],
+            &[Role::Ledger],
+            &[Role::Simulator],
+        ] {
+            for member in self.members.iter_mut().filter(|member| roles.contains(&member.role)) {
+                member.ask_to_stop()?;
+            }
+            for member in self.members.iter_mut().filter(|member| roles.contains(&member.role)) {
+                member.terminate(grace).await?;
+            }
+        }
+        // A drop waits for the servers without giving way to others.
+        tokio::task::spawn_blocking(move || drop(self)).await?;
+        Ok(())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // All are asked first, so that the drops that follow wait for the slowest and not for the sum.
+        for member in &mut self.members {
+            // One that cannot be asked is killed by its own drop.
+            let _ = member.ask_to_stop();
+        }
+    }
+}
+
+async fn apply(broker: &Broker, options: &StackOptions) -> anyhow::Result<()> {
+    runtime::topology::apply(&broker.jetstream, &Topology::new(1)).await.context("topology")?;
+    documents::seed(&broker.jetstream, &options.documents).await.context("configuration")?;
+    Ok(())
+}
+
+async fn migrate(options: &StackOptions, database_url: &str) -> anyhow::Result<()> {
+    let mut child = Supervised::spawn(layout::migration(options, database_url))?;
+    let status = child.wait_exit(MIGRATED_WITHIN).await?;
+    if !status.success() {
+        bail!("ledger migrate ended with {status}:\n{}", child.log_tail());
+    }
+    Ok(())
+}
+
+/// Waits for all at once.
+async fn ready(members: &mut [Member]) -> anyhow::Result<()> {
+    let waits = members.iter_mut().map(|member| member.ready(READY_WITHIN));
+    futures::future::try_join_all(waits).await?;
+    Ok(())
+}
