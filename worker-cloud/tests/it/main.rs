@@ -1,1 +1,9 @@
+//! The RunPod worker: its tables, and its behaviour against the simulator.
 
+mod configuration;
+mod conformance;
+mod failures;
+mod flights;
+mod pacing;
+mod requests;
+mod world;

@@ -1,0 +1,197 @@
+//! A job's way through the provider: resuming, stopping, what it costs, and what the endpoint's state says.
+
+use runtime::worker::{Backend as _, Stop};
+use schemas::{FailureCode, Health, Input, Kind, MicroUsd, Unit};
+use simulators::Fault;
+use simulators::runpod::Config;
+
+use crate::world::{World, assignment, attempt, run, simulated, until};
+
+fn code(outcome: &schemas::Outcome) -> Option<FailureCode> {
+    outcome.failure.as_ref().map(|failure| failure.code)
+}
+
+#[tokio::test]
+async fn a_drain_leaves_the_job_and_another_worker_takes_it_up() {
+    let world = World::start(simulated()).await;
+    let backend = world.backend();
+    let assignment = assignment();
+    let (attempt, io, stopper) = attempt(&assignment, None);
+    let admin = world.admin();
+    let (outcome, ()) = tokio::join!(backend.run(&attempt), async {
+        until("running", || admin.stats().running_now == 1).await;
+        stopper.stop(Stop::Drain);
+    });
+    assert_eq!(code(&outcome), Some(FailureCode::Interrupted));
+    let recorded = io.started.lock().expect("no panic").get(&assignment.id()).cloned();
+    assert!(recorded.is_some());
+    assert_eq!(outcome.provider_id, recorded);
+    assert!(outcome.usage.is_empty(), "it still runs: nothing is known");
+
+    let outcome = run(&world.backend(), &assignment, recorded).await;
+    assert_eq!(outcome.failure, None);
+    assert_eq!(world.admin().stats().posts, 1);
+    assert_eq!(world.cost(&[outcome.usage]), world.invoice());
+}
+
+#[tokio::test]
+async fn every_end_costs_what_the_provider_bills() {
+    let world = World::start(simulated()).await;
+    let backend = world.backend();
+    let mut usages = Vec::new();
+    for fault in [None, Some("failed_oom"), Some("completed_without_output"), Some("timed_out_after_retries")]
+    {
+        world.arm(fault.map(|name| Fault::times(name, 1)).into_iter().collect());
+        let outcome = run(&backend, &assignment(), None).await;
+        assert_eq!(outcome.failure.is_some(), fault.is_some(), "{outcome:?}");
+        assert_eq!(outcome.usage.len(), 1, "{outcome:?}");
+        usages.push(outcome.usage);
+    }
+    for stop in [Stop::Cancelled, Stop::Timeout] {
+        let assignment = assignment();
+        let (attempt, _io, stopper) = attempt(&assignment, None);
+        let (outcome, ()) = tokio::join!(backend.run(&attempt), async {
+            until("running", || world.admin().stats().running_now == 1).await;
+            stopper.stop(stop);
+        });
+        assert_eq!(code(&outcome), Some(stop.code()));
+        assert_eq!(outcome.usage.len(), 1, "{outcome:?}");
+        usages.push(outcome.usage);
+    }
+    assert!(world.invoice() > 0);
+    assert_eq!(world.cost(&usages), world.invoice());
+}
+
+#[tokio::test]
+async fn what_is_cancelled_in_the_queue_costs_nothing() {
+    let world = World::start(simulated()).await;
+    world.arm(vec![Fault::always("queue_forever")]);
+    let assignment = assignment();
+    let (attempt, io, stopper) = attempt(&assignment, None);
+    let backend = world.backend();
+    let (outcome, ()) = tokio::join!(backend.run(&attempt), async {
+        let queued = |(phase, _, _): &(schemas::Phase, u32, u32)| *phase == schemas::Phase::Queued;
+        until("seen waiting", || io.progress.lock().expect("no panic").iter().any(queued)).await;
+        stopper.stop(Stop::Cancelled);
+    });
+    assert_eq!(code(&outcome), Some(FailureCode::Cancelled));
+    assert_eq!(outcome.usage.iter().map(|usage| usage.quantity).collect::<Vec<_>>(), [0]);
+    assert_eq!(world.invoice(), 0);
+}
+
+#[tokio::test]
+async fn stopped_before_the_start_nothing_is_started() {
+    let world = World::start(simulated()).await;
+    let assignment = assignment();
+    let (attempt, _io, stopper) = attempt(&assignment, None);
+    stopper.stop(Stop::Expired);
+    let outcome = world.backend().run(&attempt).await;
+    assert_eq!(code(&outcome), Some(FailureCode::Expired));
+    assert_eq!(outcome.usage, [schemas::Usage { unit: Unit::ExecutionMs, quantity: 0 }]);
+    assert_eq!(world.admin().stats().posts, 0);
+}
+
+#[tokio::test]
+async fn outages_while_it_runs_are_sat_out() {
+    let world = World::start(simulated()).await;
+    let fault = |name, times| Fault { node: Some("/status/".to_owned()), ..Fault::times(name, times) };
+    world.arm(vec![
+        fault("http_502", 3),
+        fault("http_429", 3),
+        fault("http_401", 3),
+        Fault::times("status_404", 2),
+    ]);
+    let outcome = run(&world.backend(), &assignment(), None).await;
+    assert_eq!(outcome.failure, None);
+    assert_eq!(world.admin().stats().posts, 1);
+}
+
+#[tokio::test]
+async fn an_endless_outage_ends_unknown_and_not_again() {
+    let world = World::start(simulated()).await;
+    world.arm(vec![Fault { node: Some("/status/".to_owned()), ..Fault::always("http_502") }]);
+    let outcome = run(&world.backend(), &assignment(), None).await;
+    assert_eq!(code(&outcome), Some(FailureCode::OutcomeUnknown));
+    assert!(outcome.provider_id.is_some() && outcome.usage.is_empty());
+    assert_eq!(world.admin().stats().posts, 1);
+}
+
+#[tokio::test]
+async fn nothing_listening_means_nothing_started() {
+    let world = World::start(simulated()).await;
+    let backend = world.backend();
+    drop(world);
+    let outcome = run(&backend, &assignment(), None).await;
+    assert_eq!(code(&outcome), Some(FailureCode::Transient), "{outcome:?}");
+    assert_eq!(backend.discover().await.health, Health::Down);
+}
+
+#[tokio::test]
+async fn the_reserved_money_is_the_execution_limit() {
+    // 33 s at 190 micro-dollars a second do not fit into what buys 6 s.
+    let world = World::start(Config { image_median_ms: 33_000, ..simulated() }).await;
+    let mut assignment = assignment();
+    assignment.reserved_micro_usd = MicroUsd(6 * 190);
+    let outcome = run(&world.backend(), &assignment, None).await;
+    assert_eq!(code(&outcome), Some(FailureCode::Timeout), "{outcome:?}");
+    assert_eq!(outcome.usage, [schemas::Usage { unit: Unit::ExecutionMs, quantity: 6_000 }]);
+    assert_eq!(world.invoice(), 6 * 190);
+}
+
+#[tokio::test]
+async fn a_workflow_with_an_input_and_a_video_come_back() {
+    let world = World::start(simulated()).await;
+    let backend = world.backend();
+    let mut picture = assignment();
+    picture.job.body.prompt = None;
+    picture.job.body.model = None;
+    picture.job.body.workflow = Some(serde_json::json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "photo.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "mine"}},
+    }));
+    let first = run(&backend, &assignment(), None).await;
+    assert_eq!(first.failure, None);
+    // Any real picture does as an input: the one just made.
+    let (made, io, _stopper) = attempt(&assignment(), None);
+    assert_eq!(backend.run(&made).await.failure, None);
+    let files: Vec<_> = io.files.lock().expect("no panic").clone().into_iter().collect();
+    picture.job.body.inputs = vec![Input {
+        name: "photo.png".to_owned(),
+        artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: files[0].0.clone() },
+        media_type: "image/png".to_owned(),
+    }];
+    let (edited, io, _stopper) = attempt(&picture, None);
+    io.files.lock().expect("no panic").extend(files);
+    let outcome = backend.run(&edited).await;
+    assert_eq!(outcome.failure, None);
+    assert_eq!(outcome.artifacts[0].media_type, "image/png");
+
+    let mut video = assignment();
+    video.class = "video".parse().expect("a name");
+    video.job.body.kind = Kind::Video;
+    video.job.body.model = Some("wan".to_owned());
+    (video.job.body.width, video.job.body.height) = (Some(64), Some(64));
+    let outcome = run(&backend, &video, None).await;
+    assert_eq!(outcome.failure, None);
+    assert!(!outcome.artifacts.is_empty());
+}
+
+#[tokio::test]
+async fn the_endpoint_tells_how_it_is() {
+    let world = World::start(simulated()).await;
+    let classes = world.backend().discover().await.classes;
+    assert_eq!(classes.len(), 4, "{classes:?}");
+
+    let mut elsewhere = World::start(simulated()).await;
+    elsewhere.config.endpoint = "no-such-endpoint".to_owned();
+    assert_eq!(elsewhere.backend().discover().await.health, Health::Stopped);
+    let outcome = run(&elsewhere.backend(), &assignment(), None).await;
+    assert_eq!(code(&outcome), Some(FailureCode::ProviderStopped));
+
+    for (fault, health) in
+        [("http_401", Health::Stopped), ("http_502", Health::Down), ("http_429", Health::Healthy)]
+    {
+        world.arm(vec![Fault::always(fault)]);
+        assert_eq!(world.backend().discover().await.health, health, "{fault}");
+    }
+}
