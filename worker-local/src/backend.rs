@@ -9,7 +9,6 @@ use runtime::artifacts::media_type_of;
 use runtime::worker::{Attempt, Backend, Discovery, Found};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::comfy::cancel::cancel;
@@ -38,7 +37,8 @@ const ABILITIES_PAUSE: Duration = Duration::from_secs(30);
 pub struct ComfyBackend {
     config: ComfyConfig,
     client: Client,
-    catalog: watch::Receiver<Arc<Catalog>>,
+    /// The catalog in force.
+    catalog: Box<dyn Fn() -> Arc<Catalog> + Send + Sync>,
     gpus: Gpus,
     known: Mutex<Known>,
 }
@@ -52,13 +52,17 @@ struct Known {
 }
 
 impl ComfyBackend {
-    /// A backend for the configured server. The server need not be there yet.
+    /// A backend for the configured server, which need not be there yet. `catalog` gives the catalog in
+    /// force.
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub fn new(config: ComfyConfig, catalog: watch::Receiver<Arc<Catalog>>) -> Result<Self, String> {
+    pub fn new(
+        config: ComfyConfig,
+        catalog: impl Fn() -> Arc<Catalog> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
         let client = Client::new(&config)?;
-        Ok(Self { config, client, catalog, gpus: Gpus::new(), known: Mutex::default() })
+        Ok(Self { config, client, catalog: Box::new(catalog), gpus: Gpus::new(), known: Mutex::default() })
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -114,8 +118,14 @@ impl ComfyBackend {
     }
 
     /// Goes on watching what an earlier delivery submitted.
-    async fn rejoin(&self, attempt: &Attempt, id: &str, client_id: Option<String>) -> Result<HistoryEntry, Failure> {
+    async fn rejoin(
+        &self,
+        attempt: &Attempt,
+        id: &str,
+        client_id: Option<String>,
+    ) -> Result<HistoryEntry, Failure> {
         tracing::info!(prompt_id = id, "the server has the job already");
+        attempt.started(id).await?;
         let socket = match &client_id {
             Some(client_id) => self.socket(client_id),
             None => Socket::none(),
@@ -137,6 +147,7 @@ impl ComfyBackend {
         let hears = socket.settled(SOCKET_WAIT).await;
         let nodes = graph::node_classes(&prompt);
         self.submit(&prompt, id, &client_id, graph::source(&job.body)).await?;
+        attempt.started(id).await?;
         let watch = self.watch(attempt, id, nodes, socket, client_id);
         Box::pin(watch.until_end(hears)).await
     }
@@ -216,7 +227,10 @@ impl ComfyBackend {
         match entry.end() {
             End::Success => {}
             End::Interrupted => {
-                return Err(Failure::new(FailureCode::Transient, "somebody interrupted the job at the server"));
+                return Err(Failure::new(
+                    FailureCode::Transient,
+                    "somebody interrupted the job at the server",
+                ));
             }
             End::Error(error) => {
                 let failure = errors::raised(&error, source);
@@ -287,11 +301,11 @@ impl Backend for ComfyBackend {
         };
         let abilities = self.abilities(&stats.system.comfyui_version).await;
         let device = stats.devices.first();
-        let gpu = device.filter(|device| device.kind == "cuda").and_then(|device| {
-            self.gpus.find(self.config.gpu_index.or(device.index), &device.name)
-        });
+        let gpu = device
+            .filter(|device| device.kind == "cuda")
+            .and_then(|device| self.gpus.find(self.config.gpu_index.or(device.index), &device.name));
         let gpus = gpu.map_or_else(|| discovery::devices(&stats), |gpu| vec![gpu]);
-        let classes = discovery::classes(&self.catalog.borrow(), &self.config.backend, &gpus);
+        let classes = discovery::classes(&(self.catalog)(), &self.config.backend, &gpus);
         Discovery {
             models: abilities.as_ref().map(|abilities| abilities.models.clone()),
             nodes: abilities.map(|abilities| abilities.nodes),

@@ -333,7 +333,12 @@ impl Client {
     }
 
     /// Reads a body up to a limit; silence ends it, however long the whole takes.
-    async fn bounded(&self, path: &str, mut response: Response, limit_bytes: u64) -> Result<Bytes, ClientError> {
+    async fn bounded(
+        &self,
+        path: &str,
+        mut response: Response,
+        limit_bytes: u64,
+    ) -> Result<Bytes, ClientError> {
         let mut bytes = BytesMut::new();
         loop {
             match tokio::time::timeout(self.timeout, response.chunk()).await {

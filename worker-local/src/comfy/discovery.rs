@@ -26,7 +26,8 @@ pub fn abilities(object_info: &Value) -> Abilities {
     let mut abilities = Abilities::default();
     for (class, info) in object_info.as_object().into_iter().flatten() {
         abilities.nodes.insert(class.clone());
-        let groups = info.get("input").and_then(Value::as_object).into_iter().flat_map(|input| input.values());
+        let groups =
+            info.get("input").and_then(Value::as_object).into_iter().flat_map(|input| input.values());
         for input in groups.filter_map(Value::as_object).flat_map(|group| group.values()) {
             let files = options(input).into_iter().flatten().filter_map(Value::as_str);
             abilities.models.extend(files.filter(|name| is_model_file(name)).map(str::to_owned));

@@ -26,7 +26,9 @@ pub fn unanswered(error: &ClientError) -> Failure {
         ClientError::Unreachable { .. } => {
             Failure::new(FailureCode::BackendDown, "ComfyUI cannot be reached: is it running?")
         }
-        ClientError::TimedOut { .. } => Failure::new(FailureCode::BackendDown, "ComfyUI does not answer in time"),
+        ClientError::TimedOut { .. } => {
+            Failure::new(FailureCode::BackendDown, "ComfyUI does not answer in time")
+        }
         ClientError::Body { .. } => {
             Failure::new(FailureCode::BackendDown, "what answers at the configured address is not ComfyUI")
         }
@@ -81,12 +83,15 @@ pub fn refused(answer: &PromptAnswer, source: Source) -> Failure {
         ("missing_node_type", None) => {
             Failure::new(FailureCode::CapabilityMissing, "the server lacks a node class of the workflow")
         }
-        ("invalid_prompt_id", _) => {
-            Failure::new(FailureCode::BackendDown, "the server takes no prompt id of ours: its rules have changed")
-        }
-        ("prompt_no_outputs", _) => {
-            faulty(source, None, "the workflow has no output node: add one that saves, such as SaveImage".to_owned())
-        }
+        ("invalid_prompt_id", _) => Failure::new(
+            FailureCode::BackendDown,
+            "the server takes no prompt id of ours: its rules have changed",
+        ),
+        ("prompt_no_outputs", _) => faulty(
+            source,
+            None,
+            "the workflow has no output node: add one that saves, such as SaveImage".to_owned(),
+        ),
         ("", _) => Failure::new(FailureCode::Transient, "the server refused the workflow without a reason"),
         (_, _) => faulty(source, None, format!("the server refuses the workflow: {}", first_words(words))),
     };
@@ -115,7 +120,9 @@ fn faulty(source: Source, input: Option<&str>, message: String) -> Failure {
         (Source::Template, Some("height")) => Failure::invalid("body.height", message),
         (Source::Template, Some("steps")) => Failure::invalid("body.steps", message),
         (Source::Template, Some("seed" | "noise_seed")) => Failure::invalid("body.seed", message),
-        (Source::Template, _) => Failure::new(FailureCode::Transient, format!("the catalog's template: {message}")),
+        (Source::Template, _) => {
+            Failure::new(FailureCode::Transient, format!("the catalog's template: {message}"))
+        }
     }
 }
 
@@ -172,9 +179,10 @@ fn missing_model(error: &ErrorWords) -> Option<String> {
     let value = error.extra_info.received_value.as_str()?;
     let input = error.extra_info.input_name.as_deref().unwrap_or_default();
     let by_input = MODEL_INPUTS.iter().any(|name| input.starts_with(name)) || input == "model_name";
-    let by_options = error.extra_info.input_config.pointer("/0").and_then(Value::as_array).is_some_and(|options| {
-        !options.is_empty() && options.iter().all(|option| option.as_str().is_some_and(is_model_file))
-    });
+    let by_options =
+        error.extra_info.input_config.pointer("/0").and_then(Value::as_array).is_some_and(|options| {
+            !options.is_empty() && options.iter().all(|option| option.as_str().is_some_and(is_model_file))
+        });
     (by_input || by_options || is_model_file(value)).then(|| value.to_owned())
 }
 
@@ -195,7 +203,9 @@ pub fn raised(error: &ExecutionError, source: Source) -> Failure {
             FailureCode::BackendDown,
             format!("{node}: the GPU failed, and every later job will too: restart ComfyUI"),
         ),
-        Cause::DiskFull => Failure::new(FailureCode::BackendDown, format!("{node}: the server's disk is full")),
+        Cause::DiskFull => {
+            Failure::new(FailureCode::BackendDown, format!("{node}: the server's disk is full"))
+        }
         Cause::ModelFile => {
             let missing = models_of(error);
             let message = format!("{node}: a model file is missing or damaged: {}", missing.join(", "));
@@ -241,7 +251,8 @@ fn cause(class: &str, text: &str) -> Cause {
     if says(&["no space left on device", "[errno 28]"]) {
         return Cause::DiskFull;
     }
-    let damaged = ["deserializing header", "invalid load key", "is not a valid safetensors", "headertoolarge"];
+    let damaged =
+        ["deserializing header", "invalid load key", "is not a valid safetensors", "headertoolarge"];
     if matches!(class, "SafetensorError" | "UnpicklingError")
         || says(&damaged)
         || class == "FileNotFoundError" && says(&["model in folder"])

@@ -105,10 +105,16 @@ mod tests {
         assert_eq!(graph["9"]["inputs"]["filename_prefix"], format!("argosy/{}.{}", id.job, id.attempt));
         body.workflow = Some(json!({"nodes": [], "links": []}));
         let failure = build(&body, id.job, &Catalog::default(), "p").expect_err("the editor's format");
-        assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::InvalidJob, Some("body.workflow")));
+        assert_eq!(
+            (failure.code, failure.field.as_deref()),
+            (FailureCode::InvalidJob, Some("body.workflow"))
+        );
         assert!(failure.message.contains("Export (API)"), "{}", failure.message);
         body.workflow = None;
         let failure = build(&body, id.job, &Catalog::default(), "p").expect_err("no such model");
-        assert_eq!((failure.code, failure.missing), (FailureCode::CapabilityMissing, vec!["sdxl".to_owned()]));
+        assert_eq!(
+            (failure.code, failure.missing),
+            (FailureCode::CapabilityMissing, vec!["sdxl".to_owned()])
+        );
     }
 }

@@ -50,7 +50,10 @@ mod tests {
 
     fn names(outputs: Value) -> Vec<String> {
         let outputs = serde_json::from_value(outputs).expect("a map");
-        files(&outputs).into_iter().map(|file| format!("{}:{}/{}", file.kind, file.subfolder, file.filename)).collect()
+        files(&outputs)
+            .into_iter()
+            .map(|file| format!("{}:{}/{}", file.kind, file.subfolder, file.filename))
+            .collect()
     }
 
     #[test]
@@ -60,13 +63,33 @@ mod tests {
             ("nothing", json!({}), vec![]),
             ("text only", json!({"2": {"text": ["hello"]}}), vec![]),
             ("null output", json!({"2": null}), vec![]),
-            ("numeric order", json!({"10": {"images": [image("b", "output")]}, "9": {"images": [image("a", "output")]}}), vec!["output:/a", "output:/b"]),
-            ("temp beside saved", json!({"1": {"images": [image("t", "temp")]}, "2": {"images": [image("s", "output")]}}), vec!["output:/s"]),
-            ("temp alone", json!({"1": {"images": [image("t", "temp")], "animated": [true]}}), vec!["temp:/t"]),
+            (
+                "numeric order",
+                json!({"10": {"images": [image("b", "output")]}, "9": {"images": [image("a", "output")]}}),
+                vec!["output:/a", "output:/b"],
+            ),
+            (
+                "temp beside saved",
+                json!({"1": {"images": [image("t", "temp")]}, "2": {"images": [image("s", "output")]}}),
+                vec!["output:/s"],
+            ),
+            (
+                "temp alone",
+                json!({"1": {"images": [image("t", "temp")], "animated": [true]}}),
+                vec!["temp:/t"],
+            ),
             ("inputs never", json!({"1": {"images": [image("i", "input")]}}), vec![]),
-            ("custom video node", json!({"1": {"gifs": [{"filename": "v.mp4", "subfolder": "x", "type": "output", "format": "video/h264-mp4", "frame_rate": 8}]}}), vec!["output:x/v.mp4"]),
+            (
+                "custom video node",
+                json!({"1": {"gifs": [{"filename": "v.mp4", "subfolder": "x", "type": "output", "format": "video/h264-mp4", "frame_rate": 8}]}}),
+                vec!["output:x/v.mp4"],
+            ),
             ("no type", json!({"1": {"result": ["mesh", {"filename": "m.glb"}]}}), vec!["output:/m.glb"]),
-            ("named twice", json!({"1": {"images": [image("a", "output")], "a_images": [image("a", "output")]}}), vec!["output:/a"]),
+            (
+                "named twice",
+                json!({"1": {"images": [image("a", "output")], "a_images": [image("a", "output")]}}),
+                vec!["output:/a"],
+            ),
         ];
         for (case, outputs, expected) in cases {
             assert_eq!(names(outputs), expected, "{case}");

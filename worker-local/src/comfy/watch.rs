@@ -70,7 +70,7 @@ impl Watch<'_> {
         let mut known = Known {
             since: now,
             last_sign: now,
-            next_look: now,
+            next_look: now + self.config.poll_after(Duration::ZERO),
             hears,
             heard_all: hears,
             reopened: false,
@@ -125,7 +125,8 @@ impl Watch<'_> {
                 known.next_look = Instant::now();
             }
             Message::Executing { node, .. } => self.tell(node.clone(), 0, 0, known),
-            Message::Progress { node: node @ Some(_), value, max, .. } => {
+            // One step of one is a node that does not count its steps.
+            Message::Progress { node: node @ Some(_), value, max, .. } if *max > 1 => {
                 self.tell(node.clone(), *value, *max, known);
             }
             Message::Started { .. } => self.tell(None, 0, 0, known),

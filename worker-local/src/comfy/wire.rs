@@ -203,7 +203,11 @@ impl Uploaded {
     /// What a node's input must say to get the file.
     #[must_use]
     pub fn reference(&self) -> String {
-        if self.subfolder.is_empty() { self.name.clone() } else { format!("{}/{}", self.subfolder, self.name) }
+        if self.subfolder.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.subfolder, self.name)
+        }
     }
 }
 

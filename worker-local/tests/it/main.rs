@@ -1,0 +1,10 @@
+//! The ComfyUI worker against recordings of a real server, and against the simulator.
+
+mod conformance;
+mod decode;
+mod faults;
+mod jobs;
+mod replay;
+mod runs;
+mod table;
+mod transcript;
