@@ -1,1 +1,7 @@
-//! Being written.
+//! What the end-to-end tests share: a fleet of real processes per test, and jobs for it.
+//!
+//! Every wait is for a condition with a deadline; when the deadline passes, the error says what was
+//! seen last, and the fleet's logs stay in the folder it names.
+
+pub mod fleet;
+pub mod jobs;

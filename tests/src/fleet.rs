@@ -1,0 +1,42 @@
+//! A fleet of real processes for one test, in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ops::stack::{Stack, StackOptions};
+
+/// Longest wait for anything in a test; far above what a loaded machine needs.
+pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// The workspace's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// A fleet and the folder that goes with it.
+pub struct TestFleet {
+    /// The fleet.
+    pub stack: Stack,
+    // After the fleet: the folder goes when its processes are gone.
+    _dir: tempfile::TempDir,
+}
+
+impl TestFleet {
+    /// Starts a simulated fleet, changed as the test wants it, and waits until all its workers are seen.
+    ///
+    /// # Errors
+    /// Something did not start; its log's end is in the error.
+    pub async fn start(change: impl FnOnce(&mut StackOptions)) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("argosy-test-").tempdir()?;
+        let mut options = StackOptions::simulated(&root(), dir.path())?;
+        options.time_scale = 0.02;
+        change(&mut options);
+        let workers = options.comfyui.len()
+            + usize::from(options.runpod.is_some())
+            + usize::from(options.gemini.is_some());
+        let stack = Stack::start(options).await?;
+        stack.wait_workers(workers, LIMIT).await?;
+        Ok(Self { stack, _dir: dir })
+    }
+}

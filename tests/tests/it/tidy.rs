@@ -1,0 +1,143 @@
+//! The workspace's own rules, as tests: the crate graph, what only one crate may know, file sizes, and
+//! the documents that are generated from code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tests::fleet::root;
+
+/// The longest file, lines.
+const FILE_MAX_LINES: usize = 450;
+
+struct Graph {
+    ours: BTreeMap<String, BTreeSet<String>>,
+    foreign: BTreeMap<String, BTreeSet<String>>,
+}
+
+fn graph() -> Graph {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    let members: BTreeSet<String> = packages.iter().map(name).collect();
+    let mut graph = Graph { ours: BTreeMap::new(), foreign: BTreeMap::new() };
+    for package in packages {
+        let dependencies = package["dependencies"].as_array().expect("dependencies");
+        let normal = dependencies.iter().filter(|dependency| dependency["kind"].is_null()).map(name);
+        let (ours, foreign) = normal.partition(|dependency| members.contains(dependency));
+        graph.ours.insert(name(package), ours);
+        graph.foreign.insert(name(package), foreign);
+    }
+    graph
+}
+
+fn read(relative: &str) -> String {
+    std::fs::read_to_string(root().join(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
+}
+
+#[test]
+fn the_crate_graph_is_the_one_in_the_map() {
+    let document = read("ARCHITECTURE.md");
+    let map = document.split("## Map").nth(1).expect("a map");
+    let mut drawn = BTreeMap::new();
+    for row in map.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let uses = cells[3].split(',').map(str::trim).filter(|name| *name != "–");
+        drawn.insert(cells[1].trim_matches('`').to_owned(), uses.map(str::to_owned).collect());
+    }
+    assert_eq!(drawn, graph().ours, "left: ARCHITECTURE.md, right: the workspace");
+}
+
+#[test]
+fn what_only_one_crate_may_know() {
+    let foreign = graph().foreign;
+    let users = |name: &str| -> Vec<&str> {
+        let using = foreign.iter().filter(|(_, dependencies)| dependencies.contains(name));
+        using.map(|(user, _)| user.as_str()).collect()
+    };
+    assert_eq!(users("sqlx"), ["ledger"]);
+    assert_eq!(users("nvml-wrapper"), ["worker-local"]);
+    for banned in ["tokio", "async-nats", "sqlx", "reqwest", "rand", "futures", "uuid"] {
+        assert!(!foreign["policy"].contains(banned), "policy must not use {banned}");
+    }
+    assert!(users("anyhow").iter().all(|user| !["schemas", "policy"].contains(user)));
+}
+
+fn sources() -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for member in graph().ours.keys() {
+        for part in ["src", "tests", "benches"] {
+            let folder = root().join(member).join(part);
+            if folder.is_dir() {
+                walk(&folder, &mut found);
+            }
+        }
+    }
+    assert!(found.len() > 100, "the walk went wrong: {} files", found.len());
+    found
+}
+
+#[test]
+fn files_have_one_purpose_and_fit_in_the_head() {
+    for path in sources() {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let (lines, shown) = (text.lines().count(), path.display());
+        assert!(lines <= FILE_MAX_LINES, "{shown}: {lines} lines, at most {FILE_MAX_LINES}");
+        assert!(text.starts_with("//!"), "{shown}: the header that says what it is for is missing");
+    }
+}
+
+#[test]
+fn every_worker_passes_the_conformance_suite() {
+    for worker in graph().ours.keys().filter(|name| name.starts_with("worker-")) {
+        let calls = sources().iter().any(|path| {
+            path.starts_with(root().join(worker).join("tests"))
+                && std::fs::read_to_string(path).is_ok_and(|text| text.contains("conformance::exercise("))
+        });
+        assert!(calls, "{worker}: no test calls runtime::worker::conformance::exercise");
+    }
+}
+
+#[test]
+fn the_state_diagram_is_the_code() {
+    let document = read("ARCHITECTURE.md");
+    let drawn = document.split("```mermaid\n").nth(1).and_then(|rest| rest.split("```").next());
+    let now = schemas::state::mermaid();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let updated = document.replacen(drawn.expect("a diagram"), &now, 1);
+        std::fs::write(root().join("ARCHITECTURE.md"), updated).expect("written");
+        return;
+    }
+    assert_eq!(drawn, Some(now.as_str()), "run with UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    for document in ["ARCHITECTURE.md", "README.md"] {
+        for quoted in read(document).split('`').skip(1).step_by(2) {
+            let is_path = quoted.contains('/') && !quoted.contains([' ', '*', '<', '=', ':', '$', '{']);
+            let first = quoted.split('/').next().unwrap_or_default();
+            if is_path && graph().ours.contains_key(first) {
+                assert!(root().join(quoted).exists(), "{document} names `{quoted}`, which is not there");
+            }
+        }
+    }
+}
