@@ -180,12 +180,22 @@ impl Admin {
     }
 
     /// Writes a line to the invoice unless this provider id already has one (a job is billed once, restarts included).
-    pub(crate) fn bill_once(&self, line: Line) {
-        if let Err(error) = self.0.ledger.bill_once(line) {
+    ///
+    /// False if the simulator stopped meanwhile; the caller must then not show the work as done.
+    pub(crate) fn bill_once(&self, line: Line) -> bool {
+        self.0.ledger.bill_once(line).unwrap_or_else(|error| {
             // An invoice that cannot be written would make the audit lie; stop being a provider.
             tracing::error!(%error, "simulator: the invoice cannot be written");
             self.0.gate.go_offline(u64::MAX / 2);
-        }
+            false
+        })
+    }
+
+    /// Cuts all connections and ends billing: what still runs in the background of a dropped server counts for
+    /// nothing, and its successor on the same state directory does it again.
+    pub(crate) fn close(&self) {
+        self.0.ledger.close();
+        self.0.gate.cut_all();
     }
 
     pub(crate) fn count_request(&self) {

@@ -178,7 +178,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.admin.gate().cut_all();
+        self.admin.close();
     }
 }
 

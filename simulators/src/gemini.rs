@@ -90,11 +90,16 @@ impl Default for Config {
 }
 
 /// A running simulator; stops when dropped.
-#[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
-    admin: Admin,
+    gemini: Arc<Gemini>,
     _tasks: JoinSet<()>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("gemini::Server").field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -127,8 +132,8 @@ impl Server {
             gemini.spawn(Arc::clone(&gemini).finish(id));
         }
         bound.serve(admin::router(admin.clone(), routes::router(Arc::clone(&gemini))), &mut tasks);
-        downloads.serve(files::download_host(gemini), &mut tasks);
-        Ok(Self { addr, admin, _tasks: tasks })
+        downloads.serve(files::download_host(Arc::clone(&gemini)), &mut tasks);
+        Ok(Self { addr, gemini, _tasks: tasks })
     }
 
     /// Base URL, without a slash at the end.
@@ -143,13 +148,14 @@ impl Server {
 
     /// Faults, invoice and stats (`key_leaks` counts keys seen by the download host).
     pub fn admin(&self) -> Admin {
-        self.admin.clone()
+        self.gemini.admin.clone()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.admin.gate().cut_all();
+        self.gemini.admin.close();
+        self.gemini.work.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
 

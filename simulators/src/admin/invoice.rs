@@ -53,6 +53,8 @@ struct Book {
     lines: Vec<Line>,
     billed: HashSet<String>,
     file: File,
+    /// The simulator stopped: nothing is sold any more.
+    closed: bool,
 }
 
 impl Ledger {
@@ -61,20 +63,25 @@ impl Ledger {
         let lines: Vec<Line> = crate::journal::read(path)?;
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(fail)?;
         let billed = lines.iter().map(|line| line.provider_id.clone()).collect();
-        Ok(Self { state: Mutex::new(Book { lines, billed, file }) })
+        Ok(Self { state: Mutex::new(Book { lines, billed, file, closed: false }) })
     }
 
-    pub(super) fn bill_once(&self, line: Line) -> std::io::Result<()> {
+    /// False if nothing can be billed any more.
+    pub(super) fn bill_once(&self, line: Line) -> std::io::Result<bool> {
         let mut book = self.lock();
-        if book.billed.contains(&line.provider_id) {
-            return Ok(());
+        if book.closed || book.billed.contains(&line.provider_id) {
+            return Ok(!book.closed);
         }
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
         book.file.write_all(text.as_bytes())?;
         book.billed.insert(line.provider_id.clone());
         book.lines.push(line);
-        Ok(())
+        Ok(true)
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
     }
 
     pub(super) fn invoice(&self, simulator: &str) -> Invoice {

@@ -55,10 +55,7 @@ impl Comfy {
 
     fn start_next(&self) -> Option<Item> {
         let mut queue = self.queue();
-        if queue.pending.is_empty() {
-            return None;
-        }
-        let item = queue.pending.remove(0);
+        let item = queue.pop()?;
         queue.running = Some(Running {
             item: item.clone(),
             started_ms: clock::now_ms(),

@@ -27,6 +27,10 @@ impl Item {
         json!([self.shown_number(), self.id, self.graph, self.extra_data, self.outputs])
     }
 
+    fn runs_before(&self, other: &Self) -> bool {
+        self.number.total_cmp(&other.number).then(self.arrival.cmp(&other.arrival)).is_lt()
+    }
+
     pub(super) fn shown_number(&self) -> Value {
         if self.number.fract() == 0.0 { json!(self.number as i64) } else { json!(self.number) }
     }
@@ -82,15 +86,49 @@ impl Queue {
         self.pending.len() + usize::from(self.running.is_some())
     }
 
+    /// Adds a job. `/queue` shows the heap as it lies in memory, so this is the heap the real server has.
     pub(super) fn push(&mut self, item: Item) {
         self.pending.push(item);
-        self.pending.sort_by(|a, b| a.number.total_cmp(&b.number).then(a.arrival.cmp(&b.arrival)));
+        let mut at = self.pending.len() - 1;
+        while at > 0 && self.pending[at].runs_before(&self.pending[(at - 1) / 2]) {
+            self.pending.swap(at, (at - 1) / 2);
+            at = (at - 1) / 2;
+        }
+    }
+
+    /// Takes the job that runs next.
+    pub(super) fn pop(&mut self) -> Option<Item> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let first = self.pending.swap_remove(0);
+        self.sift_down(0);
+        Some(first)
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        let heap = &mut self.pending;
+        loop {
+            let children = [2 * at + 1, 2 * at + 2].into_iter().filter(|child| *child < heap.len());
+            let Some(least) = children.reduce(|a, b| if heap[b].runs_before(&heap[a]) { b } else { a })
+            else {
+                return;
+            };
+            if !heap[least].runs_before(&heap[at]) {
+                return;
+            }
+            heap.swap(at, least);
+            at = least;
+        }
     }
 
     /// Removes pending jobs; says whether there were any.
     pub(super) fn delete_pending(&mut self, ids: &[String]) -> bool {
         let before = self.pending.len();
         self.pending.retain(|item| !ids.contains(&item.id));
+        for at in (0..self.pending.len() / 2).rev() {
+            self.sift_down(at);
+        }
         self.pending.len() < before
     }
 

@@ -130,7 +130,7 @@ impl Gemini {
             });
         }
         self.admin.count_state("completed");
-        self.admin.bill_once(Line {
+        let billed = self.admin.bill_once(Line {
             at_ms: clock::now_ms(),
             what: model.name.to_owned(),
             provider_id: response_id,
@@ -139,7 +139,9 @@ impl Gemini {
             unit: "tokens".to_owned(),
             amount_micro_usd: model.price(tokens),
         });
-        answer.send(body).ok();
+        if billed {
+            answer.send(body).ok();
+        }
     }
 
     /// An answer without a picture, if such a fault is armed. Nothing is billed for it.

@@ -132,8 +132,8 @@ impl Gemini {
         let status = if one.fate.as_deref() == Some("interaction_failed") { "failed" } else { "completed" };
         // Looked at again: it may have been cancelled meanwhile.
         let open = self.store.get(&id).is_some_and(|now| now.status == "in_progress");
-        if open && bills(&one) {
-            self.bill(&one);
+        if open && bills(&one) && !self.bill(&one) {
+            return;
         }
         if self.store.settle(&id, status, clock::now_ms()) {
             self.admin.count_state(status);
@@ -150,8 +150,9 @@ impl Gemini {
         }
     }
 
-    fn bill(&self, one: &Interaction) {
-        let Some((model, wish)) = wish_of(one) else { return };
+    /// False if the simulator stopped meanwhile.
+    fn bill(&self, one: &Interaction) -> bool {
+        let Some((model, wish)) = wish_of(one) else { return false };
         let tokens = wish.tokens(self.config.seed, one.id.as_bytes(), 0);
         self.admin.bill_once(Line {
             at_ms: clock::now_ms(),
@@ -161,7 +162,7 @@ impl Gemini {
             quantity: tokens.total(),
             unit: "tokens".to_owned(),
             amount_micro_usd: model.price(tokens),
-        });
+        })
     }
 
     async fn describe(&self, one: &Interaction, with_input: bool) -> Value {

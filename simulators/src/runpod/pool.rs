@@ -162,7 +162,9 @@ impl Endpoint {
 
     /// Bills first, then shows the end: a result nobody was billed for would falsify the audit.
     fn end(&self, id: &str, ending: Ending) -> Option<Job> {
-        self.bill(id, ending.status, ending.execution_ms);
+        if !self.bill(id, ending.status, ending.execution_ms) {
+            return None;
+        }
         let ended = self.store.update(id, |job| {
             job.status = ending.status;
             job.error = ending.error;
@@ -183,7 +185,9 @@ impl Endpoint {
         let job = self.store.lock().jobs.get(id)?.clone();
         let execution_ms =
             job.started_ms.map_or(0, |started| self.scale.provider_ms(now_ms.saturating_sub(started)));
-        self.bill(id, Status::Cancelled, execution_ms);
+        if !self.bill(id, Status::Cancelled, execution_ms) {
+            return None;
+        }
         let stopped = self.store.update(id, |job| {
             job.status = Status::Cancelled;
             job.execution_ms = Some(execution_ms);
@@ -193,11 +197,12 @@ impl Endpoint {
         stopped
     }
 
-    fn bill(&self, id: &str, status: Status, execution_ms: u64) {
+    /// False if the simulator stopped meanwhile.
+    fn bill(&self, id: &str, status: Status, execution_ms: u64) -> bool {
         if execution_ms == 0 {
-            return;
+            return true;
         }
-        let Some(job) = self.store.lock().jobs.get(id).cloned() else { return };
+        let Some(job) = self.store.lock().jobs.get(id).cloned() else { return false };
         // Each rerun is a purchase of its own.
         let provider_id = if job.reruns == 0 { id.to_owned() } else { format!("{id}#retry-{}", job.reruns) };
         self.admin.bill_once(Line {
@@ -208,7 +213,7 @@ impl Endpoint {
             quantity: execution_ms,
             unit: "execution_ms".to_owned(),
             amount_micro_usd: price(execution_ms, self.config.rate_micro_usd_per_s),
-        });
+        })
     }
 
     /// Puts an ended job back into the queue; its old output is dropped.

@@ -1,1 +1,11 @@
-//! The simulators over their real sockets.
+//! The simulators over their real sockets: transcripts of a real ComfyUI, providers' protocols, faults, invoices.
+
+mod comfyui_faults;
+mod files;
+mod gemini;
+mod process;
+mod replay;
+mod runpod;
+mod support;
+mod tokens;
+mod transcripts;
