@@ -31,6 +31,8 @@ pub struct Told {
     placed: Option<Placed>,
     ended: Option<(Source, AttemptFacts)>,
     job_ended: bool,
+    /// Some event named an amount. Never false again once true, so a row that was written stays.
+    money: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +63,7 @@ impl Told {
     /// Nothing is told of the attempt itself.
     #[must_use]
     pub const fn nothing(job_ended: bool) -> Self {
-        Self { placed: None, ended: None, job_ended }
+        Self { placed: None, ended: None, job_ended, money: false }
     }
 }
 
@@ -80,7 +82,12 @@ pub(super) fn told(number: u32, events: &[Event]) -> Told {
         }
         _ => None,
     });
-    let ended = ended_facts(number, events)
+    let told = ended_facts(number, events);
+    let money = placed.as_ref().is_some_and(|placed| placed.reserved_micro_usd > MicroUsd::ZERO)
+        || told.iter().any(|(_, _, facts)| {
+            facts.charge.amount_micro_usd > MicroUsd::ZERO || facts.charge.possibly_paid
+        });
+    let ended = told
         .into_iter()
         // A job that has ended awaits no money but what its end, or later news, says it awaits.
         .filter(|(source, _, facts)| {
@@ -92,7 +99,7 @@ pub(super) fn told(number: u32, events: &[Event]) -> Told {
             Reverse((known, *source, *time_ms, posted, facts.charge.amount_micro_usd))
         })
         .map(|(source, _, facts)| (source, facts.clone()));
-    Told { placed, ended, job_ended }
+    Told { placed, ended, job_ended, money }
 }
 
 /// The charge of an attempt. None where no money was ever involved.
@@ -160,9 +167,5 @@ pub fn settle(request: Option<Request>, told: &Told) -> Option<ChargeRow> {
         }
         None => {}
     }
-    let money = row.request.is_some()
-        || row.reserved_micro_usd > 0
-        || row.posted_micro_usd > 0
-        || row.possibly_paid;
-    money.then_some(row)
+    (row.request.is_some() || told.money).then_some(row)
 }

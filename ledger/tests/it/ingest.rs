@@ -1,0 +1,138 @@
+//! What a batch of events leaves behind.
+
+use schemas::{Charge, Event, Fact, FailureCode, JobState, MicroUsd, samples};
+
+use crate::server::migrated;
+use crate::story::{Story, T};
+
+#[tokio::test]
+async fn an_eventful_life_becomes_rows() {
+    let database = migrated().await;
+    let story = Story::new(1);
+    let ingested = database.store.ingest(&story.eventful()).await.unwrap();
+    assert_eq!((ingested.stored, ingested.repeated), (9, 0));
+
+    let detail = database.store.job_detail(story.job).await.unwrap().expect("it is known");
+    assert_eq!(detail.summary.state, "completed");
+    assert_eq!(detail.summary.backend.as_deref(), Some("local"));
+    assert_eq!(detail.summary.posted_micro_usd, 5_700 + 7_220, "the late charge is what counts");
+    assert_eq!(detail.summary.open_micro_usd, 0);
+    assert_eq!(detail.summary.queue_ms, Some(90));
+    assert_eq!(detail.summary.run_ms, Some(10));
+    assert_eq!(detail.summary.total_ms, Some(305));
+    let attempts: Vec<_> = detail
+        .attempts
+        .iter()
+        .map(|a| (a.attempt, a.backend.as_str(), a.failure_code.as_deref(), a.disposition.as_deref()))
+        .collect();
+    assert_eq!(
+        attempts,
+        [
+            (1, "cloud", Some("transient"), Some("failover")),
+            (2, "gemini", Some("transient"), Some("reconcile")),
+            (3, "local", None, None),
+        ]
+    );
+    assert_eq!(detail.attempts[0].expected_micro_usd, Some(6_000));
+    assert_eq!(detail.attempts[2].charge_state, None, "free work has no charge");
+    assert_eq!(detail.events.len(), 9, "with every decision");
+    database.books_balance().await;
+}
+
+#[tokio::test]
+async fn repeating_a_batch_changes_nothing() {
+    let database = migrated().await;
+    let events = Story::new(1).eventful();
+    database.store.ingest(&events).await.unwrap();
+    let first = database.dump().await;
+    for repeated in [&events[..], &events[3..5]] {
+        let ingested = database.store.ingest(repeated).await.unwrap();
+        assert_eq!((ingested.stored, ingested.repeated), (0, repeated.len()));
+    }
+    let twice: Vec<Event> = events.iter().chain(&events).cloned().collect();
+    assert_eq!(database.store.ingest(&twice).await.unwrap().stored, 0);
+    assert_eq!(database.dump().await, first);
+}
+
+#[tokio::test]
+async fn the_same_event_twice_in_one_batch_is_one_row() {
+    let database = migrated().await;
+    let story = Story::new(1);
+    let event = story.ended(50, JobState::Completed, vec![story.attempt(40, 1, "local", Charge::VOIDED)]);
+    let ingested = database.store.ingest(&[event.clone(), event]).await.unwrap();
+    assert_eq!((ingested.stored, ingested.repeated), (1, 1));
+    assert_eq!(database.number("select count(*) from events").await, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_booked_is_named_and_the_rest_is_stored() {
+    let database = migrated().await;
+    let story = Story::new(1);
+    let mut strange = story.running(20, 1, "local");
+    strange.fact = Fact::Unknown;
+    let negative = story.charged(30, story.attempt(25, 1, "cloud", Charge::posted(MicroUsd(-1))));
+    let batch = [story.assigned(10, 1, "local", 0), strange, negative];
+    let ingested = database.store.ingest(&batch).await.unwrap();
+    assert_eq!(ingested.stored, 1);
+    let refused: Vec<_> = ingested.refused.iter().map(|(index, failure)| (*index, failure.code)).collect();
+    assert_eq!(refused, [(1, FailureCode::Unknown), (2, FailureCode::InvalidJob)]);
+    assert_eq!(database.text("select state from jobs").await, "assigned");
+}
+
+#[tokio::test]
+async fn odd_texts_and_times_do_not_stop_the_ledger() {
+    let database = migrated().await;
+    let story = Story::new(1);
+    let mut event = story.assigned(10, 1, "local", 0);
+    event.time_ms = i64::MIN;
+    if let Fact::Assigned { facts, .. } = &mut event.fact {
+        facts.labels.insert("nul\0name".to_owned(), "nul\0value".to_owned());
+        facts.submitted_at_ms = i64::MAX;
+    }
+    let refused = Event::new(T, story.tenant.clone(), Story::new(2).job, 0, samples::events()[5].fact.clone());
+    let ingested = database.store.ingest(&[event, refused]).await.unwrap();
+    assert_eq!((ingested.stored, ingested.refused.len()), (2, 0));
+    assert_eq!(database.number("select count(*) from jobs").await, 1, "a refused publish is no job");
+    assert_eq!(database.text("select labels ->> 'nulname' from jobs").await, "nulvalue");
+}
+
+#[tokio::test]
+async fn ids_of_any_kind_and_age_find_a_partition() {
+    let database = migrated().await;
+    let ids = ["ffffffff-0000-4000-8000-000000000001", "00000000-0000-7000-8000-000000000002"];
+    for id in ids {
+        let mut story = Story::new(1);
+        story.job = id.parse().unwrap();
+        database.store.ingest(&story.eventful()).await.unwrap();
+    }
+    assert_eq!(database.number("select count(*) from only jobs_default").await, 2);
+    assert_eq!(database.number("select count(*) from attempts").await, 6);
+    database.store.prepare_partitions().await.expect("rows in the default partition are not in its way");
+}
+
+#[tokio::test]
+async fn concurrent_ledgers_do_not_lose_each_others_news() {
+    let database = migrated().await;
+    let story = Story::new(1);
+    let mut tasks = tokio::task::JoinSet::new();
+    for event in story.eventful() {
+        let store = database.store.clone();
+        tasks.spawn(async move { store.ingest(&[event]).await.map(|ingested| ingested.stored) });
+    }
+    for stored in tasks.join_all().await {
+        assert_eq!(stored.unwrap(), 1);
+    }
+    let together = database.dump().await;
+    let other = migrated().await;
+    other.store.ingest(&story.eventful()).await.unwrap();
+    assert_eq!(together, other.dump().await);
+}
+
+#[tokio::test]
+async fn too_many_at_once_are_refused() {
+    let database = migrated().await;
+    let event = Story::new(1).assigned(1, 1, "local", 0);
+    let error = database.store.ingest(&vec![event; ledger::INGEST_MAX + 1]).await.unwrap_err();
+    assert_eq!(error.to_string(), "5001 items are more than the 5000 that one batch may have");
+    assert!(error.is_about_data() && !error.is_passing());
+}

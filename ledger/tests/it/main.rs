@@ -1,0 +1,12 @@
+//! The ledger against a real Postgres, and its loops against a real broker as well. Every test has a
+//! database of its own on one server, which lives as long as a test holds it.
+
+mod ingest;
+mod late_money;
+mod loops;
+mod order;
+mod reads;
+mod reserve;
+mod schema;
+mod server;
+mod story;
