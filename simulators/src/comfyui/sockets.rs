@@ -81,12 +81,19 @@ impl Sockets {
         }
         self.lock().insert(id.clone(), Client { frames: frames.clone(), preview_metadata: false });
         drop(frames);
-        let mut first = true;
+        let (mut first, mut replaced) = (true, false);
         loop {
             tokio::select! {
-                frame = outgoing.recv() => {
-                    // Dropped on purpose, or replaced: the transport just ends.
-                    let Some(frame) = frame else { break };
+                frame = outgoing.recv(), if !replaced => {
+                    let Some(frame) = frame else {
+                        // Somebody else has the id now: this socket stays open and hears nothing.
+                        replaced = self.lock().contains_key(&id);
+                        if replaced {
+                            continue;
+                        }
+                        // Dropped on purpose: the transport just ends.
+                        break;
+                    };
                     if socket.send(frame).await.is_err() {
                         break;
                     }

@@ -98,7 +98,6 @@ pub(super) struct Book {
     pub(super) jobs: BTreeMap<String, Job>,
     pub(super) queue: VecDeque<String>,
     pub(super) free: Vec<Slot>,
-    pub(super) initializing: usize,
     pub(super) cancels: HashMap<String, CancellationToken>,
     pub(super) files: HashMap<String, Arc<Files>>,
     pub(super) retried: u64,

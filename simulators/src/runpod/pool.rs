@@ -90,10 +90,7 @@ impl Endpoint {
     async fn run(&self, job: &Job, slot: &Slot) -> Option<Ending> {
         let resumed = job.started_ms.is_some();
         if !resumed && slot.warm_until_ms < clock::now_ms() {
-            self.store.lock().initializing += 1;
             tokio::time::sleep(self.scale.wall(self.config.cold_start_ms)).await;
-            let mut book = self.store.lock();
-            book.initializing = book.initializing.saturating_sub(1);
         }
         let _running = self.admin.running();
         let started_ms = job.started_ms.unwrap_or_else(clock::now_ms);

@@ -291,10 +291,13 @@ async fn health(State(endpoint): Shared) -> Response {
     let now_ms = clock::now_ms();
     let idle = book.free.iter().filter(|slot| slot.warm_until_ms > now_ms).count();
     let running = count(Status::InProgress);
+    // Taken by a worker that is still starting.
+    let starting = |id: &&String| book.jobs.get(*id).is_some_and(|job| job.status == Status::InQueue);
+    let initializing = book.cancels.keys().filter(starting).count();
     Json(json!({
         "jobs": {"completed": count(Status::Completed), "failed": count(Status::Failed) + count(Status::TimedOut),
             "inProgress": running, "inQueue": count(Status::InQueue), "retried": book.retried},
-        "workers": {"idle": idle, "initializing": book.initializing, "ready": idle, "running": running,
+        "workers": {"idle": idle, "initializing": initializing, "ready": idle, "running": running,
             "throttled": 0, "unhealthy": 0},
     }))
     .into_response()

@@ -209,3 +209,37 @@ async fn drop_ws_ends_the_socket_and_not_the_job() {
     tokio::time::timeout(Duration::from_secs(10), drained).await.expect("the socket ends");
     assert_eq!(ended(&http, &server, &id).await["status"]["status_str"], "success");
 }
+
+#[tokio::test]
+async fn a_restart_in_the_middle_drops_connections_and_forgets_the_job() {
+    use futures::StreamExt;
+    let (http, server) = (client(), start(0.01).await);
+    server.admin().set_faults(vec![Fault::times("restart", 1)]).unwrap();
+    let url = format!("ws://{}/ws?clientId=c", server.addr());
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let id = submit(&http, &server, &workflow("fox", 1)).await;
+    let drained = async { while let Some(Ok(_)) = socket.next().await {} };
+    tokio::time::timeout(Duration::from_secs(10), drained).await.expect("the socket ends");
+    let (_, history) = ask(client().get(format!("{}/history/{id}", server.url()))).await;
+    assert_eq!(history, json!({}));
+    let again = submit(&client(), &server, &workflow("fox", 2)).await;
+    assert_eq!(ended(&client(), &server, &again).await["status"]["status_str"], "success");
+}
+
+#[tokio::test]
+async fn a_slow_interrupt_comes_late() {
+    let config = Config { image_median_ms: 60_000, time_scale: 0.1, ..Config::default() };
+    let (http, server) = (client(), Server::start(config).await.unwrap());
+    let fault = Fault { delay_ms: Some(300), ..Fault::times("slow_interrupt", 1) };
+    server.admin().set_faults(vec![fault]).unwrap();
+    let mut graph = workflow("fox", 1);
+    graph["3"]["inputs"]["steps"] = json!(200);
+    let id = submit(&http, &server, &graph).await;
+    let queue = format!("{}/queue", server.url());
+    until(&http, &queue, NO_KEY, "the job to run", |body| body["queue_running"][0].is_array()).await;
+    let asked = std::time::Instant::now();
+    ask(http.post(format!("{}/interrupt", server.url())).body("{}")).await;
+    let entry = ended(&http, &server, &id).await;
+    assert_eq!(last_message(&entry)[0], "execution_interrupted");
+    assert!(asked.elapsed() >= Duration::from_millis(300));
+}

@@ -58,6 +58,7 @@ transcripts! {
     upload_image: Scope { skip: &[16, 17, 18], until: Some(48), ..BRANCHES };
     // Conversions (`preview`, `channel`), ranges and conditional requests are not simulated.
     view_image: Scope { skip: &[5, 6, 7, 8, 9, 11, 12], ..EXACT };
+    ws_duplicate_client_id: LOOSE;
     ws_reconnect_midjob: LOOSE;
 }
 
@@ -91,7 +92,6 @@ const NOT_COVERED: &[(&str, &str)] = &[
         "ws_connect_after_submit",
         "what the late socket still hears is a matter of time; ws_reconnect_midjob is not",
     ),
-    ("ws_duplicate_client_id", "which of two sockets hears a message is a race in the replay"),
     (
         "ws_reconnect_after_job",
         "the transcript closes its socket before a history that it waits for only by time",
