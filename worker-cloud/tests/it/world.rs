@@ -16,18 +16,18 @@ use worker_cloud::{RunPodBackend, RunPodConfig};
 /// Longest wait for a condition; far above what anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-pub struct World {
-    pub server: Server,
-    pub config: RunPodConfig,
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) config: RunPodConfig,
 }
 
 /// A simulator a hundred times faster than life.
-pub fn simulated() -> Config {
+pub(crate) fn simulated() -> Config {
     Config { time_scale: 0.01, cold_start_ms: 2_000, ..Config::default() }
 }
 
 impl World {
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         runtime::tls::install();
         let key = config.api_key.clone();
         let endpoint = config.endpoint_id.clone();
@@ -45,20 +45,20 @@ impl World {
         Self { server, config }
     }
 
-    pub fn admin(&self) -> Admin {
+    pub(crate) fn admin(&self) -> Admin {
         self.server.admin()
     }
 
-    pub fn arm(&self, faults: Vec<Fault>) {
+    pub(crate) fn arm(&self, faults: Vec<Fault>) {
         self.admin().set_faults(faults).expect("known faults");
     }
 
-    pub fn backend(&self) -> RunPodBackend {
+    pub(crate) fn backend(&self) -> RunPodBackend {
         RunPodBackend::new(self.config.clone(), fleet()).expect("a good configuration")
     }
 
     /// What the price list makes of usages, in micro-dollars.
-    pub fn cost(&self, usages: &[Vec<Usage>]) -> i64 {
+    pub(crate) fn cost(&self, usages: &[Vec<Usage>]) -> i64 {
         let prices = policy::defaults::prices();
         let assignment = assignment();
         let cost = |usage: &Vec<Usage>| {
@@ -68,13 +68,13 @@ impl World {
         usages.iter().map(|usage| cost(usage).expect("priced").0).sum()
     }
 
-    pub fn invoice(&self) -> i64 {
+    pub(crate) fn invoice(&self) -> i64 {
         i64::try_from(self.admin().invoice().total_micro_usd).expect("small")
     }
 }
 
 /// The shipped configuration of the fleet.
-pub fn fleet() -> watch::Receiver<FleetConfig> {
+pub(crate) fn fleet() -> watch::Receiver<FleetConfig> {
     watch::channel(FleetConfig {
         policy: Arc::new(policy::defaults::policy()),
         catalog: Arc::new(policy::defaults::catalog()),
@@ -85,7 +85,7 @@ pub fn fleet() -> watch::Receiver<FleetConfig> {
 }
 
 /// A paid first attempt of a fresh job: one small picture.
-pub fn assignment() -> Assignment {
+pub(crate) fn assignment() -> Assignment {
     let mut assignment = samples::assignment();
     assignment.attempt = 1;
     assignment.counted_attempts = 0;
@@ -110,7 +110,7 @@ pub fn assignment() -> Assignment {
 }
 
 /// An attempt, with what it does to the outside and the means to stop it.
-pub fn attempt(assignment: &Assignment, resume: Option<String>) -> (Attempt, Arc<MemoryIo>, Stopper) {
+pub(crate) fn attempt(assignment: &Assignment, resume: Option<String>) -> (Attempt, Arc<MemoryIo>, Stopper) {
     let io = Arc::new(MemoryIo::default());
     let catalog = Arc::new(policy::defaults::catalog());
     let service = catalog.service(&assignment.backend, &assignment.class).expect("shipped").clone();
@@ -121,13 +121,13 @@ pub fn attempt(assignment: &Assignment, resume: Option<String>) -> (Attempt, Arc
 }
 
 /// Runs an attempt undisturbed.
-pub async fn run(backend: &RunPodBackend, assignment: &Assignment, resume: Option<String>) -> Outcome {
+pub(crate) async fn run(backend: &RunPodBackend, assignment: &Assignment, resume: Option<String>) -> Outcome {
     let (attempt, _io, _stopper) = attempt(assignment, resume);
     tokio::time::timeout(LIMIT, backend.run(&attempt)).await.expect("an end in time")
 }
 
 /// Waits until a condition holds.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let poll = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -1,0 +1,61 @@
+//! The key goes to its own hosts and nowhere else.
+
+use runtime::worker::Backend as _;
+use worker_gemini::gemini::client::Client;
+use worker_gemini::gemini::download::{file_id, may_have_key};
+
+use crate::world::{World, run, video};
+
+#[test]
+fn hosts_that_may_see_it() {
+    let base = "https://generativelanguage.googleapis.com".parse().expect("a URL");
+    let proxy = "http://127.0.0.1:4000".parse().expect("a URL");
+    let cases = [
+        ("https://generativelanguage.googleapis.com/v1beta/files/a", &base, true),
+        ("https://storage.googleapis.com/x", &base, true),
+        ("https://google.com/x", &base, true),
+        ("https://eu.google.com/x", &base, true),
+        ("http://storage.googleapis.com/x", &base, false),
+        ("https://evilgoogleapis.com/x", &base, false),
+        ("https://googleapis.com.evil.example/x", &base, false),
+        ("https://lh3.googleusercontent.com/x", &base, false),
+        ("http://127.0.0.1:4000/x", &proxy, true),
+        ("http://127.0.0.1:4001/x", &proxy, false),
+        ("https://127.0.0.1:4000/x", &proxy, false),
+    ];
+    for (url, base, allowed) in cases {
+        assert_eq!(may_have_key(&url.parse().expect("a URL"), base), allowed, "{url}");
+    }
+}
+
+#[test]
+fn file_ids_are_found_in_addresses() {
+    let id = |uri| file_id(uri);
+    assert_eq!(id("https://x.example/v1beta/files/abc:download?alt=media"), Some("abc".to_owned()));
+    assert_eq!(id("https://x.example/v1beta/files/abc"), Some("abc".to_owned()));
+    assert_eq!(id("https://x.example/v1beta/files/"), None);
+    assert_eq!(id("https://x.example/elsewhere/abc"), None);
+    assert_eq!(id("no address"), None);
+}
+
+#[tokio::test]
+async fn the_download_host_never_sees_it() {
+    let world = World::start().await;
+    let outcome = run(&world.backend(), &video(), None).await;
+    assert_eq!(outcome.failure, None);
+    assert!(outcome.artifacts[0].bytes > 0);
+    assert_eq!(world.admin().stats().key_leaks, 0);
+}
+
+#[tokio::test]
+async fn a_download_has_bounds() {
+    let world = World::start().await;
+    let (attempt, io, _stopper) = crate::world::attempt(&video(), None);
+    assert_eq!(world.backend().run(&attempt).await.failure, None);
+    let id = io.started.lock().expect("no panic").values().next().cloned().expect("recorded");
+    let client = Client::new(&world.config).expect("a good configuration");
+    let shown = client.interaction(&id).await.expect("completed");
+    let uri = shown.steps.iter().find_map(|step| step.content[0]["uri"].as_str()).expect("a file").to_owned();
+    assert!(client.download(&uri, 10_000_000).await.is_ok());
+    assert!(client.download(&uri, 10).await.is_err());
+}
