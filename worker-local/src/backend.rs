@@ -271,12 +271,14 @@ impl ComfyBackend {
         Ok(artifacts)
     }
 
-    /// Stops the job at the server as well as can be; failing to must not hide why it is stopped.
+    /// Stops the job at the server as well as can be; failing to must not hide why it is stopped. Waits
+    /// a while for it to leave the GPU, so that the next job does not queue behind it.
     async fn stop_at_server(&self, id: &str) {
-        match cancel(&self.client, id, Duration::from_millis(self.config.cancel_wait_ms)).await {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!(prompt_id = id, "the job has not left the server yet"),
-            Err(error) => tracing::warn!(%error, prompt_id = id, "the job could not be stopped"),
+        let limit = Duration::from_millis(self.config.cancel_wait_ms);
+        match tokio::time::timeout(limit, cancel(&self.client, id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, prompt_id = id, "the job could not be stopped"),
+            Err(_) => tracing::warn!(prompt_id = id, "the job has not left the server yet"),
         }
     }
 }

@@ -95,3 +95,36 @@ fn report(index: u32, gpu: &Gpu) {
         metrics::counter!("argosy_gpu_energy_joules_total", &labels).absolute(millijoules / 1_000);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The name that a server would give to the driver's first GPU.
+    fn first_name(gpus: &Gpus) -> Option<String> {
+        let name = gpus.nvml.as_ref()?.device_by_index(0).ok()?.name().ok()?;
+        Some(format!("cuda:0 {name} : cudaMallocAsync"))
+    }
+
+    #[test]
+    fn the_driver_is_read_or_all_is_silence() {
+        let gpus = Gpus::new();
+        assert_eq!(gpus.find(Some(0), "cuda:0 Simulated GeForce RTX 4090 : cudaMallocAsync"), None);
+        assert_eq!(gpus.energy_mj(), None, "nothing is counted before a GPU was found");
+        let Some(name) = first_name(&gpus) else {
+            assert!(!gpus.available() && gpus.find(None, "anything").is_none());
+            return;
+        };
+        for index in [None, Some(0), Some(99)] {
+            let gpu = gpus.find(index, &name).expect("the driver's first GPU");
+            assert!(name.contains(&gpu.name) && gpu.vram_total_bytes >= gpu.vram_free_bytes);
+            assert!(gpu.vram_total_bytes > 0, "{gpu:?}");
+        }
+        if let Some(before_mj) = gpus.energy_mj() {
+            assert!(
+                gpus.energy_mj().is_some_and(|after_mj| after_mj >= before_mj),
+                "it never runs backwards"
+            );
+        }
+    }
+}

@@ -20,7 +20,7 @@ struct Local {
 impl Local {
     async fn start(mode: Mode) -> Self {
         let server = Server::start(simulator(mode)).await.expect("a simulator");
-        let config = ComfyConfig { stall_ms: 600, ..config(&server.url()) };
+        let config = config(&server.url());
         Self { server, config }
     }
 }

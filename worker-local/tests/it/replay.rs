@@ -379,7 +379,9 @@ async fn object_info(State(world): Shared) -> Json<Value> {
 
 /// Any other request: the recorded answer, or what the server says to unknown routes.
 async fn recorded(State(world): Shared, method: Method, uri: Uri) -> Response {
-    let lines = world.transcript.exchanges(method.as_str(), uri.path());
+    let stats = Transcript::load("system_stats");
+    let mut lines = world.transcript.exchanges(method.as_str(), uri.path());
+    lines.extend(stats.exchanges(method.as_str(), uri.path()));
     lines
         .first()
         .map_or_else(|| (StatusCode::NOT_FOUND, "404: Not Found").into_response(), |line| replay_line(line))
