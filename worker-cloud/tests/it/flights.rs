@@ -1,7 +1,13 @@
 //! A job's way through the provider: resuming, stopping, what it costs, and what the endpoint's state says.
 
-use runtime::worker::{Backend as _, Stop};
-use schemas::{FailureCode, Health, Input, Kind, MicroUsd, Unit};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use runtime::worker::{Attempt, AttemptIo, Backend as _, Stop};
+use schemas::{
+    Artifact, Assignment, AttemptId, Failure, FailureCode, Health, Input, Kind, MicroUsd, Phase, Unit,
+};
 use simulators::Fault;
 use simulators::runpod::Config;
 
@@ -103,6 +109,48 @@ async fn outages_while_it_runs_are_sat_out() {
     ]);
     let outcome = run(&world.backend(), &assignment(), None).await;
     assert_eq!(outcome.failure, None);
+    assert_eq!(world.admin().stats().posts, 1);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_not_asked_for_again() {
+    let world = World::start(simulated()).await;
+    world.arm(vec![Fault::times("lost_run_answer", 1)]);
+    let outcome = run(&world.backend(), &assignment(), None).await;
+    assert_eq!(code(&outcome), Some(FailureCode::OutcomeUnknown));
+    assert!(outcome.provider_id.is_none() && outcome.usage.is_empty());
+    assert_eq!(world.admin().stats().posts, 1);
+}
+
+/// An outside that cannot make the provider's id durable.
+struct Forgetful;
+
+#[async_trait]
+impl AttemptIo for Forgetful {
+    async fn started(&self, _: AttemptId, _: &str) -> Result<(), Failure> {
+        Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
+    }
+
+    async fn load(&self, _: &Input) -> Result<Bytes, Failure> {
+        Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
+    }
+
+    async fn save(&self, _: AttemptId, _: usize, _: &str, _: Bytes) -> Result<Artifact, Failure> {
+        Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
+    }
+
+    fn progress(&self, _: &Assignment, _: Phase, _: u32, _: u32, _: Option<&str>) {}
+}
+
+#[tokio::test]
+async fn an_id_that_cannot_be_recorded_ends_the_attempt_with_it() {
+    let world = World::start(simulated()).await;
+    let (known, _io, stopper) = attempt(&assignment(), None);
+    let (catalog, service) = (known.catalog.clone(), known.service.clone());
+    let forgetful = Attempt::new(known.assignment, catalog, service, None, Arc::new(Forgetful), stopper);
+    let outcome = world.backend().run(&forgetful).await;
+    assert_eq!(code(&outcome), Some(FailureCode::Interrupted));
+    assert!(outcome.provider_id.is_some());
     assert_eq!(world.admin().stats().posts, 1);
 }
 

@@ -11,7 +11,7 @@ use worker_gemini::gemini::errors::{self, CallError, refused, start_failure, unt
 const NOW_MS: i64 = 1_795_428_000_000;
 const HOUR_MS: u64 = 3_600_000;
 
-fn rpc(code: u16, status: &str, message: &str, details: Value) -> String {
+fn rpc(code: u16, status: &str, message: &str, details: &Value) -> String {
     json!({"error": {"code": code, "status": status, "message": message, "details": details}}).to_string()
 }
 
@@ -24,17 +24,17 @@ fn quota(id: &str, value: &str, delay: Option<&str>) -> String {
     details.extend(
         delay.map(|delay| json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})),
     );
-    rpc(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", json!(details))
+    rpc(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota.", &json!(details))
 }
 
 #[test]
 fn by_status_and_shape() {
-    let plain = |status: u16, token: &str, message: &str| (status, rpc(status, token, message, Value::Null));
+    let plain = |status: u16, token: &str, message: &str| (status, rpc(status, token, message, &Value::Null));
     let key = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]);
-    let wrapped = format!("[{}]", rpc(500, "INTERNAL", "An internal error has occurred.", Value::Null));
+    let wrapped = format!("[{}]", rpc(500, "INTERNAL", "An internal error has occurred.", &Value::Null));
     let cases: Vec<((u16, String), FailureCode)> = vec![
         (plain(400, "INVALID_ARGUMENT", "image too large"), InvalidJob),
-        ((400, rpc(400, "INVALID_ARGUMENT", "API key not valid. Please pass…", key)), ProviderStopped),
+        ((400, rpc(400, "INVALID_ARGUMENT", "API key not valid. Please pass…", &key)), ProviderStopped),
         (plain(400, "INVALID_ARGUMENT", "API key not valid."), ProviderStopped),
         (plain(400, "FAILED_PRECONDITION", "User location is not supported"), ProviderStopped),
         (plain(400, "INVALID_ARGUMENT", "This model only supports Interactions API."), CapabilityMissing),
@@ -86,9 +86,9 @@ fn waits_are_read() {
     assert_eq!(wait(429, &minute(Some("soon")), None), Some(60_000));
     assert_eq!(wait(429, &minute(None), None), Some(60_000));
     assert_eq!(wait(429, &minute(None), Some(5_000)), Some(5_000));
-    let worded = rpc(429, "RESOURCE_EXHAUSTED", "… Please retry in 36.9s.", Value::Null);
+    let worded = rpc(429, "RESOURCE_EXHAUSTED", "… Please retry in 36.9s.", &Value::Null);
     assert_eq!(wait(429, &worded, None), Some(36_900));
-    let overloaded = rpc(503, "UNAVAILABLE", "x", json!([{"retryDelay": "9s"}]));
+    let overloaded = rpc(503, "UNAVAILABLE", "x", &json!([{"retryDelay": "9s"}]));
     assert_eq!(wait(503, &overloaded, None), Some(9_000));
     assert_eq!(wait(503, "", None), None);
     let day = quota("GenerateRequestsPerDayPerProjectPerModel", "250", None);
