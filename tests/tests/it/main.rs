@@ -1,3 +1,10 @@
 //! End to end with real servers and our real binaries, and the workspace's own rules.
 
+mod cancel;
+mod faults;
+mod join;
+mod life;
+mod processes;
+mod python;
+mod refusals;
 mod tidy;

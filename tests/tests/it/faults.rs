@@ -1,0 +1,103 @@
+//! Failures of providers and of our own processes: nothing lost, nothing paid twice, ledger = invoices.
+
+use anyhow::ensure;
+use schemas::{Job, JobId, JobState};
+use serde_json::json;
+use tests::fleet::{LIMIT, TestFleet};
+use tests::jobs::{paid_prompt, prompt};
+
+fn ids(jobs: &[Job]) -> Vec<JobId> {
+    jobs.iter().map(|job| job.id).collect()
+}
+
+/// Free-only, consenting, and paid-only jobs in turn.
+fn mix(count: usize) -> Vec<Job> {
+    let job = |n: usize| {
+        let words = format!("picture {n}");
+        match n % 4 {
+            0 => prompt(&words),
+            1 => {
+                let mut job = prompt(&words);
+                job.constraints.allow_paid = Some(true);
+                job
+            }
+            2 => paid_prompt(&words, "cloud"),
+            _ => paid_prompt(&words, "gemini"),
+        }
+    };
+    (0..count).map(job).collect()
+}
+
+async fn all_completed(fleet: &TestFleet, jobs: &[Job]) -> anyhow::Result<()> {
+    let tracker = fleet.stack.wait_ended(&ids(jobs), LIMIT).await?;
+    for (job, view) in tracker.jobs() {
+        ensure!(view.state == JobState::Completed, "{job}: {:?} {:?}", view.state, view.failure);
+    }
+    let audit = fleet.stack.audit(&ids(jobs), LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_gpus_go_away_consenting_jobs_move_and_the_others_wait() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|_| {}).await?;
+    let jobs: Vec<Job> = mix(24).into_iter().filter(|job| job.constraints.backends.is_none()).collect();
+    fleet.stack.submit(&jobs).await?;
+    for simulator in fleet.stack.simulators.iter().filter(|one| one.backend == "local") {
+        simulator.offline(3_000).await?;
+    }
+    all_completed(&fleet, &jobs).await?;
+    let store = fleet.stack.store().await?;
+    let rows = store.audit_rows().await?;
+    let free_only: Vec<JobId> =
+        jobs.iter().filter(|job| job.constraints.allow_paid.is_none()).map(|job| job.id).collect();
+    let spent = rows.attempts.iter().filter(|attempt| free_only.contains(&attempt.job));
+    for attempt in spent {
+        ensure!(attempt.backend.as_str() == "local", "{} went to {} without consent", attempt.job, attempt.backend);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_process_may_be_killed_at_any_moment() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|options| options.time_scale = 0.05).await?;
+    let jobs = mix(48);
+    fleet.stack.submit(&jobs).await?;
+    for name in ["router-1", "worker-local-1", "worker-cloud", "ledger", "router-2", "worker-local-2"] {
+        let member = fleet.stack.member(name)?;
+        member.kill9()?;
+        member.restart()?;
+        member.ready(LIMIT).await?;
+    }
+    fleet.stack.nats.kill9()?;
+    fleet.stack.nats.restart().await?;
+    fleet.stack.postgres.kill9()?;
+    fleet.stack.postgres.restart().await?;
+    let tracker = fleet.stack.wait_ended(&ids(&jobs), LIMIT * 2).await?;
+    let audit = fleet.stack.audit(&ids(&jobs), LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    ensure!(audit.lost == 0 && audit.paid_twice == 0, "{audit:?}");
+    let failed = tracker.jobs().iter().find(|(_, view)| view.state != JobState::Completed);
+    ensure!(failed.is_none(), "{failed:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provider_faults_end_well_or_are_told() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|_| {}).await?;
+    let stack = &fleet.stack;
+    stack.simulator("local")?.set_faults(&json!([{"name": "oom", "times": 1}])).await?;
+    stack.simulator("cloud")?.set_faults(&json!([{"name": "http_429", "times": 2}, {"name": "failed_json_error", "times": 1}])).await?;
+    stack.simulator("gemini")?.set_faults(&json!([{"name": "http_503", "times": 1}])).await?;
+    let jobs = mix(12);
+    stack.submit(&jobs).await?;
+    all_completed(&fleet, &jobs).await?;
+    stack.simulator("gemini")?.set_faults(&json!([{"name": "image_safety", "times": 1}])).await?;
+    let refused = paid_prompt("something that may not be shown", "gemini");
+    stack.submit(std::slice::from_ref(&refused)).await?;
+    let tracker = stack.wait_ended(&[refused.id], LIMIT).await?;
+    let view = &tracker.jobs()[&refused.id];
+    let code = view.failure.as_ref().map(|failure| failure.code.as_str());
+    ensure!(view.state == JobState::Failed && code == Some("content_refused"), "{view:?}");
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Workers that are started by hand join and share the load; a drained one hands back and leaves.
+
+use anyhow::ensure;
+use ops::stack::Role;
+use schemas::{Job, JobId, JobState};
+use std::time::Duration;
+use tests::fleet::{LIMIT, TestFleet};
+use tests::jobs::prompt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_worker_joins_shares_and_leaves() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|options| {
+        (options.runpod, options.gemini) = (None, None);
+        options.time_scale = 0.1;
+    })
+    .await?;
+    // Of the two workers one is stopped; its ComfyUI is then free for one that is started by hand.
+    let url = fleet.stack.simulators[1].url.clone();
+    let status = fleet.stack.member("worker-local-2")?.terminate(Duration::from_secs(20)).await?;
+    ensure!(status.success(), "a drained worker ended with {status}");
+    let jobs: Vec<Job> = (0..12).map(|n| prompt(&format!("shared {n}"))).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    fleet.stack.submit(&jobs).await?;
+    let env = [
+        ("ARGOSY_COMFYUI__URL", url),
+        ("ARGOSY_WORKER__NAME", "by-hand".to_owned()),
+        ("ARGOSY_WORKER__SIMULATED", "true".to_owned()),
+        ("ARGOSY_COMFYUI__POLL_MIN_MS", "25".to_owned()),
+        ("ARGOSY_COMFYUI__POLL_MS", "100".to_owned()),
+    ];
+    let nats_url = fleet.stack.nats_url();
+    let member =
+        fleet.stack.options().member(Role::WorkerLocal, true, "by-hand", "worker-local", &nats_url, &env)?;
+    fleet.stack.add(member).await?;
+    let tracker = fleet.stack.wait_ended(&ids, LIMIT).await?;
+    ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
+    let posts: Vec<u64> = {
+        let mut posts = Vec::new();
+        for simulator in &fleet.stack.simulators {
+            posts.push(simulator.stats().await?["posts"].as_u64().unwrap_or_default());
+        }
+        posts
+    };
+    ensure!(posts.iter().all(|count| *count >= 2) && posts.iter().sum::<u64>() == 12, "shared as {posts:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_worker_costs_its_job_no_attempt() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|options| {
+        (options.runpod, options.gemini) = (None, None);
+        options.time_scale = 1.0;
+        options.grace_ms = 200;
+    })
+    .await?;
+    let jobs: Vec<Job> = (0..2).map(|n| prompt(&format!("interrupted {n}"))).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    fleet.stack.submit(&jobs).await?;
+    let stats = fleet.stack.simulators[0].clone();
+    let working = async {
+        while stats.stats().await?["posts"].as_u64() != Some(1) {
+            tokio::task::yield_now().await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(LIMIT, working).await??;
+    let status = fleet.stack.member("worker-local-1")?.terminate(Duration::from_secs(20)).await?;
+    ensure!(status.success(), "a drained worker ended with {status}");
+    let tracker = fleet.stack.wait_ended(&ids, LIMIT).await?;
+    ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
+    let interrupted = tracker.jobs().values().filter(|view| view.attempt == 2).count();
+    ensure!(interrupted == 1, "{tracker:?}");
+    Ok(())
+}

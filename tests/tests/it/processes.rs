@@ -1,0 +1,81 @@
+//! Our processes by themselves: wrong settings, absent servers, occupied ports: one line, one exit code.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, ensure};
+use ops::servers::{Found, NatsOptions, NatsServer};
+use tests::fleet::root;
+
+const OURS: [&str; 5] = ["router", "worker-local", "worker-cloud", "worker-gemini", "ledger"];
+
+fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let mut folder = std::env::current_exe()?;
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    Ok(folder.join(name))
+}
+
+fn run(name: &str, env: &[(&str, &str)]) -> anyhow::Result<(i32, String)> {
+    let mut command = Command::new(binary(name)?);
+    command.env_clear();
+    // What each needs to get past its own settings.
+    command.envs([
+        ("ARGOSY_LEDGER__DATABASE_URL", "postgres://127.0.0.1:1/none"),
+        ("ARGOSY_RUNPOD__ENDPOINT", "none"),
+        ("ARGOSY_RUNPOD__API_KEY", "secret-of-runpod"),
+        ("ARGOSY_GEMINI__API_KEY", "secret-of-gemini"),
+        ("ARGOSY_NATS__CONNECT_PATIENCE_MS", "200"),
+        ("ARGOSY_LOG__FILTER", "off"),
+    ]);
+    let Output { status, stderr, .. } = command.envs(env.iter().copied()).output().context(name.to_owned())?;
+    let words = String::from_utf8_lossy(&stderr).into_owned();
+    ensure!(!words.contains("secret-of"), "{name} prints a key: {words}");
+    Ok((status.code().context("a code")?, words))
+}
+
+fn told(name: &str, env: &[(&str, &str)], code: i32, words: &str) -> anyhow::Result<()> {
+    let (found, said) = run(name, env)?;
+    ensure!(found == code && said.contains(words), "{name} {env:?}: {found}, {said}");
+    ensure!(said.trim_end().lines().count() == 1, "{name}: more than a line: {said}");
+    Ok(())
+}
+
+#[test]
+fn wrong_settings_end_before_anything_connects() -> anyhow::Result<()> {
+    for name in OURS {
+        told(name, &[("ARGOSY_NATS__ULR", "nats://x")], 78, "ulr")?;
+        told(name, &[("ARGOSY_CONFIG", "/nonexistent.toml")], 78, "/nonexistent.toml")?;
+        told(name, &[("ARGOSY_HTTP__LISTEN", "here")], 78, "http.listen")?;
+    }
+    told("worker-local", &[("ARGOSY_COMFYUI__URL", "not a url")], 78, "url")?;
+    Ok(())
+}
+
+#[test]
+fn an_absent_broker_is_told_with_the_cure() -> anyhow::Result<()> {
+    for name in OURS {
+        told(name, &[("ARGOSY_NATS__URL", "nats://127.0.0.1:1")], 69, "ARGOSY_NATS__URL")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_occupied_port_is_told_with_the_cure() -> anyhow::Result<()> {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    told("router", &[("ARGOSY_HTTP__LISTEN", &address)], 71, "ARGOSY_HTTP__LISTEN")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_without_our_streams_is_told_with_the_cure() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let found = Found::load(&root())?;
+    let nats = NatsServer::start(&found, NatsOptions::new(dir.path())).await?;
+    for name in ["router", "worker-local"] {
+        told(name, &[("ARGOSY_NATS__URL", &nats.url())], 73, "argosy topology apply")?;
+    }
+    Ok(())
+}
