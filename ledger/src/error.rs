@@ -3,6 +3,9 @@
 /// A failure of the ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The database's URL is not one.
+    #[error("not a database URL: use postgres://user:password@host:port/database ({0})")]
+    Url(String),
     /// The database refused, or is not there.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
@@ -36,7 +39,7 @@ impl Error {
             Self::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
             }
-            Self::Database(_) | Self::Migrate(_) => false,
+            Self::Url(_) | Self::Database(_) | Self::Migrate(_) => false,
             Self::Stored { .. } | Self::TooMany { .. } => true,
         }
     }
@@ -45,13 +48,12 @@ impl Error {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Database(sqlx::Error::Configuration(_)) => false,
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
                 // Connection, resources, operator intervention ("starting up"), serialisation.
                 ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
             }),
             Self::Database(_) => true,
-            Self::Migrate(_) | Self::Stored { .. } | Self::TooMany { .. } => false,
+            Self::Url(_) | Self::Migrate(_) | Self::Stored { .. } | Self::TooMany { .. } => false,
         }
     }
 }

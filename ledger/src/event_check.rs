@@ -62,7 +62,10 @@ pub fn check(event: &Event) -> Result<Checked, Failure> {
 
 fn require_number(field: &str, attempt: u32) -> Result<(), Failure> {
     if attempt == 0 || i32::try_from(attempt).is_err() {
-        return Err(Failure::invalid(field, format!("{attempt} is not an attempt's number: they begin at 1")));
+        return Err(Failure::invalid(
+            field,
+            format!("{attempt} is not an attempt's number: they begin at 1"),
+        ));
     }
     Ok(())
 }

@@ -209,7 +209,8 @@ fn step(event: &Event) -> Option<((u32, u8, i64), &Event, JobState)> {
 
 fn elsewhere(events: &[Event]) -> BTreeMap<String, MicroUsd> {
     let first = events.iter().filter(|event| matches!(event.fact, Fact::Assigned { .. }));
-    let Some(Fact::Assigned { decision, .. }) = first.min_by_key(|event| event.attempt).map(|e| &e.fact) else {
+    let Some(Fact::Assigned { decision, .. }) = first.min_by_key(|event| event.attempt).map(|e| &e.fact)
+    else {
         return BTreeMap::new();
     };
     let possible = decision.candidates.iter().filter(|candidate| {
@@ -240,8 +241,11 @@ fn attempt(number: u32, events: &[Event]) -> Option<AttemptRow> {
         }
         _ => None,
     });
-    let backend =
-        best.map(|b| &b.backend).or(assigned.map(|a| a.1)).or(running.map(|r| r.0)).map(ToString::to_string)?;
+    let backend = best
+        .map(|b| &b.backend)
+        .or(assigned.map(|a| a.1))
+        .or(running.map(|r| r.0))
+        .map(ToString::to_string)?;
     let candidate = assigned.and_then(|(_, _, _, _, decision)| {
         decision.candidates.iter().find(|candidate| candidate.backend.as_str() == backend)
     });
@@ -262,8 +266,13 @@ fn attempt(number: u32, events: &[Event]) -> Option<AttemptRow> {
         started_at_ms: any.clone().find_map(|facts| facts.started_at_ms).or(running.map(|r| r.2)),
         finished_at_ms: best.map(|facts| facts.finished_at_ms),
         provider_id: any.clone().find_map(|facts| facts.provider_id.clone()),
-        usage: best.and_then(|b| serde_json::to_value(&b.usage).ok()).unwrap_or_else(|| serde_json::json!([])),
-        energy_mj: any.clone().find_map(|facts| facts.energy_mj).map(|mj| i64::try_from(mj).unwrap_or(i64::MAX)),
+        usage: best
+            .and_then(|b| serde_json::to_value(&b.usage).ok())
+            .unwrap_or_else(|| serde_json::json!([])),
+        energy_mj: any
+            .clone()
+            .find_map(|facts| facts.energy_mj)
+            .map(|mj| i64::try_from(mj).unwrap_or(i64::MAX)),
         failure_code: failure.map(|failure| failure.code.as_str()),
         failure: failure.and_then(|failure| serde_json::to_value(failure).ok()),
         disposition: followed.as_ref().map(|(disposition, _)| disposition.clone()),

@@ -25,6 +25,9 @@ const DESCRIPTION: Description = Description {
 /// How often the coming months' partitions are looked after.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// One for events, one for reservations, one for readiness: none waits for another's transaction.
+const CONNECTIONS_MIN: u32 = 3;
+
 /// How often the database is asked whether it is there, for the readiness page.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
@@ -102,6 +105,10 @@ async fn connect(config: &Config) -> Result<Store, Fault> {
         let message = "configuration key `ledger.database_url` is empty: set ARGOSY_LEDGER__DATABASE_URL";
         return Err(Fault::new(Exit::Config, message));
     }
+    if config.max_connections < CONNECTIONS_MIN {
+        let message = format!("configuration key `ledger.max_connections`: at least {CONNECTIONS_MIN}");
+        return Err(Fault::new(Exit::Config, message));
+    }
     let patience = Duration::from_millis(config.connect_patience_ms);
     let retry = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
@@ -113,6 +120,9 @@ async fn connect(config: &Config) -> Result<Store, Fault> {
 }
 
 fn database(error: &ledger::Error) -> Fault {
+    if matches!(error, ledger::Error::Url(_)) {
+        return Fault::new(Exit::Config, format!("configuration key `ledger.database_url`: {error}"));
+    }
     Fault::new(Exit::DatabaseAbsent, format!("{error}; check ARGOSY_LEDGER__DATABASE_URL and the server"))
 }
 

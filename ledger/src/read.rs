@@ -7,7 +7,7 @@ mod jobs;
 mod statistics;
 
 pub use audit::{AuditAttempt, AuditJob, AuditRows};
-pub use costs::{CostBy, CostRow, Conservation};
+pub use costs::{Conservation, CostBy, CostRow};
 pub use jobs::{AttemptSummary, JobDetail, JobFilter, JobSummary};
 pub use statistics::{BackendCount, Counts, PercentileRow, Percentiles, SavingRow, StateCount};
 

@@ -24,7 +24,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::TooMany`] above [`RESERVE_MAX`]; [`Error::Database`]. Nothing is reserved then.
-    pub async fn reserve(&self, wanted: &[Reservation], tenants: &TenantsConfig) -> Result<Vec<Grant>, Error> {
+    pub async fn reserve(
+        &self,
+        wanted: &[Reservation],
+        tenants: &TenantsConfig,
+    ) -> Result<Vec<Grant>, Error> {
         if wanted.len() > RESERVE_MAX {
             return Err(Error::TooMany { len: wanted.len(), max: RESERVE_MAX });
         }
@@ -54,12 +58,7 @@ impl Store {
     pub async fn note_budgets(&self, tenants: &TenantsConfig) -> Result<(), Error> {
         let mut rows = vec![
             ("fleet", String::new(), tenants.fleet_daily_micro_usd, tenants.fleet_monthly_micro_usd),
-            (
-                "default",
-                String::new(),
-                tenants.default.daily_micro_usd,
-                tenants.default.monthly_micro_usd,
-            ),
+            ("default", String::new(), tenants.default.daily_micro_usd, tenants.default.monthly_micro_usd),
         ];
         for (tenant, policy) in &tenants.tenants {
             rows.push(("tenant", tenant.to_string(), policy.daily_micro_usd, policy.monthly_micro_usd));
@@ -143,10 +142,9 @@ async fn open_book(
         };
         book.enter_charge(schemas::JobId(row.job), u32::try_from(row.attempt).unwrap_or_default(), standing);
     }
-    let ended =
-        sqlx::query!("select id, state from jobs where id = any($1) and ended_at is not null", &jobs)
-            .fetch_all(&mut *connection)
-            .await?;
+    let ended = sqlx::query!("select id, state from jobs where id = any($1) and ended_at is not null", &jobs)
+        .fetch_all(&mut *connection)
+        .await?;
     for row in ended {
         book.enter_ended(schemas::JobId(row.id), row.state);
     }

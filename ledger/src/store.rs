@@ -37,9 +37,11 @@ impl Store {
     /// Connects, with at most `max_connections` connections.
     ///
     /// # Errors
-    /// [`Error::Database`] when the URL is malformed or the database does not answer.
+    /// [`Error::Url`] when the URL is malformed; [`Error::Database`] when the database does not answer.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
-        let options = PgConnectOptions::from_str(url)?.application_name("argosy-ledger");
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| Error::Url(error.to_string()))?
+            .application_name("argosy-ledger");
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)

@@ -124,7 +124,10 @@ pub fn settle(request: Option<Request>, told: &Told) -> Option<ChargeRow> {
             .or_else(|| newer.filter(|_| !placed_for_free).map(|placed| placed.backend.clone()))
             .or_else(|| request.as_ref().map(|request| request.backend.clone()))
             .or_else(|| placed.map(|placed| placed.backend.clone()))?,
-        simulated: facts.map(|facts| facts.simulated).or(placed.map(|placed| placed.simulated)).unwrap_or(false),
+        simulated: facts
+            .map(|facts| facts.simulated)
+            .or(placed.map(|placed| placed.simulated))
+            .unwrap_or(false),
         state: ChargeState::Pending,
         settled_by: None,
         budget_at_ms: clamp_ms(

@@ -73,7 +73,11 @@ impl Store {
         .await?;
         let full = i64::try_from(ids.len()).is_ok_and(|len| len == limit);
         let next_after = ids.last().filter(|_| full).map(|id| JobId(*id));
-        Ok(AuditRows { jobs: self.audit_jobs(&ids).await?, attempts: self.audit_attempts(&ids).await?, next_after })
+        Ok(AuditRows {
+            jobs: self.audit_jobs(&ids).await?,
+            attempts: self.audit_attempts(&ids).await?,
+            next_after,
+        })
     }
 
     async fn audit_jobs(&self, ids: &[Uuid]) -> Result<Vec<AuditJob>, Error> {

@@ -146,9 +146,9 @@ impl Store {
             backend: row.backend,
             class: row.class,
             jobs: row.jobs,
-            queue: percentiles(row.queue),
-            run: percentiles(row.run),
-            total: percentiles(row.total),
+            queue: percentiles(row.queue.as_ref()),
+            run: percentiles(row.run.as_ref()),
+            total: percentiles(row.total.as_ref()),
         });
         Ok(rows.collect())
     }
@@ -180,8 +180,8 @@ impl Store {
 }
 
 /// An aggregate over no values is null, or an array of nulls.
-fn percentiles(values: Option<Vec<f64>>) -> Option<Percentiles> {
-    match values.as_deref() {
+fn percentiles(values: Option<&Vec<f64>>) -> Option<Percentiles> {
+    match values.map(Vec::as_slice) {
         Some([p50_ms, p95_ms, p99_ms]) => {
             Some(Percentiles { p50_ms: *p50_ms, p95_ms: *p95_ms, p99_ms: *p99_ms })
         }

@@ -89,7 +89,8 @@ async fn odd_texts_and_times_do_not_stop_the_ledger() {
         facts.labels.insert("nul\0name".to_owned(), "nul\0value".to_owned());
         facts.submitted_at_ms = i64::MAX;
     }
-    let refused = Event::new(T, story.tenant.clone(), Story::new(2).job, 0, samples::events()[5].fact.clone());
+    let refused =
+        Event::new(T, story.tenant.clone(), Story::new(2).job, 0, samples::events()[5].fact.clone());
     let ingested = database.store.ingest(&[event, refused]).await.unwrap();
     assert_eq!((ingested.stored, ingested.refused.len()), (2, 0));
     assert_eq!(database.number("select count(*) from jobs").await, 1, "a refused publish is no job");

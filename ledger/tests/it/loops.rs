@@ -135,7 +135,10 @@ async fn routers_get_their_grants_and_an_error_when_the_database_is_gone() {
     };
     let request = |amounts: [i64; 2]| {
         let reservations = (1..).zip(amounts).map(|(n, amount)| Story::new(n).reservation(0, 1, amount));
-        codec::encode(&ReserveRequest { schema_version: SCHEMA_VERSION, reservations: reservations.collect() })
+        codec::encode(&ReserveRequest {
+            schema_version: SCHEMA_VERSION,
+            reservations: reservations.collect(),
+        })
     };
     let reply = ask(request([70, 40])).await;
     assert_eq!(reply.grants.iter().map(|grant| grant.granted).collect::<Vec<_>>(), [true, false]);

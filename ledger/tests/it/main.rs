@@ -5,6 +5,7 @@ mod ingest;
 mod late_money;
 mod loops;
 mod order;
+mod process;
 mod reads;
 mod reserve;
 mod schema;

@@ -8,7 +8,10 @@ use crate::server::{Database, migrated};
 use crate::story::Story;
 
 async fn wipe(database: &Database) {
-    sqlx::query("truncate events, jobs, attempts, charges, budget_use").execute(&database.pool).await.unwrap();
+    sqlx::query("truncate events, jobs, attempts, charges, budget_use")
+        .execute(&database.pool)
+        .await
+        .unwrap();
 }
 
 async fn tell(database: &Database, batches: &[Vec<Event>]) -> String {

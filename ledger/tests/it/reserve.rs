@@ -61,11 +61,13 @@ async fn asking_again_replaces_and_what_is_given_back_can_be_had_again() {
     let database = migrated().await;
     let story = Story::new(1);
     for amount in [60, 100, 40] {
-        let granted = database.store.reserve(&[story.reservation(0, 1, amount)], &tenants(100)).await.unwrap();
+        let granted =
+            database.store.reserve(&[story.reservation(0, 1, amount)], &tenants(100)).await.unwrap();
         assert!(granted[0].granted, "{granted:?}");
         assert_eq!(database.number("select sum(open_micro_usd)::bigint from charges").await, amount);
     }
-    let batch = [story.reservation(0, 2, 30), story.reservation(0, 2, 60), Story::new(2).reservation(0, 1, 1)];
+    let batch =
+        [story.reservation(0, 2, 30), story.reservation(0, 2, 60), Story::new(2).reservation(0, 1, 1)];
     let granted = database.store.reserve(&batch, &tenants(100)).await.unwrap();
     assert_eq!(granted.iter().map(|grant| grant.granted).collect::<Vec<_>>(), [true, true, false]);
     assert_eq!(database.number("select sum(open_micro_usd)::bigint from charges").await, 100);

@@ -23,12 +23,14 @@ async fn every_view_and_every_column_says_what_it_is() {
     assert!(database.number(views).await >= 15);
     let silent = database
         .text(
-            "select string_agg(c.relname || coalesce('.' || a.attname, ''), ', ')
-            from pg_class c
-            left join pg_attribute a on a.attrelid = c.oid and a.attnum >= 0
-            where c.relnamespace = 'analytics'::regnamespace
-                and col_description(c.oid, coalesce(a.attnum, 0)) is null
-                and (obj_description(c.oid) is null or a.attnum > 0)",
+            "select string_agg(name, ', ') from (
+                select relname::text as name from pg_class
+                where relnamespace = 'analytics'::regnamespace and obj_description(oid, 'pg_class') is null
+                union all
+                select c.relname || '.' || a.attname from pg_class c
+                join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+                where c.relnamespace = 'analytics'::regnamespace and col_description(c.oid, a.attnum) is null
+            ) as silent",
         )
         .await;
     assert_eq!(silent, "-", "these have no comment");
@@ -40,10 +42,11 @@ async fn analysts_read_the_views_and_write_nothing() {
     database.store.ingest(&Story::new(1).eventful()).await.unwrap();
     let mut analyst = database.pool.acquire().await.unwrap();
     sqlx::query("set role argosy_analyst").execute(&mut *analyst).await.unwrap();
-    let views: Vec<String> = sqlx::query_scalar("select viewname::text from pg_views where schemaname = 'analytics'")
-        .fetch_all(&mut *analyst)
-        .await
-        .unwrap();
+    let views: Vec<String> =
+        sqlx::query_scalar("select viewname::text from pg_views where schemaname = 'analytics'")
+            .fetch_all(&mut *analyst)
+            .await
+            .unwrap();
     for view in views {
         let sql = sqlx::AssertSqlSafe(format!("select count(*) from analytics.{view}"));
         let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut *analyst).await.expect("readable");

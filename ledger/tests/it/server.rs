@@ -22,11 +22,13 @@ pub(crate) struct Database {
     pub(crate) store: Store,
     /// For looking at the tables themselves.
     pub(crate) pool: PgPool,
+    pub(crate) url: String,
     _server: Arc<Server>,
 }
 
 pub(crate) fn found() -> Found {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    let repository =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
     Found::load(repository).expect("run ops/scripts/obtain first")
 }
 
@@ -44,7 +46,8 @@ async fn server() -> Arc<Server> {
         return server;
     }
     let dir = scratch();
-    let options = PostgresOptions { max_connections: 200, ..PostgresOptions::for_test(dir.path().join("pg")) };
+    let options =
+        PostgresOptions { max_connections: 200, ..PostgresOptions::for_test(dir.path().join("pg")) };
     let postgres = Postgres::start(&found(), options).await.expect("Postgres starts");
     let server = Arc::new(Server { postgres, _dir: dir });
     *shared = Arc::downgrade(&server);
@@ -59,7 +62,7 @@ pub(crate) async fn empty() -> Database {
     let url = server.postgres.url(&name);
     let store = Store::connect(&url, 8).await.expect("the database answers");
     let pool = PgPool::connect(&url).await.expect("the database answers");
-    Database { store, pool, _server: server }
+    Database { store, pool, url, _server: server }
 }
 
 pub(crate) async fn migrated() -> Database {
@@ -76,7 +79,8 @@ impl Database {
 
     /// One text, null as `-`.
     pub(crate) async fn text(&self, sql: &'static str) -> String {
-        let text: Option<String> = sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("the query is good");
+        let text: Option<String> =
+            sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("the query is good");
         text.unwrap_or_else(|| "-".to_owned())
     }
 

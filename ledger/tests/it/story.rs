@@ -26,7 +26,10 @@ impl Story {
     }
 
     pub(crate) fn facts(&self) -> JobFacts {
-        JobFacts { deadline_ms: Some(i64::MAX), ..JobFacts::of(&samples::job(), samples::decision().class.into(), T) }
+        JobFacts {
+            deadline_ms: Some(i64::MAX),
+            ..JobFacts::of(&samples::job(), samples::decision().class.into(), T)
+        }
     }
 
     fn event(&self, after_ms: i64, attempt: u32, fact: Fact) -> Event {
