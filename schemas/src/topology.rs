@@ -1,7 +1,8 @@
 //! Streams, consumers and buckets as data. `argosy topology` applies and verifies them.
 //!
 //! Every limit has its number here; a full stream refuses publishes (`discard: new`), which is how
-//! backpressure reaches the publisher.
+//! backpressure reaches the publisher. The broker sets these bytes aside, about 13 GiB in all, and refuses
+//! a topology that its disk cannot hold.
 
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +162,7 @@ impl Topology {
                 name: bucket::ARTIFACTS.to_owned(),
                 description: "Files that jobs need and make".to_owned(),
                 max_age_ms: 7 * DAY_MS,
-                max_bytes: 16 * GIB,
+                max_bytes: 4 * GIB,
             }],
         }
     }
@@ -187,18 +188,18 @@ fn log(name: &str, description: &str, subject: &str, max_age_ms: u64, max_bytes:
 
 fn streams() -> Vec<StreamSpec> {
     vec![
-        queue(stream::JOBS, "Clients to routers", "argosy.jobs.*.*", 8 * GIB),
+        queue(stream::JOBS, "Clients to routers", "argosy.jobs.*.*", 2 * GIB),
         StreamSpec {
             // One waiting assignment per job: a second is refused by the broker.
             max_messages_per_subject: 1,
-            ..queue(stream::WORK, "Routers to workers", "argosy.work.*.*.*", 4 * GIB)
+            ..queue(stream::WORK, "Routers to workers", "argosy.work.*.*.*", GIB)
         },
-        queue(stream::DEAD, "Failed attempts, to routers", "argosy.dead.*.*", 2 * GIB),
-        log(stream::EVENTS, "Facts about jobs", subjects::EVENTS_FILTER, 7 * DAY_MS, 8 * GIB),
+        queue(stream::DEAD, "Failed attempts, to routers", "argosy.dead.*.*", GIB),
+        log(stream::EVENTS, "Facts about jobs", subjects::EVENTS_FILTER, 7 * DAY_MS, 3 * GIB),
         StreamSpec {
             // A parked message holds its original's bytes as base64, and the history.
             max_message_bytes: 2 * MESSAGE_MAX_BYTES,
-            ..log(stream::PARKED, "The operator's inbox", "argosy.parked.*.*.*", 30 * DAY_MS, 2 * GIB)
+            ..log(stream::PARKED, "The operator's inbox", "argosy.parked.*.*.*", 30 * DAY_MS, GIB)
         },
         log(
             stream::ADVISORIES,
@@ -273,8 +274,8 @@ fn buckets() -> Vec<BucketSpec> {
         max_bytes,
     };
     vec![
-        bucket(bucket::WORKERS, "Worker id to offer", OFFER_TTL_MS, 1, 256 * MIB),
-        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 7 * DAY_MS, 5, GIB),
+        bucket(bucket::WORKERS, "Worker id to offer", OFFER_TTL_MS, 1, 64 * MIB),
+        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 7 * DAY_MS, 5, 512 * MIB),
         bucket(bucket::CANCELS, "Jobs to be cancelled", DAY_MS, 1, 64 * MIB),
         bucket(bucket::CONFIG, "Policy, catalog, prices, tenants", 0, 20, 64 * MIB),
     ]
