@@ -3,13 +3,18 @@
 
 pub mod api;
 pub mod audit;
+pub mod command;
+pub mod demo;
 pub mod documents;
 pub mod exit;
+pub mod files;
 pub mod fleet_file;
 pub mod follow;
 pub mod money;
+pub mod parked;
 pub mod process;
 pub mod servers;
 pub mod stack;
+pub mod station;
 pub mod submit;
 pub mod table;

@@ -17,7 +17,7 @@ pub use supervise::Supervisor;
 use crate::documents;
 use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
 use crate::process::Supervised;
-use crate::servers::{Found, NatsOptions, NatsServer, Postgres, PostgresOptions};
+use crate::servers::{Found, NatsOptions, NatsServer, Postgres};
 use anyhow::{Context as _, bail};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;

@@ -16,7 +16,7 @@ pub enum Align {
 #[must_use]
 pub fn render(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let align = |align: Align| match align {
         Align::Left => CellAlignment::Left,
         Align::Right => CellAlignment::Right,

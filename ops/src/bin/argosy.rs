@@ -1,2 +1,5 @@
-//! Being written.
-fn main() {}
+//! The `argosy` command.
+
+fn main() -> std::process::ExitCode {
+    ops::command::main()
+}

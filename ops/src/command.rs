@@ -1,0 +1,148 @@
+//! The command line. A file per command; each prints a table for people and, with `--json`, JSON for
+//! programs, and ends with a code of [`crate::exit`].
+
+mod audit;
+mod backends;
+mod cancel;
+mod config;
+mod costs;
+mod dead;
+mod demo;
+mod estimate;
+pub mod explain;
+pub mod job_options;
+mod jobs;
+mod live;
+mod session;
+mod status;
+mod submit;
+mod topology;
+mod up;
+mod watch;
+
+pub use backends::tables as backends_tables;
+
+use crate::exit;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Threads of the command: it mostly waits.
+const WORKER_THREADS: usize = 2;
+
+/// Image and video generation wherever it is cheapest and fast enough.
+#[derive(Debug, Parser)]
+#[command(name = "argosy", version, after_help = "Examples:\n  \
+    argosy demo                          100 jobs on a simulated fleet, with an audit\n  \
+    argosy up --simulate                 the fleet, and it stays\n  \
+    argosy submit \"a lighthouse\" --wait  one picture, downloaded to the current folder\n  \
+    argosy backends                      who works, and what waits\n\n\
+    In the folder of a running `up` or `demo` every command finds it by itself; elsewhere use --nats and \
+    --database.\n\nExit codes: 0 done, 1 it failed or does not hold, 2 usage, 69 no broker, 72 no database, \
+    73 streams missing, 78 configuration.")]
+pub(crate) struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The broker; the running fleet of this folder when absent, else nats://127.0.0.1:4222.
+    #[arg(long, global = true, env = "ARGOSY_NATS__URL", hide_env_values = true, value_name = "URL")]
+    nats: Option<String>,
+    /// The ledger's database; the running fleet's when absent.
+    #[arg(long, global = true, env = "ARGOSY_LEDGER__DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database: Option<String>,
+    /// JSON for programs, one value a line.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The folder with `.argosy`; searched upwards from here when absent.
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the fleet and stay: the backends that are configured, or simulated
+    Up(up::Up),
+    /// Run the main job on a simulated fleet and audit it
+    Demo(demo::Demo),
+    /// Publish a job: a prompt, a ComfyUI workflow, or many
+    Submit(Box<submit::Submit>),
+    /// Follow jobs live until they end
+    Watch(watch::Watch),
+    /// List jobs from the ledger
+    Jobs(jobs::Jobs),
+    /// Where a job is, and what happened to it
+    Status(status::Status),
+    /// Why a job went where it went: every candidate, term by term
+    Explain(explain::Explain),
+    /// Cancel jobs
+    Cancel(cancel::Cancel),
+    /// The fleet: workers, slots, health, backlog
+    Backends(backends::Backends),
+    /// What a job would cost and where it would run, without running it
+    Estimate(Box<estimate::Estimate>),
+    /// What was spent, and what was saved
+    Costs(costs::Costs),
+    /// What ended failed or could not be read
+    Dead(dead::Dead),
+    /// Streams, consumers and buckets of the broker
+    Topology(topology::TopologyCommand),
+    /// The fleet's configuration documents
+    Config(config::Config),
+    /// Check the promises: nothing lost, nothing paid twice, ledger equal to invoices
+    Audit(audit::Audit),
+}
+
+/// The whole command line with its help, for tests and documents.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from);
+    match built.and_then(|runtime| runtime.block_on(run(cli))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("argosy: {error:#}");
+            ExitCode::from(exit::code_of(&error))
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    runtime::tls::install();
+    let session = session::Session::new(&cli.global)?;
+    match cli.command {
+        Command::Up(command) => command.run(&session).await,
+        Command::Demo(command) => command.run(&session).await,
+        Command::Submit(command) => command.run(&session).await,
+        Command::Watch(command) => command.run(&session).await,
+        Command::Jobs(command) => command.run(&session).await,
+        Command::Status(command) => command.run(&session).await,
+        Command::Explain(command) => command.run(&session).await,
+        Command::Cancel(command) => command.run(&session).await,
+        Command::Backends(command) => command.run(&session).await,
+        Command::Estimate(command) => command.run(&session).await,
+        Command::Costs(command) => command.run(&session).await,
+        Command::Dead(command) => command.run(&session).await,
+        Command::Topology(command) => command.run(&session).await,
+        Command::Config(command) => command.run(&session).await,
+        Command::Audit(command) => command.run(&session).await,
+    }
+}

@@ -1,0 +1,146 @@
+//! `argosy backends`: who works, and what waits.
+
+use super::session::Session;
+use crate::api;
+use crate::table::{self, Align};
+use clap::Args;
+use schemas::api::{BackendStatus, BackendsReply};
+use schemas::{Gpu, Health, Offer};
+
+/// The fleet as a router sees it: workers, slots, health, what waits, which breaker is open, GPUs.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  argosy backends\n  \
+    argosy backends --json | jq '.backends[] | {backend, workers: (.workers | length)}'")]
+pub(crate) struct Backends {}
+
+impl Backends {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let broker = session.broker().await?;
+        let reply: BackendsReply = api::request_empty(&broker.client, "backends").await?;
+        if session.json {
+            return table::say_json(&reply);
+        }
+        table::say(tables(&reply));
+        Ok(())
+    }
+}
+
+/// The whole answer for people.
+#[must_use]
+pub fn tables(reply: &BackendsReply) -> String {
+    let columns = [
+        ("backend", Align::Left),
+        ("paid", Align::Left),
+        ("provider", Align::Left),
+        ("workers", Align::Right),
+        ("free slots", Align::Right),
+        ("backlog", Align::Left),
+        ("breaker", Align::Left),
+    ];
+    let rows: Vec<Vec<String>> =
+        reply.backends.iter().map(|backend| backend_row(backend, reply.time_ms)).collect();
+    let mut text = table::render(&columns, &rows);
+    let workers: Vec<Vec<String>> = reply
+        .backends
+        .iter()
+        .flat_map(|backend| &backend.workers)
+        .map(|offer| worker_row(offer, reply.time_ms))
+        .collect();
+    if !workers.is_empty() {
+        let columns = [
+            ("worker", Align::Left),
+            ("backend", Align::Left),
+            ("provider", Align::Left),
+            ("health", Align::Left),
+            ("free slots", Align::Right),
+            ("seen", Align::Right),
+            ("learned", Align::Left),
+            ("gpu", Align::Left),
+        ];
+        text.push_str("\n\n");
+        text.push_str(&table::render(&columns, &workers));
+    }
+    if !reply.ledger_available {
+        text.push_str("\n\nThe ledger grants no reservations at present: paid backends wait.");
+    }
+    text
+}
+
+/// Real and simulated are never to be mistaken for each other.
+const fn provider(simulated: bool) -> &'static str {
+    if simulated { "SIMULATED" } else { "real" }
+}
+
+fn backend_row(status: &BackendStatus, now_ms: i64) -> Vec<String> {
+    let simulated = status.workers.iter().filter(|offer| offer.simulated).count();
+    let provider = match simulated {
+        _ if status.workers.is_empty() => "-",
+        0 => provider(false),
+        all if all == status.workers.len() => provider(true),
+        _ => "part SIMULATED",
+    };
+    let slots: u32 = status.workers.iter().map(|offer| offer.slots).sum();
+    let free: u32 = status.workers.iter().map(|offer| offer.free_slots).sum();
+    let waiting = status.backlog.iter().filter(|class| class.jobs > 0);
+    let waiting: Vec<String> = waiting.map(|class| format!("{} {}", class.class, class.jobs)).collect();
+    let breaker = match status.breaker_open_until_ms {
+        Some(until_ms) if until_ms > now_ms => {
+            let left = table::duration(u64::try_from(until_ms - now_ms).unwrap_or_default());
+            format!("open for {left}: {}", status.breaker_reason.as_deref().unwrap_or("?"))
+        }
+        _ => "closed".to_owned(),
+    };
+    vec![
+        status.backend.to_string(),
+        if status.paid { "yes" } else { "no" }.to_owned(),
+        provider.to_owned(),
+        status.workers.len().to_string(),
+        format!("{free}/{slots}"),
+        if waiting.is_empty() { "none".to_owned() } else { waiting.join(", ") },
+        breaker,
+    ]
+}
+
+fn worker_row(offer: &Offer, now_ms: i64) -> Vec<String> {
+    let health = match offer.health {
+        Health::Healthy => "healthy",
+        Health::Down => "down",
+        Health::Stopped => "stopped",
+        Health::Draining => "draining",
+        Health::Unknown => "unknown",
+    };
+    let reason = offer.health_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let learned = offer.classes.iter().filter_map(|class| {
+        Some(format!("{} {}", class.class, table::duration(class.learned_ms?)))
+    });
+    let learned: Vec<String> = learned.collect();
+    vec![
+        offer.worker.to_string(),
+        offer.backend.to_string(),
+        provider(offer.simulated).to_owned(),
+        format!("{health}{reason}"),
+        format!("{}/{}", offer.free_slots, offer.slots),
+        table::ago(now_ms, offer.time_ms),
+        learned.join(", "),
+        offer.gpus.iter().map(gpu).collect::<Vec<_>>().join("; "),
+    ]
+}
+
+fn gpu(gpu: &Gpu) -> String {
+    let mut text = gpu.name.clone();
+    text.push_str(&format!(
+        ", {} of {} free",
+        table::size(gpu.vram_free_bytes),
+        table::size(gpu.vram_total_bytes)
+    ));
+    let readings = [
+        gpu.utilisation_percent.map(|value| format!("{value} %")),
+        gpu.temperature_celsius.map(|value| format!("{value} °C")),
+        gpu.power_mw.map(|value| format!("{} W", value / 1_000)),
+    ];
+    for reading in readings.into_iter().flatten() {
+        text.push_str(", ");
+        text.push_str(&reading);
+    }
+    text
+}

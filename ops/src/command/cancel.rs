@@ -1,0 +1,33 @@
+//! `argosy cancel`.
+
+use super::session::Session;
+use crate::{api, table};
+use clap::Args;
+use schemas::JobId;
+use schemas::api::{CancelReply, JobRequest};
+
+/// Cancel jobs: those that wait are taken back, those that run are stopped at their provider.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    argosy cancel 01990000-0000-7000-8000-000000000001\n  \
+    argosy jobs --tenant studio-b --state assigned --json | jq -r .job | xargs argosy cancel")]
+pub(crate) struct Cancel {
+    /// Which jobs
+    #[arg(required = true)]
+    jobs: Vec<JobId>,
+}
+
+impl Cancel {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let broker = session.broker().await?;
+        for job in self.jobs {
+            let reply: CancelReply = api::request(&broker.client, "cancel", &JobRequest { job }).await?;
+            if session.json {
+                table::say_json(&reply)?;
+            } else {
+                table::say(format!("{job}  {}: {}", reply.state.as_str(), reply.effect));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! `argosy demo`: the main job on a simulated fleet.
+
+use super::session::Session;
+use crate::demo::run::{Audience, run};
+use crate::demo::{self, DemoOptions, show};
+use crate::exit::{DoesNotHold, Usage};
+use crate::stack::Stack;
+use crate::station::{Station, stop_signal};
+use crate::table;
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use runtime::clock::now_ms;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The fleet of a demo is complete within this.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(60);
+/// What its processes get to stop once all is done.
+const GRACE: Duration = Duration::from_secs(10);
+/// Workers of the demo's fleet.
+const WORKERS: usize = 4;
+
+/// Run the main job: 100 jobs through the front door of a whole fleet on simulated providers, with the local
+/// GPUs going away in the middle. Ends with tables, pictures, a report and an audit; exit code 0 only if the
+/// audit holds and every job ended.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  argosy demo\n  argosy demo --jobs 20 --fault 0\n  SEED=7 argosy demo\n  \
+    argosy demo --stay             the fleet stays until Ctrl-C, to be looked at\n\n\
+    Written into out/demo: the pictures, contact-sheet.png and report.json (ops/docs/report.md).\n\n\
+    While it runs, in another terminal: argosy backends, argosy watch. A worker started by hand joins:\n  \
+    ARGOSY_NATS__URL=$(jq -r .nats_url .argosy/run/fleet.json) ARGOSY_WORKER__SIMULATED=true \\\n  \
+    ARGOSY_COMFYUI__URL=$(jq -r .simulators[0].url .argosy/run/fleet.json) target/release/worker-local")]
+pub(crate) struct Demo {
+    /// How many jobs [env: JOBS] [default: 100]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Same seed, same jobs [env: SEED] [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// 0 leaves the local ComfyUIs alone [env: FAULT] [default: 1]
+    #[arg(long)]
+    fault: Option<u8>,
+    /// Wall time per provider time [default: 0.05]
+    #[arg(long, value_name = "FACTOR")]
+    time_scale: Option<f64>,
+    /// Where pictures and report go [default: out/demo]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Keep the fleet running afterwards, until Ctrl-C
+    #[arg(long)]
+    stay: bool,
+}
+
+impl Demo {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let options = self.options()?;
+        let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join("demo"));
+        let station = Station::claim(&session.root)?;
+        let mut stop = Box::pin(stop_signal()?);
+        let mut crowd = Crowd::new(options.jobs, session.json);
+        let working = self.whole(session, &station, &options, &out, &mut crowd);
+        tokio::select! {
+            done = working => done,
+            // What was started ends as the future that owns it is dropped.
+            signal = &mut stop => Err(DoesNotHold(format!("{signal}: the demo was stopped")).into()),
+        }
+    }
+
+    async fn whole(
+        &self,
+        session: &Session,
+        station: &Station,
+        options: &DemoOptions,
+        out: &std::path::Path,
+        crowd: &mut Crowd,
+    ) -> anyhow::Result<()> {
+        let stack_options = demo::stack_options(options, &session.root, now_ms())?;
+        let dir = &stack_options.dir;
+        if dir.exists() {
+            std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+        }
+        crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
+        let stack = Stack::start(stack_options).await?;
+        stack.wait_workers(WORKERS, COMPLETE_WITHIN).await?;
+        station.announce(&stack.fleet_file())?;
+        crowd.line(&format!("submitting {} jobs (seed {})", options.jobs, options.seed));
+        let outcome = run(&stack, options, out, crowd).await?;
+        crowd.close();
+        if session.json {
+            table::say_json(&outcome.report)?;
+        } else {
+            table::say(format!("\n{}", show::text(&outcome.report)));
+            table::say(format!("\n{} files, contact-sheet.png and report.json in {}", outcome.report.files, out.display()));
+        }
+        if self.stay {
+            eprintln!("the fleet stays: Ctrl-C ends it");
+            stop_signal()?.await;
+        }
+        station.withdraw();
+        stack.stop(GRACE).await?;
+        let audit = &outcome.report.audit;
+        if audit.holds && outcome.tracker.is_done() {
+            return Ok(());
+        }
+        Err(DoesNotHold(format!("the audit does not hold: {} findings", audit.findings.len())).into())
+    }
+
+    fn options(&self) -> anyhow::Result<DemoOptions> {
+        let usual = DemoOptions::default();
+        let fault: Option<u8> = self.fault.map_or_else(|| from_env("FAULT"), |fault| Ok(Some(fault)))?;
+        let jobs = self.jobs.map_or_else(|| from_env("JOBS"), |jobs| Ok(Some(jobs)))?;
+        let seed = self.seed.map_or_else(|| from_env("SEED"), |seed| Ok(Some(seed)))?;
+        let options = DemoOptions {
+            jobs: jobs.unwrap_or(usual.jobs),
+            seed: seed.unwrap_or(usual.seed),
+            fault: fault.map_or(usual.fault, |fault| fault != 0),
+            time_scale: self.time_scale.unwrap_or(usual.time_scale),
+        };
+        if options.jobs == 0 || !(options.time_scale.is_finite() && options.time_scale > 0.0) {
+            return Err(Usage("--jobs and --time-scale must be more than 0".to_owned()).into());
+        }
+        Ok(options)
+    }
+}
+
+/// `make demo` hands on its variables; an empty one is none.
+fn from_env<T: FromStr>(name: &str) -> anyhow::Result<Option<T>> {
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => {
+            let number = text.parse();
+            number.map(Some).map_err(|_| Usage(format!("{name}={text} is not a number it takes")).into())
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A bar on a terminal, lines elsewhere.
+struct Crowd {
+    bar: Option<ProgressBar>,
+    lines: bool,
+    told: usize,
+}
+
+/// Without a terminal, progress is told in so many lines.
+const LINES: usize = 10;
+
+impl Crowd {
+    fn new(jobs: usize, quiet: bool) -> Self {
+        let on_terminal = std::io::stderr().is_terminal() && !quiet;
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} jobs ended  {elapsed}");
+        let bar = on_terminal.then(|| {
+            ProgressBar::new(jobs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { bar, lines: !on_terminal && !quiet, told: 0 }
+    }
+
+    fn close(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish();
+        }
+    }
+}
+
+impl Audience for Crowd {
+    fn ended(&mut self, ended: usize, all: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(ended as u64);
+        }
+        let tenth = ended * LINES / all.max(1);
+        if self.lines && tenth > self.told {
+            self.told = tenth;
+            eprintln!("{ended} of {all} jobs ended");
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if self.lines => eprintln!("{line}"),
+            None => {}
+        }
+    }
+}

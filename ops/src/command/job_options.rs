@@ -1,0 +1,239 @@
+//! A job as options of the command line: `submit` and `estimate` take the same.
+
+use crate::exit::Usage;
+use crate::money;
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use schemas::{
+    Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile, SCHEMA_VERSION,
+    Tenant,
+};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+/// What is produced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KindOption {
+    /// A still picture.
+    Image,
+    /// A moving one.
+    Video,
+}
+
+/// How urgent it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LaneOption {
+    /// A person is looking at the screen.
+    Interactive,
+    /// Soon.
+    Standard,
+    /// Whenever there is room.
+    Batch,
+}
+
+/// Which weights to score with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProfileOption {
+    /// The default.
+    Balanced,
+    /// Cost before all.
+    Cheapest,
+    /// Speed before all.
+    Fastest,
+}
+
+/// What to make, and what must hold.
+#[derive(Debug, Clone, Args)]
+pub struct JobOptions {
+    /// What it should show; `-` reads it from standard input
+    pub prompt: Option<String>,
+    /// A ComfyUI workflow in API format; `-` reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub workflow: Option<PathBuf>,
+    /// Image or video
+    #[arg(long, value_enum, default_value = "image")]
+    pub kind: KindOption,
+    /// A model of the catalog
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Pixels
+    #[arg(long)]
+    pub width: Option<u32>,
+    /// Pixels
+    #[arg(long)]
+    pub height: Option<u32>,
+    /// Sampling steps
+    #[arg(long)]
+    pub steps: Option<u32>,
+    /// Same seed, same backend, same picture
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Length of a video, for example 3 or 2.5
+    #[arg(long, value_name = "SECONDS", value_parser = milliseconds)]
+    pub duration_s: Option<u32>,
+    /// What it should not show
+    #[arg(long, value_name = "TEXT")]
+    pub negative: Option<String>,
+    /// A file the workflow names: it is put into the artifact store. Repeatable
+    #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
+    pub input: Vec<(String, String)>,
+    /// Who it is for and who pays
+    #[arg(long, default_value = "default")]
+    pub tenant: Tenant,
+    /// How urgent it is
+    #[arg(long, value_enum, default_value = "standard")]
+    pub lane: LaneOption,
+    /// The most that may be spent on it, in dollars; 0 means free backends only
+    #[arg(long, value_name = "USD", value_parser = money::parse)]
+    pub max_cost_usd: Option<MicroUsd>,
+    /// When it is of no more use, seconds from now
+    #[arg(long, value_name = "SECONDS")]
+    pub deadline_s: Option<u32>,
+    /// Only this backend. Repeatable
+    #[arg(long)]
+    pub backend: Vec<Backend>,
+    /// Never this backend. Repeatable
+    #[arg(long, value_name = "BACKEND")]
+    pub exclude_backend: Vec<Backend>,
+    /// Consent to spend money, whatever the tenant's policy says
+    #[arg(long, conflicts_with = "no_paid")]
+    pub allow_paid: bool,
+    /// Spend nothing, whatever the tenant's policy says
+    #[arg(long)]
+    pub no_paid: bool,
+    /// Take this backend if it is eligible at all
+    #[arg(long, value_name = "BACKEND")]
+    pub prefer: Option<Backend>,
+    /// Which weights to score with
+    #[arg(long, value_enum, default_value = "balanced")]
+    pub profile: ProfileOption,
+    /// Your own words for reports. Repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub label: Vec<(String, String)>,
+}
+
+/// What the options refer to, read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Material {
+    /// The prompt.
+    pub prompt: Option<String>,
+    /// The workflow.
+    pub workflow: Option<serde_json::Value>,
+    /// The uploaded files.
+    pub inputs: Vec<Input>,
+}
+
+impl JobOptions {
+    /// Reads prompt and workflow from where the options say; inputs are left to the caller.
+    ///
+    /// # Errors
+    /// Nothing to make, or two things from standard input, or a file that cannot be read.
+    pub fn read(&self) -> anyhow::Result<Material> {
+        let workflow_from_stdin = self.workflow.as_deref() == Some(Path::new("-"));
+        let prompt_from_stdin = self.prompt.as_deref() == Some("-")
+            || (self.prompt.is_none() && self.workflow.is_none() && !std::io::stdin().is_terminal());
+        if workflow_from_stdin && prompt_from_stdin {
+            return Err(Usage("prompt and workflow cannot both come from standard input".to_owned()).into());
+        }
+        let workflow = match &self.workflow {
+            None => None,
+            Some(path) => {
+                let text = if workflow_from_stdin { stdin()? } else { read(path)? };
+                Some(serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?)
+            }
+        };
+        let prompt = match &self.prompt {
+            _ if prompt_from_stdin => Some(stdin()?.trim().to_owned()),
+            other => other.clone(),
+        };
+        if workflow.is_none() && prompt.as_ref().is_none_or(|text| text.is_empty()) {
+            return Err(Usage("give a prompt, --workflow FILE, or --file JOBS.jsonl".to_owned()).into());
+        }
+        Ok(Material { prompt, workflow, inputs: Vec::new() })
+    }
+
+    /// The job that the options describe.
+    #[must_use]
+    pub fn to_job(&self, material: &Material, id: JobId, now_ms: i64) -> Job {
+        Job {
+            schema_version: SCHEMA_VERSION,
+            id,
+            time_ms: now_ms,
+            tenant: self.tenant.clone(),
+            lane: match self.lane {
+                LaneOption::Interactive => Lane::Interactive,
+                LaneOption::Standard => Lane::Standard,
+                LaneOption::Batch => Lane::Batch,
+            },
+            body: Body {
+                kind: match self.kind {
+                    KindOption::Image => Kind::Image,
+                    KindOption::Video => Kind::Video,
+                },
+                prompt: material.prompt.clone(),
+                negative_prompt: self.negative.clone(),
+                workflow: material.workflow.clone(),
+                model: self.model.clone(),
+                width: self.width,
+                height: self.height,
+                steps: self.steps,
+                seed: self.seed,
+                duration_ms: self.duration_s,
+                inputs: material.inputs.clone(),
+            },
+            constraints: Constraints {
+                max_cost_micro_usd: self.max_cost_usd,
+                deadline_ms: self.deadline_s.map(|seconds| now_ms + i64::from(seconds) * 1_000),
+                backends: (!self.backend.is_empty()).then(|| self.backend.clone()),
+                exclude_backends: self.exclude_backend.clone(),
+                allow_paid: match (self.allow_paid, self.no_paid) {
+                    (true, _) => Some(true),
+                    (_, true) => Some(false),
+                    _ => None,
+                },
+                ..Constraints::default()
+            },
+            preferences: Preferences {
+                profile: match self.profile {
+                    ProfileOption::Balanced => Profile::Balanced,
+                    ProfileOption::Cheapest => Profile::Cheapest,
+                    ProfileOption::Fastest => Profile::Fastest,
+                },
+                backend: self.prefer.clone(),
+                patience_ms: None,
+            },
+            labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
+        }
+    }
+}
+
+fn stdin() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("standard input")?;
+    Ok(text)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// `key=value`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+/// `2.5` seconds to 2500 milliseconds, without floats.
+fn milliseconds(text: &str) -> Result<u32, String> {
+    let bad = || format!("`{text}` is not a duration: write seconds, for example 3 or 2.5");
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 3 || !(whole.to_owned() + fraction).bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let whole: u32 = whole.parse().map_err(|_| bad())?;
+    let fraction: u32 = format!("{fraction:0<3}").parse().map_err(|_| bad())?;
+    whole.checked_mul(1_000).and_then(|ms| ms.checked_add(fraction)).ok_or_else(bad)
+}

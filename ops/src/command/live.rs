@@ -1,0 +1,143 @@
+//! Jobs while they run: bars on a terminal, lines elsewhere.
+
+use crate::exit::DoesNotHold;
+use crate::follow::{self, JobView, Since, Tracker};
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use runtime::broker::Broker;
+use schemas::codec::{self, CONTENT_TYPE};
+use schemas::{Event, JobId, JobState, Progress, subjects};
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+
+/// Jobs that get a bar of their own; more get one bar for all.
+const BARS_MAX: usize = 20;
+
+/// Follows jobs until all have ended, showing them on standard error.
+pub(crate) async fn follow_to_the_end(broker: &Broker, ids: &[JobId], quiet: bool) -> anyhow::Result<Tracker> {
+    let mut tracker = Tracker::of(ids.iter().copied());
+    let view = View::new(ids, quiet);
+    let mut progress = broker.client.subscribe(subjects::PROGRESS_FILTER).await.context("progress")?;
+    let mut events = Box::pin(follow::events(&broker.jetstream, ids, Since::Ever).await?);
+    while !tracker.is_done() {
+        tokio::select! {
+            event = events.next() => {
+                let event = event.context("stream EVENTS ended")??;
+                if tracker.note(&event) {
+                    view.event(&event, &tracker);
+                }
+            }
+            Some(message) = progress.next() => {
+                let header = message.headers.as_ref().and_then(|all| Some(all.get(CONTENT_TYPE)?.as_str()));
+                // Progress is a courtesy: what cannot be read is not shown.
+                if let Ok(step) = codec::decode::<Progress>(header, &message.payload) {
+                    view.progress(&step);
+                }
+            }
+        }
+    }
+    view.close();
+    Ok(tracker)
+}
+
+/// All completed, or the exit code that says otherwise.
+pub(crate) fn verdict(tracker: &Tracker) -> anyhow::Result<()> {
+    let failed: Vec<String> = tracker
+        .jobs()
+        .iter()
+        .filter(|(_, view)| view.state != JobState::Completed)
+        .map(|(job, view)| format!("{job} {}", in_words(view)))
+        .collect();
+    if failed.is_empty() { Ok(()) } else { Err(DoesNotHold(failed.join("; ")).into()) }
+}
+
+/// A job's state with where it is and why it failed.
+pub(crate) fn in_words(view: &JobView) -> String {
+    let at = view.backend.as_ref().map(|backend| format!(" at {backend}")).unwrap_or_default();
+    let why = view.failure.as_ref();
+    let why = why.map(|failure| format!(": {} ({})", failure.message, failure.code.as_str()));
+    format!("{}{at}{}", view.state.as_str(), why.unwrap_or_default())
+}
+
+enum View {
+    Quiet,
+    Lines,
+    Bars(MultiProgress, BTreeMap<JobId, ProgressBar>),
+    OneBar(ProgressBar),
+}
+
+impl View {
+    fn new(ids: &[JobId], quiet: bool) -> Self {
+        if quiet {
+            return Self::Quiet;
+        }
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines;
+        }
+        if ids.len() > BARS_MAX {
+            let style = style("{bar:30} {pos}/{len} ended {elapsed}");
+            return Self::OneBar(ProgressBar::new(ids.len() as u64).with_style(style));
+        }
+        let all = MultiProgress::new();
+        let style = style("{prefix} {bar:20} {msg}");
+        let bars = ids.iter().map(|id| {
+            let bar = all.add(ProgressBar::new(0).with_style(style.clone()));
+            bar.set_prefix(id.to_string());
+            bar.set_message("submitted");
+            (*id, bar)
+        });
+        let bars = bars.collect();
+        Self::Bars(all, bars)
+    }
+
+    fn event(&self, event: &Event, tracker: &Tracker) {
+        let Some(job) = tracker.jobs().get(&event.job) else { return };
+        match self {
+            Self::Quiet => {}
+            Self::Lines => eprintln!("{} {}", event.job, in_words(job)),
+            Self::OneBar(bar) => bar.set_position(tracker.ended() as u64),
+            Self::Bars(_, bars) => {
+                let Some(bar) = bars.get(&event.job) else { return };
+                bar.set_message(in_words(job));
+                if job.state.is_terminal() {
+                    bar.set_length(bar.length().unwrap_or_default().max(1));
+                    bar.set_position(bar.length().unwrap_or_default());
+                    bar.abandon();
+                }
+            }
+        }
+    }
+
+    fn progress(&self, step: &Progress) {
+        let Self::Bars(_, bars) = self else { return };
+        let Some(bar) = bars.get(&step.job).filter(|bar| !bar.is_finished()) else { return };
+        bar.set_length(step.steps.into());
+        bar.set_position(step.step.into());
+        let detail = step.detail.as_deref().unwrap_or_default();
+        bar.set_message(format!("at {} {:?} {detail}", step.backend, step.phase).to_lowercase());
+    }
+
+    fn close(&self) {
+        if let Self::OneBar(bar) = self {
+            bar.abandon();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are ours, and a test draws them.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_templates() {
+        for template in ["{bar:30} {pos}/{len} ended {elapsed}", "{prefix} {bar:20} {msg}"] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+}

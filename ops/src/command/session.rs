@@ -1,0 +1,69 @@
+//! Where the fleet is, and connections to it.
+
+use super::Global;
+use crate::exit::Usage;
+use crate::fleet_file::{FleetFile, root_of};
+use crate::stack::Simulator;
+use anyhow::Context as _;
+use ledger::Store;
+use runtime::broker::Broker;
+use runtime::config::NatsConfig;
+use std::path::PathBuf;
+
+/// Connections to the database; a command reads one thing after the other.
+const CONNECTIONS: u32 = 2;
+/// A command that finds no broker says so soon.
+const PATIENCE_MS: u64 = 2_000;
+
+/// What a command works with.
+pub(crate) struct Session {
+    /// The folder with `.argosy`.
+    pub(crate) root: PathBuf,
+    /// JSON for programs.
+    pub(crate) json: bool,
+    nats: String,
+    database: Option<String>,
+    fleet: Option<FleetFile>,
+}
+
+impl Session {
+    pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
+        let root = match &global.root {
+            Some(root) => std::path::absolute(root)?,
+            None => root_of(&std::env::current_dir().context("the current folder")?),
+        };
+        let fleet = FleetFile::load(&root);
+        let of_fleet = |url: fn(&FleetFile) -> &String| fleet.as_ref().map(|fleet| url(fleet).clone());
+        let nats = global.nats.clone().or_else(|| of_fleet(|fleet| &fleet.nats_url));
+        let database = global.database.clone().or_else(|| of_fleet(|fleet| &fleet.database_url));
+        let nats = nats.unwrap_or_else(|| NatsConfig::default().url);
+        Ok(Self { root, json: global.json, nats, database, fleet })
+    }
+
+    pub(crate) async fn broker(&self) -> anyhow::Result<Broker> {
+        let config = NatsConfig {
+            url: self.nats.clone(),
+            connect_patience_ms: PATIENCE_MS,
+            ..NatsConfig::default()
+        };
+        Ok(Broker::connect(&config, "command").await?)
+    }
+
+    pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+        let url = self.database.as_ref().ok_or_else(|| {
+            Usage("no database is known: give --database or ARGOSY_LEDGER__DATABASE_URL".to_owned())
+        })?;
+        Ok(Store::connect(url, CONNECTIONS).await?)
+    }
+
+    /// The simulators of the running fleet; none where everything is real.
+    pub(crate) fn simulators(&self) -> anyhow::Result<Vec<Simulator>> {
+        let all = self.fleet.iter().flat_map(|fleet| &fleet.simulators);
+        all.map(|simulator| Simulator::at(&simulator.backend, &simulator.url)).collect()
+    }
+
+    /// The running fleet of this folder.
+    pub(crate) const fn fleet(&self) -> Option<&FleetFile> {
+        self.fleet.as_ref()
+    }
+}

@@ -1,0 +1,36 @@
+//! `argosy status`: one job.
+
+use super::session::Session;
+use super::watch;
+use crate::exit::DoesNotHold;
+use crate::{api, table};
+use clap::Args;
+use schemas::JobId;
+use schemas::api::{JobRequest, StatusReply};
+
+/// Where a job is, and every event of it. Asks the routers: no database is needed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    argosy status 01990000-0000-7000-8000-000000000001\n  \
+    argosy status 01990000-0000-7000-8000-000000000001 --json | jq -r .state")]
+pub(crate) struct Status {
+    /// Which job
+    job: JobId,
+}
+
+impl Status {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let broker = session.broker().await?;
+        let reply: StatusReply = api::request(&broker.client, "status", &JobRequest { job: self.job }).await?;
+        if session.json {
+            table::say_json(&reply)?;
+        } else {
+            table::say(format!("{}  {}", reply.job, reply.state.as_str()));
+            reply.events.iter().for_each(|event| table::say(watch::line(event)));
+        }
+        if reply.known {
+            return Ok(());
+        }
+        Err(DoesNotHold(format!("nothing is known of job {}", self.job)).into())
+    }
+}

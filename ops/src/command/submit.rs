@@ -1,0 +1,155 @@
+//! `argosy submit`: one job or many, the way any client does it.
+
+use super::job_options::{JobOptions, Material};
+use super::live;
+use super::session::Session;
+use crate::follow::Tracker;
+use crate::{files, submit, table};
+use anyhow::{Context as _, bail};
+use clap::Args;
+use runtime::clock::now_ms;
+use runtime::exit::{Exit, Fault};
+use runtime::{broker::Broker, fleet_config};
+use schemas::{Encoding, Job, JobId, SCHEMA_VERSION};
+use std::io::BufRead as _;
+use std::path::PathBuf;
+
+/// Publish jobs and wait for the broker's acknowledgement: what is acknowledged is never lost.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    argosy submit \"a lighthouse in a storm\" --wait\n  \
+    argosy submit \"a cat\" --model flux --width 768 --height 768 --max-cost-usd 0.05 --allow-paid\n  \
+    argosy submit --workflow ops/workflows/img2img.json --input photo.png=./photo.png --wait --out out\n  \
+    argosy submit \"waves\" --kind video --duration-s 3 --lane batch\n  \
+    echo \"a red fox\" | argosy submit - --count 10 --label project=foxes\n  \
+    argosy submit --file jobs.jsonl      one job a line; id, time and tenant are filled in\n\n\
+    A line of jobs.jsonl: {\"body\":{\"kind\":\"image\",\"prompt\":\"a cat\"},\"constraints\":{\"max_cost_micro_usd\":0}}")]
+pub(crate) struct Submit {
+    #[command(flatten)]
+    job: JobOptions,
+    /// Many jobs, one JSON object a line; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "workflow", "count"])]
+    file: Option<PathBuf>,
+    /// So many of them, each with an id of its own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// Wait for the end, and download what was made
+    #[arg(long)]
+    wait: bool,
+    /// Where downloads go
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Do not check the job against the fleet's limits and catalog before publishing
+    #[arg(long)]
+    no_check: bool,
+}
+
+impl Submit {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let material = if self.file.is_some() { None } else { Some(self.job.read()?) };
+        let broker = session.broker().await?;
+        let jobs = match (&self.file, material) {
+            (Some(file), _) => self.bulk(file)?,
+            (None, Some(material)) => self.described(&broker, material).await?,
+            (None, None) => unreachable!("read above"),
+        };
+        if !self.no_check {
+            check(&broker, &jobs).await?;
+        }
+        submit::jobs(&broker.jetstream, &jobs).await?;
+        for job in &jobs {
+            if session.json {
+                table::say_json(&serde_json::json!({
+                    "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted",
+                }))?;
+            } else {
+                table::say(job.id);
+            }
+        }
+        if !self.wait {
+            return Ok(());
+        }
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        let tracker = live::follow_to_the_end(&broker, &ids, session.json).await?;
+        self.fetch(&broker, session, &tracker).await?;
+        live::verdict(&tracker)
+    }
+
+    async fn described(&self, broker: &Broker, mut material: Material) -> anyhow::Result<Vec<Job>> {
+        for (name, file) in &self.job.input {
+            let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
+            material.inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
+        }
+        Ok((0..self.count).map(|_| self.job.to_job(&material, JobId::new(), now_ms())).collect())
+    }
+
+    fn bulk(&self, file: &PathBuf) -> anyhow::Result<Vec<Job>> {
+        let reader: Box<dyn std::io::Read> = if file.as_os_str() == "-" {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?)
+        };
+        let mut jobs = Vec::new();
+        for (index, line) in std::io::BufReader::new(reader).lines().enumerate() {
+            let line = line.with_context(|| format!("cannot read {}", file.display()))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let job = read_line(&line, self.job.tenant.as_str());
+            jobs.push(job.with_context(|| format!("{} line {}", file.display(), index + 1))?);
+        }
+        if jobs.is_empty() {
+            bail!("{} has no jobs", file.display());
+        }
+        Ok(jobs)
+    }
+
+    async fn fetch(&self, broker: &Broker, session: &Session, tracker: &Tracker) -> anyhow::Result<()> {
+        for (job, view) in tracker.jobs() {
+            let mut fetched = Vec::new();
+            for artifact in &view.artifacts {
+                let path = files::download(&broker.jetstream, *job, artifact, &self.out).await?;
+                if !session.json {
+                    table::say(path.display());
+                }
+                fetched.push(path);
+            }
+            if session.json {
+                table::say_json(&serde_json::json!({
+                    "job": job, "state": view.state, "backend": view.backend, "artifacts": view.artifacts,
+                    "files": fetched, "failure": view.failure,
+                }))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line of a bulk file: a job, with what every job needs filled in.
+fn read_line(line: &str, tenant: &str) -> anyhow::Result<Job> {
+    let mut value: serde_json::Value = serde_json::from_str(line)?;
+    let fields = value.as_object_mut().context("a line must be a JSON object")?;
+    let mut fill = |name: &str, value: serde_json::Value| {
+        fields.entry(name).or_insert(value);
+    };
+    fill("schema_version", SCHEMA_VERSION.into());
+    fill("id", JobId::new().to_string().into());
+    fill("time_ms", now_ms().into());
+    fill("tenant", tenant.into());
+    Ok(Encoding::Json.decode(value.to_string().as_bytes())?)
+}
+
+/// Says before publishing what a router would say after it.
+pub(crate) async fn check(broker: &Broker, jobs: &[Job]) -> anyhow::Result<()> {
+    let fleet = fleet_config::load(&broker.jetstream).await?;
+    for job in jobs {
+        let bytes = Encoding::MessagePack.encode(job).len();
+        let admitted = policy::admit::admit(job, &fleet.catalog, &fleet.policy, bytes, now_ms());
+        if let Err(failure) = admitted {
+            // Each of admission's texts names its field.
+            return Err(Fault::new(Exit::Config, format!("{} ({})", failure.message, failure.code.as_str())))
+                .context("not published");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! `argosy topology`: the broker as it should be.
+
+use super::session::Session;
+use crate::documents::{self, Documents};
+use crate::exit::DoesNotHold;
+use crate::table;
+use clap::{Args, Subcommand};
+use schemas::topology::Topology;
+
+/// Create, update or compare the broker's streams, consumers and buckets.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  argosy topology apply\n  argosy topology apply --replicas 3\n  \
+    argosy topology verify || echo differs")]
+pub(crate) struct TopologyCommand {
+    /// Copies of each stream: 1 on a single node, 3 on a cluster
+    #[arg(long, global = true, default_value_t = 1)]
+    replicas: usize,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Create what is missing, update what differs, and put the shipped configuration where none is set
+    Apply,
+    /// Compare; exit code 1 when something differs
+    Verify,
+}
+
+impl TopologyCommand {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let broker = session.broker().await?;
+        let topology = Topology::new(self.replicas);
+        match self.action {
+            Action::Apply => {
+                let mut done = runtime::topology::apply(&broker.jetstream, &topology).await?;
+                let seeded = documents::seed(&broker.jetstream, &Documents::default()).await?;
+                done.extend(seeded.into_iter().map(|key| format!("document {key}, as shipped")));
+                tell(session, "applied", &done)
+            }
+            Action::Verify => {
+                let differences = runtime::topology::verify(&broker.jetstream, &topology).await?;
+                tell(session, "differences", &differences)?;
+                if differences.is_empty() {
+                    return Ok(());
+                }
+                let words = format!("{} differences; run `argosy topology apply`", differences.len());
+                Err(DoesNotHold(words).into())
+            }
+        }
+    }
+}
+
+fn tell(session: &Session, what: &str, lines: &[String]) -> anyhow::Result<()> {
+    if session.json {
+        return table::say_json(&serde_json::json!({ what: lines }));
+    }
+    lines.iter().for_each(table::say);
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `argosy up`: the fleet, and it stays.
+
+use super::session::Session;
+use crate::exit::Usage;
+use crate::fleet_file::{FleetFile, FleetProcess};
+use crate::stack::{Provider, RunPodAccount, Stack, StackOptions, Supervisor};
+use crate::station::{Station, stop_signal};
+use crate::table::{self, Align};
+use clap::Args;
+use std::time::Duration;
+
+/// How long workers may finish what they run, milliseconds.
+const GRACE_MS: u64 = 25_000;
+/// What comes on top of it before a process is killed.
+const GRACE_SLACK: Duration = Duration::from_secs(5);
+/// The whole fleet is up within this.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Run the fleet and stay: servers, routers, ledger, and a worker for each backend that is configured.
+/// What dies is started again; Ctrl-C drains and ends everything. Data stay in `.argosy/up`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  argosy up --simulate\n  \
+    COMFYUI_URLS=http://127.0.0.1:8188,http://127.0.0.1:8189 argosy up\n  \
+    RUNPOD_API_KEY=... RUNPOD_ENDPOINT=abc123 GEMINI_API_KEY=... argosy up\n\n\
+    More workers may join from any machine:\n  \
+    ARGOSY_NATS__URL=<the broker's address below> ARGOSY_COMFYUI__URL=http://gpu-2:8188 worker-local")]
+pub(crate) struct Up {
+    /// Put simulators in the place of backends that are not configured
+    #[arg(long)]
+    simulate: bool,
+    /// ComfyUI servers; one worker each
+    #[arg(long, env = "COMFYUI_URLS", value_delimiter = ',', value_name = "URL,URL")]
+    comfyui_urls: Vec<String>,
+    /// RunPod key
+    #[arg(long, env = "RUNPOD_API_KEY", hide_env_values = true, hide = true)]
+    runpod_api_key: Option<String>,
+    /// RunPod serverless endpoint
+    #[arg(long, env = "RUNPOD_ENDPOINT", value_name = "ID")]
+    runpod_endpoint: Option<String>,
+    /// Gemini key
+    #[arg(long, env = "GEMINI_API_KEY", hide_env_values = true, hide = true)]
+    gemini_api_key: Option<String>,
+    /// Simulators: wall time per provider time; 1 is as slow as life
+    #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
+    time_scale: f64,
+    /// How many routers
+    #[arg(long, default_value_t = 2)]
+    routers: usize,
+}
+
+impl Up {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let options = self.options(session)?;
+        let station = Station::claim(&session.root)?;
+        let mut stop = Box::pin(stop_signal()?);
+        eprintln!("starting the fleet below {}", options.dir.display());
+        let workers = options.comfyui.len()
+            + usize::from(options.runpod.is_some())
+            + usize::from(options.gemini.is_some());
+        let started = async {
+            let stack = Stack::start(options).await?;
+            if let Err(error) = stack.wait_workers(workers, COMPLETE_WITHIN).await {
+                // A real backend may be away at present: the fleet runs without it, and says so.
+                eprintln!("argosy: {error:#}");
+            }
+            anyhow::Ok(stack)
+        };
+        let mut stack = tokio::select! {
+            stack = started => stack?,
+            signal = &mut stop => { eprintln!("{signal}: stopped before everything ran"); return Ok(()) }
+        };
+        station.announce(&stack.fleet_file())?;
+        tell(session, &stack.fleet_file(), stack.postgres.note())?;
+        let mut supervisor = Supervisor::default();
+        let watched = tokio::select! {
+            watched = supervisor.watch(&mut stack, |line| eprintln!("{line}")) => watched,
+            signal = &mut stop => { eprintln!("{signal}: draining; once more to end at once"); Ok(()) }
+        };
+        station.withdraw();
+        tokio::select! {
+            stopped = stack.stop(Duration::from_millis(GRACE_MS) + GRACE_SLACK) => stopped?,
+            again = &mut stop_signal_boxed()? => eprintln!("{again}: ending at once"),
+        }
+        watched
+    }
+
+    fn options(&self, session: &Session) -> anyhow::Result<StackOptions> {
+        let simulated = StackOptions::simulated(&session.root, &session.root.join(".argosy").join("up"))?;
+        let mut comfyui: Vec<_> = self.comfyui_urls.iter().filter(|url| !url.is_empty()).cloned().map(Provider::Real).collect();
+        let runpod = match (&self.runpod_api_key, &self.runpod_endpoint) {
+            (Some(api_key), Some(endpoint)) if !api_key.is_empty() && !endpoint.is_empty() => {
+                let account = RunPodAccount { endpoint: endpoint.clone(), api_key: api_key.clone() };
+                Some(Provider::Real(account))
+            }
+            _ => self.simulate.then_some(Provider::Simulated),
+        };
+        let gemini = match &self.gemini_api_key {
+            Some(key) if !key.is_empty() => Some(Provider::Real(key.clone())),
+            _ => self.simulate.then_some(Provider::Simulated),
+        };
+        if comfyui.is_empty() && self.simulate {
+            comfyui.clone_from(&simulated.comfyui);
+        }
+        if comfyui.is_empty() && runpod.is_none() && gemini.is_none() {
+            let cure = "set COMFYUI_URLS, RUNPOD_API_KEY with RUNPOD_ENDPOINT, or GEMINI_API_KEY; or --simulate";
+            return Err(Usage(format!("no backend is configured: {cure}")).into());
+        }
+        Ok(StackOptions {
+            comfyui,
+            runpod,
+            gemini,
+            routers: self.routers.max(1),
+            time_scale: self.time_scale,
+            ephemeral: false,
+            grace_ms: GRACE_MS,
+            ..simulated
+        })
+    }
+}
+
+fn stop_signal_boxed() -> anyhow::Result<std::pin::Pin<Box<dyn Future<Output = &'static str>>>> {
+    Ok(Box::pin(stop_signal()?))
+}
+
+fn tell(session: &Session, fleet: &FleetFile, note: Option<&str>) -> anyhow::Result<()> {
+    if session.json {
+        return table::say_json(fleet);
+    }
+    table::say(processes_table(&fleet.processes));
+    if let Some(note) = note {
+        table::say(format!("\n{note}"));
+    }
+    table::say(format!("\nbroker    {}", fleet.nats_url));
+    table::say(format!("database  {}", fleet.database_url));
+    table::say("\nIn another terminal, in this folder:");
+    table::say("  argosy submit \"a lighthouse in a storm\" --wait");
+    table::say("  argosy backends");
+    table::say(format!("  psql {}", fleet.database_url));
+    table::say("\nCtrl-C drains and ends everything.");
+    Ok(())
+}
+
+/// What runs; simulators, and what talks to them, are marked.
+fn processes_table(processes: &[FleetProcess]) -> String {
+    let columns = [
+        ("process", Align::Left),
+        ("pid", Align::Right),
+        ("provider", Align::Left),
+        ("address", Align::Left),
+        ("log", Align::Left),
+    ];
+    let rows: Vec<Vec<String>> = processes
+        .iter()
+        .map(|process| {
+            let provider = match (process.simulated, process.name.starts_with("worker")) {
+                (true, _) => "SIMULATED",
+                (false, true) => "real",
+                (false, false) => "",
+            };
+            vec![
+                process.name.clone(),
+                process.pid.to_string(),
+                provider.to_owned(),
+                process.address.clone().unwrap_or_default(),
+                process.log.display().to_string(),
+            ]
+        })
+        .collect();
+    table::render(&columns, &rows)
+}

@@ -1,0 +1,70 @@
+//! `argosy watch`: jobs live.
+
+use super::live;
+use super::session::Session;
+use crate::follow::{self, Since};
+use crate::table;
+use anyhow::Context as _;
+use clap::Args;
+use futures::StreamExt as _;
+use schemas::{Event, Fact, JobId};
+
+/// Follow jobs until they end; without ids, everything that happens until Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    argosy watch 01990000-0000-7000-8000-000000000001\n  \
+    argosy submit \"a cat\" --count 3 | xargs argosy watch\n  \
+    argosy watch --json | jq .fact.kind")]
+pub(crate) struct Watch {
+    /// Which jobs
+    jobs: Vec<JobId>,
+}
+
+impl Watch {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let broker = session.broker().await?;
+        if !self.jobs.is_empty() && !session.json {
+            let tracker = live::follow_to_the_end(&broker, &self.jobs, false).await?;
+            return live::verdict(&tracker);
+        }
+        let since = if self.jobs.is_empty() { Since::Now } else { Since::Ever };
+        let mut events = Box::pin(follow::events(&broker.jetstream, &self.jobs, since).await?);
+        let mut tracker = follow::Tracker::of(self.jobs.iter().copied());
+        while self.jobs.is_empty() || !tracker.is_done() {
+            let event = events.next().await.context("stream EVENTS ended")??;
+            if !self.jobs.is_empty() && !tracker.note(&event) {
+                continue;
+            }
+            if session.json {
+                table::say_json(&event)?;
+            } else {
+                table::say(line(&event));
+            }
+        }
+        live::verdict(&tracker)
+    }
+}
+
+/// An event in a line.
+pub(crate) fn line(event: &Event) -> String {
+    let what = match &event.fact {
+        Fact::Assigned { backend, decision, .. } => format!("to {backend}: {}", decision.reason),
+        Fact::Running { backend, worker, .. } => format!("at {backend} by {worker}"),
+        Fact::Retrying { ended_attempt, disposition, .. } => {
+            let failure = ended_attempt.failure.as_ref();
+            let code = failure.map_or("unknown", |failure| failure.code.as_str());
+            format!("{disposition} after {code} at {}", ended_attempt.backend)
+        }
+        Fact::Ended { state, failure, attempts, artifacts, .. } => {
+            let at = attempts.last().map(|last| format!(" at {}", last.backend)).unwrap_or_default();
+            let why = failure.as_ref().map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+            format!("{}{at}, {} artifacts{why}", state.as_str(), artifacts.len())
+        }
+        Fact::Charged { ended_attempt, .. } => {
+            format!("{} at {}", ended_attempt.charge.amount_micro_usd, ended_attempt.backend)
+        }
+        Fact::Refused { failure } => failure.message.clone(),
+        Fact::Unknown => String::new(),
+    };
+    format!("{}  {}  {:<9} {what}", event.job, event.tenant, event.fact.kind())
+}

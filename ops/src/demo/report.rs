@@ -1,0 +1,234 @@
+//! What a demo found: `out/demo/report.json`. Everything in it comes from the ledger's rows, the audit and
+//! the simulators' invoices; the fields are documented in `ops/docs/report.md`, and a test holds the two
+//! together.
+
+use ledger::read::{BackendCount, Counts, JobSummary, SavingRow};
+use policy::invariants::AuditReport;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The form of the file.
+pub const REPORT_VERSION: u32 = 1;
+
+/// A finished demo.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The form of this file.
+    pub version: u32,
+    /// What the jobs and the providers' chances were drawn from.
+    pub seed: u64,
+    /// Jobs submitted.
+    pub jobs: u64,
+    /// The providers were simulators.
+    pub simulated: bool,
+    /// The local ComfyUIs went away in the middle.
+    pub fault: bool,
+    /// From the first publish to the last end, milliseconds.
+    pub wall_ms: u64,
+    /// Whether the promises held.
+    pub audit: AuditSection,
+    /// Jobs by state.
+    pub states: BTreeMap<String, u64>,
+    /// By backend.
+    pub backends: BTreeMap<String, BackendSection>,
+    /// From submission to the start of the first attempt, over all jobs, milliseconds.
+    pub queue_wait_ms: Percentiles,
+    /// From submission to the end, over all jobs, milliseconds.
+    pub whole_ms: Percentiles,
+    /// Failed attempts followed by another try at the same backend.
+    pub retries: u64,
+    /// Failed attempts followed by another backend.
+    pub failovers: u64,
+    /// What the same jobs would have cost at one backend, by that backend.
+    pub savings: BTreeMap<String, Saving>,
+    /// Files downloaded.
+    pub files: u64,
+}
+
+/// Whether the promises held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditSection {
+    /// All of them.
+    pub holds: bool,
+    /// Jobs whose publish was acknowledged.
+    pub accepted: u64,
+    /// Those that ended.
+    pub ended: u64,
+    /// Those that did not, or that the ledger does not know.
+    pub lost: u64,
+    /// Jobs that ended more than once.
+    pub ended_twice: u64,
+    /// Work billed twice, or jobs with more than one paid success.
+    pub paid_twice: u64,
+    /// The ledger's posted charges, without those that are only possible.
+    pub ledger_micro_usd: i64,
+    /// The providers' invoices.
+    pub invoice_micro_usd: i64,
+    /// Charges of attempts of which the provider could not tell whether it billed.
+    pub possibly_paid_micro_usd: i64,
+    /// Reservations still open.
+    pub pending_charges: u64,
+    /// What broke, in words.
+    pub findings: Vec<String>,
+}
+
+/// One backend's share.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BackendSection {
+    /// Its provider was a simulator.
+    pub simulated: bool,
+    /// Jobs whose last attempt was there.
+    pub jobs: u64,
+    /// Attempts there.
+    pub attempts: u64,
+    /// Attempts that failed there.
+    pub failed_attempts: u64,
+    /// Failures followed by another try there.
+    pub retries: u64,
+    /// Failures followed by another backend.
+    pub failovers: u64,
+    /// The ledger's charges.
+    pub cost_micro_usd: i64,
+    /// The provider's invoice; none where it shows none.
+    pub invoice_micro_usd: Option<i64>,
+    /// From submission to the start of the first attempt, milliseconds.
+    pub queue_wait_ms: Percentiles,
+    /// From submission to the end, milliseconds.
+    pub whole_ms: Percentiles,
+}
+
+/// Percentiles by nearest rank: each is the time of a job that was there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Half are quicker.
+    pub p50: u64,
+    /// 95 in a hundred are quicker.
+    pub p95: u64,
+    /// 99 in a hundred are quicker.
+    pub p99: u64,
+}
+
+/// A comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saving {
+    /// Completed jobs that the backend could have made.
+    pub jobs: u64,
+    /// Completed jobs that it could not; they are in none of the sums.
+    pub jobs_not_comparable: u64,
+    /// Spent on the jobs compared.
+    pub actual_micro_usd: i64,
+    /// What they would have cost there.
+    pub baseline_micro_usd: i64,
+    /// The difference.
+    pub saving_micro_usd: i64,
+}
+
+/// What a report is made of.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    /// The jobs' rows.
+    pub jobs: &'a [JobSummary],
+    /// Their attempts, counted.
+    pub counts: &'a Counts,
+    /// The comparisons.
+    pub savings: &'a [SavingRow],
+    /// The audit.
+    pub audit: &'a AuditReport,
+}
+
+impl Report {
+    /// A report of what was found; seed, fault, wall time and files are the caller's to add.
+    #[must_use]
+    pub fn of(findings: &Findings<'_>) -> Self {
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        for job in findings.jobs {
+            *states.entry(job.state.clone()).or_default() += 1;
+        }
+        let names = findings.counts.backends.iter().map(|count| count.backend.clone());
+        let names = names.chain(findings.audit.per_backend.keys().map(ToString::to_string));
+        let backends: BTreeMap<String, BackendSection> =
+            names.map(|name| (name.clone(), backend(&name, findings))).collect();
+        let sum = |of: fn(&BackendSection) -> u64| backends.values().map(of).sum();
+        Self {
+            version: REPORT_VERSION,
+            seed: 0,
+            jobs: findings.jobs.len() as u64,
+            simulated: backends.values().any(|section| section.simulated),
+            fault: false,
+            wall_ms: 0,
+            audit: audit_section(findings.audit),
+            states,
+            queue_wait_ms: percentiles(findings.jobs.iter().filter_map(|job| job.queue_ms)),
+            whole_ms: percentiles(findings.jobs.iter().filter_map(|job| job.total_ms)),
+            retries: sum(|section| section.retries),
+            failovers: sum(|section| section.failovers),
+            backends,
+            savings: findings.savings.iter().map(saving).collect(),
+            files: 0,
+        }
+    }
+}
+
+fn backend(name: &str, findings: &Findings<'_>) -> BackendSection {
+    let jobs = || findings.jobs.iter().filter(|job| job.backend.as_deref() == Some(name));
+    let count: Option<&BackendCount> =
+        findings.counts.backends.iter().find(|count| count.backend == name);
+    let audited = findings.audit.per_backend.iter().find(|(backend, _)| backend.as_str() == name);
+    let counted = |of: fn(&BackendCount) -> i64| count.map(of).map_or(0, unsigned);
+    BackendSection {
+        simulated: count.is_some_and(|count| count.simulated),
+        jobs: jobs().count() as u64,
+        attempts: counted(|count| count.attempts),
+        failed_attempts: counted(|count| count.failed_attempts),
+        retries: counted(|count| count.retries),
+        failovers: counted(|count| count.failovers),
+        cost_micro_usd: count.map_or(0, |count| count.posted_micro_usd),
+        invoice_micro_usd: audited.and_then(|(_, audit)| audit.invoice_micro_usd).map(|amount| amount.0),
+        queue_wait_ms: percentiles(jobs().filter_map(|job| job.queue_ms)),
+        whole_ms: percentiles(jobs().filter_map(|job| job.total_ms)),
+    }
+}
+
+fn audit_section(audit: &AuditReport) -> AuditSection {
+    AuditSection {
+        holds: audit.holds(),
+        accepted: audit.accepted,
+        ended: audit.ended,
+        lost: audit.lost,
+        ended_twice: audit.ended_twice,
+        paid_twice: audit.paid_twice,
+        ledger_micro_usd: audit.ledger_micro_usd.0,
+        invoice_micro_usd: audit.invoice_micro_usd.0,
+        possibly_paid_micro_usd: audit.possibly_paid_micro_usd.0,
+        pending_charges: audit.pending_charges,
+        findings: audit.findings.clone(),
+    }
+}
+
+fn saving(row: &SavingRow) -> (String, Saving) {
+    let saving = Saving {
+        jobs: unsigned(row.jobs),
+        jobs_not_comparable: unsigned(row.jobs_not_comparable),
+        actual_micro_usd: row.actual_micro_usd,
+        baseline_micro_usd: row.baseline_micro_usd,
+        saving_micro_usd: row.saving_micro_usd,
+    };
+    (row.against.clone(), saving)
+}
+
+/// Counts and durations of the database are never negative; a clock that was set back gives 0.
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+/// By nearest rank; zeros when there is nothing.
+#[must_use]
+pub fn percentiles(values: impl Iterator<Item = i64>) -> Percentiles {
+    let mut sorted: Vec<u64> = values.map(unsigned).collect();
+    sorted.sort_unstable();
+    let at = |percent: usize| {
+        let rank = (sorted.len() * percent).div_ceil(100);
+        sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    };
+    Percentiles { p50: at(50), p95: at(95), p99: at(99) }
+}

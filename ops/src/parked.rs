@@ -1,0 +1,146 @@
+//! The operator's inbox: listed, read, and sent on their way again.
+
+use crate::submit;
+use anyhow::{Context as _, bail};
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{self, consumer};
+use base64::Engine as _;
+use futures::StreamExt as _;
+use runtime::clock::now_ms;
+use schemas::codec::{self, CONTENT_TYPE};
+use schemas::topology::stream;
+use schemas::{Job, JobId, Parked, subjects};
+use serde::Serialize;
+
+/// The label that a redriven job carries: the id it had before.
+pub const REDRIVEN_FROM: &str = "redriven_from";
+
+/// Messages read in one go.
+const BATCH: usize = 200;
+
+/// A parked message with its place.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// Its sequence in the stream: how the commands name it.
+    pub sequence: u64,
+    /// Whose, as far as could be read.
+    pub tenant: String,
+    /// Why, as in the subject.
+    pub code: String,
+    /// Which job, as far as could be read.
+    pub job: String,
+    /// All of it; none when it cannot be read by this version.
+    pub parked: Option<Parked>,
+}
+
+/// Which entries.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this tenant.
+    pub tenant: Option<String>,
+    /// With this failure code.
+    pub code: Option<String>,
+}
+
+impl Filter {
+    fn subject(&self) -> String {
+        let token = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
+        format!("{}.parked.{}.{}.*", subjects::PREFIX, token(&self.tenant), token(&self.code))
+    }
+}
+
+async fn open(jetstream: &jetstream::Context) -> anyhow::Result<Stream> {
+    jetstream.get_stream(stream::PARKED).await.context("stream PARKED: run `argosy topology apply`")
+}
+
+/// The parked messages, oldest first, at most `limit` (the newest of them).
+///
+/// # Errors
+/// The stream is not there, or the broker does not answer.
+pub async fn list(
+    jetstream: &jetstream::Context,
+    filter: &Filter,
+    limit: usize,
+) -> anyhow::Result<Vec<Entry>> {
+    let parked = open(jetstream).await?;
+    let config = consumer::pull::Config {
+        filter_subject: filter.subject(),
+        ack_policy: consumer::AckPolicy::None,
+        inactive_threshold: std::time::Duration::from_secs(30),
+        ..consumer::pull::Config::default()
+    };
+    let consumer = parked.create_consumer(config).await.context("reading stream PARKED")?;
+    let mut entries = std::collections::VecDeque::new();
+    loop {
+        let mut batch = consumer.fetch().max_messages(BATCH).messages().await?;
+        let mut read = 0;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow::anyhow!(error)).context("reading stream PARKED")?;
+            let sequence = message.info().map_err(|error| anyhow::anyhow!(error))?.stream_sequence;
+            let header = message.headers.as_ref().and_then(|all| Some(all.get(CONTENT_TYPE)?.as_str()));
+            entries.push_back(entry(sequence, &message.subject, header, &message.payload));
+            if entries.len() > limit {
+                entries.pop_front();
+            }
+            read += 1;
+        }
+        if read == 0 {
+            return Ok(entries.into());
+        }
+    }
+}
+
+/// One parked message by its sequence.
+///
+/// # Errors
+/// There is none, or the broker does not answer.
+pub async fn get(jetstream: &jetstream::Context, sequence: u64) -> anyhow::Result<Entry> {
+    let parked = open(jetstream).await?;
+    let message = parked.get_raw_message(sequence).await;
+    let message = message.with_context(|| format!("no parked message {sequence}: see `argosy dead list`"))?;
+    let header = message.headers.get(CONTENT_TYPE).map(|value| value.as_str());
+    Ok(entry(sequence, &message.subject, header, &message.payload))
+}
+
+fn entry(sequence: u64, subject: &str, header: Option<&str>, payload: &[u8]) -> Entry {
+    let (tenant, code, job) = match subjects::parse(subject) {
+        Some(subjects::Subject::Parked(tenant, code, job)) => (tenant, code, job),
+        _ => Default::default(),
+    };
+    Entry { sequence, tenant, code, job, parked: codec::decode(header, payload).ok() }
+}
+
+/// The bytes that were published, and the job in them if they are one.
+///
+/// # Errors
+/// The parked message itself is damaged.
+pub fn original(parked: &Parked) -> anyhow::Result<(Vec<u8>, Result<Job, codec::DecodeError>)> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(&parked.payload_base64);
+    let bytes = bytes.context("the original bytes are damaged")?;
+    let job = codec::decode(parked.content_type.as_deref(), &bytes);
+    Ok((bytes, job))
+}
+
+/// Publishes what was parked as a new job: the same body with an id of its own and the label
+/// [`REDRIVEN_FROM`], because an id ends once. The parked message is deleted after the broker has stored
+/// the new job. Returns the new id.
+///
+/// # Errors
+/// The original is no job, or it was not accepted; it then stays parked.
+pub async fn redrive(jetstream: &jetstream::Context, entry: &Entry) -> anyhow::Result<JobId> {
+    let Some(parked) = &entry.parked else { bail!("message {} cannot be read", entry.sequence) };
+    let (_, job) = original(parked)?;
+    let job = job.with_context(|| format!("message {} is no job, mend and submit it", entry.sequence))?;
+    let job = renewed(job, JobId::new(), now_ms());
+    submit::job(jetstream, &job).await?;
+    open(jetstream).await?.delete_message(entry.sequence).await.context("deleting the parked message")?;
+    Ok(job.id)
+}
+
+/// The job anew.
+#[must_use]
+pub fn renewed(job: Job, id: JobId, now_ms: i64) -> Job {
+    let mut labels = job.labels;
+    labels.insert(REDRIVEN_FROM.to_owned(), job.id.to_string());
+    Job { id, time_ms: now_ms, labels, ..job }
+}
