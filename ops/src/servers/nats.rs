@@ -18,6 +18,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Ports tried when the choice is ours and somebody is quicker.
 const PORT_TRIES: u32 = 5;
 
+/// What the streams' limits may add up to. The server's own bound is a share of the disk that is free just now,
+/// so that the same fleet would start on one day and not on the next; limits take no room until they are used.
+const MAX_FILE_STORE_BYTES: u64 = 256 * 1024 * 1024 * 1024;
+
 /// Servers started by this process, to tell their names apart.
 static STARTS: AtomicU32 = AtomicU32::new(0);
 
@@ -140,7 +144,7 @@ fn config_text(dir: &Path, options: &NatsOptions, port: u16, server_name: &str) 
          server_name: {server_name:?}\n\
          listen: \"{}:{port}\"\n\
          max_payload: {}\n\
-         jetstream {{\n  store_dir: {:?}{sync}\n}}\n",
+         jetstream {{\n  store_dir: {:?}\n  max_file_store: {MAX_FILE_STORE_BYTES}{sync}\n}}\n",
         Ipv4Addr::LOCALHOST,
         options.max_payload_bytes,
         store.display().to_string(),
