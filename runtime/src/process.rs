@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::config::{Common, Source};
@@ -109,7 +110,7 @@ where
         () = lifecycle.soft.cancelled() => return Ok(()),
     };
     // The pages outlive the drain, so that a supervisor can watch it.
-    let pages_stop = lifecycle.hard.clone();
+    let pages_stop = CancellationToken::new();
     let serving = pages.serve(health.clone(), metrics, pages_stop);
     let grace = Duration::from_millis(common.shutdown.grace_ms);
     let context = Context {

@@ -48,12 +48,17 @@ async fn when_the_gpus_go_away_consenting_jobs_move_and_the_others_wait() -> any
     }
     all_completed(&fleet, &jobs).await?;
     let store = fleet.stack.store().await?;
-    let rows = store.audit_rows().await?;
+    let rows = store.audit_rows(None, 10_000).await?;
     let free_only: Vec<JobId> =
         jobs.iter().filter(|job| job.constraints.allow_paid.is_none()).map(|job| job.id).collect();
     let spent = rows.attempts.iter().filter(|attempt| free_only.contains(&attempt.job));
     for attempt in spent {
-        ensure!(attempt.backend.as_str() == "local", "{} went to {} without consent", attempt.job, attempt.backend);
+        ensure!(
+            attempt.backend.as_str() == "local",
+            "{} went to {} without consent",
+            attempt.job,
+            attempt.backend
+        );
     }
     Ok(())
 }
@@ -87,7 +92,10 @@ async fn provider_faults_end_well_or_are_told() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|_| {}).await?;
     let stack = &fleet.stack;
     stack.simulator("local")?.set_faults(&json!([{"name": "oom", "times": 1}])).await?;
-    stack.simulator("cloud")?.set_faults(&json!([{"name": "http_429", "times": 2}, {"name": "failed_json_error", "times": 1}])).await?;
+    stack
+        .simulator("cloud")?
+        .set_faults(&json!([{"name": "http_429", "times": 2}, {"name": "failed_json_error", "times": 1}]))
+        .await?;
     stack.simulator("gemini")?.set_faults(&json!([{"name": "http_503", "times": 1}])).await?;
     let jobs = mix(12);
     stack.submit(&jobs).await?;

@@ -76,11 +76,17 @@ async fn every_backend_delivers_and_every_cent_is_explained() -> anyhow::Result<
     let request = EstimateRequest { job: paid_prompt("a kite", "cloud") };
     let estimate: EstimateReply = api::request(&stack.broker.client, "estimate", &request).await?;
     let would = estimate.decision.context("an estimate")?;
-    ensure!(would.choice == Some("cloud".parse()?) && would.candidates[0].expected_micro_usd.0 > 0, "{would:?}");
+    ensure!(
+        would.choice == Some("cloud".parse()?) && would.candidates[0].expected_micro_usd.0 > 0,
+        "{would:?}"
+    );
 
     let audit = stack.audit(&ids, LIMIT).await?;
     ensure!(audit.holds(), "{:#?}", audit.findings);
-    ensure!(audit.accepted == 5 && audit.ended == 5 && audit.ledger_micro_usd == audit.invoice_micro_usd, "{audit:?}");
+    ensure!(
+        audit.accepted == 5 && audit.ended == 5 && audit.ledger_micro_usd == audit.invoice_micro_usd,
+        "{audit:?}"
+    );
     ensure!(audit.ledger_micro_usd.0 > 0, "paid work without a cost");
     Ok(())
 }

@@ -30,7 +30,8 @@ fn run(name: &str, env: &[(&str, &str)]) -> anyhow::Result<(i32, String)> {
         ("ARGOSY_NATS__CONNECT_PATIENCE_MS", "200"),
         ("ARGOSY_LOG__FILTER", "off"),
     ]);
-    let Output { status, stderr, .. } = command.envs(env.iter().copied()).output().context(name.to_owned())?;
+    let Output { status, stderr, .. } =
+        command.envs(env.iter().copied()).output().context(name.to_owned())?;
     let words = String::from_utf8_lossy(&stderr).into_owned();
     ensure!(!words.contains("secret-of"), "{name} prints a key: {words}");
     Ok((status.code().context("a code")?, words))

@@ -27,7 +27,11 @@ fn cases() -> Vec<(&'static str, Value, &'static [&'static str])> {
             &["body.workflow", "Export (API)"],
         ),
         ("too wide", with("/body/width", json!(100_000)), &["body.width", "100000"]),
-        ("negative ceiling", with("/constraints/max_cost_micro_usd", json!(-1)), &["constraints.max_cost_micro_usd"]),
+        (
+            "negative ceiling",
+            with("/constraints/max_cost_micro_usd", json!(-1)),
+            &["constraints.max_cost_micro_usd"],
+        ),
         ("past deadline", with("/constraints/deadline_ms", json!(1)), &["constraints.deadline_ms"]),
         ("unheard-of model", with("/body/model", json!("sd99")), &["body.model", "sd99", "sdxl"]),
         ("wrong type", with("/body/width", json!("wide")), &["body.width"]),
@@ -55,7 +59,8 @@ async fn bad_input_is_told_and_kept() -> anyhow::Result<()> {
         for word in words {
             ensure!(text.contains(word), "{case}: `{word}` is missing in `{text}`");
         }
-        let parked = parked(jetstream, &subjects::parked(None, failure.code, None).replace("unknown", "*")).await?;
+        let parked =
+            parked(jetstream, &subjects::parked(None, failure.code, None).replace("unknown", "*")).await?;
         ensure!(parked.failure == failure, "{case}: parked for {:?}", parked.failure);
         ensure!(original(&parked)? == bytes, "{case}: other bytes than published");
     }
@@ -70,8 +75,11 @@ async fn what_cannot_be_read_is_kept_byte_for_byte() -> anyhow::Result<()> {
     })
     .await?;
     let jetstream = &fleet.stack.broker.jetstream;
-    let junk: [(&str, &[u8]); 3] =
-        [("application/msgpack", b"\xc1\xc1\xc1"), ("text/plain", b"a fox, please"), ("application/json", b"{")];
+    let junk: [(&str, &[u8]); 3] = [
+        ("application/msgpack", b"\xc1\xc1\xc1"),
+        ("text/plain", b"a fox, please"),
+        ("application/json", b"{"),
+    ];
     for (content_type, bytes) in junk {
         publish(jetstream, content_type, bytes.to_vec()).await?;
         let parked = parked_with(jetstream, bytes).await?;
