@@ -32,14 +32,18 @@ const WORKER_THREADS: usize = 2;
 
 /// Image and video generation wherever it is cheapest and fast enough.
 #[derive(Debug, Parser)]
-#[command(name = "argosy", version, after_help = "Examples:\n  \
+#[command(
+    name = "argosy",
+    version,
+    after_help = "Examples:\n  \
     argosy demo                          100 jobs on a simulated fleet, with an audit\n  \
     argosy up --simulate                 the fleet, and it stays\n  \
     argosy submit \"a lighthouse\" --wait  one picture, downloaded to the current folder\n  \
     argosy backends                      who works, and what waits\n\n\
     In the folder of a running `up` or `demo` every command finds it by itself; elsewhere use --nats and \
     --database.\n\nExit codes: 0 done, 1 it failed or does not hold, 2 usage, 69 no broker, 72 no database, \
-    73 streams missing, 78 configuration.")]
+    73 streams missing, 78 configuration."
+)]
 pub(crate) struct Cli {
     /// What holds for every command.
     #[command(flatten)]
@@ -56,7 +60,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "ARGOSY_NATS__URL", hide_env_values = true, value_name = "URL")]
     nats: Option<String>,
     /// The ledger's database; the running fleet's when absent.
-    #[arg(long, global = true, env = "ARGOSY_LEDGER__DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "ARGOSY_LEDGER__DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     database: Option<String>,
     /// JSON for programs, one value a line.
     #[arg(long, global = true)]

@@ -143,7 +143,8 @@ mod tests {
     fn an_end_stays_and_strangers_are_left_out() {
         let all = schemas::samples::events();
         let ended = all.iter().find(|event| matches!(event.fact, Fact::Ended { .. })).expect("a sample");
-        let assigned = all.iter().find(|event| matches!(event.fact, Fact::Assigned { .. })).expect("a sample");
+        let assigned =
+            all.iter().find(|event| matches!(event.fact, Fact::Assigned { .. })).expect("a sample");
         let mut tracker = Tracker::of([ended.job]);
         assert!(!tracker.is_done());
         assert!(tracker.note(ended));

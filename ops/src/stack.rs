@@ -64,8 +64,7 @@ impl Stack {
         let database_url = postgres.url(name);
         let config = NatsConfig { url: nats.url(), ..NatsConfig::default() };
         let broker = Broker::connect(&config, "stack").await?;
-        let (applied, migrated) =
-            tokio::join!(apply(&broker, &options), migrate(&options, &database_url));
+        let (applied, migrated) = tokio::join!(apply(&broker, &options), migrate(&options, &database_url));
         applied?;
         migrated?;
         let (mut simulators, mut members) = (Vec::new(), Vec::new());

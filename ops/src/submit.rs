@@ -36,10 +36,7 @@ pub async fn jobs(jetstream: &jetstream::Context, all: &[Job]) -> anyhow::Result
 /// # Errors
 /// The file is too large, or the store refused it.
 pub async fn input(jetstream: &jetstream::Context, name: &str, bytes: &[u8]) -> anyhow::Result<Input> {
-    let at = ArtifactRef {
-        bucket: bucket::ARTIFACTS.to_owned(),
-        key: format!("in/{}", sha256_hex(bytes)),
-    };
+    let at = ArtifactRef { bucket: bucket::ARTIFACTS.to_owned(), key: format!("in/{}", sha256_hex(bytes)) };
     Artifacts::new(jetstream.clone()).put(&at, bytes).await.with_context(|| format!("input {name}"))?;
     Ok(Input { name: name.to_owned(), artifact: at, media_type: media_type_of(name).to_owned() })
 }

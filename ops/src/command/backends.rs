@@ -110,9 +110,10 @@ fn worker_row(offer: &Offer, now_ms: i64) -> Vec<String> {
         Health::Unknown => "unknown",
     };
     let reason = offer.health_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let learned = offer.classes.iter().filter_map(|class| {
-        Some(format!("{} {}", class.class, table::duration(class.learned_ms?)))
-    });
+    let learned = offer
+        .classes
+        .iter()
+        .filter_map(|class| Some(format!("{} {}", class.class, table::duration(class.learned_ms?))));
     let learned: Vec<String> = learned.collect();
     vec![
         offer.worker.to_string(),

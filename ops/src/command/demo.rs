@@ -1,7 +1,7 @@
 //! `argosy demo`: the main job on a simulated fleet.
 
 use super::session::Session;
-use crate::demo::run::{Audience, run};
+use crate::demo::run::{Audience, Outcome, run};
 use crate::demo::{self, DemoOptions, show};
 use crate::exit::{DoesNotHold, Usage};
 use crate::stack::Stack;
@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use runtime::clock::now_ms;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -27,12 +27,14 @@ const WORKERS: usize = 4;
 /// GPUs going away in the middle. Ends with tables, pictures, a report and an audit; exit code 0 only if the
 /// audit holds and every job ended.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  argosy demo\n  argosy demo --jobs 20 --fault 0\n  SEED=7 argosy demo\n  \
+#[command(
+    after_help = "Examples:\n  argosy demo\n  argosy demo --jobs 20 --fault 0\n  SEED=7 argosy demo\n  \
     argosy demo --stay             the fleet stays until Ctrl-C, to be looked at\n\n\
     Written into out/demo: the pictures, contact-sheet.png and report.json (ops/docs/report.md).\n\n\
     While it runs, in another terminal: argosy backends, argosy watch. A worker started by hand joins:\n  \
     ARGOSY_NATS__URL=$(jq -r .nats_url .argosy/run/fleet.json) ARGOSY_WORKER__SIMULATED=true \\\n  \
-    ARGOSY_COMFYUI__URL=$(jq -r .simulators[0].url .argosy/run/fleet.json) target/release/worker-local")]
+    ARGOSY_COMFYUI__URL=$(jq -r .simulators[0].url .argosy/run/fleet.json) target/release/worker-local"
+)]
 pub(crate) struct Demo {
     /// How many jobs [env: JOBS] [default: 100]
     #[arg(long)]
@@ -61,43 +63,14 @@ impl Demo {
         let station = Station::claim(&session.root)?;
         let mut stop = Box::pin(stop_signal()?);
         let mut crowd = Crowd::new(options.jobs, session.json);
-        let working = self.whole(session, &station, &options, &out, &mut crowd);
-        tokio::select! {
-            done = working => done,
+        let (stack, outcome) = tokio::select! {
+            done = whole(session, &station, &options, &out, &mut crowd) => done?,
             // What was started ends as the future that owns it is dropped.
-            signal = &mut stop => Err(DoesNotHold(format!("{signal}: the demo was stopped")).into()),
-        }
-    }
-
-    async fn whole(
-        &self,
-        session: &Session,
-        station: &Station,
-        options: &DemoOptions,
-        out: &std::path::Path,
-        crowd: &mut Crowd,
-    ) -> anyhow::Result<()> {
-        let stack_options = demo::stack_options(options, &session.root, now_ms())?;
-        let dir = &stack_options.dir;
-        if dir.exists() {
-            std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
-        }
-        crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
-        let stack = Stack::start(stack_options).await?;
-        stack.wait_workers(WORKERS, COMPLETE_WITHIN).await?;
-        station.announce(&stack.fleet_file())?;
-        crowd.line(&format!("submitting {} jobs (seed {})", options.jobs, options.seed));
-        let outcome = run(&stack, options, out, crowd).await?;
-        crowd.close();
-        if session.json {
-            table::say_json(&outcome.report)?;
-        } else {
-            table::say(format!("\n{}", show::text(&outcome.report)));
-            table::say(format!("\n{} files, contact-sheet.png and report.json in {}", outcome.report.files, out.display()));
-        }
+            signal = &mut stop => return Err(DoesNotHold(format!("{signal}: the demo was stopped")).into()),
+        };
         if self.stay {
             eprintln!("the fleet stays: Ctrl-C ends it");
-            stop_signal()?.await;
+            stop.await;
         }
         station.withdraw();
         stack.stop(GRACE).await?;
@@ -124,6 +97,36 @@ impl Demo {
         }
         Ok(options)
     }
+}
+
+/// From nothing to the printed report.
+async fn whole(
+    session: &Session,
+    station: &Station,
+    options: &DemoOptions,
+    out: &Path,
+    crowd: &mut Crowd,
+) -> anyhow::Result<(Stack, Outcome)> {
+    let stack_options = demo::stack_options(options, &session.root, now_ms())?;
+    let dir = &stack_options.dir;
+    if dir.exists() {
+        std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
+    let stack = Stack::start(stack_options).await?;
+    stack.wait_workers(WORKERS, COMPLETE_WITHIN).await?;
+    station.announce(&stack.fleet_file())?;
+    crowd.line(&format!("submitting {} jobs (seed {})", options.jobs, options.seed));
+    let outcome = run(&stack, options, out, crowd).await?;
+    crowd.close();
+    if session.json {
+        table::say_json(&outcome.report)?;
+    } else {
+        table::say(format!("\n{}", show::text(&outcome.report)));
+        let files = outcome.report.files;
+        table::say(format!("\n{files} files, contact-sheet.png and report.json in {}", out.display()));
+    }
+    Ok((stack, outcome))
 }
 
 /// `make demo` hands on its variables; an empty one is none.

@@ -5,8 +5,8 @@ use crate::money;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use schemas::{
-    Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile, SCHEMA_VERSION,
-    Tenant,
+    Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile,
+    SCHEMA_VERSION, Tenant,
 };
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Read as _};

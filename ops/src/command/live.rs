@@ -15,7 +15,11 @@ use std::io::IsTerminal as _;
 const BARS_MAX: usize = 20;
 
 /// Follows jobs until all have ended, showing them on standard error.
-pub(crate) async fn follow_to_the_end(broker: &Broker, ids: &[JobId], quiet: bool) -> anyhow::Result<Tracker> {
+pub(crate) async fn follow_to_the_end(
+    broker: &Broker,
+    ids: &[JobId],
+    quiet: bool,
+) -> anyhow::Result<Tracker> {
     let mut tracker = Tracker::of(ids.iter().copied());
     let view = View::new(ids, quiet);
     let mut progress = broker.client.subscribe(subjects::PROGRESS_FILTER).await.context("progress")?;
@@ -63,7 +67,7 @@ pub(crate) fn in_words(view: &JobView) -> String {
 enum View {
     Quiet,
     Lines,
-    Bars(MultiProgress, BTreeMap<JobId, ProgressBar>),
+    Bars(BTreeMap<JobId, ProgressBar>),
     OneBar(ProgressBar),
 }
 
@@ -87,8 +91,7 @@ impl View {
             bar.set_message("submitted");
             (*id, bar)
         });
-        let bars = bars.collect();
-        Self::Bars(all, bars)
+        Self::Bars(bars.collect())
     }
 
     fn event(&self, event: &Event, tracker: &Tracker) {
@@ -97,7 +100,7 @@ impl View {
             Self::Quiet => {}
             Self::Lines => eprintln!("{} {}", event.job, in_words(job)),
             Self::OneBar(bar) => bar.set_position(tracker.ended() as u64),
-            Self::Bars(_, bars) => {
+            Self::Bars(bars) => {
                 let Some(bar) = bars.get(&event.job) else { return };
                 bar.set_message(in_words(job));
                 if job.state.is_terminal() {
@@ -110,7 +113,7 @@ impl View {
     }
 
     fn progress(&self, step: &Progress) {
-        let Self::Bars(_, bars) = self else { return };
+        let Self::Bars(bars) = self else { return };
         let Some(bar) = bars.get(&step.job).filter(|bar| !bar.is_finished()) else { return };
         bar.set_length(step.steps.into());
         bar.set_position(step.step.into());

@@ -41,11 +41,8 @@ impl Session {
     }
 
     pub(crate) async fn broker(&self) -> anyhow::Result<Broker> {
-        let config = NatsConfig {
-            url: self.nats.clone(),
-            connect_patience_ms: PATIENCE_MS,
-            ..NatsConfig::default()
-        };
+        let config =
+            NatsConfig { url: self.nats.clone(), connect_patience_ms: PATIENCE_MS, ..NatsConfig::default() };
         Ok(Broker::connect(&config, "command").await?)
     }
 
@@ -60,10 +57,5 @@ impl Session {
     pub(crate) fn simulators(&self) -> anyhow::Result<Vec<Simulator>> {
         let all = self.fleet.iter().flat_map(|fleet| &fleet.simulators);
         all.map(|simulator| Simulator::at(&simulator.backend, &simulator.url)).collect()
-    }
-
-    /// The running fleet of this folder.
-    pub(crate) const fn fleet(&self) -> Option<&FleetFile> {
-        self.fleet.as_ref()
     }
 }

@@ -21,7 +21,8 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
-        let reply: StatusReply = api::request(&broker.client, "status", &JobRequest { job: self.job }).await?;
+        let reply: StatusReply =
+            api::request(&broker.client, "status", &JobRequest { job: self.job }).await?;
         if session.json {
             table::say_json(&reply)?;
         } else {

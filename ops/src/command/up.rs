@@ -86,7 +86,8 @@ impl Up {
 
     fn options(&self, session: &Session) -> anyhow::Result<StackOptions> {
         let simulated = StackOptions::simulated(&session.root, &session.root.join(".argosy").join("up"))?;
-        let mut comfyui: Vec<_> = self.comfyui_urls.iter().filter(|url| !url.is_empty()).cloned().map(Provider::Real).collect();
+        let mut comfyui: Vec<_> =
+            self.comfyui_urls.iter().filter(|url| !url.is_empty()).cloned().map(Provider::Real).collect();
         let runpod = match (&self.runpod_api_key, &self.runpod_endpoint) {
             (Some(api_key), Some(endpoint)) if !api_key.is_empty() && !endpoint.is_empty() => {
                 let account = RunPodAccount { endpoint: endpoint.clone(), api_key: api_key.clone() };
@@ -102,7 +103,8 @@ impl Up {
             comfyui.clone_from(&simulated.comfyui);
         }
         if comfyui.is_empty() && runpod.is_none() && gemini.is_none() {
-            let cure = "set COMFYUI_URLS, RUNPOD_API_KEY with RUNPOD_ENDPOINT, or GEMINI_API_KEY; or --simulate";
+            let cure =
+                "set COMFYUI_URLS, RUNPOD_API_KEY with RUNPOD_ENDPOINT, or GEMINI_API_KEY; or --simulate";
             return Err(Usage(format!("no backend is configured: {cure}")).into());
         }
         Ok(StackOptions {

@@ -3,8 +3,8 @@
 
 use anyhow::Context as _;
 use schemas::{
-    Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile, SCHEMA_VERSION,
-    Tenant,
+    Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile,
+    SCHEMA_VERSION, Tenant,
 };
 use serde_json::{Value, json};
 
@@ -105,24 +105,30 @@ pub fn jobs(count: usize, seed: u64, photo: &Input, now_ms: i64) -> anyhow::Resu
 
 /// Twenty kinds of wishes in turn, so that any number of jobs has its share of each.
 fn draft(index: usize, chance: &mut Chance, photo: &Input) -> anyhow::Result<Draft> {
-    let turn = index % 20;
+    let (turn, round) = (index % 20, index / 20);
     Ok(match turn {
         0..=4 => {
             let model = ["sdxl", "sd15", "flux", "sd15", "sdxl"][turn];
             let tenant = ["studio-a", "studio-b", "studio-c", "studio-a", "studio-c"][turn];
             prompt(chance, tenant, model, 512)
         }
-        5 => Draft { lane: Lane::Interactive, ..with_ceiling(prompt(chance, "studio-a", "sdxl", 768), 200_000) },
+        5 => Draft {
+            lane: Lane::Interactive,
+            ..with_ceiling(prompt(chance, "studio-a", "sdxl", 768), 200_000)
+        },
         6 => workflow(chance, "studio-a", "sd15_txt2img")?,
         7 => with_ceiling(workflow(chance, "studio-c", "sdxl_txt2img")?, 100_000),
         8 => workflow(chance, "studio-a", "flux_txt2img")?,
         9 => with_input(workflow(chance, "studio-c", "img2img")?, photo),
         10 => film(workflow(chance, "studio-a", "wan_t2v")?),
-        11 => only(film(prompt(chance, "studio-a", "wan", 512)), "gemini", 2_000_000)?,
-        12 => {
+        // What costs most is rare, as it would be.
+        11 if round % 3 == 0 => only(film(prompt(chance, "studio-a", "wan", 512)), "gemini", 2_000_000)?,
+        11 => film(prompt(chance, "studio-a", "wan", 512)),
+        12 if round % 2 == 0 => {
             let wish = Preferences { backend: Some(Backend::new("gemini")?), ..Preferences::default() };
             Draft { preferences: wish, ..with_ceiling(prompt(chance, "studio-c", "sdxl", 512), 250_000) }
         }
+        12 => with_ceiling(prompt(chance, "studio-c", "sdxl", 512), 250_000),
         13 => only(prompt(chance, "studio-c", "sdxl", 512), "cloud", 100_000)?,
         14 => {
             let wish = Preferences { profile: Profile::Fastest, ..Preferences::default() };

@@ -171,8 +171,7 @@ impl Report {
 
 fn backend(name: &str, findings: &Findings<'_>) -> BackendSection {
     let jobs = || findings.jobs.iter().filter(|job| job.backend.as_deref() == Some(name));
-    let count: Option<&BackendCount> =
-        findings.counts.backends.iter().find(|count| count.backend == name);
+    let count: Option<&BackendCount> = findings.counts.backends.iter().find(|count| count.backend == name);
     let audited = findings.audit.per_backend.iter().find(|(backend, _)| backend.as_str() == name);
     let counted = |of: fn(&BackendCount) -> i64| count.map(of).map_or(0, unsigned);
     BackendSection {

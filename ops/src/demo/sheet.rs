@@ -75,13 +75,16 @@ impl Picture {
         let (width, height) = (scaled(self.width), scaled(self.height));
         let mut rgb = Vec::with_capacity(width * height * 3);
         for y in 0..height {
-            let rows = y * self.height / height..((y + 1) * self.height / height).max(y * self.height / height + 1);
+            let rows =
+                y * self.height / height..((y + 1) * self.height / height).max(y * self.height / height + 1);
             for x in 0..width {
                 let left = x * self.width / width;
                 let right = ((x + 1) * self.width / width).max(left + 1);
                 let mut sums = [0_usize; 3];
                 for row in rows.clone() {
-                    for pixel in self.rgb[(row * self.width + left) * 3..(row * self.width + right) * 3].chunks(3) {
+                    for pixel in
+                        self.rgb[(row * self.width + left) * 3..(row * self.width + right) * 3].chunks(3)
+                    {
                         sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += usize::from(*value));
                     }
                 }
@@ -98,7 +101,8 @@ impl Picture {
     /// The sizes do not fit the format.
     pub fn to_png(&self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, u32::try_from(self.width)?, u32::try_from(self.height)?);
+        let mut encoder =
+            png::Encoder::new(&mut bytes, u32::try_from(self.width)?, u32::try_from(self.height)?);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_compression(png::Compression::Fast);
@@ -109,10 +113,8 @@ impl Picture {
     /// From a PNG file; none for anything else, or for one that is damaged or enormous.
     #[must_use]
     pub fn from_png(bytes: &[u8]) -> Option<Self> {
-        let mut decoder = png::Decoder::new_with_limits(
-            Cursor::new(bytes),
-            png::Limits { bytes: DECODED_MAX_BYTES },
-        );
+        let mut decoder =
+            png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: DECODED_MAX_BYTES });
         decoder.set_transformations(png::Transformations::normalize_to_color8());
         let mut reader = decoder.read_info().ok()?;
         let size = reader.output_buffer_size().filter(|size| *size <= DECODED_MAX_BYTES)?;
@@ -121,7 +123,9 @@ impl Picture {
         let pixels = &buffer[..frame.buffer_size()];
         let rgb = match frame.color_type {
             png::ColorType::Rgb => pixels.to_vec(),
-            png::ColorType::Rgba => pixels.chunks(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect(),
+            png::ColorType::Rgba => {
+                pixels.chunks(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect()
+            }
             png::ColorType::Grayscale => pixels.iter().flat_map(|grey| [*grey; 3]).collect(),
             png::ColorType::GrayscaleAlpha => pixels.chunks(2).flat_map(|pixel| [pixel[0]; 3]).collect(),
             png::ColorType::Indexed => return None,

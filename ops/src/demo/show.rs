@@ -125,7 +125,8 @@ fn money(report: &Report) -> String {
     let invoiced = report.backends.iter().filter_map(|(name, section)| {
         let invoice = section.invoice_micro_usd?;
         let difference = MicroUsd(section.cost_micro_usd - invoice).to_string();
-        let amounts = [MicroUsd(section.cost_micro_usd).to_string(), MicroUsd(invoice).to_string(), difference];
+        let amounts =
+            [MicroUsd(section.cost_micro_usd).to_string(), MicroUsd(invoice).to_string(), difference];
         Some(std::iter::once(marked(name, section.simulated)).chain(amounts).collect())
     });
     let rows: Vec<Vec<String>> = invoiced.collect();

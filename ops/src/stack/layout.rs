@@ -178,8 +178,14 @@ impl StackOptions {
 /// Settings in our own environment that belong to us or to a single process, not to all we start. Those of
 /// the providers' sections pass: they are how a real backend is tuned.
 fn foreign_settings() -> impl Iterator<Item = std::ffi::OsString> {
-    const OURS: [&str; 6] =
-        ["ARGOSY_CONFIG", "ARGOSY_NATS__", "ARGOSY_HTTP__", "ARGOSY_LEDGER__", "ARGOSY_WORKER__", "ARGOSY_LOG__"];
+    const OURS: [&str; 6] = [
+        "ARGOSY_CONFIG",
+        "ARGOSY_NATS__",
+        "ARGOSY_HTTP__",
+        "ARGOSY_LEDGER__",
+        "ARGOSY_WORKER__",
+        "ARGOSY_LOG__",
+    ];
     std::env::vars_os().map(|(key, _)| key).filter(|key| {
         let key = key.to_string_lossy();
         OURS.iter().any(|ours| key.starts_with(ours))
@@ -188,10 +194,9 @@ fn foreign_settings() -> impl Iterator<Item = std::ffi::OsString> {
 
 /// `ledger migrate` for the database.
 pub(super) fn migration(options: &StackOptions, database_url: &str) -> Spec {
-    let mut spec =
-        Spec::new("ledger migrate", options.bin_dir.join("ledger"), options.log("ledger-migrate"))
-            .args(["migrate"])
-            .env("ARGOSY_LEDGER__DATABASE_URL", database_url);
+    let mut spec = Spec::new("ledger migrate", options.bin_dir.join("ledger"), options.log("ledger-migrate"))
+        .args(["migrate"])
+        .env("ARGOSY_LEDGER__DATABASE_URL", database_url);
     spec.env_remove = foreign_settings().collect();
     spec
 }

@@ -2,6 +2,8 @@
 //! script that obtains the servers.
 
 mod children;
+mod command_line;
+mod demo;
 #[cfg(target_os = "linux")]
 mod doomed;
 mod obtain;
