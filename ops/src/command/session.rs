@@ -50,7 +50,9 @@ impl Session {
         let url = self.database.as_ref().ok_or_else(|| {
             Usage("no database is known: give --database or ARGOSY_LEDGER__DATABASE_URL".to_owned())
         })?;
-        Ok(Store::connect(url, CONNECTIONS).await?)
+        let connected = Store::connect(url, CONNECTIONS).await;
+        // Not the URL itself: it may hold a password.
+        connected.context("the ledger's database does not answer: check --database and the server")
     }
 
     /// The simulators of the running fleet; none where everything is real.

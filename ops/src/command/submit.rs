@@ -8,7 +8,6 @@ use crate::{files, submit, table};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use runtime::clock::now_ms;
-use runtime::exit::{Exit, Fault};
 use runtime::{broker::Broker, fleet_config};
 use schemas::{Encoding, Job, JobId, SCHEMA_VERSION};
 use std::io::BufRead as _;
@@ -146,9 +145,8 @@ pub(crate) async fn check(broker: &Broker, jobs: &[Job]) -> anyhow::Result<()> {
         let bytes = Encoding::MessagePack.encode(job).len();
         let admitted = policy::admit::admit(job, &fleet.catalog, &fleet.policy, bytes, now_ms());
         if let Err(failure) = admitted {
-            // Each of admission's texts names its field.
-            return Err(Fault::new(Exit::Config, format!("{} ({})", failure.message, failure.code.as_str())))
-                .context("not published");
+            // Each of admission's texts names its field and the cure.
+            bail!("job {} was not published: {} ({})", job.id, failure.message, failure.code.as_str());
         }
     }
     Ok(())
