@@ -1,7 +1,7 @@
 //! The connection to Postgres, and the two locks.
 //!
 //! `INGEST` is held by a transaction that folds jobs, so that no two fold the same job from different
-//! knowledge. `MONEY` is held by whoever moves money: a reservation from reading the budgets to its
+//! knowledge, and while partitions are made. `MONEY` is held by whoever moves money: a reservation from reading the budgets to its
 //! commit, an ingest for its last step. Reservations therefore see books that stand still, and cannot
 //! overshoot a budget by a micro-dollar however many routers ask. Row locks on budgets were rejected:
 //! a reservation touches four budgets and a job's ceiling, and the order of locks becomes the design.
@@ -68,9 +68,14 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn prepare_partitions(&self) -> Result<(), Error> {
+        // Under the ingest lock: two processes would make the same month, and creating one waits for the
+        // tables in an order of its own.
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query!("select pg_advisory_xact_lock($1)", INGEST_LOCK).execute(&mut *transaction).await?;
         let made = sqlx::query_scalar!("select prepare_partitions(now(), $1)", MONTHS_AHEAD)
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         tracing::debug!(made, "partitions prepared");
         Ok(())
     }
