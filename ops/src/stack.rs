@@ -10,7 +10,7 @@ mod simulator;
 mod supervise;
 
 pub use layout::{Provider, RunPodAccount, StackOptions};
-pub use member::{Member, Role};
+pub use member::{Member, Members, Role};
 pub use simulator::{Invoice, InvoiceEntry, Simulator};
 pub use supervise::Supervisor;
 
@@ -32,12 +32,13 @@ const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 /// A running fleet.
 pub struct Stack {
     options: StackOptions,
+    /// Our processes and the simulators, in the order they were started. Before the servers: what is dropped
+    /// first can still say goodbye to them.
+    pub members: Members,
     /// The broker.
     pub nats: NatsServer,
     /// The ledger's database server.
     pub postgres: Postgres,
-    /// Our processes and the simulators, in the order they were started.
-    pub members: Vec<Member>,
     /// The simulators' back doors.
     pub simulators: Vec<Simulator>,
     /// A connection to the broker.
@@ -67,13 +68,13 @@ impl Stack {
         let (applied, migrated) = tokio::join!(apply(&broker, &options), migrate(&options, &database_url));
         applied?;
         migrated?;
-        let (mut simulators, mut members) = (Vec::new(), Vec::new());
+        let (mut simulators, mut members) = (Vec::new(), Members::default());
         for (simulator, member) in layout::simulators(&options)? {
             simulators.push(simulator);
             members.push(member);
         }
         ready(&mut members).await?;
-        let mut ours = layout::ours(&options, &nats.url(), &database_url, &simulators)?;
+        let mut ours = Members::from(layout::ours(&options, &nats.url(), &database_url, &simulators)?);
         ready(&mut ours).await?;
         members.append(&mut ours);
         Ok(Self { options, nats, postgres, members, simulators, broker, database_url })
@@ -184,16 +185,6 @@ impl Stack {
         // A drop waits for the servers without giving way to others.
         tokio::task::spawn_blocking(move || drop(self)).await?;
         Ok(())
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // All are asked first, so that the drops that follow wait for the slowest and not for the sum.
-        for member in &mut self.members {
-            // One that cannot be asked is killed by its own drop.
-            let _ = member.ask_to_stop();
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::session::Session;
 use crate::demo::run::{Audience, Outcome, run};
 use crate::demo::{self, DemoOptions, show};
 use crate::exit::{DoesNotHold, Usage};
-use crate::stack::Stack;
+use crate::stack::{Stack, Supervisor};
 use crate::station::{Station, stop_signal};
 use crate::table;
 use anyhow::Context as _;
@@ -113,11 +113,21 @@ async fn whole(
         std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
     }
     crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
-    let stack = Stack::start(stack_options).await?;
+    let mut stack = Stack::start(stack_options).await?;
     stack.wait_workers(WORKERS, COMPLETE_WITHIN).await?;
     station.announce(&stack.fleet_file())?;
     crowd.line(&format!("submitting {} jobs (seed {})", options.jobs, options.seed));
-    let outcome = run(&stack, options, out, crowd).await?;
+    // Apart for as long as the demo runs, so that whoever is killed in the middle comes back.
+    let mut members = std::mem::take(&mut stack.members);
+    let (mut supervisor, teller) = (Supervisor::default(), crowd.teller());
+    let outcome = tokio::select! {
+        outcome = run(&stack, options, out, crowd) => outcome?,
+        watched = supervisor.watch_members(&mut members, teller) => {
+            watched?;
+            unreachable!("watching has no other end")
+        }
+    };
+    stack.members = members;
     crowd.close();
     if session.json {
         table::say_json(&outcome.report)?;
@@ -158,6 +168,16 @@ impl Crowd {
             ProgressBar::new(jobs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, lines: !on_terminal && !quiet, told: 0 }
+    }
+
+    /// Tells lines beside the one who tells of progress.
+    fn teller(&self) -> impl FnMut(String) + use<> {
+        let (bar, lines) = (self.bar.clone(), self.lines);
+        move |line| match &bar {
+            Some(bar) => bar.println(line),
+            None if lines => eprintln!("{line}"),
+            None => {}
+        }
     }
 
     fn close(&self) {

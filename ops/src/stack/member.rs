@@ -160,6 +160,40 @@ impl Member {
     }
 }
 
+/// Several processes. Dropped together: all are asked to stop first, so that the drops that follow wait for the
+/// slowest and not for the sum.
+#[derive(Debug, Default)]
+pub struct Members(Vec<Member>);
+
+impl From<Vec<Member>> for Members {
+    fn from(members: Vec<Member>) -> Self {
+        Self(members)
+    }
+}
+
+impl std::ops::Deref for Members {
+    type Target = Vec<Member>;
+
+    fn deref(&self) -> &Vec<Member> {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Members {
+    fn deref_mut(&mut self) -> &mut Vec<Member> {
+        &mut self.0
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        for member in &mut self.0 {
+            // One that cannot be asked is killed by its own drop.
+            let _ = member.ask_to_stop();
+        }
+    }
+}
+
 /// The port of an earlier start would be taken for this one's.
 fn forget(port_file: &Path) {
     // Not there is as good as removed; anything else shows when the port never answers.

@@ -1,6 +1,6 @@
 //! Starts again what dies, with growing pauses, and says so.
 
-use super::Stack;
+use super::{Member, Stack};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -26,21 +26,44 @@ struct Death {
 }
 
 impl Supervisor {
-    /// Watches the fleet for ever, telling `say` what happens.
+    /// Watches the whole fleet for ever, telling `say` what happens.
     ///
     /// # Errors
     /// A process can neither be looked at nor started again.
     pub async fn watch(&mut self, stack: &mut Stack, mut say: impl FnMut(String)) -> anyhow::Result<()> {
         loop {
-            self.look(stack, &mut say).await?;
+            self.look(&mut stack.members, &mut say)?;
+            if !stack.nats.is_running() {
+                say("nats-server ended; starting it again".to_owned());
+                stack.nats.restart().await?;
+            }
+            if !stack.postgres.is_running() {
+                say("postgres ended; starting it again".to_owned());
+                stack.postgres.restart().await?;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Watches processes alone, while somebody else uses the rest of the fleet.
+    ///
+    /// # Errors
+    /// As [`Supervisor::watch`].
+    pub async fn watch_members(
+        &mut self,
+        members: &mut [Member],
+        mut say: impl FnMut(String),
+    ) -> anyhow::Result<()> {
+        loop {
+            self.look(members, &mut say)?;
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
     /// Looks once.
-    async fn look(&mut self, stack: &mut Stack, say: &mut impl FnMut(String)) -> anyhow::Result<()> {
+    fn look(&mut self, members: &mut [Member], say: &mut impl FnMut(String)) -> anyhow::Result<()> {
         let now = Instant::now();
-        for member in &mut stack.members {
+        for member in members {
             let Some(status) = member.try_wait()? else { continue };
             let name = member.name().to_owned();
             match self.deaths.get_mut(&name) {
@@ -61,14 +84,6 @@ impl Supervisor {
                     self.deaths.insert(name, Death { restart_at: now + pause, pause, restarted: false });
                 }
             }
-        }
-        if !stack.nats.is_running() {
-            say("nats-server ended; starting it again".to_owned());
-            stack.nats.restart().await?;
-        }
-        if !stack.postgres.is_running() {
-            say("postgres ended; starting it again".to_owned());
-            stack.postgres.restart().await?;
         }
         Ok(())
     }
