@@ -202,8 +202,11 @@ impl Admin {
         self.stats_mut().requests += 1;
     }
 
-    pub(crate) fn count_post(&self) {
-        self.stats_mut().posts += 1;
+    /// Counts a piece of work; its number is part of its id, so no two may ever be given the same.
+    pub(crate) fn count_post(&self) -> u64 {
+        let mut stats = self.stats_mut();
+        stats.posts += 1;
+        stats.posts
     }
 
     pub(crate) fn count_auth_failure(&self) {

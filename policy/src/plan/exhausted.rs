@@ -7,6 +7,9 @@ use crate::backoff::{Backoff, seed_of};
 use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
 use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, transient_in_a_row};
 
+/// Attempts of a job at a backend whose outcome nobody could tell before it does not go there again.
+const OUTCOME_UNKNOWN_MAX: usize = 2;
+
 /// The verdict of the job's attempts on a backend.
 pub(super) enum Verdict {
     /// Nothing against it.
@@ -32,6 +35,12 @@ pub(super) fn verdict(input: &PlanInput<'_>, backend: &Backend) -> Verdict {
             words: format!("the job ran out of memory there {out_of_memory} times"),
         };
     }
+    let unknown = attempts.iter().filter(|facts| code_of(facts) == Some(FailureCode::OutcomeUnknown)).count();
+    if unknown >= OUTCOME_UNKNOWN_MAX {
+        return Verdict::Exhausted {
+            words: format!("what came of the job there was unknown {unknown} times"),
+        };
+    }
     let transient = transient_in_a_row(input.history.iter(), backend);
     if transient > 0 && transient >= input.policy.max_attempts_per_backend {
         return Verdict::Exhausted { words: format!("the job failed there {transient} times in a row") };
@@ -51,7 +60,6 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
         | FailureCode::CapabilityMissing
         | FailureCode::ProviderStopped
         | FailureCode::Timeout
-        | FailureCode::OutcomeUnknown
         | FailureCode::Poison => true,
         // The wait it asked for ends after the deadline.
         FailureCode::RateLimited => {
@@ -66,6 +74,7 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
         | FailureCode::Transient
         | FailureCode::BackendDown
         | FailureCode::Interrupted
+        | FailureCode::OutcomeUnknown
         | FailureCode::Cancelled
         | FailureCode::Expired
         | FailureCode::Unknown => false,
@@ -76,7 +85,9 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
 fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
     let failure = facts.failure.as_ref()?;
     match failure.code {
-        FailureCode::BackendDown => Some(input.policy.breaker_open_ms),
+        // What may have been paid there is booked and counts against the ceiling, so one more try is the
+        // ceiling's to allow; elsewhere is still better.
+        FailureCode::BackendDown | FailureCode::OutcomeUnknown => Some(input.policy.breaker_open_ms),
         FailureCode::QuotaExhausted => {
             Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
         }

@@ -33,11 +33,11 @@ pub(super) async fn generate(gemini: Arc<Gemini>, conn: Conn, name: &str, body: 
     if let Some(wait_ms) = gemini.above_rpm(name) {
         return errors::quota(&errors::Quota::Minute(wait_ms), name);
     }
-    gemini.admin.count_post();
+    let count = gemini.admin.count_post();
     let key = body.to_string();
     let (answer, wait) = oneshot::channel();
     // On its own, so that a client that hangs up does not get its money back.
-    let work = Arc::clone(&gemini).work(model, wish, key, with_words(&body), answer);
+    let work = Arc::clone(&gemini).work(model, wish, (key, count), with_words(&body), answer);
     gemini.spawn(work);
     let Ok(answer) = wait.await else {
         return errors::rpc(
@@ -84,7 +84,7 @@ impl Gemini {
         self: Arc<Self>,
         model: &'static Model,
         wish: Wish,
-        key: String,
+        (key, count): (String, u64),
         words: bool,
         answer: oneshot::Sender<Value>,
     ) {
@@ -92,7 +92,7 @@ impl Gemini {
         let now_ms = clock::now_ms();
         let response_id = chance::hex(
             self.config.seed,
-            &[b"response", key.as_bytes(), &now_ms.to_be_bytes(), &self.admin.stats().posts.to_be_bytes()],
+            &[b"response", key.as_bytes(), &now_ms.to_be_bytes(), &count.to_be_bytes()],
             24,
         );
         let latency_ms = chance::latency_ms(self.config.image_median_ms, self.config.seed, key.as_bytes());

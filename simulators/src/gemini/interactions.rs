@@ -71,9 +71,8 @@ pub(super) async fn create(gemini: Arc<Gemini>, conn: Conn, request: Value) -> R
     if let Some(wait_ms) = gemini.above_rpm(name) {
         return errors::quota(&errors::Quota::Minute(wait_ms), name);
     }
-    gemini.admin.count_post();
+    let count = gemini.admin.count_post();
     let now_ms = clock::now_ms();
-    let count = gemini.admin.stats().posts;
     let seed = gemini.config.seed;
     let key = request.to_string();
     let median_ms =

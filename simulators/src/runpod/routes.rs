@@ -137,7 +137,7 @@ impl Endpoint {
             return Err(bad_request("input: Field required"));
         }
         let now_ms = clock::now_ms();
-        let count = self.admin.stats().posts;
+        let count = self.admin.count_post();
         let parts: [&[u8]; 3] = [b"job", &now_ms.to_be_bytes(), &count.to_be_bytes()];
         let policy =
             |name: &str, default: u64, min: u64| body["policy"][name].as_u64().unwrap_or(default).max(min);
@@ -159,7 +159,6 @@ impl Endpoint {
             fate: FATES.iter().find(|name| self.admin.take(name).is_some()).map(|name| (*name).to_owned()),
             input: body["input"].clone(),
         };
-        self.admin.count_post();
         self.store.insert(job.clone());
         self.touched("IN_QUEUE");
         self.wake.notify_one();
