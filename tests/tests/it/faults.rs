@@ -69,9 +69,15 @@ async fn any_process_may_be_killed_at_any_moment() -> anyhow::Result<()> {
     let jobs = mix(48);
     fleet.stack.submit(&jobs).await?;
     // The Gemini simulator's picture may be lost with its worker: booked as possibly paid, made again.
-    for name in
-        ["router-1", "worker-gemini", "worker-local-1", "worker-cloud", "ledger", "router-2", "worker-local-2"]
-    {
+    for name in [
+        "router-1",
+        "worker-gemini",
+        "worker-local-1",
+        "worker-cloud",
+        "ledger",
+        "router-2",
+        "worker-local-2",
+    ] {
         let member = fleet.stack.member(name)?;
         member.kill9()?;
         member.restart()?;
