@@ -289,12 +289,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let cases = [
-            ("[router]\nlane = 2\n", None, "configuration key `router`"),
+            ("[router]\nlane = 2\n", None, "configuration key `router.lane`"),
             ("[router]\nlanes = \"two\"\n", None, "configuration key `router.lanes`"),
             ("[ruoter]\nlanes = 2\n", None, "section `ruoter` is not known"),
             ("x", None, "argosy.toml is not TOML"),
             ("", Some(("ARGOSY_NTAS__URL", "x")), "environment variable ARGOSY_NTAS__URL names no section"),
-            ("", Some(("ARGOSY_NATS__ULR", "x")), "configuration key `nats`"),
+            ("", Some(("ARGOSY_NATS__ULR", "x")), "configuration key `nats.ulr`"),
         ];
         for (file, env, words) in cases {
             let env: Vec<_> = env.into_iter().collect();
