@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, RwLock};
 
-use async_nats::jetstream;
 use policy::fleet::Fleet;
-use runtime::exit::{Exit, Fault};
+use runtime::exit::Fault;
 use runtime::fleet_config;
 use runtime::process::Context;
+use runtime::topology::open_bucket;
 use runtime::worker::cancels::Cancels;
 use runtime::worker::claim::Claims;
 use schemas::Lane;
@@ -55,10 +55,10 @@ pub async fn start(context: Context<RouterProcess>) -> Result<(), Fault> {
         fleet: Arc::new(RwLock::new(Fleet::default())),
         cancels: Cancels::default(),
         reserver: Reserver::start(context.broker.clone(), tasks, soft.clone()),
-        claims: Claims::new(open(jetstream, bucket::ATTEMPTS).await?),
+        claims: Claims::new(open_bucket(jetstream, bucket::ATTEMPTS).await?),
         soft: soft.clone(),
     };
-    let workers = open(jetstream, bucket::WORKERS).await?;
+    let workers = open_bucket(jetstream, bucket::WORKERS).await?;
     fleet::look_once(&router, &workers).await?;
     tasks.spawn("configuration", fleet_config::follow(jetstream.clone(), sender, soft.clone()));
     tasks.spawn("cancels", router.cancels.clone().follow(jetstream.clone(), soft));
@@ -75,11 +75,4 @@ pub async fn start(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("api", api::serve(router));
     context.health.good("running");
     Ok(())
-}
-
-async fn open(jetstream: &jetstream::Context, name: &str) -> Result<jetstream::kv::Store, Fault> {
-    jetstream.get_key_value(name).await.map_err(|error| {
-        let message = format!("bucket {name}: {error}; run `argosy topology apply`");
-        Fault::new(Exit::TopologyMissing, message)
-    })
 }

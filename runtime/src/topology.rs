@@ -160,6 +160,17 @@ pub async fn consumer(
     })
 }
 
+/// A bucket that `topology apply` made.
+///
+/// # Errors
+/// [`Exit::TopologyMissing`] when it is not there.
+pub async fn open_bucket(jetstream: &jetstream::Context, name: &str) -> Result<kv::Store, Fault> {
+    jetstream.get_key_value(name).await.map_err(|error| {
+        let message = format!("bucket {name}: {error}; run `argosy topology apply`");
+        Fault::new(Exit::TopologyMissing, message)
+    })
+}
+
 /// Compares the broker with the topology; a line for each difference, none when they agree.
 ///
 /// # Errors

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_nats::jetstream;
 use schemas::topology::bucket;
 use schemas::{Class, Health, WorkerId};
 use serde::Deserialize;
@@ -113,7 +112,7 @@ where
         started_at_ms: clock::now_ms(),
         broker: context.broker.clone(),
         artifacts: Artifacts::new(jetstream.clone()),
-        claims: Claims::new(open(jetstream, bucket::ATTEMPTS).await?),
+        claims: Claims::new(crate::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
         cancels: Cancels::default(),
         config,
         lifecycle: context.lifecycle.clone(),
@@ -125,7 +124,7 @@ where
         learned: Mutex::new(HashMap::new()),
     });
     tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");
-    let workers = open(jetstream, bucket::WORKERS).await?;
+    let workers = crate::topology::open_bucket(jetstream, bucket::WORKERS).await?;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
     let hard = context.lifecycle.hard.clone();
     let tasks = &context.tasks;
@@ -161,11 +160,4 @@ fn worker_id(config: &WorkerConfig, backend: &schemas::Backend) -> Result<Worker
     let name = config.name.clone().unwrap_or_else(random);
     name.parse()
         .map_err(|error| Fault::new(Exit::Config, format!("configuration key `worker.name`: {error}")))
-}
-
-async fn open(jetstream: &jetstream::Context, name: &str) -> Result<jetstream::kv::Store, Fault> {
-    jetstream.get_key_value(name).await.map_err(|error| {
-        let message = format!("bucket {name}: {error}; run `argosy topology apply`");
-        Fault::new(Exit::TopologyMissing, message)
-    })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use runtime::telemetry;
 use serde::de::DeserializeOwned;
 
 use crate::config::{ConfigError, GeminiConfig};
@@ -195,18 +196,6 @@ pub(super) async fn read(mut response: Response, max_bytes: u64) -> Result<Bytes
 
 fn failed(error: reqwest::Error) -> CallError {
     let not_sent = error.is_connect() || error.is_builder();
-    let words = chain(&error.without_url());
+    let words = telemetry::chain(&error.without_url());
     if not_sent { CallError::NotSent(words) } else { CallError::Lost(words) }
-}
-
-/// An error with its causes: the outermost alone says only "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words.push_str(": ");
-        words.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    words
 }
