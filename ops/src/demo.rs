@@ -13,9 +13,6 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Jobs of a class that may wait for each local GPU.
-const LOCAL_BACKLOG_PER_SLOT: u32 = 3;
-
 /// What varies a demo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DemoOptions {
@@ -68,12 +65,6 @@ pub fn documents(demo: &DemoOptions) -> anyhow::Result<Documents> {
         ("stranded_after_ms", 5_000),
     ] {
         policy[key] = json!(value);
-    }
-    // A hundred jobs at once are many for two GPUs: what would wait long overflows to where it is paid for.
-    for backend in policy["backends"].as_array_mut().into_iter().flatten() {
-        if backend["backend"] == "local" {
-            backend["backlog_per_slot"] = json!(LOCAL_BACKLOG_PER_SLOT);
-        }
     }
     let mut catalog: Value = serde_json::from_str(&shipped.catalog).context("the shipped catalog")?;
     for service in catalog["services"].as_array_mut().into_iter().flatten() {

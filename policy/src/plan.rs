@@ -8,6 +8,7 @@ mod capability;
 mod conclude;
 mod exhausted;
 mod money;
+mod queue;
 mod score;
 mod weigh;
 

@@ -53,7 +53,7 @@ pub struct BackendConfig {
     pub rank: u32,
     /// It bills: consent, reservation and claim are required.
     pub paid: bool,
-    /// Jobs that may wait there for each slot; more stay in their lane.
+    /// Jobs that may wait or run there for each slot, in one class and in all; more stay in their lane.
     pub backlog_per_slot: u32,
 }
 

@@ -50,9 +50,9 @@ pub struct Candidate {
     pub wait_ms: u64,
     /// Expected completion from now: wait, start-up and learned duration, milliseconds.
     pub completion_ms: u64,
-    /// Jobs waiting or running there in the class.
+    /// Jobs waiting or running there, of all classes: they share its slots.
     pub backlog: u64,
-    /// Slots of healthy workers there in the class.
+    /// Slots of healthy workers there that could take the job.
     pub slots: u32,
     /// Its provider is a simulator.
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::{FilterReason, Health, Offer, Rejection, Service};
+use schemas::{Class, FilterReason, Health, Offer, Rejection, Service};
 
 use super::PlanInput;
 use crate::fleet::BackendView;
@@ -11,7 +11,8 @@ use crate::fleet::BackendView;
 #[derive(Default)]
 pub(super) struct Capacity {
     pub(super) slots: u32,
-    pub(super) free_slots: u32,
+    /// Slots of all its healthy workers, whatever they can do.
+    pub(super) slots_well: u32,
     /// Mean of what they learned about the class, milliseconds.
     pub(super) learned_ms: Option<u64>,
     pub(super) simulated: bool,
@@ -35,6 +36,7 @@ pub(super) fn capacity(
         making.iter().copied().filter(|offer| lacks(offer, input, service).is_empty()).collect();
 
     let mut capacity = sum(if able.is_empty() { &making } else { &able }, input);
+    capacity.slots_well = slots(&well);
     capacity.simulated = fresh.iter().any(|offer| offer.simulated);
     if fresh.is_empty() {
         capacity.reject(FilterReason::NoWorker, "no worker of it is there");
@@ -107,15 +109,19 @@ fn lacks(offer: &Offer, input: &PlanInput<'_>, service: Option<&Service>) -> Vec
 }
 
 fn sum(offers: &[&Offer], input: &PlanInput<'_>) -> Capacity {
-    let learned = offers.iter().flat_map(|offer| &offer.classes);
-    let learned =
-        learned.filter(|class| class.class == input.admitted.class).filter_map(|class| class.learned_ms);
-    let (count, total) =
-        learned.fold((0u128, 0u128), |(count, total), ms| (count + 1, total + u128::from(ms)));
-    Capacity {
-        slots: offers.iter().map(|offer| offer.slots).fold(0, u32::saturating_add),
-        free_slots: offers.iter().map(|offer| offer.free_slots.min(offer.slots)).fold(0, u32::saturating_add),
-        learned_ms: (count > 0).then(|| u64::try_from(total / count.max(1)).unwrap_or(u64::MAX)),
-        ..Capacity::default()
-    }
+    let learned_ms = learned_ms(offers.iter().copied(), &input.admitted.class);
+    Capacity { slots: slots(offers), learned_ms, ..Capacity::default() }
+}
+
+fn slots(offers: &[&Offer]) -> u32 {
+    offers.iter().map(|offer| offer.slots).fold(0, u32::saturating_add)
+}
+
+/// Mean of what workers learned about a class, milliseconds.
+pub(super) fn learned_ms<'a>(offers: impl IntoIterator<Item = &'a Offer>, class: &Class) -> Option<u64> {
+    let classes = offers.into_iter().flat_map(|offer| &offer.classes).filter(|offer| offer.class == *class);
+    let (count, total) = classes
+        .filter_map(|offer| offer.learned_ms)
+        .fold((0u128, 0u128), |(count, total), ms| (count + 1, total + u128::from(ms)));
+    (count > 0).then(|| u64::try_from(total / count.max(1)).unwrap_or(u64::MAX))
 }

@@ -4,6 +4,7 @@ use schemas::config::BackendConfig;
 use schemas::{Candidate, FilterReason, Rejection, Service, Terms};
 
 use super::exhausted::{Verdict, verdict};
+use super::queue::{self, Over};
 use super::{PlanInput, capability, money, score};
 use crate::admit::Form;
 
@@ -35,8 +36,7 @@ pub(super) fn weigh(input: &PlanInput<'_>, config: &BackendConfig, consent: bool
     let service = input.catalog.service(backend, &input.admitted.class);
     let capacity = capability::capacity(input, view, service);
     let quote = money::quote(input, config, service, consent);
-    let backlog = input.fleet.backlog(backend, &input.admitted.class);
-    let times = times(service, &capacity, backlog);
+    let queue = queue::queue(input, config, service, view, &capacity);
 
     let mut rejections = Vec::new();
     rejections.extend(unsupported(input, service));
@@ -54,14 +54,12 @@ pub(super) fn weigh(input: &PlanInput<'_>, config: &BackendConfig, consent: bool
         Verdict::Away { words, .. } => rejections.push(rejected(FilterReason::BreakerOpen, words)),
         Verdict::Exhausted { words } => rejections.push(rejected(FilterReason::Exhausted, words)),
     }
-    let room = u64::from(capacity.slots).saturating_mul(u64::from(config.backlog_per_slot));
-    if capacity.slots > 0 && backlog >= room {
-        rejections
-            .push(rejected(FilterReason::BacklogFull, format!("{backlog} jobs wait there, {room} may")));
+    if let Some(Over { jobs, room }) = queue.over {
+        rejections.push(rejected(FilterReason::BacklogFull, format!("{jobs} jobs wait there, {room} may")));
     }
-    let late = input.time_left_ms().filter(|left_ms| times.completion_ms > *left_ms);
+    let late = input.time_left_ms().filter(|left_ms| queue.completion_ms > *left_ms);
     if let Some(left_ms) = late {
-        let words = format!("it takes {} ms and {left_ms} ms are left", times.completion_ms);
+        let words = format!("it takes {} ms and {left_ms} ms are left", queue.completion_ms);
         rejections.push(rejected(FilterReason::DeadlineUnreachable, words));
     }
 
@@ -72,9 +70,9 @@ pub(super) fn weigh(input: &PlanInput<'_>, config: &BackendConfig, consent: bool
         score: 0.0,
         expected_micro_usd: quote.expected,
         reserve_micro_usd: quote.reserve,
-        wait_ms: times.wait_ms,
-        completion_ms: times.completion_ms,
-        backlog,
+        wait_ms: queue.wait_ms,
+        completion_ms: queue.completion_ms,
+        backlog: queue.backlog,
         slots: capacity.slots,
         simulated: capacity.simulated,
     };
@@ -83,7 +81,7 @@ pub(super) fn weigh(input: &PlanInput<'_>, config: &BackendConfig, consent: bool
     Weighed {
         candidate,
         missing: capacity.missing,
-        deadline_passing: late.is_some_and(|left_ms| times.completion_ms - times.wait_ms <= left_ms),
+        deadline_passing: late.is_some_and(|left_ms| queue.completion_ms - queue.wait_ms <= left_ms),
         back_again,
     }
 }
@@ -105,21 +103,6 @@ pub(super) fn readmit(weighed: &mut [Weighed]) {
 
 pub(super) fn rejected(reason: FilterReason, detail: impl Into<String>) -> Rejection {
     Rejection { reason, detail: detail.into() }
-}
-
-struct Times {
-    wait_ms: u64,
-    completion_ms: u64,
-}
-
-/// What is learned includes the start-up; what the catalog expects does not.
-fn times(service: Option<&Service>, capacity: &capability::Capacity, backlog: u64) -> Times {
-    let Some(service) = service else { return Times { wait_ms: 0, completion_ms: 0 } };
-    let duration_ms = capacity.learned_ms.unwrap_or(service.expected_ms);
-    let ahead = backlog.saturating_sub(u64::from(capacity.free_slots));
-    let wait_ms = ahead.saturating_mul(duration_ms) / u64::from(capacity.slots.max(1));
-    let startup_ms = if capacity.learned_ms.is_some() { 0 } else { service.startup_ms };
-    Times { wait_ms, completion_ms: wait_ms.saturating_add(startup_ms).saturating_add(duration_ms) }
 }
 
 fn unsupported(input: &PlanInput<'_>, service: Option<&Service>) -> Option<Rejection> {

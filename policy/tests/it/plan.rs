@@ -44,7 +44,7 @@ fn worker(world: &mut World, backend: &str, facts: &str) {
     let whole = |key: &str| number(key).map(|value| u64::try_from(value).expect("0 or more"));
     let backend_name = name(backend);
     if let Some(jobs) = whole("backlog") {
-        let class = world.admitted().class;
+        let class = facts.get("of").map_or_else(|| world.admitted().class, |class| name(class));
         world.fleet.set_backlog(&backend_name, &class, jobs);
     }
     if let Some(open_ms) = number("breaker") {
@@ -53,7 +53,6 @@ fn worker(world: &mut World, backend: &str, facts: &str) {
     let Some(slots) = whole("slots") else { return };
     let workers = world.fleet.view(&backend_name).map_or(0, |view| view.offers.len());
     let mut offer = offer(&format!("{backend}-{}", workers + 1), backend, u32::try_from(slots).expect("few"));
-    offer.free_slots = whole("free").map_or(offer.slots, |free| u32::try_from(free).expect("few"));
     offer.time_ms = NOW_MS - number("age").unwrap_or(0);
     offer.unavailable_until_ms = number("unavailable").map(|ms| NOW_MS + ms);
     for class in &mut offer.classes {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use schemas::topology::bucket;
 use schemas::{Class, Health, WorkerId};
 use serde::Deserialize;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::Artifacts;
@@ -52,9 +52,10 @@ pub(crate) struct Shared {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) tasks: Tasks,
     pub(crate) health: Readiness,
+    /// One per slot; held by what runs and by waits that could bring work for it.
     pub(crate) permits: Arc<Semaphore>,
-    /// Free slots, for the offer.
-    pub(crate) free: watch::Sender<u32>,
+    /// What runs.
+    pub(crate) running: watch::Sender<u32>,
     pub(crate) discover_now: Notify,
     learned: Mutex<HashMap<Class, u64>>,
 }
@@ -74,9 +75,22 @@ impl Shared {
         self.permits.available_permits() >= self.slots as usize
     }
 
-    pub(crate) fn tell_free(&self) {
-        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
-        self.free.send_if_modified(|known| std::mem::replace(known, free) != free);
+    /// One more piece of work, until what is returned is dropped.
+    pub(crate) fn occupy(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> Occupied {
+        self.running.send_modify(|running| *running += 1);
+        Occupied { shared: Arc::clone(self), _permit: permit }
+    }
+}
+
+/// A slot with work in it.
+pub(crate) struct Occupied {
+    shared: Arc<Shared>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.shared.running.send_modify(|running| *running = running.saturating_sub(1));
     }
 }
 
@@ -119,7 +133,7 @@ where
         tasks: context.tasks.clone(),
         health: context.health.clone(),
         permits: Arc::new(Semaphore::new(slots as usize)),
-        free: watch::Sender::new(slots),
+        running: watch::Sender::new(0),
         discover_now: Notify::new(),
         learned: Mutex::new(HashMap::new()),
     });

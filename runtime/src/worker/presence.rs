@@ -69,10 +69,10 @@ pub(crate) async fn tell(
     mut discovery: watch::Receiver<Discovery>,
 ) -> Result<(), Fault> {
     let key = shared.worker.to_string();
-    let mut free = shared.free.subscribe();
+    let mut running = shared.running.subscribe();
     loop {
         let offer = offer(&shared, &discovery.borrow_and_update());
-        free.borrow_and_update();
+        running.borrow_and_update();
         if let Err(error) = store.put(&key, codec::encode(&offer).into()).await {
             tracing::warn!(error = telemetry::chain(&error), "the offer could not be told");
         }
@@ -82,7 +82,7 @@ pub(crate) async fn tell(
         tokio::select! {
             () = tokio::time::sleep(TELL_EVERY) => {}
             _ = discovery.changed() => {}
-            _ = free.changed() => {}
+            _ = running.changed() => {}
             () = shared.lifecycle.soft.cancelled(), if offer.health != Health::Draining => {}
             () = shared.lifecycle.hard.cancelled() => break,
         }
@@ -93,7 +93,6 @@ pub(crate) async fn tell(
 
 fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
     let draining = shared.lifecycle.soft.is_cancelled();
-    let free = *shared.free.borrow();
     let classes = discovery.classes.iter();
     Offer {
         schema_version: SCHEMA_VERSION,
@@ -105,7 +104,7 @@ fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
             .map(|class| ClassOffer { class: class.clone(), learned_ms: shared.learned(class) })
             .collect(),
         slots: shared.slots,
-        free_slots: free,
+        free_slots: shared.slots.saturating_sub(*shared.running.borrow()),
         health: if draining { Health::Draining } else { discovery.health },
         health_reason: discovery.health_reason.clone(),
         unavailable_until_ms: discovery.unavailable_until_ms,

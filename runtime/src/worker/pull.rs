@@ -197,16 +197,14 @@ impl Puller {
         while let Some(message) = messages.next().await {
             let message = message.map_err(|error| error.to_string())?;
             // The broker sends no more than was asked for, so there is a permit for each message.
-            let permit = permits.pop();
+            let occupied = self.shared.occupy(permits.pop());
             let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
             self.shared.tasks.spawn_piece(async move {
                 run::deliver(&shared, backend.as_ref(), message).await;
-                drop(permit);
-                shared.tell_free();
+                drop(occupied);
             });
             taken += 1;
         }
-        self.shared.tell_free();
         Ok(taken)
     }
 
