@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use futures::StreamExt;
-use runtime::clock;
 use runtime::exit::Fault;
-use runtime::publish::{self, Message};
 use runtime::telemetry;
 use schemas::topology::{self, stream};
-use schemas::{
-    Assignment, AttemptFacts, Charge, DeadLetter, Failure, FailureCode, SCHEMA_VERSION, codec, subjects,
-};
+use schemas::{Assignment, Failure, FailureCode, codec};
 use serde::Deserialize;
 
 use crate::fleet::rest;
 use crate::shared::Router;
+use crate::unrun;
 
 /// Advisories in hand at once.
 const IN_HAND: usize = 32;
@@ -84,34 +81,14 @@ async fn poison(router: &Router, advisory: &Advisory) -> Result<(), String> {
     let Ok(message) = work.direct_get(advisory.stream_seq).await else { return Ok(()) };
     let assignment =
         codec::decode::<Assignment>(None, &message.payload).map_err(|error| error.to_string())?;
-    let (id, backend, now_ms) = (assignment.id(), assignment.backend.clone(), clock::now_ms());
     let words = format!("{} deliveries and no outcome: it is put aside", advisory.deliveries);
-    let claimed = if assignment.is_paid() {
-        router.claims.read(id).await.map_err(|error| error.to_string())?
+    let claim = if assignment.is_paid() {
+        router.claims.read(assignment.id()).await.map_err(|error| error.to_string())?
     } else {
         None
     };
-    // A claim without a settled outcome means that the provider may have been called.
-    let charge = claimed.map_or(Charge::VOIDED, |held| Charge::possibly_paid(held.record.reserved_micro_usd));
-    let ended_attempt = AttemptFacts {
-        attempt: assignment.attempt,
-        backend: backend.clone(),
-        class: assignment.class.clone(),
-        model: assignment.model.clone(),
-        worker: None,
-        simulated: false,
-        assigned_at_ms: assignment.time_ms,
-        started_at_ms: None,
-        finished_at_ms: now_ms,
-        provider_id: None,
-        usage: Vec::new(),
-        charge,
-        energy_mj: None,
-        failure: Some(Failure::new(FailureCode::Poison, words)),
-    };
-    let letter = DeadLetter { schema_version: SCHEMA_VERSION, time_ms: now_ms, assignment, ended_attempt };
-    let dead = Message::new(subjects::dead(&backend, id.job), format!("{id}.dead"), &letter);
-    publish::publish(jetstream, &dead).await.map_err(|error| error.to_string())?;
+    let claim = claim.as_ref().map(|held| &held.record);
+    unrun::send(router, &assignment, claim, Failure::new(FailureCode::Poison, words)).await?;
     let _ = work.delete_message(advisory.stream_seq).await;
     Ok(())
 }

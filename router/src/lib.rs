@@ -14,6 +14,7 @@
 //! | [`fleet`] | offers, backlog, breakers: the fleet as plans see it |
 //! | [`reserving`] | asks the ledger for money, in batches |
 //! | [`sweep`] | takes waiting work back from backends without workers |
+//! | `unrun` | the dead letter of what no worker will end |
 //! | [`advisories`] | messages that the broker gave up on |
 //! | [`history`] | what happened to one job, from its events |
 //! | [`api`] | status, explain, cancel, estimate, backends |
@@ -30,3 +31,4 @@ pub mod reserving;
 pub mod shared;
 pub mod start;
 pub mod sweep;
+mod unrun;

@@ -11,17 +11,17 @@ use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use policy::fleet::BackendView;
 use runtime::clock;
 use runtime::exit::Fault;
-use runtime::publish::{self, Message};
 use runtime::telemetry;
 use runtime::worker::claim::Asked;
 use schemas::topology::stream;
 use schemas::{
-    Assignment, AttemptFacts, AttemptRecord, AttemptState, Backend, Charge, Class, DeadLetter, Failure,
-    FailureCode, Health, Outcome, SCHEMA_VERSION, codec, subjects,
+    Assignment, AttemptRecord, AttemptState, Backend, Class, Failure, FailureCode, Health, Outcome,
+    SCHEMA_VERSION, codec, subjects,
 };
 
 use crate::fleet::{backlog, rest, services};
 use crate::shared::Router;
+use crate::unrun;
 
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -113,29 +113,7 @@ async fn take_one_back(
     if assignment.is_paid() && !claim(router, &assignment, &failure).await? {
         return Ok(false);
     }
-    let id = assignment.id();
-    let now_ms = clock::now_ms();
-    let ended_attempt = AttemptFacts {
-        attempt: assignment.attempt,
-        backend: backend.clone(),
-        class: assignment.class.clone(),
-        model: assignment.model.clone(),
-        worker: None,
-        simulated: false,
-        assigned_at_ms: assignment.time_ms,
-        started_at_ms: None,
-        finished_at_ms: now_ms,
-        provider_id: None,
-        usage: Vec::new(),
-        charge: Charge::VOIDED,
-        energy_mj: None,
-        failure: Some(failure),
-    };
-    let letter = DeadLetter { schema_version: SCHEMA_VERSION, time_ms: now_ms, assignment, ended_attempt };
-    let subject = subjects::dead(&backend, id.job);
-    // The id a worker would use: of the two, one is stored.
-    let message = Message::new(subject, format!("{id}.dead"), &letter);
-    publish::publish(&router.broker.jetstream, &message).await.map_err(|error| error.to_string())?;
+    unrun::send(router, &assignment, None, failure).await?;
     // Gone already when a worker came back and finished it: then its end stands and the letter finds it.
     let _ = work.delete_message(sequence).await;
     Ok(true)

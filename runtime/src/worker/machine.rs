@@ -27,17 +27,15 @@ pub struct Delivery {
 
 /// Looks at a delivery before the claim: a failure ends the attempt unstarted.
 ///
-/// Paid work that was delivered before may be running at the provider, so a cancel or a deadline is not
-/// the end of it: the claim decides, and the run is stopped at the provider.
+/// Paid work that was delivered before may be running at the provider or be over, so neither a cancel nor
+/// a deadline nor the loss of its workers is the end of it: the claim decides.
 #[must_use]
 pub fn first_look(delivery: Delivery) -> Option<Failure> {
-    if delivery.delivered > topology::POISON_DELIVERIES {
-        let lost = delivery.delivered - 1;
-        let message = format!("{lost} workers were lost with this job: it is put aside");
-        return Some(Failure::new(FailureCode::Poison, message));
-    }
     if delivery.paid && delivery.delivered > 1 {
         return None;
+    }
+    if let Some(poison) = poison(delivery.delivered) {
+        return Some(poison);
     }
     if delivery.cancelled {
         return Some(Failure::new(FailureCode::Cancelled, "cancelled before it started"));
@@ -45,17 +43,27 @@ pub fn first_look(delivery: Delivery) -> Option<Failure> {
     delivery.expired.then(|| Failure::new(FailureCode::Expired, "its deadline passed before it started"))
 }
 
-/// How to begin, once the claim is settled.
+/// The failure of a job that was delivered so often without an outcome that it must be what kills its
+/// workers.
+#[must_use]
+pub fn poison(delivered: i64) -> Option<Failure> {
+    (delivered > topology::POISON_DELIVERIES).then(|| {
+        let lost = delivered - 1;
+        Failure::new(FailureCode::Poison, format!("{lost} workers were lost with this job: it is put aside"))
+    })
+}
+
+/// How to go on from a claim that another delivery left behind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Begin {
-    /// Nobody was here before: start.
-    Run,
     /// It runs at the provider: go on from its id.
     Resume(String),
     /// A start was intended and never confirmed: find out first.
     Find,
     /// It ended before: tell the outcome again.
     Retell(Outcome),
+    /// It kills its workers; the provider may have been called.
+    Poison(Failure),
     /// Its claimant may be about to record the id: look again later.
     Wait {
         /// Milliseconds.
@@ -65,10 +73,15 @@ pub enum Begin {
 
 /// Decides by the claim that another delivery left behind.
 #[must_use]
-pub fn begin_from(record: &AttemptRecord, now_ms: i64) -> Begin {
-    match (record.state, &record.provider_id, &record.outcome) {
-        (AttemptState::Settled, _, Some(outcome)) => Begin::Retell(outcome.clone()),
-        (_, Some(id), _) => Begin::Resume(id.clone()),
+pub fn begin_from(record: &AttemptRecord, delivered: i64, now_ms: i64) -> Begin {
+    if let (AttemptState::Settled, Some(outcome)) = (record.state, &record.outcome) {
+        return Begin::Retell(outcome.clone());
+    }
+    if let Some(poison) = poison(delivered) {
+        return Begin::Poison(poison);
+    }
+    match (record.state, &record.provider_id) {
+        (_, Some(id)) => Begin::Resume(id.clone()),
         _ => {
             let settles_at = record.claimed_at_ms + INTENT_SETTLES_MS;
             if now_ms < settles_at { Begin::Wait { after_ms: settles_at - now_ms } } else { Begin::Find }
@@ -92,8 +105,8 @@ pub enum Settlement {
 pub struct Ended<'a> {
     /// What was assigned.
     pub assignment: &'a Assignment,
-    /// Who ran it.
-    pub worker: &'a WorkerId,
+    /// Who ran it; nobody when it never began.
+    pub worker: Option<&'a WorkerId>,
     /// The provider is a simulator.
     pub simulated: bool,
     /// When it began, Unix milliseconds; none when it never did.
@@ -117,12 +130,31 @@ pub fn settle(ended: &Ended<'_>) -> Settlement {
     if code == Some(FailureCode::Interrupted) && resumable {
         return Settlement::HandBack;
     }
-    let facts = AttemptFacts {
+    if code.is_none() {
+        return Settlement::Complete(Box::new(facts(ended)));
+    }
+    Settlement::Dead(Box::new(dead_letter(ended)))
+}
+
+/// The letter to the router about an attempt that failed.
+#[must_use]
+pub fn dead_letter(ended: &Ended<'_>) -> DeadLetter {
+    DeadLetter {
+        schema_version: SCHEMA_VERSION,
+        time_ms: ended.finished_at_ms,
+        assignment: ended.assignment.clone(),
+        ended_attempt: facts(ended),
+    }
+}
+
+fn facts(ended: &Ended<'_>) -> AttemptFacts {
+    let outcome = ended.outcome;
+    AttemptFacts {
         attempt: ended.assignment.attempt,
         backend: ended.assignment.backend.clone(),
         class: ended.assignment.class.clone(),
         model: ended.assignment.model.clone(),
-        worker: Some(ended.worker.clone()),
+        worker: ended.worker.cloned(),
         simulated: ended.simulated,
         assigned_at_ms: ended.assignment.time_ms,
         started_at_ms: ended.started_at_ms,
@@ -132,16 +164,7 @@ pub fn settle(ended: &Ended<'_>) -> Settlement {
         charge: charge(ended),
         energy_mj: outcome.energy_mj,
         failure: outcome.failure.clone(),
-    };
-    if outcome.failure.is_none() {
-        return Settlement::Complete(Box::new(facts));
     }
-    Settlement::Dead(Box::new(DeadLetter {
-        schema_version: SCHEMA_VERSION,
-        time_ms: ended.finished_at_ms,
-        assignment: ended.assignment.clone(),
-        ended_attempt: facts,
-    }))
 }
 
 /// What the attempt cost. Where the provider did not say and may have billed, the whole reservation is
@@ -150,19 +173,36 @@ fn charge(ended: &Ended<'_>) -> Charge {
     if !ended.assignment.is_paid() {
         return Charge::VOIDED;
     }
+    let outcome = ended.outcome;
     let unclear = Charge::possibly_paid(ended.assignment.reserved_micro_usd);
-    if !ended.outcome.usage.is_empty() {
+    if !outcome.usage.is_empty() {
         return ended.price_micro_usd.map_or(unclear, Charge::posted);
     }
-    let may_be_billed = match ended.outcome.failure.as_ref().map(|failure| failure.code) {
-        None | Some(FailureCode::OutcomeUnknown) => true,
+    let code = outcome.failure.as_ref().map(|failure| failure.code);
+    if may_be_billed(code, outcome.provider_id.is_some(), ended.called) { unclear } else { Charge::VOIDED }
+}
+
+/// Whether the provider may send a bill for an attempt of which it told no usage.
+fn may_be_billed(code: Option<FailureCode>, taken: bool, called: bool) -> bool {
+    use FailureCode as Code;
+    match code {
+        None | Some(Code::OutcomeUnknown) => true,
         // Stopped while the provider was at it, without a word about the cost.
-        Some(FailureCode::Cancelled | FailureCode::Timeout | FailureCode::Expired | FailureCode::Poison) => {
-            ended.called
+        Some(Code::Cancelled | Code::Timeout | Code::Expired | Code::Poison) => called,
+        // It refused: what it does not do it does not bill.
+        Some(
+            Code::InvalidJob
+            | Code::ContentRefused
+            | Code::CapabilityMissing
+            | Code::RateLimited
+            | Code::QuotaExhausted
+            | Code::ProviderStopped,
+        ) => false,
+        // It failed on the way: after the provider had taken it on, some time may be billed.
+        Some(Code::OutOfMemory | Code::Transient | Code::BackendDown | Code::Interrupted | Code::Unknown) => {
+            called && taken
         }
-        Some(_) => false,
-    };
-    if may_be_billed { unclear } else { Charge::VOIDED }
+    }
 }
 
 /// A moving average of run times that follows changes within a few runs and forgives one outlier.
@@ -191,7 +231,8 @@ mod tests {
             (delivery(2, true, false, false), Some(Cancelled)),
             (delivery(2, true, true, true), None),
             (delivery(3, false, false, true), None),
-            (delivery(4, false, false, true), Some(Poison)),
+            (delivery(4, false, false, true), None),
+            (delivery(4, false, false, false), Some(Poison)),
             (delivery(4, true, false, false), Some(Poison)),
         ];
         for (case, code) in cases {
@@ -202,15 +243,17 @@ mod tests {
     #[test]
     fn a_claim_left_behind_decides() {
         let started = samples::attempt_record();
-        assert_eq!(begin_from(&started, 0), Begin::Resume("c80f-u1".to_owned()));
+        assert_eq!(begin_from(&started, 2, 0), Begin::Resume("c80f-u1".to_owned()));
+        assert!(matches!(begin_from(&started, 4, 0), Begin::Poison(_)));
         let intent =
             AttemptRecord { state: AttemptState::Intent, provider_id: None, claimed_at_ms: 1_000, ..started };
-        assert_eq!(begin_from(&intent, 1_500), Begin::Wait { after_ms: INTENT_SETTLES_MS - 500 });
-        assert_eq!(begin_from(&intent, 1_000 + INTENT_SETTLES_MS), Begin::Find);
+        assert_eq!(begin_from(&intent, 2, 1_500), Begin::Wait { after_ms: INTENT_SETTLES_MS - 500 });
+        assert_eq!(begin_from(&intent, 3, 1_000 + INTENT_SETTLES_MS), Begin::Find);
         let outcome = Outcome::default();
         let settled =
             AttemptRecord { state: AttemptState::Settled, outcome: Some(outcome.clone()), ..intent };
-        assert_eq!(begin_from(&settled, 0), Begin::Retell(outcome));
+        assert_eq!(begin_from(&settled, 2, 0), Begin::Retell(outcome.clone()));
+        assert_eq!(begin_from(&settled, 4, 0), Begin::Retell(outcome), "what is known is told, however late");
     }
 
     fn charged(paid: bool, outcome: &Outcome, price: Option<i64>, called: bool) -> Option<Charge> {
@@ -218,7 +261,7 @@ mod tests {
         let assignment = Assignment { reserved_micro_usd, ..samples::assignment() };
         let ended = Ended {
             assignment: &assignment,
-            worker: &samples::offer().worker,
+            worker: Some(&samples::offer().worker),
             simulated: false,
             started_at_ms: Some(1),
             finished_at_ms: 2,
@@ -251,7 +294,13 @@ mod tests {
             (charged(true, &failed(FailureCode::RateLimited), None, true), Charge::VOIDED),
             (charged(true, &failed(FailureCode::ContentRefused), None, true), Charge::VOIDED),
         ];
-        for (case, (found, expected)) in cases.into_iter().enumerate() {
+        let taken = |code| Outcome { provider_id: Some("id".to_owned()), ..failed(code) };
+        let cases = cases.into_iter().chain([
+            (charged(true, &taken(FailureCode::Transient), None, true), unclear),
+            (charged(true, &failed(FailureCode::Transient), None, true), Charge::VOIDED),
+            (charged(true, &taken(FailureCode::ContentRefused), None, true), Charge::VOIDED),
+        ]);
+        for (case, (found, expected)) in cases.enumerate() {
             assert_eq!(found, Some(expected), "case {case}");
             assert_ne!(expected.state, ChargeState::Pending);
         }

@@ -92,15 +92,18 @@ impl Run<'_> {
             paid: self.assignment.is_paid(),
         };
         if let Some(failure) = machine::first_look(delivery) {
-            let called = delivery.paid && delivery.delivered > 1;
-            return self.settle(None, failed(failure), None, called).await;
+            return self.settle(None, failed(failure), None, false).await;
         }
         if !delivery.paid {
             return self.run(None, None).await;
         }
-        match self.ask().await? {
-            Asked::Granted(held) => self.run(Some(held), None).await,
-            Asked::Taken(held) => self.take_over(held).await,
+        match (self.ask().await?, machine::poison(delivery.delivered)) {
+            (Asked::Taken(held), _) => self.take_over(held, delivery.delivered).await,
+            (Asked::Granted(held), None) => self.run(Some(held), None).await,
+            // Its workers died before they could even claim it: nobody called the provider.
+            (Asked::Granted(held), Some(poison)) => {
+                self.settle(Some(held), failed(poison), None, false).await
+            }
         }
     }
 
@@ -122,8 +125,8 @@ impl Run<'_> {
     }
 
     /// Goes on from a claim that another delivery left behind.
-    async fn take_over(&self, mut held: Held) -> Result<(), String> {
-        let begin = machine::begin_from(&held.record, clock::now_ms());
+    async fn take_over(&self, mut held: Held, delivered: i64) -> Result<(), String> {
+        let begin = machine::begin_from(&held.record, delivered, clock::now_ms());
         tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, ?begin, "taking over");
         let mine = AttemptRecord { worker: self.shared.worker.clone(), ..held.record.clone() };
         match begin {
@@ -135,7 +138,11 @@ impl Run<'_> {
                 let started = held.record.started_at_ms;
                 self.settle(None, outcome, started, true).await
             }
-            Begin::Run => self.run(Some(held), None).await,
+            Begin::Poison(failure) => {
+                let started = held.record.started_at_ms;
+                let outcome = with_recorded_id(failed(failure), Some(&held));
+                self.settle(Some(held), outcome, started, true).await
+            }
             Begin::Resume(id) => {
                 self.write(&mut held, mine).await?;
                 self.run(Some(held), Some(id)).await

@@ -36,7 +36,7 @@ pub(crate) async fn settle(
     let assignment = settling.assignment;
     let ended = Ended {
         assignment,
-        worker: &shared.worker,
+        worker: Some(&shared.worker),
         simulated: shared.simulated,
         started_at_ms: settling.started_at_ms,
         finished_at_ms: clock::now_ms(),
