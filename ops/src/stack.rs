@@ -17,7 +17,7 @@ pub use supervise::Supervisor;
 use crate::documents;
 use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
 use crate::process::Supervised;
-use crate::servers::{Found, NatsOptions, NatsServer, Postgres};
+use crate::servers::{Found, NatsServer, Postgres};
 use anyhow::{Context as _, bail};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
@@ -56,7 +56,7 @@ impl Stack {
         options.check_binaries()?;
         let found = Found::load(&options.root)?;
         let (nats, postgres) = tokio::join!(
-            NatsServer::start(&found, NatsOptions::new(options.dir.join("nats"))),
+            NatsServer::start(&found, options.nats_options()),
             Postgres::start(&found, options.postgres_options()),
         );
         let (nats, postgres) = (nats?, postgres?);

@@ -4,7 +4,7 @@ use super::member::{Member, Role};
 use super::simulator::Simulator;
 use crate::documents::Documents;
 use crate::process::Spec;
-use crate::servers::{PostgresOptions, free_port};
+use crate::servers::{NatsOptions, PostgresOptions, free_port};
 use anyhow::{Context as _, bail};
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ pub struct StackOptions {
     pub documents: Documents,
     /// The database's name.
     pub database: String,
-    /// The database's data go with the fleet, and need not survive a power failure.
+    /// Broker and database may forget on a power failure: their data go with the fleet.
     pub ephemeral: bool,
     /// Log filter of our processes.
     pub log_filter: String,
@@ -123,6 +123,10 @@ impl StackOptions {
             bail!("{} is not there: build it with `cargo build --bins`", self.bin_dir.join(name).display());
         }
         Ok(())
+    }
+
+    pub(super) fn nats_options(&self) -> NatsOptions {
+        NatsOptions { sync_always: !self.ephemeral, ..NatsOptions::new(self.dir.join("nats")) }
     }
 
     pub(super) fn postgres_options(&self) -> PostgresOptions {

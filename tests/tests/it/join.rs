@@ -1,11 +1,11 @@
-//! Workers that are started by hand join and share the load; a drained one hands back and leaves.
+//! Load is shared: by workers that join by hand, by backends that overflow; a drained worker hands back.
 
 use anyhow::ensure;
 use ops::stack::Role;
 use schemas::{Job, JobId, JobState};
 use std::time::Duration;
 use tests::fleet::{LIMIT, TestFleet};
-use tests::jobs::prompt;
+use tests::jobs::{prompt, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_worker_joins_shares_and_leaves() -> anyhow::Result<()> {
@@ -70,5 +70,28 @@ async fn a_drained_worker_costs_its_job_no_attempt() -> anyhow::Result<()> {
     ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
     let interrupted = tracker.jobs().values().filter(|view| view.attempt == 2).count();
     ensure!(interrupted == 1, "{tracker:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_wait_long_for_the_gpus_overflows_to_an_idle_cloud() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| options.gemini = None).await?;
+    let job = |n: usize| {
+        let mut job = prompt(&format!("one of many {n}"));
+        job.tenant = tenant(if n.is_multiple_of(4) { "free-only" } else { "default" });
+        job.constraints.allow_paid = (!n.is_multiple_of(4)).then_some(true);
+        job
+    };
+    let jobs: Vec<Job> = (0..200).map(job).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    fleet.stack.submit(&jobs).await?;
+    let tracker = fleet.stack.wait_ended(&ids, LIMIT).await?;
+    ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
+    let audit = fleet.stack.audit(&ids, LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    let rows = fleet.stack.store().await?.audit_rows(None, 10_000).await?;
+    let at = |name: &str| rows.attempts.iter().filter(|attempt| attempt.backend.as_str() == name).count();
+    // 16 fit the bound of two GPUs; every fourth job may go nowhere else.
+    ensure!(at("local") >= 50 && at("cloud") >= 50, "local {}, cloud {}", at("local"), at("cloud"));
     Ok(())
 }
