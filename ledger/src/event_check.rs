@@ -55,7 +55,7 @@ pub fn check(event: &Event) -> Result<Checked, Failure> {
                 require_attempt("fact.attempts", attempt)?;
             }
         }
-        Fact::Refused { .. } => {}
+        Fact::Refused { .. } | Fact::Duplicate { .. } => {}
     }
     Ok(without_nul(event))
 }

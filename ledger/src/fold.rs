@@ -103,7 +103,7 @@ fn facts_of(event: &Event) -> Option<&JobFacts> {
         | Fact::Retrying { facts, .. }
         | Fact::Ended { facts, .. }
         | Fact::Charged { facts, .. } => Some(facts),
-        Fact::Refused { .. } | Fact::Unknown => None,
+        Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => None,
     }
 }
 
@@ -114,7 +114,7 @@ fn numbers_of(event: &Event) -> Vec<u32> {
             vec![ended_attempt.attempt]
         }
         Fact::Ended { attempts, .. } => attempts.iter().map(|facts| facts.attempt).collect(),
-        Fact::Refused { .. } | Fact::Unknown => Vec::new(),
+        Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => Vec::new(),
     }
 }
 

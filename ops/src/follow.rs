@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt as _};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::stream;
 use schemas::{Artifact, Backend, Event, Fact, Failure, JobId, JobState, subjects};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Up to so many jobs are followed by a filter each; more, by reading everything.
 const FILTERS_MAX: usize = 32;
@@ -65,6 +65,25 @@ pub struct JobView {
     pub artifacts: Vec<Artifact>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// It came with the idempotency key of this earlier job, and is that job.
+    pub same_as: Option<JobId>,
+}
+
+impl JobView {
+    const SUBMITTED: Self = Self {
+        state: JobState::Submitted,
+        attempt: 0,
+        backend: None,
+        artifacts: Vec::new(),
+        failure: None,
+        same_as: None,
+    };
+
+    /// Nothing more happens to it under its id.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.state.is_terminal() || self.same_as.is_some()
+    }
 }
 
 /// Jobs by their events.
@@ -77,21 +96,14 @@ impl Tracker {
     /// Jobs that were accepted and of which nothing is known yet.
     #[must_use]
     pub fn of(jobs: impl IntoIterator<Item = JobId>) -> Self {
-        let view = JobView {
-            state: JobState::Submitted,
-            attempt: 0,
-            backend: None,
-            artifacts: Vec::new(),
-            failure: None,
-        };
-        Self { jobs: jobs.into_iter().map(|job| (job, view.clone())).collect() }
+        Self { jobs: jobs.into_iter().map(|job| (job, JobView::SUBMITTED)).collect() }
     }
 
     /// Takes note of an event of a job it follows; false for the others. Nothing follows an end, however
     /// late it is told.
     pub fn note(&mut self, event: &Event) -> bool {
         let Some(view) = self.jobs.get_mut(&event.job) else { return false };
-        if view.state.is_terminal() {
+        if view.is_over() {
             return true;
         }
         view.attempt = view.attempt.max(event.attempt);
@@ -111,6 +123,7 @@ impl Tracker {
                 view.state = JobState::Failed;
                 view.failure = Some(failure.clone());
             }
+            Fact::Duplicate { of } => view.same_as = Some(*of),
             Fact::Retrying { .. } | Fact::Charged { .. } | Fact::Unknown => {}
         }
         true
@@ -125,7 +138,21 @@ impl Tracker {
     /// How many have ended.
     #[must_use]
     pub fn ended(&self) -> usize {
-        self.jobs.values().filter(|view| view.state.is_terminal()).count()
+        self.jobs.values().filter(|view| view.is_over()).count()
+    }
+
+    /// The jobs that some of the followed ones turned out to be, and that are not followed themselves.
+    #[must_use]
+    pub fn same_as(&self) -> Vec<JobId> {
+        let others = self.jobs.values().filter_map(|view| view.same_as);
+        let others: BTreeSet<JobId> = others.filter(|job| !self.jobs.contains_key(job)).collect();
+        others.into_iter().collect()
+    }
+
+    /// Puts the jobs that duplicates turned out to be in the duplicates' place.
+    pub fn resolve(&mut self, others: Self) {
+        self.jobs.retain(|_, view| view.same_as.is_none());
+        self.jobs.extend(others.jobs);
     }
 
     /// All have.

@@ -6,6 +6,7 @@
 mod body;
 mod constraints;
 
+use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
 use schemas::workflow::Requirements;
 use schemas::{Catalog, Class, Failure, Job, Lane, PolicyConfig, SCHEMA_VERSION};
 
@@ -85,6 +86,17 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
         return Err(Failure::invalid(
             "id",
             "id is the nil UUID, which all careless clients share: send a new UUIDv7 for each job",
+        ));
+    }
+    if let Some(key) = &job.idempotency_key
+        && !(1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&key.len())
+    {
+        return Err(Failure::invalid(
+            "idempotency_key",
+            format!(
+                "idempotency_key is {} bytes: use 1 to {IDEMPOTENCY_KEY_MAX_BYTES}, or leave it out",
+                key.len()
+            ),
         ));
     }
     if job.lane == Lane::Unknown {

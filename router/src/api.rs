@@ -142,24 +142,29 @@ fn write<T: Serialize>(encoding: Encoding, reply: &T) -> Bytes {
     encoding.encode(reply).into()
 }
 
-async fn known(router: &Router, job: JobId) -> Result<History, Refusal> {
-    history::read(&router.broker, job).await.map_err(Refusal::broker)
+/// What is known of a job; of the job that it is, when it was published again under another id.
+async fn known(router: &Router, job: JobId) -> Result<(JobId, History), Refusal> {
+    let history = history::read(&router.broker, job).await.map_err(Refusal::broker)?;
+    match history.same_as() {
+        None => Ok((job, history)),
+        Some(of) => Ok((of, history::read(&router.broker, of).await.map_err(Refusal::broker)?)),
+    }
 }
 
 async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Refusal> {
-    let history = known(router, request.job).await?;
+    let (job, history) = known(router, request.job).await?;
     let (state, known) = (history.state(), !history.events.is_empty());
-    Ok(StatusReply { job: request.job, state, known, events: history.events })
+    Ok(StatusReply { job, state, known, events: history.events })
 }
 
 async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
-    let history = known(router, request.job).await?;
+    let (job, history) = known(router, request.job).await?;
     let failure = history.events.iter().rev().find_map(|event| match &event.fact {
         Fact::Ended { failure, .. } => failure.clone(),
         Fact::Refused { failure } => Some(failure.clone()),
         _ => None,
     });
-    Ok(ExplainReply { job: request.job, state: history.state(), decisions: history.decisions(), failure })
+    Ok(ExplainReply { job, state: history.state(), decisions: history.decisions(), failure })
 }
 
 fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) -> EstimateReply {
@@ -217,8 +222,7 @@ fn backends(router: &Router) -> BackendsReply {
 /// Cancels a job wherever it is. The request is durable before anything is done about it, so a worker
 /// that gets the job later, or has it now, stops it.
 async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Refusal> {
-    let job = request.job;
-    let history = known(router, job).await?;
+    let (job, history) = known(router, request.job).await?;
     let state = history.state();
     let reply = |effect: &str| Ok(CancelReply { job, state, effect: effect.to_owned() });
     if state.is_terminal() {

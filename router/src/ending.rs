@@ -130,6 +130,16 @@ pub async fn refuse(
     publish::publish(&router.broker.jetstream, &Message::event(&event)).await.map(|_| ())
 }
 
+/// Says that a publish was an earlier job again.
+///
+/// # Errors
+/// The broker did not take it.
+pub async fn duplicate(router: &Router, job: &Job, of: JobId) -> Result<(), PublishError> {
+    metrics::counter!("argosy_router_duplicates_total").increment(1);
+    let event = Event::new(clock::now_ms(), job.tenant.clone(), job.id, 0, Fact::Duplicate { of });
+    publish::publish(&router.broker.jetstream, &Message::event(&event)).await.map(|_| ())
+}
+
 /// The job ended `failed` after it was accepted: inbox first, then the terminal event, so that nobody
 /// sees an end whose history cannot be found.
 ///

@@ -52,6 +52,15 @@ impl History {
         ended.or(last).unwrap_or(JobState::Submitted)
     }
 
+    /// The earlier job that it is, by its idempotency key.
+    #[must_use]
+    pub fn same_as(&self) -> Option<JobId> {
+        self.events.iter().find_map(|event| match event.fact {
+            Fact::Duplicate { of } => Some(of),
+            _ => None,
+        })
+    }
+
     /// Its terminal event.
     #[must_use]
     pub fn ended(&self) -> Option<&Event> {
@@ -102,7 +111,7 @@ impl History {
             | Fact::Retrying { facts, .. }
             | Fact::Ended { facts, .. }
             | Fact::Charged { facts, .. } => Some(facts),
-            Fact::Refused { .. } | Fact::Unknown => None,
+            Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => None,
         })
     }
 }

@@ -20,6 +20,8 @@ use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane, Tenant
 
 use crate::ending::{self, End, Original};
 use crate::fleet::rest;
+use crate::history;
+use crate::keys::Keyed;
 use crate::place::{self, PlaceError, Placed, Placing};
 use crate::shared::Router;
 
@@ -140,6 +142,18 @@ impl Intake {
             Err(refused) => return self.refuse(message, sequence, submitted_at_ms, *refused).await,
         };
         let Taken { job, admitted } = taken;
+        match self.router.keys.take(&job).await.map_err(PlaceError::Key)? {
+            Keyed::First => {}
+            Keyed::SameAs(of) => {
+                tracing::info!(job = %job.id, %of, "the same job again, by its idempotency key");
+                ending::duplicate(&self.router, &job, of).await?;
+                return Ok(Verdict::Done);
+            }
+            Keyed::Refused(failure) => {
+                let refused = Refused { id: Some(job.id), job: Some(job), failure };
+                return self.refuse(message, sequence, submitted_at_ms, refused).await;
+            }
+        }
         let facts = JobFacts::of(&job, Some(admitted.class.clone()), submitted_at_ms);
         let end = |state, failure| End {
             tenant: job.tenant.clone(),
@@ -233,7 +247,9 @@ impl Intake {
         ending::park(&self.router, parked_id, about, failure.clone(), &original(message), Vec::new()).await?;
         let (Some(tenant), Some(id)) = (tenant, id) else { return Ok(Verdict::Done) };
         ending::refuse(&self.router, &tenant, id, &failure).await?;
-        if let Some(job) = job {
+        // A job that runs under this id is not ended by a bad publish that borrows it.
+        let history = history::read(&self.router.broker, id).await.map_err(PlaceError::History)?;
+        if let Some(job) = job.filter(|_| history.facts().is_none()) {
             let facts = JobFacts::of(&job, None, submitted_at_ms);
             let end = End {
                 tenant,

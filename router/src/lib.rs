@@ -8,6 +8,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`intake`] | jobs from the lanes: admit, plan, place |
+//! | [`keys`] | idempotency keys: one job for each |
 //! | [`place`] | reserve, `assigned` event, assignment; recovery of a half-done placement |
 //! | [`dead`] | failed attempts: retry, failover, end |
 //! | [`ending`] | terminal events, parking, refusals |
@@ -26,6 +27,7 @@ pub mod ending;
 pub mod fleet;
 pub mod history;
 pub mod intake;
+pub mod keys;
 pub mod place;
 pub mod reserving;
 pub mod shared;

@@ -47,6 +47,9 @@ pub enum PlaceError {
     /// The broker did not take an event or an assignment.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The job's idempotency key could not be looked up.
+    #[error("{0}")]
+    Key(String),
     /// The job's events could not be read.
     #[error("reading the job's events: {0}")]
     History(String),

@@ -10,6 +10,7 @@ use runtime::worker::claim::Claims;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::keys::Keys;
 use crate::reserving::Reserver;
 
 /// Everything a router needs to carry plans out.
@@ -27,6 +28,8 @@ pub struct Router {
     pub reserver: Reserver,
     /// Claims on paid attempts, for the sweep.
     pub claims: Claims,
+    /// Idempotency keys.
+    pub keys: Keys,
     /// Fires when the process is asked to stop.
     pub soft: CancellationToken,
 }

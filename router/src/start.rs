@@ -14,6 +14,7 @@ use schemas::topology::bucket;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::keys::Keys;
 use crate::reserving::Reserver;
 use crate::shared::Router;
 use crate::{advisories, api, dead, fleet, intake, sweep};
@@ -56,6 +57,7 @@ pub async fn start(context: Context<RouterProcess>) -> Result<(), Fault> {
         cancels: Cancels::default(),
         reserver: Reserver::start(context.broker.clone(), tasks, soft.clone()),
         claims: Claims::new(open_bucket(jetstream, bucket::ATTEMPTS).await?),
+        keys: Keys::new(open_bucket(jetstream, bucket::KEYS).await?),
         soft: soft.clone(),
     };
     let workers = open_bucket(jetstream, bucket::WORKERS).await?;

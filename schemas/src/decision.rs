@@ -105,6 +105,8 @@ pub enum FilterReason {
     NoConsent,
     /// It costs more than the job may.
     OverCeiling,
+    /// An attempt may have been paid and nobody can tell; the job does not allow another.
+    PossiblyPaid,
     /// The ledger cannot reserve now.
     LedgerAway,
     /// The ledger refused the reservation (budget).
@@ -137,6 +139,7 @@ impl FilterReason {
             Self::NotAllowedByTenant => "not_allowed_by_tenant",
             Self::NoConsent => "no_consent",
             Self::OverCeiling => "over_ceiling",
+            Self::PossiblyPaid => "possibly_paid",
             Self::LedgerAway => "ledger_away",
             Self::ReservationRefused => "reservation_refused",
             Self::NoWorker => "no_worker",

@@ -101,6 +101,11 @@ pub enum Fact {
         /// Why.
         failure: Failure,
     },
+    /// A publish came with the idempotency key of an earlier job and the same content: it is that job.
+    Duplicate {
+        /// The job that it is.
+        of: JobId,
+    },
     /// A kind of a newer version.
     #[serde(other)]
     Unknown,
@@ -159,6 +164,7 @@ impl Fact {
             Self::Ended { .. } => "ended",
             Self::Charged { .. } => "charged",
             Self::Refused { .. } => "refused",
+            Self::Duplicate { .. } => "duplicate",
             Self::Unknown => "unknown",
         }
     }
@@ -180,7 +186,7 @@ impl Event {
             Fact::Running { .. } => Some(JobState::Running),
             Fact::Retrying { .. } => Some(JobState::Retrying),
             Fact::Ended { state, .. } => Some(*state),
-            Fact::Charged { .. } | Fact::Refused { .. } | Fact::Unknown => None,
+            Fact::Charged { .. } | Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => None,
         }
     }
 }

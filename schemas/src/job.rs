@@ -14,6 +14,10 @@ pub struct Job {
     pub schema_version: u16,
     /// Chosen by the client; publish with it as `Nats-Msg-Id` and a repeat is a no-op.
     pub id: JobId,
+    /// The client's own name for the request, unique to its tenant. Within a day the same key with the same
+    /// content is the same job, whatever its id; with another content it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// When the client made it, Unix milliseconds.
     pub time_ms: i64,
     /// Who it is for and who pays.
@@ -162,6 +166,11 @@ pub struct Constraints {
     /// Consent to spend money; the tenant's policy decides when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_paid: Option<bool>,
+    /// After an attempt that may have been paid and whose outcome nobody can tell: may another be paid?
+    /// When absent only if the job has a ceiling and it covers both; `true` also without a ceiling;
+    /// `false` never. Free backends may always try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_unknown: Option<bool>,
     /// After a content refusal, try another backend (default: the job fails).
     #[serde(default)]
     pub failover_on_refusal: bool,

@@ -14,6 +14,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("progress", schema_for!(crate::Progress)),
         ("offer", schema_for!(crate::Offer)),
         ("attempt_record", schema_for!(crate::AttemptRecord)),
+        ("key_record", schema_for!(crate::KeyRecord)),
         ("reserve_request", schema_for!(crate::reserve::ReserveRequest)),
         ("reserve_reply", schema_for!(crate::reserve::ReserveReply)),
         ("job_request", schema_for!(crate::api::JobRequest)),

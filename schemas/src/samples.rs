@@ -27,6 +27,7 @@ pub fn job() -> Job {
     Job {
         schema_version: SCHEMA_VERSION,
         id: job_id(),
+        idempotency_key: Some("order-1042/cover".to_owned()),
         time_ms: TIME_MS,
         tenant: name("studio-a"),
         lane: Lane::Interactive,
@@ -53,6 +54,7 @@ pub fn job() -> Job {
             backends: Some(vec![name("local"), name("cloud")]),
             exclude_backends: vec![name("gemini")],
             allow_paid: Some(true),
+            retry_unknown: Some(true),
             failover_on_refusal: false,
             max_attempts: Some(4),
         },
@@ -210,6 +212,7 @@ pub fn events() -> Vec<Event> {
         ),
         event(2, Fact::Charged { facts, ended_attempt: attempt_facts() }),
         event(0, Fact::Refused { failure: Failure::invalid("body.kind", "unknown kind") }),
+        event(0, Fact::Duplicate { of: JobId::from_parts(TIME_MS, [7; 10]) }),
     ]
 }
 
@@ -258,6 +261,18 @@ pub fn attempt_record() -> AttemptRecord {
         reserved_micro_usd: MicroUsd(22_800),
         provider_id: Some("c80f-u1".to_owned()),
         outcome: None,
+    }
+}
+
+/// The first job that came with a key.
+#[must_use]
+pub fn key_record() -> KeyRecord {
+    KeyRecord {
+        schema_version: SCHEMA_VERSION,
+        tenant: name("studio-a"),
+        job: job_id(),
+        content_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        time_ms: TIME_MS,
     }
 }
 

@@ -38,6 +38,8 @@ pub mod bucket {
     pub const ATTEMPTS: &str = "ATTEMPTS";
     /// Job id to a cancel request, read by routers and workers.
     pub const CANCELS: &str = "CANCELS";
+    /// Tenant and idempotency key to the first job that came with them.
+    pub const KEYS: &str = "KEYS";
     /// `policy`, `catalog`, `prices`, `tenants`.
     pub const CONFIG: &str = "CONFIG";
     /// Files, as an object store.
@@ -276,6 +278,7 @@ fn buckets() -> Vec<BucketSpec> {
     vec![
         bucket(bucket::WORKERS, "Worker id to offer", OFFER_TTL_MS, 1, 64 * MIB),
         bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 7 * DAY_MS, 5, 512 * MIB),
+        bucket(bucket::KEYS, "Idempotency keys: the first job of each", DAY_MS, 1, 256 * MIB),
         bucket(bucket::CANCELS, "Jobs to be cancelled", DAY_MS, 1, 64 * MIB),
         bucket(bucket::CONFIG, "Policy, catalog, prices, tenants", 0, 20, 64 * MIB),
     ]

@@ -17,6 +17,7 @@ pub fn prompt(words: &str) -> Job {
     Job {
         schema_version: SCHEMA_VERSION,
         id: JobId::new(),
+        idempotency_key: None,
         time_ms: runtime::clock::now_ms(),
         tenant: tenant("default"),
         lane: Lane::Standard,

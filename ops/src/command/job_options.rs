@@ -81,6 +81,9 @@ pub struct JobOptions {
     /// Who it is for and who pays
     #[arg(long, default_value = "default")]
     pub tenant: Tenant,
+    /// Your own name for the request: published again within a day, it is the same job
+    #[arg(long, value_name = "TEXT")]
+    pub key: Option<String>,
     /// How urgent it is
     #[arg(long, value_enum, default_value = "standard")]
     pub lane: LaneOption,
@@ -102,6 +105,9 @@ pub struct JobOptions {
     /// Spend nothing, whatever the tenant's policy says
     #[arg(long)]
     pub no_paid: bool,
+    /// When what came of a paid attempt is unknown: may another be paid? Unsaid, if the ceiling covers both
+    #[arg(long, value_name = "BOOL")]
+    pub retry_unknown: Option<bool>,
     /// Take this backend if it is eligible at all
     #[arg(long, value_name = "BACKEND")]
     pub prefer: Option<Backend>,
@@ -159,6 +165,7 @@ impl JobOptions {
         Job {
             schema_version: SCHEMA_VERSION,
             id,
+            idempotency_key: self.key.clone(),
             time_ms: now_ms,
             tenant: self.tenant.clone(),
             lane: match self.lane {
@@ -192,6 +199,7 @@ impl JobOptions {
                     (_, true) => Some(false),
                     _ => None,
                 },
+                retry_unknown: self.retry_unknown,
                 ..Constraints::default()
             },
             preferences: Preferences {

@@ -20,6 +20,15 @@ pub(crate) async fn follow_to_the_end(
     ids: &[JobId],
     quiet: bool,
 ) -> anyhow::Result<Tracker> {
+    let mut tracker = follow_until_over(broker, ids, quiet).await?;
+    let others = tracker.same_as();
+    if !others.is_empty() {
+        tracker.resolve(follow_until_over(broker, &others, quiet).await?);
+    }
+    Ok(tracker)
+}
+
+async fn follow_until_over(broker: &Broker, ids: &[JobId], quiet: bool) -> anyhow::Result<Tracker> {
     let mut tracker = Tracker::of(ids.iter().copied());
     let view = View::new(ids, quiet);
     let mut progress = broker.client.subscribe(subjects::PROGRESS_FILTER).await.context("progress")?;
@@ -50,7 +59,7 @@ pub(crate) fn verdict(tracker: &Tracker) -> anyhow::Result<()> {
     let failed: Vec<String> = tracker
         .jobs()
         .iter()
-        .filter(|(_, view)| view.state != JobState::Completed)
+        .filter(|(_, view)| view.state != JobState::Completed && view.same_as.is_none())
         .map(|(job, view)| format!("{job} {}", in_words(view)))
         .collect();
     if failed.is_empty() { Ok(()) } else { Err(DoesNotHold(failed.join("; ")).into()) }
@@ -58,6 +67,9 @@ pub(crate) fn verdict(tracker: &Tracker) -> anyhow::Result<()> {
 
 /// A job's state with where it is and why it failed.
 pub(crate) fn in_words(view: &JobView) -> String {
+    if let Some(job) = view.same_as {
+        return format!("is the same as job {job}");
+    }
     let at = view.backend.as_ref().map(|backend| format!(" at {backend}")).unwrap_or_default();
     let why = view.failure.as_ref();
     let why = why.map(|failure| format!(": {} ({})", failure.message, failure.code.as_str()));
@@ -103,7 +115,7 @@ impl View {
             Self::Bars(bars) => {
                 let Some(bar) = bars.get(&event.job) else { return };
                 bar.set_message(in_words(job));
-                if job.state.is_terminal() {
+                if job.is_over() {
                     bar.set_length(bar.length().unwrap_or_default().max(1));
                     bar.set_position(bar.length().unwrap_or_default());
                     bar.abandon();

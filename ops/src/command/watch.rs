@@ -64,6 +64,7 @@ pub(crate) fn line(event: &Event) -> String {
             format!("{} at {}", ended_attempt.charge.amount_micro_usd, ended_attempt.backend)
         }
         Fact::Refused { failure } => failure.message.clone(),
+        Fact::Duplicate { of } => format!("the same as job {of}"),
         Fact::Unknown => String::new(),
     };
     format!("{}  {}  {:<9} {what}", event.job, event.tenant, event.fact.kind())

@@ -91,11 +91,13 @@ pub fn jobs(count: usize, seed: u64, photo: &Input, now_ms: i64) -> anyhow::Resu
         all.push(Job {
             schema_version: SCHEMA_VERSION,
             id: JobId::from_parts(now_ms, entropy),
+            idempotency_key: None,
             time_ms: now_ms,
             tenant: Tenant::new(draft.tenant)?,
             lane: draft.lane,
             body: draft.body,
-            constraints: draft.constraints,
+            // Killing a worker by hand may change nothing but time, nor may it where a picture is lost with it.
+            constraints: Constraints { retry_unknown: Some(true), ..draft.constraints },
             preferences: draft.preferences,
             labels: [("demo".to_owned(), seed.to_string()), ("what".to_owned(), draft.what)].into(),
         });

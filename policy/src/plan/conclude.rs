@@ -162,6 +162,11 @@ const fn cure(reason: FilterReason) -> (FailureCode, Option<&'static str>, &'sta
             Some("constraints.allow_paid"),
             "set constraints.allow_paid, or let the tenant's policy allow it",
         ),
+        FilterReason::PossiblyPaid => (
+            FailureCode::OutcomeUnknown,
+            Some("constraints.retry_unknown"),
+            "set a ceiling that covers both, or constraints.retry_unknown",
+        ),
         FilterReason::OverCeiling => {
             (invalid, Some("constraints.max_cost_micro_usd"), "raise constraints.max_cost_micro_usd")
         }

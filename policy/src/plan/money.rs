@@ -1,10 +1,11 @@
 //! Consent, ceiling and reservation of one attempt.
 
 use schemas::config::BackendConfig;
-use schemas::{FilterReason, MicroUsd, Rejection, Service};
+use schemas::{FailureCode, FilterReason, MicroUsd, Rejection, Service};
 
 use super::PlanInput;
 use crate::cost::{CostError, price_of};
+use crate::dispose::code_of;
 
 /// Whether money may be spent on the job, and who said so.
 pub(super) struct Consent {
@@ -48,6 +49,9 @@ pub(super) fn quote(
     if !consent {
         quote.reject(FilterReason::NoConsent, "it costs money and neither job nor tenant consents");
     }
+    if let Some(words) = unknown_before(input) {
+        quote.reject(FilterReason::PossiblyPaid, words);
+    }
     if !input.ledger_available {
         quote.reject(FilterReason::LedgerAway, "the ledger cannot reserve money at present");
     }
@@ -68,6 +72,20 @@ pub(super) fn quote(
         Err(error) => quote.reject(FilterReason::Unsupported, format!("its cost is not known: {error}")),
     }
     quote
+}
+
+/// Why nothing more may be paid after an attempt that may have been paid and whose outcome nobody knows.
+/// A ceiling is consent to both, as long as it covers both; what may have been paid counts against it.
+fn unknown_before(input: &PlanInput<'_>) -> Option<String> {
+    let unknown = input.history.iter().find(|facts| code_of(facts) == Some(FailureCode::OutcomeUnknown))?;
+    let cure = match (input.job.constraints.retry_unknown, input.job.constraints.max_cost_micro_usd) {
+        (Some(true), _) | (None, Some(_)) => return None,
+        (Some(false), _) => "constraints.retry_unknown forbids another",
+        (None, None) => {
+            "the job has no ceiling that covers another: set constraints.max_cost_micro_usd, or retry_unknown"
+        }
+    };
+    Some(format!("attempt {} may have been paid and its outcome is unknown: {cure}", unknown.attempt))
 }
 
 /// Expected and largest cost; the largest is never below the expected.

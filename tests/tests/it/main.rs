@@ -3,6 +3,7 @@
 mod cancel;
 mod faults;
 mod join;
+mod keys;
 mod life;
 mod processes;
 mod python;
