@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::HttpConfig;
 use crate::exit::{Exit, Fault};
+use crate::reports::Inbox;
 
 /// What a process needs to do its work, and whether it has it.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +76,7 @@ impl Pages {
         Ok(Self { listener })
     }
 
-    /// Serves until the token fires.
+    /// Serves until the token fires; reports of providers go to the inbox.
     ///
     /// # Errors
     /// The listener failed.
@@ -83,6 +84,7 @@ impl Pages {
         self,
         health: Health,
         metrics: PrometheusHandle,
+        inbox: Inbox,
         stop: CancellationToken,
     ) -> Result<(), std::io::Error> {
         let ready = move || {
@@ -104,7 +106,8 @@ impl Pages {
         let pages = Router::new()
             .route("/livez", get(|| async { "alive\n" }))
             .route("/readyz", get(ready))
-            .route("/metrics", get(scrape));
+            .route("/metrics", get(scrape))
+            .merge(inbox.page());
         axum::serve(self.listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }

@@ -16,6 +16,7 @@ pub mod health;
 pub mod lifecycle;
 pub mod process;
 pub mod publish;
+pub mod reports;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;

@@ -13,6 +13,7 @@ use crate::config::{Common, Source};
 use crate::exit::{Exit, Fault};
 use crate::health::{Health, Pages};
 use crate::lifecycle::Lifecycle;
+use crate::reports::Inbox;
 use crate::tasks::Tasks;
 use crate::telemetry;
 
@@ -44,6 +45,8 @@ pub struct Context<C> {
     pub tasks: Tasks,
     /// Its readiness.
     pub health: Health,
+    /// Where providers' reports arrive.
+    pub inbox: Inbox,
 }
 
 /// Runs a process to its end. `start` begins the work as tasks and returns.
@@ -111,7 +114,8 @@ where
     };
     // The pages outlive the drain, so that a supervisor can watch it.
     let pages_stop = CancellationToken::new();
-    let serving = pages.serve(health.clone(), metrics, pages_stop);
+    let inbox = Inbox::default();
+    let serving = pages.serve(health.clone(), metrics, inbox.clone(), pages_stop);
     let grace = Duration::from_millis(common.shutdown.grace_ms);
     let context = Context {
         config,
@@ -120,6 +124,7 @@ where
         lifecycle: lifecycle.clone(),
         tasks: tasks.clone(),
         health: health.clone(),
+        inbox,
     };
     let work = async {
         start(context).await?;

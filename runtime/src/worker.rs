@@ -4,6 +4,7 @@
 //! What a provider does is behind [`Backend`]; what follows from what it says is decided by the pure
 //! [`machine`]; this module's [`host`] only carries it out.
 
+mod adopt;
 pub mod attempt;
 pub mod backend;
 pub mod cancels;

@@ -2,7 +2,7 @@
 //!
 //! Interactions live at the provider: with a state directory they, their files and the bill survive a killed
 //! simulator. A synchronous answer does not, but its work goes on, and is billed, when the client hangs up. The
-//! retired `predict` routes answer 404, as they do today. Not simulated: file uploads, streaming, webhooks, safety
+//! retired `predict` routes answer 404, as they do today. Not simulated: file uploads, streaming, the signatures of webhooks, safety
 //! settings, Vertex.
 
 mod errors;

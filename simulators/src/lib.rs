@@ -48,6 +48,7 @@ mod host;
 mod journal;
 mod picture;
 pub mod runpod;
+mod webhook;
 
 pub use admin::{Admin, Fault, Invoice, Line, Stats};
 

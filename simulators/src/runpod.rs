@@ -121,8 +121,6 @@ impl Server {
     /// # Errors
     /// [`Error::Bind`] if the address is taken; [`Error::State`] or [`Error::Journal`] for the state directory.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        // Webhooks are sent with reqwest, which wants a cryptography provider even for plain HTTP.
-        rustls::crypto::ring::default_provider().install_default().ok();
         let gate = Arc::new(Gate::default());
         let bound = host::bind(config.listen, Arc::clone(&gate)).await?;
         let addr = bound.addr;

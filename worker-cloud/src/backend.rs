@@ -1,7 +1,7 @@
 //! The backend that the worker host calls: start, follow to the end, tell how the endpoint is.
 //!
 //! Looking for work whose start was never confirmed is left to the trait's default ("nobody can tell"):
-//! the provider takes no id of ours and lists nothing.
+//! the provider takes no id of ours and lists nothing. But it calls a webhook, which names the attempt.
 
 mod flight;
 
@@ -13,14 +13,14 @@ use bytes::Bytes;
 use runtime::clock::now_ms;
 use runtime::fleet_config::FleetConfig;
 use runtime::worker::{Attempt, Backend, Discovery, Stop};
-use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Unit, Usage};
+use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Service, Unit, Usage};
 use tokio::sync::watch;
 
 use crate::backend::flight::Flight;
 use crate::config::{ConfigError, RunPodConfig};
 use crate::runpod::client::Client;
 use crate::runpod::errors::{self, CallError};
-use crate::runpod::wire::HealthReply;
+use crate::runpod::wire::{HealthReply, RunReply};
 use crate::runpod::{poll, request};
 
 /// The protocol family of the catalog's services that this crate speaks.
@@ -53,7 +53,7 @@ impl RunPodBackend {
         let failed = |failure| Outcome { failure: Some(failure), ..Outcome::default() };
         let limits = self.limits(attempt);
         let body = prepare(attempt, limits).await.map_err(failed)?;
-        if let Some(stop) = attempt.stop_now() {
+        if let Err(stop) = attempt.may_start().await {
             return Err(stopped_before_start(attempt, stop));
         }
         // Not given up when a stop comes: the answer has the id by which the job can be stopped.
@@ -128,6 +128,15 @@ impl Backend for RunPodBackend {
         }
     }
 
+    fn reports(&self, service: &Service) -> bool {
+        service.family == FAMILY
+    }
+
+    /// The report is the job as its status shows it.
+    fn reported_id(&self, report: &[u8]) -> Option<String> {
+        serde_json::from_slice::<RunReply>(report).ok().map(|job| job.id).filter(|id| !id.is_empty())
+    }
+
     async fn run(&self, attempt: &Attempt) -> Outcome {
         let flight = match &attempt.resume_id {
             Some(id) => {
@@ -153,7 +162,7 @@ async fn prepare(attempt: &Attempt, limits: request::Limits) -> Result<Vec<u8>, 
     for input in &attempt.assignment.job.body.inputs {
         inputs.push((input.name.clone(), attempt.load(input).await?));
     }
-    request::body(&graph, &inputs, limits)
+    request::body(&graph, &inputs, limits, attempt.report_url.as_deref())
 }
 
 /// Nothing was asked of the provider: the usage is known, and zero.

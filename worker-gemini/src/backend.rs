@@ -2,7 +2,7 @@
 //! with the picture itself and can neither be resumed nor stopped; `interactions` gives an id at once.
 //!
 //! Looking for work whose start was never confirmed is left to the trait's default ("nobody can tell"):
-//! the API takes no id of ours and lists nothing.
+//! the API takes no id of ours and lists nothing. But an interaction's webhook names the attempt.
 
 mod background;
 mod pictures;
@@ -15,14 +15,14 @@ use async_trait::async_trait;
 use runtime::clock::now_ms;
 use runtime::fleet_config::FleetConfig;
 use runtime::worker::{Attempt, Backend, Discovery, Stop};
-use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase};
+use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Service};
 use tokio::sync::watch;
 
 use crate::config::{ConfigError, GeminiConfig};
 use crate::gemini::client::Client;
 use crate::gemini::errors::{self, CallError};
 use crate::gemini::generate::InputFile;
-use crate::gemini::usage;
+use crate::gemini::{interactions, usage};
 
 /// The catalog's family for pictures in the answer.
 pub const GENERATE_CONTENT: &str = "generate_content";
@@ -110,6 +110,14 @@ impl Backend for GeminiBackend {
             return Discovery::unwell(Health::Stopped, failure.message);
         }
         Discovery::unwell(Health::Down, error.to_string())
+    }
+
+    fn reports(&self, service: &Service) -> bool {
+        service.family == INTERACTIONS
+    }
+
+    fn reported_id(&self, report: &[u8]) -> Option<String> {
+        interactions::reported_id(report)
     }
 
     async fn run(&self, attempt: &Attempt) -> Outcome {

@@ -294,14 +294,20 @@ pub(super) fn ours(
         all.push(options.member(Role::WorkerLocal, simulated, &name, "worker-local", nats_url, &env)?);
     }
     if let Some(provider) = &options.runpod {
-        let env = runpod(options, provider, &url_of("cloud", 0));
+        let mut env = runpod(options, provider, &url_of("cloud", 0));
         let simulated = provider.is_simulated();
+        if simulated {
+            env.extend(reporting()?);
+        }
         let name = "worker-cloud";
         all.push(options.member(Role::WorkerCloud, simulated, name, "worker-cloud", nats_url, &env)?);
     }
     if let Some(provider) = &options.gemini {
-        let env = gemini(options, provider, &url_of("gemini", 0));
+        let mut env = gemini(options, provider, &url_of("gemini", 0));
         let simulated = provider.is_simulated();
+        if simulated {
+            env.extend(reporting()?);
+        }
         let name = "worker-gemini";
         all.push(options.member(Role::WorkerGemini, simulated, name, "worker-gemini", nats_url, &env)?);
     }
@@ -312,6 +318,17 @@ type Env = Vec<(&'static str, String)>;
 
 fn worker(name: &str, simulated: bool) -> Env {
     vec![("ARGOSY_WORKER__NAME", name.to_owned()), ("ARGOSY_WORKER__SIMULATED", simulated.to_string())]
+}
+
+/// Where a simulated provider reports to: a port of its worker's own, so that it is found again after a
+/// restart.
+fn reporting() -> anyhow::Result<Env> {
+    let address = format!("127.0.0.1:{}", free_port()?);
+    Ok(vec![
+        ("ARGOSY_WORKER__REPORT_URL", format!("http://{address}")),
+        ("ARGOSY_WORKER__REPORT_SECRET", "sim-report-secret".to_owned()),
+        ("ARGOSY_HTTP__LISTEN", address),
+    ])
 }
 
 fn runpod(options: &StackOptions, provider: &Provider<RunPodAccount>, url: &str) -> Env {

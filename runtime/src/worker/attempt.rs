@@ -17,6 +17,10 @@ pub trait AttemptIo: Send + Sync + 'static {
     /// Makes the provider's id durable. When this fails the work runs on at the provider, and a later
     /// delivery goes through [`super::Backend::find`].
     async fn started(&self, attempt: AttemptId, provider_id: &str) -> Result<(), Failure>;
+    /// The attempt is still ours to start; without a claim it always is.
+    async fn still_ours(&self, _attempt: AttemptId) -> bool {
+        true
+    }
     /// Fetches an input's bytes.
     async fn load(&self, input: &Input) -> Result<Bytes, Failure>;
     /// Stores a produced file; the same attempt and index give the same key.
@@ -41,6 +45,8 @@ pub struct Attempt {
     pub service: Service,
     /// Paid work that was started before goes on under this provider's id.
     pub resume_id: Option<String>,
+    /// Where the provider may report that it did the work; see [`super::Backend::reports`].
+    pub report_url: Option<String>,
     io: Arc<dyn AttemptIo>,
     stopper: Stopper,
 }
@@ -56,7 +62,26 @@ impl Attempt {
         io: Arc<dyn AttemptIo>,
         stopper: Stopper,
     ) -> Self {
-        Self { assignment, catalog, service, resume_id, io, stopper }
+        Self { assignment, catalog, service, resume_id, report_url: None, io, stopper }
+    }
+
+    /// With an address for the provider's report.
+    #[must_use]
+    pub fn reporting_to(self, report_url: Option<String>) -> Self {
+        Self { report_url, ..self }
+    }
+
+    /// Whether it may be started now. Ask right before the call that costs money: a worker that slept over
+    /// its claim may have been given up meanwhile.
+    ///
+    /// # Errors
+    /// Why not: it has to end, or the claim is somebody else's now.
+    pub async fn may_start(&self) -> Result<(), Stop> {
+        match self.stop_now() {
+            Some(stop) => Err(stop),
+            None if self.io.still_ours(self.id()).await => Ok(()),
+            None => Err(Stop::Drain),
+        }
     }
 
     /// Which attempt it is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use schemas::{Class, Gpu, Health, Outcome};
+use schemas::{Class, Gpu, Health, Outcome, Service};
 
 use crate::worker::Attempt;
 
@@ -31,6 +31,17 @@ pub trait Backend: Send + Sync + 'static {
     /// The default says that the provider offers no way to find out.
     async fn find(&self, _attempt: &Attempt) -> Found {
         Found::Unknown
+    }
+
+    /// The provider sends a report about each attempt of this service to [`Attempt::report_url`], from
+    /// which [`Backend::reported_id`] reads its id. Work whose start was not confirmed then waits for it.
+    fn reports(&self, _service: &Service) -> bool {
+        false
+    }
+
+    /// The provider's id of the work that a report is about.
+    fn reported_id(&self, _report: &[u8]) -> Option<String> {
+        None
     }
 }
 

@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::artifacts::Artifacts;
 use crate::broker::Broker;
 use crate::clock;
+use crate::config::Secret;
 use crate::exit::{Exit, Fault};
 use crate::fleet_config::{self, FleetConfig};
 use crate::health::Health as Readiness;
 use crate::lifecycle::Lifecycle;
 use crate::process::Context;
 use crate::tasks::Tasks;
+use crate::worker::adopt::{Address, Adopter};
 use crate::worker::cancels::Cancels;
 use crate::worker::claim::Claims;
 use crate::worker::{Backend, Discovery, machine, presence, pull};
@@ -32,6 +34,12 @@ pub struct WorkerConfig {
     pub slots: Option<u32>,
     /// The provider is a simulator: said in offers, reports and the ledger.
     pub simulated: bool,
+    /// Where the provider reaches this worker's pages, or those of any other worker of the backend, e.g.
+    /// `https://fleet.example`. With it and a secret, providers that can report each attempt; work whose
+    /// start was not confirmed is then found again instead of being given up as unknown.
+    pub report_url: String,
+    /// Shared by all workers of the backend; reports without it are not taken.
+    pub report_secret: Secret,
 }
 
 /// The most attempts at once that are taken seriously.
@@ -49,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) claims: Claims,
     pub(crate) cancels: Cancels,
     pub(crate) config: watch::Receiver<FleetConfig>,
+    pub(crate) reports: Option<Address>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) tasks: Tasks,
     pub(crate) health: Readiness,
@@ -129,6 +138,7 @@ where
         claims: Claims::new(crate::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
         cancels: Cancels::default(),
         config,
+        reports: Address::new(&worker.report_url, &worker.report_secret),
         lifecycle: context.lifecycle.clone(),
         tasks: context.tasks.clone(),
         health: context.health.clone(),
@@ -138,6 +148,10 @@ where
         learned: Mutex::new(HashMap::new()),
     });
     tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");
+    if let Some(address) = shared.reports.clone() {
+        let (claims, backend) = (shared.claims.clone(), Arc::clone(&backend));
+        context.inbox.open(Arc::new(Adopter { address, claims, backend }));
+    }
     let workers = crate::topology::open_bucket(jetstream, bucket::WORKERS).await?;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
     let hard = context.lifecycle.hard.clone();

@@ -16,6 +16,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::worker::AttemptIo;
 use crate::worker::claim::{Claims, Held};
+use crate::worker::machine;
 
 /// One attempt's way to the broker.
 pub(crate) struct HostIo {
@@ -43,6 +44,22 @@ impl AttemptIo for HostIo {
             let message = format!("started at the provider as {provider_id}, which could not be recorded");
             Failure::new(FailureCode::OutcomeUnknown, message)
         })
+    }
+
+    async fn still_ours(&self, attempt: AttemptId) -> bool {
+        let mut held = self.held.lock().await;
+        let Some(claim) = held.as_mut() else { return true };
+        let now_ms = clock::now_ms();
+        if machine::is_young(&claim.record, now_ms) {
+            return true;
+        }
+        // Older than a moment: say again that we are at it, which fails if somebody took the claim over.
+        let record = AttemptRecord { claimed_at_ms: now_ms, ..claim.record.clone() };
+        let renewed = self.claims.write(claim, record).await;
+        if let Err(error) = &renewed {
+            tracing::warn!(%attempt, %error, "not started: the claim could not be renewed");
+        }
+        renewed.is_ok()
     }
 
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {

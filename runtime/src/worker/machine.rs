@@ -12,6 +12,23 @@ use schemas::{
 /// rather than dead, and about to record the id. Twice the time after which the broker redelivers.
 pub const INTENT_SETTLES_MS: i64 = 2 * topology::WORK_ACK_WAIT_MS as i64;
 
+/// A claim this young is certainly still its maker's, who may call the provider on it; an older one is
+/// renewed first.
+pub const CLAIM_YOUNG_MS: i64 = INTENT_SETTLES_MS / 6;
+
+/// See [`CLAIM_YOUNG_MS`].
+#[must_use]
+pub const fn is_young(record: &AttemptRecord, now_ms: i64) -> bool {
+    now_ms < record.claimed_at_ms.saturating_add(CLAIM_YOUNG_MS)
+}
+
+/// Whether a provider may still be about to report an attempt: as long as it may take there, waiting
+/// included, after the claim was made.
+#[must_use]
+pub fn may_be_reported(record: &AttemptRecord, timeout_ms: u64, now_ms: i64) -> bool {
+    now_ms < record.claimed_at_ms.saturating_add_unsigned(timeout_ms.saturating_mul(2))
+}
+
 /// What is known of a delivery before anything is done about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery {

@@ -30,6 +30,9 @@ const TELL_RUNNING_AFTER: Duration = Duration::from_millis(250);
 /// How long an assignment rests when broker or claim did not let us go on.
 const REST: Duration = Duration::from_secs(2);
 
+/// How often a claim is looked at whose id the provider may report.
+const LOOK_FOR_REPORT_EVERY: Duration = Duration::from_secs(1);
+
 /// How long after the hard stop a backend may take to let go, before its assignment is left to redelivery.
 const LET_GO: Duration = Duration::from_secs(3);
 
@@ -176,9 +179,64 @@ impl Run<'_> {
                 let message =
                     "the worker was lost while it called the provider, which cannot tell what came of it";
                 let outcome = failed(Failure::new(FailureCode::OutcomeUnknown, message));
-                self.settle(Some(held), outcome, None, true).await
+                self.settle_or_adopt(Some(held), outcome, None).await
             }
         }
+    }
+
+    /// Settles an outcome; one that is unknown, and that the provider may report, waits for the report and
+    /// goes on by the id that it tells.
+    async fn settle_or_adopt(
+        &self,
+        held: Option<Held>,
+        outcome: Outcome,
+        started_at_ms: Option<i64>,
+    ) -> Result<(), String> {
+        let unconfirmed = outcome.provider_id.is_none()
+            && outcome.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::OutcomeUnknown);
+        match held {
+            Some(held) if unconfirmed && self.report_url().is_some() => match self.reported(held).await? {
+                (held, Some(id)) => Box::pin(self.run(Some(held), Some(id))).await,
+                (held, None) => self.settle(Some(held), outcome, started_at_ms, true).await,
+            },
+            held => self.settle(held, outcome, started_at_ms, true).await,
+        }
+    }
+
+    /// Waits until the claim has the provider's id, or as long as a report may come. The assignment stays
+    /// ours meanwhile: handing it back again and again would look like lost workers.
+    async fn reported(&self, mut held: Held) -> Result<(Held, Option<String>), String> {
+        let shared = self.shared;
+        let job = &self.assignment.job;
+        tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting for the provider's report");
+        while machine::may_be_reported(&held.record, self.assignment.timeout_ms, clock::now_ms()) {
+            let expired = job.constraints.deadline_ms.is_some_and(|deadline| deadline <= clock::now_ms());
+            if expired || shared.cancels.contains(job.id) {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_FOR_REPORT_EVERY) => {}
+                () = shared.lifecycle.soft.cancelled() => return Err("stopping".to_owned()),
+            }
+            match shared.claims.read(self.assignment.id()).await {
+                Ok(Some(current)) => held = current,
+                Ok(None) => break,
+                Err(error) => tracing::debug!(%error, "looking for a report"),
+            }
+            if let Some(id) = held.record.provider_id.clone() {
+                return Ok((held, Some(id)));
+            }
+        }
+        Ok((held, None))
+    }
+
+    /// Where the provider may report the attempt, if it can.
+    fn report_url(&self) -> Option<String> {
+        let catalog = self.shared.config.borrow().catalog.clone();
+        let service = catalog.service(&self.assignment.backend, &self.assignment.class)?;
+        let reports = self.assignment.is_paid() && self.backend.reports(service);
+        let address = self.shared.reports.as_ref().filter(|_| reports)?;
+        Some(address.of(self.assignment.id()))
     }
 
     async fn write(&self, held: &mut Held, record: AttemptRecord) -> Result<(), String> {
@@ -205,6 +263,7 @@ impl Run<'_> {
         let stopper = Stopper::default();
         let attempt =
             Attempt::new(self.assignment.clone(), catalog, service, resume_id, Arc::new(io), stopper.clone());
+        let attempt = attempt.reporting_to(self.report_url());
         Ok((attempt, stopper))
     }
 
@@ -247,7 +306,7 @@ impl Run<'_> {
         let outcome = with_recorded_id(outcome, held.lock().await.as_ref());
         self.learn(&outcome, started_at_ms);
         let held = held.lock().await.take();
-        self.settle(held, outcome, Some(started_at_ms), true).await
+        self.settle_or_adopt(held, outcome, Some(started_at_ms)).await
     }
 
     fn learn(&self, outcome: &Outcome, started_at_ms: i64) {

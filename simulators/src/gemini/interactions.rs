@@ -16,7 +16,10 @@ use super::store::Interaction;
 use super::{Gemini, errors};
 use crate::admin::Line;
 use crate::host::Conn;
-use crate::{chance, clock, picture};
+use crate::{chance, clock, picture, webhook};
+
+/// Provider time between two deliveries of a webhook.
+const WEBHOOK_PAUSE_MS: u64 = 10_000;
 
 fn invalid(message: &str) -> Response {
     errors::interaction(StatusCode::BAD_REQUEST, "invalid_request", message)
@@ -138,6 +141,19 @@ impl Gemini {
             self.admin.count_state(status);
         }
         self.changed.send_modify(|version| *version += 1);
+        self.call_webhooks(&one, status).await;
+    }
+
+    /// Tells the webhooks of the request; unsigned, unlike the real ones.
+    async fn call_webhooks(&self, one: &Interaction, status: &str) {
+        let report = json!({"type": format!("interaction.{status}"), "version": "v1",
+            "timestamp": clock::rfc3339(clock::now_ms()), "data": {"id": one.id}});
+        let uris = one.request["webhook_config"]["uris"].as_array().into_iter().flatten();
+        for uri in uris.filter_map(Value::as_str) {
+            if !webhook::send(uri, &report, self.scale.wall(WEBHOOK_PAUSE_MS)).await {
+                tracing::warn!(interaction = one.id, "simulator: the webhook was not accepted");
+            }
+        }
     }
 
     async fn wait_for(&self, id: &str) {

@@ -11,10 +11,9 @@ use super::Endpoint;
 use super::handler::{self, Checked, Files};
 use super::jobs::{Job, Slot, Status};
 use crate::admin::Line;
-use crate::{chance, clock};
+use crate::{chance, clock, webhook};
 
-/// Deliveries of a webhook, and the provider time between them.
-const WEBHOOK_TRIES: u32 = 3;
+/// Provider time between two deliveries of a webhook.
 const WEBHOOK_PAUSE_MS: u64 = 10_000;
 
 /// How a job will end, decided when it starts.
@@ -240,17 +239,9 @@ impl Endpoint {
     async fn call_webhook(&self, job: &Job) {
         let Some(url) = &job.webhook else { return };
         let body = self.show(job).await;
-        let client = reqwest::Client::new();
-        for attempt in 0..WEBHOOK_TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(self.scale.wall(WEBHOOK_PAUSE_MS)).await;
-            }
-            let sent = client.post(url).json(&body).send().await;
-            if sent.is_ok_and(|answer| answer.status() == reqwest::StatusCode::OK) {
-                return;
-            }
+        if !webhook::send(url, &body, self.scale.wall(WEBHOOK_PAUSE_MS)).await {
+            tracing::warn!(job = job.id, "simulator: the webhook was not accepted");
         }
-        tracing::warn!(job = job.id, "simulator: the webhook was not accepted");
     }
 }
 

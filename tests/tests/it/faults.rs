@@ -1,7 +1,7 @@
 //! Failures of providers and of our own processes: nothing lost, nothing paid twice, ledger = invoices.
 
 use anyhow::ensure;
-use schemas::{Job, JobId, JobState};
+use schemas::{Job, JobId, JobState, Kind, MicroUsd};
 use serde_json::json;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt};
@@ -120,4 +120,47 @@ async fn provider_faults_end_well_or_are_told() -> anyhow::Result<()> {
     let code = view.failure.as_ref().map(|failure| failure.code.as_str());
     ensure!(view.state == JobState::Failed && code == Some("content_refused"), "{view:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_lost_after_the_start_is_found_by_the_providers_report() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| options.comfyui.clear()).await?;
+    let stack = &fleet.stack;
+    stack.simulator("cloud")?.set_faults(&json!([{"name": "lost_run_answer", "times": 1}])).await?;
+    stack.simulator("gemini")?.set_faults(&json!([{"name": "lost_answer", "times": 1}])).await?;
+    let mut film = paid_prompt("waves", "gemini");
+    (film.body.kind, film.body.model) = (Kind::Video, Some("wan".to_owned()));
+    film.body.duration_ms = Some(3_000);
+    let jobs = [paid_prompt("a picture", "cloud"), film];
+    stack.submit(&jobs).await?;
+    all_completed(&fleet, &jobs).await?;
+    let rows = stack.store().await?.audit_rows(None, 10_000).await?;
+    ensure!(rows.attempts.len() == 2, "one attempt each: {:?}", rows.attempts);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_can_find_is_booked_and_not_paid_again_without_a_ceiling() -> anyhow::Result<()>
+{
+    let fleet = TestFleet::start(|options| {
+        options.comfyui.clear();
+        options.runpod = None;
+    })
+    .await?;
+    let stack = &fleet.stack;
+    stack.simulator("gemini")?.set_faults(&json!([{"name": "lost_answer", "times": 1}])).await?;
+    let job = paid_prompt("a picture whose answer is lost", "gemini");
+    stack.submit(std::slice::from_ref(&job)).await?;
+    let tracker = stack.wait_ended(&[job.id], LIMIT).await?;
+    let view = &tracker.jobs()[&job.id];
+    let code = view.failure.as_ref().map(|failure| failure.code.as_str());
+    ensure!(view.state == JobState::Failed && code == Some("outcome_unknown"), "{view:?}");
+    // The provider did send a bill for it: it is within what was booked as possibly paid.
+    let audit = stack.audit(&[job.id], LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    let mut again = paid_prompt("a picture whose answer is lost, with a ceiling", "gemini");
+    again.constraints.max_cost_micro_usd = Some(MicroUsd(400_000));
+    stack.simulator("gemini")?.set_faults(&json!([{"name": "lost_answer", "times": 1}])).await?;
+    stack.submit(std::slice::from_ref(&again)).await?;
+    all_completed(&fleet, &[again]).await
 }

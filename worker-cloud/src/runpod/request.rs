@@ -77,12 +77,17 @@ pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failur
     Ok(workflow::render(model, body, assignment.job.id, &prefix))
 }
 
-/// The body of `/run`.
+/// The body of `/run`. The webhook gets the job when it ended.
 ///
 /// # Errors
 /// Larger than the provider takes: `invalid_job` that names the inputs. A reservation too small for the
 /// shortest limit that can be set: another backend may do it.
-pub fn body(graph: &Value, inputs: &[(String, Bytes)], limits: Limits) -> Result<Vec<u8>, Failure> {
+pub fn body(
+    graph: &Value,
+    inputs: &[(String, Bytes)],
+    limits: Limits,
+    webhook: Option<&str>,
+) -> Result<Vec<u8>, Failure> {
     if limits.execution_ms < EXECUTION_MIN_MS {
         let message = format!(
             "the reservation buys {} ms of execution and RunPod's shortest limit is {EXECUTION_MIN_MS} ms",
@@ -97,7 +102,11 @@ pub fn body(graph: &Value, inputs: &[(String, Bytes)], limits: Limits) -> Result
         input["images"] = Value::Array(images);
     }
     let policy = json!({"executionTimeout": limits.execution_ms, "ttl": limits.ttl_ms});
-    let body = json!({"input": input, "policy": policy}).to_string().into_bytes();
+    let mut body = json!({"input": input, "policy": policy});
+    if let Some(webhook) = webhook {
+        body["webhook"] = json!(webhook);
+    }
+    let body = body.to_string().into_bytes();
     if body.len() > BODY_MAX_BYTES {
         let message = format!(
             "workflow and inputs make a request of {} bytes and the endpoint takes {BODY_MAX_BYTES}: \

@@ -45,7 +45,7 @@ impl GeminiBackend {
     /// Starts the interaction and makes its id durable; nothing may come between the two.
     async fn start(&self, attempt: &Attempt) -> Result<String, Outcome> {
         let body = prepare(attempt).await.map_err(failed)?;
-        if let Some(stop) = attempt.stop_now() {
+        if let Err(stop) = attempt.may_start().await {
             return Err(stopped_before_start(attempt, stop));
         }
         // Not given up when a stop comes: the answer has the id by which the work can be stopped.
@@ -204,7 +204,8 @@ async fn prepare(attempt: &Attempt) -> Result<Vec<u8>, Failure> {
         true => Wanted::Video(sizes::video(job, catalog, service)?),
         false => Wanted::Image(sizes::image(job, catalog, service)),
     };
-    interactions::request(job, attempt.id(), &service.model, &wanted, &files)
+    let webhook = attempt.report_url.as_deref();
+    interactions::request(job, attempt.id(), &service.model, &wanted, &files, webhook)
 }
 
 /// The failure of asking about running work, once it is no use to go on asking. A refused key counts as no

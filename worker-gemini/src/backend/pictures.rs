@@ -17,7 +17,7 @@ impl GeminiBackend {
             Ok(body) => body,
             Err(failure) => return failed(failure),
         };
-        if let Some(stop) = attempt.stop_now() {
+        if let Err(stop) = attempt.may_start().await {
             return stopped_before_start(attempt, stop);
         }
         attempt.progress(Phase::Running, 0, 0, None);

@@ -38,7 +38,7 @@ pub enum Source {
     Uri(String),
 }
 
-/// The body of `POST /v1beta/interactions`. The labels let a person find the attempt at the provider.
+/// The body of `POST /v1beta/interactions`. The webhook hears of its end, and the labels let a person find the attempt at the provider.
 ///
 /// # Errors
 /// No prompt, or files larger than a request may be.
@@ -48,6 +48,7 @@ pub fn request(
     model: &str,
     wanted: &Wanted,
     inputs: &[InputFile],
+    webhook: Option<&str>,
 ) -> Result<Vec<u8>, Failure> {
     let mut input = vec![json!({"type": "text", "text": generate::prompt(job)?})];
     input.extend(inputs.iter().map(|(media_type, bytes)| {
@@ -63,7 +64,7 @@ pub fn request(
             "duration": format!("{}s", size.seconds), "delivery": "uri",
         }),
     };
-    generate::bounded(&json!({
+    let mut request = json!({
         "model": model,
         "input": input,
         "response_format": format,
@@ -71,7 +72,20 @@ pub fn request(
         "background": true,
         "store": true,
         "labels": {"job": attempt.job.to_string(), "attempt": attempt.attempt.to_string()},
-    }))
+    });
+    if let Some(webhook) = webhook {
+        request["webhook_config"] = json!({"uris": [webhook]});
+    }
+    generate::bounded(&request)
+}
+
+/// The interaction that a webhook's report is about.
+#[must_use]
+pub fn reported_id(report: &[u8]) -> Option<String> {
+    let report: Value = serde_json::from_slice(report).ok()?;
+    let about_us = report["type"].as_str().is_some_and(|kind| kind.starts_with("interaction."));
+    let id = report["data"]["id"].as_str().filter(|id| about_us && !id.is_empty());
+    id.map(str::to_owned)
 }
 
 /// The files of a completed interaction, of the wanted kind (`image` or `video`).

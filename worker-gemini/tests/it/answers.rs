@@ -104,7 +104,14 @@ fn a_videos_request() {
     let size = VideoSize { aspect: "16:9".to_owned(), resolution: "720p", seconds: 6 };
     let inputs = [("image/png".to_owned(), Bytes::from_static(b"hello"))];
     let wanted = Wanted::Video(size);
-    let body = interactions::request(&assignment.job, assignment.id(), "some-model", &wanted, &inputs);
+    let body = interactions::request(
+        &assignment.job,
+        assignment.id(),
+        "some-model",
+        &wanted,
+        &inputs,
+        Some("https://me/r"),
+    );
     assert_eq!(
         serde_json::from_slice::<Value>(&body.expect("small")).expect("JSON"),
         json!({
@@ -119,6 +126,7 @@ fn a_videos_request() {
             "background": true,
             "store": true,
             "labels": {"job": assignment.job.id.to_string(), "attempt": "1"},
+            "webhook_config": {"uris": ["https://me/r"]},
         })
     );
 }
@@ -185,4 +193,14 @@ fn states_are_an_open_set() {
         assert!(status(ended).is_terminal(), "{ended}");
     }
     assert_eq!(status("warming_up"), Status::Unknown);
+}
+
+#[test]
+fn a_report_tells_the_interaction() {
+    let report = json!({"type": "interaction.completed", "version": "v1", "data": {"id": "v1_abc"}});
+    assert_eq!(interactions::reported_id(report.to_string().as_bytes()).as_deref(), Some("v1_abc"));
+    for other in ["", "[]", "{}", r#"{"type":"batch.done","data":{"id":"b"}}"#, r#"{"type":"interaction.x"}"#]
+    {
+        assert_eq!(interactions::reported_id(other.as_bytes()), None, "{other}");
+    }
 }
