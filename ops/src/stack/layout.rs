@@ -344,6 +344,9 @@ fn runpod(options: &StackOptions, provider: &Provider<RunPodAccount>, url: &str)
             ("ARGOSY_RUNPOD__API_KEY", SIMULATED_RUNPOD.0.to_owned()),
             ("ARGOSY_RUNPOD__POLL_MIN_MS", pace(1_000, options)),
             ("ARGOSY_RUNPOD__POLL_MAX_MS", pace(5_000, options)),
+            // One more than run there at once, so that none of them waits for the next job: what waits longer
+            // waits with us, where it costs nothing and can still go elsewhere.
+            ("ARGOSY_WORKER__SLOTS", (SIMULATED_RUNPOD_WORKERS + 1).to_string()),
         ]),
     }
     env
