@@ -13,6 +13,7 @@
 pub mod budget;
 mod calendar;
 pub mod consume;
+mod durability;
 pub mod error;
 pub mod event_check;
 pub mod fold;
@@ -22,6 +23,7 @@ mod reserve;
 pub mod reserving;
 pub mod store;
 
+pub use durability::Durability;
 pub use error::Error;
 pub use ingest::{INGEST_MAX, Ingested};
 pub use reserve::RESERVE_MAX;

@@ -8,6 +8,7 @@ mod config;
 mod costs;
 mod dead;
 mod demo;
+mod doctor;
 mod estimate;
 pub mod explain;
 pub mod job_options;
@@ -103,6 +104,8 @@ pub(crate) enum Command {
     Costs(costs::Costs),
     /// What ended failed or could not be read
     Dead(dead::Dead),
+    /// Is the fleet well, and is what it accepts safe?
+    Doctor(doctor::Doctor),
     /// Streams, consumers and buckets of the broker
     Topology(topology::TopologyCommand),
     /// The fleet's configuration documents
@@ -151,6 +154,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Estimate(command) => command.run(&session).await,
         Command::Costs(command) => command.run(&session).await,
         Command::Dead(command) => command.run(&session).await,
+        Command::Doctor(command) => command.run(&session).await,
         Command::Topology(command) => command.run(&session).await,
         Command::Config(command) => command.run(&session).await,
         Command::Audit(command) => command.run(&session).await,

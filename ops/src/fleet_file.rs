@@ -13,6 +13,9 @@ pub struct FleetFile {
     pub pid: u32,
     /// The broker.
     pub nats_url: String,
+    /// Where the broker tells about itself.
+    #[serde(default)]
+    pub monitor_url: Option<String>,
     /// The ledger's database.
     pub database_url: String,
     /// Its processes.

@@ -154,6 +154,7 @@ impl Stack {
         FleetFile {
             pid: std::process::id(),
             nats_url: self.nats.url(),
+            monitor_url: Some(self.nats.monitor_url()),
             database_url: self.database_url.clone(),
             processes: servers.into_iter().chain(self.members.iter().map(process)).collect(),
             simulators: self

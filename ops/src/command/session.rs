@@ -55,6 +55,15 @@ impl Session {
         connected.context("the ledger's database does not answer: check --database and the server")
     }
 
+    pub(crate) const fn has_database(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// Where the running fleet's broker tells about itself.
+    pub(crate) fn monitor_url(&self) -> Option<String> {
+        self.fleet.as_ref().and_then(|fleet| fleet.monitor_url.clone())
+    }
+
     /// The simulators of the running fleet; none where everything is real.
     pub(crate) fn simulators(&self) -> anyhow::Result<Vec<Simulator>> {
         let all = self.fleet.iter().flat_map(|fleet| &fleet.simulators);

@@ -1,6 +1,8 @@
 //! `argosy topology`: the broker as it should be.
 
+use super::doctor::Monitor;
 use super::session::Session;
+use crate::doctor::{self, Verdict};
 use crate::documents::{self, Documents};
 use crate::exit::DoesNotHold;
 use crate::table;
@@ -10,7 +12,7 @@ use schemas::topology::Topology;
 /// Create, update or compare the broker's streams, consumers and buckets.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy topology apply\n  argosy topology apply --replicas 3\n  \
-    argosy topology verify || echo differs")]
+    argosy topology verify --monitor http://127.0.0.1:8222 || echo differs")]
 pub(crate) struct TopologyCommand {
     /// Copies of each stream: 1 on a single node, 3 on a cluster
     #[arg(long, global = true, default_value_t = 1)]
@@ -23,8 +25,8 @@ pub(crate) struct TopologyCommand {
 enum Action {
     /// Create what is missing, update what differs, and put the shipped configuration where none is set
     Apply,
-    /// Compare; exit code 1 when something differs
-    Verify,
+    /// Compare; exit code 1 when something differs, or when the broker does not sync every write
+    Verify(Monitor),
 }
 
 impl TopologyCommand {
@@ -38,13 +40,21 @@ impl TopologyCommand {
                 done.extend(seeded.into_iter().map(|key| format!("document {key}, as shipped")));
                 tell(session, "applied", &done)
             }
-            Action::Verify => {
-                let differences = runtime::topology::verify(&broker.jetstream, &topology).await?;
+            Action::Verify(monitor) => {
+                let mut differences = runtime::topology::verify(&broker.jetstream, &topology).await?;
+                let syncing = doctor::syncing(&monitor.nodes(session).await?);
+                let set_up = differences.is_empty();
+                if syncing.verdict != Verdict::Good {
+                    differences.push(format!("{}: {}", syncing.seen, syncing.cure.unwrap_or_default()));
+                }
                 tell(session, "differences", &differences)?;
                 if differences.is_empty() {
                     return Ok(());
                 }
-                let words = format!("{} differences; run `argosy topology apply`", differences.len());
+                let words = match set_up {
+                    true => "the topology agrees, and the broker cannot be called safe".to_owned(),
+                    false => format!("{} differences; run `argosy topology apply`", differences.len()),
+                };
                 Err(DoesNotHold(words).into())
             }
         }

@@ -1,4 +1,4 @@
-//! A nats-server of our own: JetStream with file storage, on loopback, monitoring off.
+//! A nats-server of our own: JetStream with file storage, on loopback, its monitoring page too.
 
 use super::{Found, ServerError, free_port, place};
 use crate::process::{ProcessError, Spec, Supervised};
@@ -50,6 +50,7 @@ impl NatsOptions {
 pub struct NatsServer {
     child: Supervised,
     port: u16,
+    monitor_port: u16,
     server_name: String,
     _lock: File,
 }
@@ -70,13 +71,14 @@ impl NatsServer {
             let start = STARTS.fetch_add(1, Ordering::Relaxed);
             let server_name = format!("argosy-{}-{start}", std::process::id());
             let config = dir.join("nats-server.conf");
-            std::fs::write(&config, config_text(&dir, &options, port, &server_name))
+            let monitor_port = free_port().map_err(ServerError::files(&dir))?;
+            std::fs::write(&config, config_text(&dir, &options, (port, monitor_port), &server_name))
                 .map_err(ServerError::files(&config))?;
             let spec = Spec::new("nats-server", &found.nats_server, dir.join("nats-server.log"))
                 .args(["--config".into(), config.into_os_string()]);
             let mut child = Supervised::spawn(spec)?;
             match ready(&mut child, port, &server_name).await {
-                Ok(()) => return Ok(Self { child, port, server_name, _lock: lock }),
+                Ok(()) => return Ok(Self { child, port, monitor_port, server_name, _lock: lock }),
                 Err(ServerError::PortInUse { .. }) if options.port.is_none() && tries < PORT_TRIES => {}
                 Err(error) => return Err(error),
             }
@@ -91,6 +93,11 @@ impl NatsServer {
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it tells about itself: `http://127.0.0.1:<port>`.
+    pub fn monitor_url(&self) -> String {
+        format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.monitor_port)
     }
 
     /// Its process id; another one after a restart.
@@ -136,15 +143,22 @@ impl NatsServer {
     }
 }
 
-fn config_text(dir: &Path, options: &NatsOptions, port: u16, server_name: &str) -> String {
+fn config_text(
+    dir: &Path,
+    options: &NatsOptions,
+    (port, monitor_port): (u16, u16),
+    server_name: &str,
+) -> String {
     let store = dir.join("jetstream");
     let sync = if options.sync_always { "\n  sync_interval: always" } else { "" };
     format!(
         "# Written by argosy at every start.\n\
          server_name: {server_name:?}\n\
          listen: \"{}:{port}\"\n\
+         http: \"{}:{monitor_port}\"\n\
          max_payload: {}\n\
          jetstream {{\n  store_dir: {:?}\n  max_file_store: {MAX_FILE_STORE_BYTES}{sync}\n}}\n",
+        Ipv4Addr::LOCALHOST,
         Ipv4Addr::LOCALHOST,
         options.max_payload_bytes,
         store.display().to_string(),

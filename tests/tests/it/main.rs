@@ -1,6 +1,7 @@
 //! End to end with real servers and our real binaries, and the workspace's own rules.
 
 mod cancel;
+mod doctor;
 mod faults;
 mod join;
 mod keys;

@@ -1,0 +1,307 @@
+//! What a healthy and safe fleet looks like: judgements over facts that `argosy doctor` gathers. Pure.
+
+use schemas::api::BackendsReply;
+use schemas::{Health, topology};
+use serde::{Deserialize, Serialize};
+
+/// From this share of its limit on a stream is nearly full.
+const NEARLY_FULL_PERCENT: u64 = 80;
+
+/// Events that the ledger may be behind before somebody should look.
+const LEDGER_BEHIND: u64 = 10_000;
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// It works; look at it.
+    Warning,
+    /// It cannot be told, so it is not called safe.
+    Unknown,
+    /// Something may be lost, or does not work.
+    Bad,
+}
+
+impl Verdict {
+    /// Its word in tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Unknown => "unknown",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was checked.
+    pub check: &'static str,
+    /// How it went.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub seen: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+}
+
+impl Finding {
+    fn good(check: &'static str, seen: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Good, seen: seen.into(), cure: None }
+    }
+
+    fn not(verdict: Verdict, check: &'static str, seen: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { check, verdict, seen: seen.into(), cure: Some(cure.into()) }
+    }
+}
+
+/// What a nats-server says about itself at `/varz` of its monitoring port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Varz {
+    /// Its name.
+    pub server_name: String,
+    /// The other nodes of its cluster.
+    pub cluster: Cluster,
+    /// JetStream.
+    pub jetstream: JetStream,
+}
+
+/// A server's cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Cluster {
+    /// Addresses of the other nodes' routes.
+    pub urls: Vec<String>,
+}
+
+/// A server's JetStream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct JetStream {
+    /// Its configuration; none where JetStream is off.
+    pub config: Option<JetStreamConfig>,
+}
+
+/// What of JetStream's configuration decides whether a write survives.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct JetStreamConfig {
+    /// Every write is synced before it is acknowledged.
+    pub sync_always: bool,
+    /// Else how often, nanoseconds.
+    pub sync_interval: u64,
+}
+
+/// Whether what the broker acknowledges survives a power failure.
+///
+/// By default it does not: a nats-server answers when a write is in the page cache and syncs every two
+/// minutes.
+#[must_use]
+pub fn syncing(nodes: &[Varz]) -> Finding {
+    const CHECK: &str = "broker syncs";
+    const SET: &str = "set `sync_interval: always` in the `jetstream` block of every node";
+    if nodes.is_empty() {
+        return Finding::not(
+            Verdict::Unknown,
+            CHECK,
+            "no monitoring address is known, so nobody can tell",
+            "start the server with `http: 127.0.0.1:8222` and give --monitor http://127.0.0.1:8222",
+        );
+    }
+    for node in nodes {
+        let name = &node.server_name;
+        match &node.jetstream.config {
+            None => return Finding::not(Verdict::Bad, CHECK, format!("{name} runs without JetStream"), SET),
+            Some(config) if !config.sync_always => {
+                let every_s = config.sync_interval / 1_000_000_000;
+                let seen = format!(
+                    "{name} acknowledges before it syncs (every {every_s} s): a power failure loses accepted jobs"
+                );
+                return Finding::not(Verdict::Bad, CHECK, seen, SET);
+            }
+            Some(_) => {}
+        }
+    }
+    Finding::good(CHECK, format!("{} of {} nodes sync every write", nodes.len(), nodes.len()))
+}
+
+/// How many copies the streams should have on these nodes.
+#[must_use]
+pub fn replicas(nodes: &[Varz]) -> usize {
+    let size = nodes.iter().map(|node| node.cluster.urls.len() + 1).max().unwrap_or(1).max(nodes.len());
+    if size >= 3 { 3 } else { 1 }
+}
+
+/// Whether the broker is set up as this version of the fleet expects.
+#[must_use]
+pub fn topology(differences: &[String], replicas: usize) -> Finding {
+    const CHECK: &str = "topology";
+    match differences {
+        [] => Finding::good(CHECK, format!("streams, consumers and buckets agree, {replicas} copies")),
+        [first, rest @ ..] => Finding::not(
+            Verdict::Bad,
+            CHECK,
+            format!(
+                "{first}{}",
+                if rest.is_empty() { String::new() } else { format!("; {} more", rest.len()) }
+            ),
+            format!("run `argosy topology apply --replicas {replicas}`"),
+        ),
+    }
+}
+
+/// How full a stream is, in bytes, against its limit.
+#[must_use]
+pub fn room(stream: &str, bytes: u64, limit: i64) -> Option<Finding> {
+    let limit = u64::try_from(limit).ok().filter(|limit| *limit > 0)?;
+    let percent = bytes.saturating_mul(100) / limit;
+    if percent < NEARLY_FULL_PERCENT {
+        return None;
+    }
+    let keeps_newest = [topology::stream::EVENTS, topology::stream::PARKED].contains(&stream);
+    let seen = format!("{stream} is {percent} % full ({bytes} of {limit} bytes)");
+    let cure = if keeps_newest {
+        "raise its limit on the broker: publishers are refused when it is full"
+    } else {
+        "add workers or wait: publishers are refused when it is full, nothing is dropped"
+    };
+    Some(Finding::not(if percent >= 100 { Verdict::Bad } else { Verdict::Warning }, "room", seen, cure))
+}
+
+/// Whether the ledger grants reservations and keeps up.
+#[must_use]
+pub fn ledger(fleet: Option<&BackendsReply>, behind: Option<u64>) -> Finding {
+    const CHECK: &str = "ledger";
+    let Some(fleet) = fleet else {
+        return Finding::not(Verdict::Bad, CHECK, "no router answers", "start a router");
+    };
+    if !fleet.ledger_available {
+        let seen = "it grants no reservations: paid work waits, free work goes on";
+        return Finding::not(Verdict::Bad, CHECK, seen, "start the ledger, and look at its log and database");
+    }
+    match behind {
+        Some(behind) if behind > LEDGER_BEHIND => Finding::not(
+            Verdict::Warning,
+            CHECK,
+            format!("{behind} events are not booked yet"),
+            "it catches up by itself; if not, look at the database's load",
+        ),
+        _ => Finding::good(CHECK, "it grants reservations and keeps up"),
+    }
+}
+
+/// Each backend: somebody well serves it, or nothing waits for it.
+#[must_use]
+pub fn backends(fleet: &BackendsReply) -> Vec<Finding> {
+    const CHECK: &str = "backend";
+    let judge = |backend: &schemas::api::BackendStatus| {
+        let name = &backend.backend;
+        let waiting: u64 = backend.backlog.iter().map(|class| class.jobs).sum();
+        let well = backend.workers.iter().filter(|offer| offer.health == Health::Healthy).count();
+        let reason = backend.workers.iter().find_map(|offer| offer.health_reason.clone());
+        match (backend.workers.len(), well) {
+            (0, _) if waiting == 0 => Finding::good(CHECK, format!("{name}: not in use")),
+            (0, _) => Finding::not(
+                Verdict::Bad,
+                CHECK,
+                format!("{name}: {waiting} jobs wait and no worker is there"),
+                "start a worker; what may go elsewhere is taken back by the routers",
+            ),
+            (all, 0) => Finding::not(
+                Verdict::Bad,
+                CHECK,
+                format!("{name}: none of its {all} workers is well: {}", reason.unwrap_or_default()),
+                "see the reason; the provider has to come back",
+            ),
+            (all, well) if well < all => Finding::not(
+                Verdict::Warning,
+                CHECK,
+                format!("{name}: {well} of {all} workers are well: {}", reason.unwrap_or_default()),
+                "see the reason",
+            ),
+            (all, _) => {
+                Finding::good(CHECK, format!("{name}: {all} workers, {waiting} jobs waiting or running"))
+            }
+        }
+    };
+    fleet.backends.iter().map(judge).collect()
+}
+
+/// Whether what the database commits survives a power failure.
+#[must_use]
+pub fn database(durability: Option<&ledger::Durability>) -> Finding {
+    const CHECK: &str = "database";
+    let Some(durability) = durability else {
+        let cure = "give --database or ARGOSY_LEDGER__DATABASE_URL";
+        return Finding::not(Verdict::Unknown, CHECK, "no database is known", cure);
+    };
+    let off: Vec<&str> = [
+        ("fsync", durability.fsync),
+        ("full_page_writes", durability.full_page_writes),
+        ("synchronous_commit", durability.synchronous_commit),
+    ]
+    .into_iter()
+    .filter_map(|(name, on)| (!on).then_some(name))
+    .collect();
+    if off.is_empty() {
+        return Finding::good(CHECK, "commits are synced");
+    }
+    let seen = format!("{} off: a power failure may lose or tear what was booked", off.join(" and "));
+    Finding::not(Verdict::Bad, CHECK, seen, "set them to `on` in postgresql.conf")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(json: &str) -> Varz {
+        serde_json::from_str(json).expect("varz")
+    }
+
+    #[test]
+    fn only_a_broker_that_syncs_every_write_is_called_safe() {
+        let always = node(
+            r#"{"server_name":"a","jetstream":{"config":{"sync_interval":120000000000,"sync_always":true}}}"#,
+        );
+        let default = node(r#"{"server_name":"b","jetstream":{"config":{"sync_interval":120000000000}}}"#);
+        let off = node(r#"{"server_name":"c","jetstream":{}}"#);
+        assert_eq!(syncing(std::slice::from_ref(&always)).verdict, Verdict::Good);
+        assert_eq!(syncing(&[]).verdict, Verdict::Unknown);
+        let one_of_two = syncing(&[always.clone(), default]);
+        assert_eq!(one_of_two.verdict, Verdict::Bad);
+        assert!(one_of_two.seen.contains("every 120 s") && one_of_two.cure.is_some(), "{one_of_two:?}");
+        assert_eq!(syncing(&[always, off]).verdict, Verdict::Bad);
+    }
+
+    #[test]
+    fn three_nodes_want_three_copies() {
+        assert_eq!(replicas(&[]), 1);
+        assert_eq!(replicas(&[node("{}")]), 1);
+        assert_eq!(replicas(&[node(r#"{"cluster":{"urls":["b:1","c:1"]}}"#)]), 3);
+    }
+
+    #[test]
+    fn a_stream_speaks_up_before_it_is_full() {
+        assert_eq!(room("JOBS", 79, 100), None);
+        assert_eq!(room("JOBS", 80, 100).map(|finding| finding.verdict), Some(Verdict::Warning));
+        assert_eq!(room("JOBS", 100, 100).map(|finding| finding.verdict), Some(Verdict::Bad));
+        assert_eq!(room("JOBS", 100, -1), None, "no limit");
+    }
+
+    #[test]
+    fn a_database_that_does_not_sync_is_not_safe() {
+        let good = ledger::Durability { fsync: true, full_page_writes: true, synchronous_commit: true };
+        assert_eq!(database(Some(&good)).verdict, Verdict::Good);
+        let fast = ledger::Durability { fsync: false, ..good };
+        let finding = database(Some(&fast));
+        assert!(finding.verdict == Verdict::Bad && finding.seen.starts_with("fsync off"), "{finding:?}");
+        assert_eq!(database(None).verdict, Verdict::Unknown);
+    }
+}
