@@ -19,7 +19,7 @@ use schemas::api::{
 };
 use schemas::codec::CONTENT_TYPE;
 use schemas::topology::{bucket, stream};
-use schemas::{Encoding, Fact, Failure, FailureCode, JobId, JobState, subjects};
+use schemas::{AttemptId, Encoding, Event, Fact, Failure, FailureCode, JobId, JobState, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,6 +27,7 @@ use crate::ending::{self, End};
 use crate::history::{self, History};
 use crate::place::{self, Placing};
 use crate::shared::Router;
+use crate::unrun;
 
 /// Requests answered at once.
 const AT_ONCE: usize = 32;
@@ -238,6 +239,9 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
     if state != JobState::Assigned {
         return reply("its worker was told to stop it");
     }
+    if !unclaimed(router, assigned).await? {
+        return reply("its worker was told to stop it");
+    }
     let work = jetstream.get_stream(stream::WORK).await.map_err(Refusal::broker)?;
     let purged = work.purge().filter(subjects::work_of_job(job)).await.map_err(Refusal::broker)?;
     if purged.purged == 0 {
@@ -254,4 +258,15 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
     };
     ending::end(router, end).await.map_err(Refusal::broker)?;
     reply("it was taken out of its queue")
+}
+
+/// Whether nobody has begun with an assigned attempt, and of paid work nobody will. That no worker has told
+/// of it proves nothing: it may have just called the provider, and without its assignment nobody would
+/// follow up when it dies.
+async fn unclaimed(router: &Router, assigned: &Event) -> Result<bool, Refusal> {
+    let Fact::Assigned { backend, reserved_micro_usd, .. } = &assigned.fact else { return Ok(true) };
+    let attempt = AttemptId { job: assigned.job, attempt: assigned.attempt };
+    // Uncounted and free of charge for a worker that reads it; what ends the job is its cancel request.
+    let failure = Failure::new(FailureCode::Interrupted, "taken out of its queue to be cancelled");
+    unrun::take(router, attempt, backend, *reserved_micro_usd, &failure).await.map_err(Refusal::broker)
 }

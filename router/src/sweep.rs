@@ -12,12 +12,8 @@ use policy::fleet::BackendView;
 use runtime::clock;
 use runtime::exit::Fault;
 use runtime::telemetry;
-use runtime::worker::claim::Asked;
 use schemas::topology::stream;
-use schemas::{
-    Assignment, AttemptRecord, AttemptState, Backend, Class, Failure, FailureCode, Health, Outcome,
-    SCHEMA_VERSION, codec, subjects,
-};
+use schemas::{Assignment, Backend, Class, Failure, FailureCode, Health, codec, subjects};
 
 use crate::fleet::{backlog, rest, services};
 use crate::shared::Router;
@@ -110,34 +106,12 @@ async fn take_one_back(
         FailureCode::Interrupted,
         format!("{backend} lost its workers while the job waited there"),
     );
-    if assignment.is_paid() && !claim(router, &assignment, &failure).await? {
+    let reserved = assignment.reserved_micro_usd;
+    if !unrun::take(router, assignment.id(), &backend, reserved, &failure).await? {
         return Ok(false);
     }
     unrun::send(router, &assignment, None, failure).await?;
     // Gone already when a worker came back and finished it: then its end stands and the letter finds it.
     let _ = work.delete_message(sequence).await;
     Ok(true)
-}
-
-/// Claims a paid attempt for the sweep, settled as interrupted: no worker will call the provider for it.
-async fn claim(router: &Router, assignment: &Assignment, failure: &Failure) -> Result<bool, String> {
-    let record = AttemptRecord {
-        schema_version: SCHEMA_VERSION,
-        job: assignment.job.id,
-        attempt: assignment.attempt,
-        backend: assignment.backend.clone(),
-        worker: "router-sweep".parse().map_err(|error: schemas::ids::IdError| error.to_string())?,
-        state: AttemptState::Settled,
-        claimed_at_ms: clock::now_ms(),
-        started_at_ms: None,
-        reserved_micro_usd: assignment.reserved_micro_usd,
-        provider_id: None,
-        outcome: Some(Outcome { failure: Some(failure.clone()), ..Outcome::default() }),
-    };
-    match router.claims.ask(record).await {
-        Ok(Asked::Granted(_)) => Ok(true),
-        // Swept before, by a router that died before the letter was out.
-        Ok(Asked::Taken(held)) => Ok(held.record.worker.as_str() == "router-sweep"),
-        Err(error) => Err(error.to_string()),
-    }
 }

@@ -1,10 +1,14 @@
-//! The dead letter of an assignment that no worker will end.
+//! Assignments that no worker will end: taken out of their queue, and the dead letter of one.
 
 use policy::cost;
 use runtime::clock;
 use runtime::publish::{self, Message};
+use runtime::worker::claim::Asked;
 use runtime::worker::machine::{self, Ended};
-use schemas::{Assignment, AttemptRecord, Failure, Outcome, subjects};
+use schemas::{
+    Assignment, AttemptId, AttemptRecord, AttemptState, Backend, Failure, MicroUsd, Outcome, SCHEMA_VERSION,
+    subjects,
+};
 
 use crate::shared::Router;
 
@@ -45,4 +49,44 @@ pub(crate) async fn send(
     let id = assignment.id();
     let message = Message::new(subjects::dead(&assignment.backend, id.job), format!("{id}.dead"), &letter);
     publish::publish(&router.broker.jetstream, &message).await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Who claims when no worker will.
+const CLAIMANT: &str = "router-sweep";
+
+/// Whether an attempt may be taken out of its queue unrun. Free work always; of paid work the claim is
+/// taken and settled with `failure`, like a worker would, so that none will call the provider for it.
+/// Where somebody has the claim, the provider may have been called, and a worker must find out.
+///
+/// # Errors
+/// The broker did not answer.
+pub(crate) async fn take(
+    router: &Router,
+    attempt: AttemptId,
+    backend: &Backend,
+    reserved_micro_usd: MicroUsd,
+    failure: &Failure,
+) -> Result<bool, String> {
+    if reserved_micro_usd.0 == 0 {
+        return Ok(true);
+    }
+    let record = AttemptRecord {
+        schema_version: SCHEMA_VERSION,
+        job: attempt.job,
+        attempt: attempt.attempt,
+        backend: backend.clone(),
+        worker: CLAIMANT.parse().map_err(|error: schemas::ids::IdError| error.to_string())?,
+        state: AttemptState::Settled,
+        claimed_at_ms: clock::now_ms(),
+        started_at_ms: None,
+        reserved_micro_usd,
+        provider_id: None,
+        outcome: Some(Outcome { failure: Some(failure.clone()), ..Outcome::default() }),
+    };
+    match router.claims.ask(record).await {
+        Ok(Asked::Granted(_)) => Ok(true),
+        // Taken before, by a router that died before it told.
+        Ok(Asked::Taken(held)) => Ok(held.record.worker.as_str() == CLAIMANT),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -50,7 +50,9 @@ pub trait Backend: Send + Sync + 'static {
 pub enum Found {
     /// It runs or ran at the provider, under this id.
     Started(String),
-    /// It certainly never started: it may be started now.
+    /// It certainly never started and never will: the provider refuses a start that was meant before and
+    /// arrives later. Only then it may be started now; a list that lacks it proves nothing, since its
+    /// first caller may be paused and wake up.
     NotStarted,
     /// Nobody can tell.
     Unknown,

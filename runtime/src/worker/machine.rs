@@ -44,13 +44,16 @@ pub struct Delivery {
 
 /// Looks at a delivery before the claim: a failure ends the attempt unstarted.
 ///
-/// Paid work that was delivered before may be running at the provider or be over, so neither a cancel nor
-/// a deadline nor the loss of its workers is the end of it: the claim decides.
+/// Paid work may be running at the provider or be over, even on its first delivery: this one may have lain
+/// in a worker that was paused while others went on. So nothing but the claim tells that it never began.
 #[must_use]
 pub fn first_look(delivery: Delivery) -> Option<Failure> {
-    if delivery.paid && delivery.delivered > 1 {
-        return None;
-    }
+    if delivery.paid { None } else { unbegun(delivery) }
+}
+
+/// What ends an attempt of which it is certain that nobody began it.
+#[must_use]
+pub fn unbegun(delivery: Delivery) -> Option<Failure> {
     if let Some(poison) = poison(delivery.delivered) {
         return Some(poison);
     }
@@ -243,8 +246,9 @@ mod tests {
         use FailureCode::{Cancelled, Expired, Poison};
         let cases = [
             (delivery(1, false, false, false), None),
-            (delivery(1, true, false, true), Some(Cancelled)),
-            (delivery(1, false, true, true), Some(Expired)),
+            (delivery(1, true, false, false), Some(Cancelled)),
+            (delivery(1, false, true, false), Some(Expired)),
+            (delivery(1, true, true, true), None),
             (delivery(2, true, false, false), Some(Cancelled)),
             (delivery(2, true, true, true), None),
             (delivery(3, false, false, true), None),

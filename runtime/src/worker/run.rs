@@ -100,13 +100,13 @@ impl Run<'_> {
         if !delivery.paid {
             return self.run(None, None).await;
         }
-        match (self.ask().await?, machine::poison(delivery.delivered)) {
-            (Asked::Taken(held), _) => self.take_over(held, delivery.delivered).await,
-            (Asked::Granted(held), None) => self.run(Some(held), None).await,
-            // Its workers died before they could even claim it: nobody called the provider.
-            (Asked::Granted(held), Some(poison)) => {
-                self.settle(Some(held), failed(poison), None, false).await
-            }
+        match self.ask().await? {
+            Asked::Taken(held) => self.take_over(held, delivery.delivered).await,
+            Asked::Granted(held) => match machine::unbegun(delivery) {
+                None => self.run(Some(held), None).await,
+                // Nobody was here before: nobody called the provider.
+                Some(failure) => self.settle(Some(held), failed(failure), None, false).await,
+            },
         }
     }
 
