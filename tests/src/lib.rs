@@ -5,3 +5,4 @@
 
 pub mod fleet;
 pub mod jobs;
+pub mod model;

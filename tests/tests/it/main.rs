@@ -6,6 +6,7 @@ mod faults;
 mod join;
 mod keys;
 mod life;
+mod model;
 mod processes;
 mod python;
 mod refusals;

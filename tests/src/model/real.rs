@@ -1,0 +1,138 @@
+//! From the model's small states to the real records and outcomes, and the real machine's word on them.
+
+use std::collections::HashMap;
+
+use runtime::worker::machine::{self, Begin, Ended, INTENT_SETTLES_MS, Settlement};
+use schemas::{
+    Assignment, AttemptRecord, AttemptState, Charge, Failure, FailureCode, MicroUsd, Outcome, Unit, Usage,
+    samples,
+};
+
+use crate::model::check;
+use crate::model::claim::{Claim, DELIVERED_MAX, Out};
+
+/// What is reserved for the attempt.
+const RESERVED: MicroUsd = MicroUsd(900);
+/// What a run costs.
+const PRICE: MicroUsd = MicroUsd(7);
+
+/// How the machine goes on from a claim, without what it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    Wait,
+    Retell,
+    Poison,
+    Resume,
+    Find,
+}
+
+/// What `machine::begin_from` says to every claim and number of deliveries, right after the claim was made
+/// and long after: asked once, looked up a million times.
+pub(super) struct Begins(HashMap<(Claim, u8), [Begun; 2]>);
+
+impl Begins {
+    pub(super) fn of_the_machine() -> Self {
+        let claims = check::outs().into_iter().map(Claim::Settled);
+        let claims = claims.chain([Claim::Intent, Claim::Started(1), Claim::Started(2)]);
+        let asked = claims.flat_map(|claim| (1..=DELIVERED_MAX).map(move |delivered| (claim, delivered)));
+        Self(asked.map(|(claim, delivered)| ((claim, delivered), begun(claim, delivered))).collect())
+    }
+
+    /// Early, late.
+    pub(super) fn from(&self, claim: Claim, delivered: u8) -> [Begun; 2] {
+        self.0[&(claim, delivered)]
+    }
+}
+
+fn begun(claim: Claim, delivered: u8) -> [Begun; 2] {
+    let record = record(claim);
+    [0, INTENT_SETTLES_MS].map(|age_ms| {
+        match machine::begin_from(&record, delivered.into(), record.claimed_at_ms + age_ms) {
+            Begin::Wait { .. } => Begun::Wait,
+            Begin::Retell(outcome) => {
+                assert_eq!(Some(outcome), record.outcome, "told again as it was");
+                Begun::Retell
+            }
+            Begin::Poison(_) => Begun::Poison,
+            Begin::Resume(id) => {
+                assert_eq!(Some(id), record.provider_id, "resumed by its own id");
+                Begun::Resume
+            }
+            Begin::Find => Begun::Find,
+        }
+    })
+}
+
+/// The claim's record.
+fn record(claim: Claim) -> AttemptRecord {
+    let record = AttemptRecord { provider_id: None, outcome: None, ..samples::attempt_record() };
+    match claim {
+        Claim::Intent => AttemptRecord { state: AttemptState::Intent, ..record },
+        Claim::Started(id) => {
+            AttemptRecord { state: AttemptState::Started, provider_id: Some(id.to_string()), ..record }
+        }
+        Claim::Settled(out) => {
+            AttemptRecord { state: AttemptState::Settled, outcome: Some(outcome(out)), ..record }
+        }
+    }
+}
+
+/// What a failure before the claim is here.
+pub(super) fn unbegun(failure: &Failure) -> Out {
+    if failure.code == FailureCode::Poison { Out::Poison(None) } else { Out::CancelledUnbegun }
+}
+
+fn outcome(out: Out) -> Outcome {
+    let used = |quantity| vec![Usage { unit: Unit::ExecutionMs, quantity }];
+    let failed = |code| Outcome { failure: Some(Failure::new(code, "model")), ..Outcome::default() };
+    let id = |id: u8| Some(id.to_string());
+    match out {
+        Out::Done(done) => Outcome { usage: used(5), provider_id: id(done), ..Outcome::default() },
+        Out::Refused => failed(FailureCode::RateLimited),
+        Out::Unknown(told) => {
+            Outcome { provider_id: told.and_then(id), ..failed(FailureCode::OutcomeUnknown) }
+        }
+        Out::Poison(told) => Outcome { provider_id: told.and_then(id), ..failed(FailureCode::Poison) },
+        Out::CancelledUnbegun => failed(FailureCode::Cancelled),
+        Out::CancelledBefore => Outcome { usage: used(0), ..failed(FailureCode::Cancelled) },
+        Out::CancelledAt(at) => {
+            Outcome { usage: used(5), provider_id: id(at), ..failed(FailureCode::Cancelled) }
+        }
+    }
+}
+
+/// Whether an outcome books money, by `machine::settle`.
+pub(super) struct Charges(HashMap<(Out, bool), bool>);
+
+impl Charges {
+    /// Asks the machine about every outcome once.
+    pub(super) fn of_the_machine() -> Self {
+        let asked = check::outs().into_iter().flat_map(|out| [(out, false), (out, true)]);
+        Self(asked.map(|(out, called)| ((out, called), charge(out, called).amount_micro_usd.0 > 0)).collect())
+    }
+
+    pub(super) fn books(&self, out: Out, called: bool) -> bool {
+        self.0[&(out, called)]
+    }
+}
+
+fn charge(out: Out, called: bool) -> Charge {
+    let assignment = Assignment { reserved_micro_usd: RESERVED, ..samples::assignment() };
+    let outcome = outcome(out);
+    let price = if outcome.usage.iter().any(|usage| usage.quantity > 0) { PRICE } else { MicroUsd::ZERO };
+    let settlement = machine::settle(&Ended {
+        assignment: &assignment,
+        worker: None,
+        simulated: false,
+        started_at_ms: None,
+        finished_at_ms: 1,
+        outcome: &outcome,
+        price_micro_usd: (!outcome.usage.is_empty()).then_some(price),
+        called,
+    });
+    match settlement {
+        Settlement::Complete(facts) => facts.charge,
+        Settlement::Dead(letter) => letter.ended_attempt.charge,
+        Settlement::HandBack => unreachable!("only a drain hands back"),
+    }
+}
