@@ -7,6 +7,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// How deep a message may nest. `serde_json` has the same limit; that of `rmp_serde`, 1024, needs more stack
+/// than a thread that serves requests has.
+pub const DEPTH_MAX: usize = 128;
+
 /// The header that names the encoding.
 pub const CONTENT_TYPE: &str = "Content-Type";
 
@@ -84,6 +88,7 @@ impl Encoding {
         match self {
             Self::MessagePack => {
                 let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+                deserializer.set_max_depth(DEPTH_MAX);
                 serde_path_to_error::deserialize(&mut deserializer).map_err(malformed)
             }
             Self::Json => {

@@ -11,6 +11,10 @@ use crate::{Body, JobId};
 /// Endings of model files; an input that ends so names a file the server must have.
 const MODEL_ENDINGS: [&str; 6] = [".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".gguf"];
 
+/// How deep a workflow may nest: far beyond what people draw, and far enough below
+/// [`crate::codec::DEPTH_MAX`] that every message that carries the job can be read.
+pub const DEPTH_MAX: usize = 64;
+
 /// Why a graph is not a workflow that can run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkflowError {
@@ -28,6 +32,9 @@ pub enum WorkflowError {
     /// A node without its class.
     #[error("node `{0}` has no class_type: export the workflow again with Workflow > Export (API)")]
     NoClassType(String),
+    /// Lists in lists in lists.
+    #[error("the workflow nests more than {DEPTH_MAX} deep: flatten the values of its inputs")]
+    TooDeep,
 }
 
 /// What a workflow asks of a server.
@@ -51,6 +58,9 @@ pub fn requirements(workflow: &Value) -> Result<Requirements, WorkflowError> {
     if nodes.is_empty() {
         return Err(WorkflowError::Empty);
     }
+    if !is_within(workflow, DEPTH_MAX) {
+        return Err(WorkflowError::TooDeep);
+    }
     let mut needs = Requirements::default();
     for (id, node) in nodes {
         let node = node.as_object().ok_or(WorkflowError::NotAGraph)?;
@@ -64,6 +74,16 @@ pub fn requirements(workflow: &Value) -> Result<Requirements, WorkflowError> {
         }
     }
     Ok(needs)
+}
+
+/// Whether a value nests at most so deep.
+fn is_within(value: &Value, depth: usize) -> bool {
+    let inner = |value| depth > 0 && is_within(value, depth - 1);
+    match value {
+        Value::Array(items) => items.iter().all(inner),
+        Value::Object(map) => map.values().all(inner),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }
 
 /// Puts a prompt into a model's template.
@@ -113,7 +133,7 @@ pub fn seed_of(job: JobId) -> u64 {
 
 /// Frames at 16 a second, in the form 4n+1 that video models want.
 fn frames(duration_ms: u32) -> u32 {
-    (duration_ms * 16 / 1000 / 4) * 4 + 1
+    (duration_ms / 1000 * 16 + duration_ms % 1000 * 16 / 1000) / 4 * 4 + 1
 }
 
 fn fill(value: &mut Value, lookup: &impl Fn(&str) -> Option<Value>) {

@@ -66,3 +66,16 @@ proptest::proptest! {
         let _ = Encoding::Json.decode::<Event>(&bytes);
     }
 }
+
+#[test]
+fn depth_is_bounded_in_both_encodings() {
+    let packed = |depth: usize| [vec![0x91; depth], vec![0xc0]].concat();
+    let text = |depth: usize| format!("{}null{}", "[".repeat(depth), "]".repeat(depth)).into_bytes();
+    let reads = |encoding: Encoding, bytes: &[u8]| encoding.decode::<serde_json::Value>(bytes).is_ok();
+    assert!(reads(Encoding::MessagePack, &packed(codec::DEPTH_MAX - 1)));
+    assert!(reads(Encoding::Json, &text(codec::DEPTH_MAX - 1)));
+    for depth in [codec::DEPTH_MAX + 1, 1_000, 1_000_000] {
+        assert!(!reads(Encoding::MessagePack, &packed(depth)), "{depth}");
+        assert!(!reads(Encoding::Json, &text(depth)), "{depth}");
+    }
+}

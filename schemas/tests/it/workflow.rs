@@ -2,8 +2,8 @@
 
 use schemas::catalog::Model;
 use schemas::workflow::{self, WorkflowError};
-use schemas::{Body, Kind, samples};
-use serde_json::json;
+use schemas::{Body, DeadLetter, Encoding, Kind, samples};
+use serde_json::{Value, json};
 
 #[test]
 fn the_two_formats_are_told_apart() {
@@ -14,6 +14,7 @@ fn the_two_formats_are_told_apart() {
         (json!({}), WorkflowError::Empty),
         (json!({"1": 5}), WorkflowError::NotAGraph),
         (json!({"1": {"inputs": {}}}), WorkflowError::NoClassType("1".to_owned())),
+        (nested(workflow::DEPTH_MAX), WorkflowError::TooDeep),
     ];
     for (graph, error) in cases {
         assert_eq!(workflow::requirements(&graph), Err(error), "{graph}");
@@ -55,4 +56,22 @@ fn a_prompt_fills_the_template_with_the_right_types() {
         json!({"text": "{{steps}}", "w": 768, "seed": workflow::seed_of(samples::job_id()), "frames": 33,
                "filename_prefix": "argosy/x", "other": "{{unheard_of}}", "link": ["2", 0]})
     );
+}
+
+/// A graph with a value that nests so deep in one of its inputs.
+fn nested(depth: usize) -> Value {
+    let deep = (0..depth).fold(json!(1), |inner, _| json!([inner]));
+    json!({"1": {"class_type": "A", "inputs": {"a": deep}}})
+}
+
+#[test]
+fn what_is_accepted_can_be_handed_on() {
+    // Graph, node and inputs are three levels themselves.
+    let deepest = nested(workflow::DEPTH_MAX - 3);
+    assert!(workflow::requirements(&deepest).is_ok());
+    let mut letter = samples::dead_letter();
+    letter.assignment.job.body.workflow = Some(deepest);
+    for encoding in [Encoding::MessagePack, Encoding::Json] {
+        assert_eq!(encoding.decode::<DeadLetter>(&encoding.encode(&letter)).as_ref(), Ok(&letter));
+    }
 }

@@ -105,7 +105,8 @@ impl WorkerCounts {
     /// Workers that do or may come to do something.
     #[must_use]
     pub const fn alive(&self) -> u64 {
-        self.idle + self.initializing + self.ready + self.running + self.throttled
+        let up = self.idle.saturating_add(self.ready).saturating_add(self.running);
+        up.saturating_add(self.initializing).saturating_add(self.throttled)
     }
 }
 

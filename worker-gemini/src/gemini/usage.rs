@@ -19,7 +19,7 @@ pub fn nothing() -> Vec<Usage> {
 #[must_use]
 pub fn of_generate(usage: Option<&UsageMetadata>, has_image: bool) -> Vec<Usage> {
     let Some(usage) = usage else { return if has_image { Vec::new() } else { nothing() } };
-    if !has_image && usage.candidates_token_count + usage.thoughts_token_count == 0 {
+    if !has_image && usage.candidates_token_count == 0 && usage.thoughts_token_count == 0 {
         return nothing();
     }
     let details = &usage.candidates_tokens_details;
@@ -27,7 +27,7 @@ pub fn of_generate(usage: Option<&UsageMetadata>, has_image: bool) -> Vec<Usage>
         true => usage.candidates_token_count,
         false => sum(details, "image"),
     };
-    let text = usage.thoughts_token_count + usage.candidates_token_count.saturating_sub(image);
+    let text = usage.thoughts_token_count.saturating_add(usage.candidates_token_count.saturating_sub(image));
     listed(&[
         (Unit::InputToken, usage.prompt_token_count),
         (Unit::TextToken, text),
@@ -44,7 +44,7 @@ pub fn of_interaction(interaction: &Interaction, kind: Kind, has_media: bool) ->
         return if billed_unseen { Vec::new() } else { nothing() };
     };
     let all = usage.total_output_tokens;
-    if !billed_unseen && all + usage.total_thought_tokens == 0 {
+    if !billed_unseen && all == 0 && usage.total_thought_tokens == 0 {
         return nothing();
     }
     let details = &usage.output_tokens_by_modality;
@@ -53,7 +53,7 @@ pub fn of_interaction(interaction: &Interaction, kind: Kind, has_media: bool) ->
         (true, _) => (all, 0),
         (false, _) => (sum(details, "image"), sum(details, "video")),
     };
-    let text = usage.total_thought_tokens + all.saturating_sub(image + video);
+    let text = usage.total_thought_tokens.saturating_add(all.saturating_sub(image.saturating_add(video)));
     listed(&[
         (Unit::InputToken, usage.total_input_tokens),
         (Unit::TextToken, text),
@@ -64,7 +64,7 @@ pub fn of_interaction(interaction: &Interaction, kind: Kind, has_media: bool) ->
 
 fn sum(details: &[ModalityTokens], modality: &str) -> u64 {
     let same = details.iter().filter(|detail| detail.modality.eq_ignore_ascii_case(modality));
-    same.map(|detail| detail.tokens).sum()
+    same.fold(0, |sum, detail| sum.saturating_add(detail.tokens))
 }
 
 /// Input always, so that a counted nothing differs from a missing bill; the others where there are any.
