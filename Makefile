@@ -4,13 +4,14 @@
 #                 is set on its command line to `argosy demo` as environment variables)
 #   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
 #   make test     every test, the servers obtained the same way
+#   make fuzz     bad bytes against every decoder, optimised; INPUTS= (ten million in all), SEED=
 #   make lint     format, clippy, dependency rules
 #   make fmt      formats the code
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint fmt servers build
+.PHONY: help demo up test fuzz lint fmt servers build
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -32,6 +33,10 @@ test: ## run every test
 	else \
 	  cargo test --workspace; \
 	fi
+
+fuzz: ## bad bytes against every decoder (INPUTS=10000000 SEED=)
+	@FUZZ_INPUTS=$(or $(INPUTS),10000000) $(if $(SEED),FUZZ_SEED=$(SEED)) \
+	  cargo test --release -p tests --test fuzz -- --nocapture
 
 lint: ## format, clippy and dependency rules
 	cargo fmt --all --check

@@ -4,5 +4,6 @@
 //! seen last, and the fleet's logs stay in the folder it names.
 
 pub mod fleet;
+pub mod fuzz;
 pub mod jobs;
 pub mod model;

@@ -1,0 +1,83 @@
+//! ComfyUI's answers and websocket messages, taken as far as a worker takes them. Binary frames are not
+//! decoded by anybody.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tests::fuzz::corpus;
+use worker_local::comfy::graph::Source;
+use worker_local::comfy::message::Message;
+use worker_local::comfy::wire::{
+    End, History, HistoryEntry, PromptAnswer, Queue, SystemStats, Uploaded, item_client, item_id,
+};
+use worker_local::comfy::{discovery, errors, lookup, outputs};
+
+use crate::target::{self, Target};
+
+fn read<T: DeserializeOwned>(bytes: &[u8], then: impl FnOnce(T)) -> bool {
+    serde_json::from_slice(bytes).map(then).is_ok()
+}
+
+fn prompt(bytes: &[u8]) -> bool {
+    read(bytes, |answer: PromptAnswer| {
+        let _ = errors::refused(&answer, Source::Workflow);
+        let _ = errors::refused(&answer, Source::Template);
+    })
+}
+
+fn queue(bytes: &[u8]) -> bool {
+    read(bytes, |queue: Queue| {
+        let _ = lookup::in_queue(&queue, "x");
+        for item in queue.queue_running.iter().chain(&queue.queue_pending) {
+            let _ = (item_id(item), item_client(item));
+        }
+    })
+}
+
+fn history(bytes: &[u8]) -> bool {
+    read(bytes, |history: History| history.values().for_each(ended))
+}
+
+fn ended(entry: &HistoryEntry) {
+    let _ = outputs::files(&entry.outputs);
+    if let End::Error(error) = entry.end() {
+        let _ = errors::raised(&error, Source::Workflow);
+        let _ = errors::raised(&error, Source::Template);
+    }
+}
+
+fn object_info(bytes: &[u8]) -> bool {
+    read(bytes, |info: Value| drop(discovery::abilities(&info)))
+}
+
+fn system_stats(bytes: &[u8]) -> bool {
+    read(bytes, |stats: SystemStats| {
+        let gpus = discovery::devices(&stats);
+        let _ = discovery::classes(&policy::defaults::catalog(), &"local".parse().expect("a name"), &gpus);
+    })
+}
+
+fn uploaded(bytes: &[u8]) -> bool {
+    read(bytes, |uploaded: Uploaded| drop(uploaded.reference()))
+}
+
+fn frame(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::decode(&String::from_utf8_lossy(bytes)) else { return false };
+    let _ = message.prompt();
+    if let Message::Failed(error) = &message {
+        let _ = errors::raised(error, Source::Template);
+    }
+    true
+}
+
+#[test]
+fn answers() {
+    target::run(vec![
+        Target::new("comfyui prompt", corpus::recorded("/prompt"), prompt),
+        Target::new("comfyui queue", corpus::recorded("/queue"), queue),
+        Target::new("comfyui history", corpus::recorded("/history"), history),
+        Target::new("comfyui object info", corpus::recorded("/object_info"), object_info),
+        Target::new("comfyui system stats", corpus::recorded("/system_stats"), system_stats),
+        Target::new("comfyui upload", corpus::recorded("/upload"), uploaded),
+        Target::new("comfyui websocket", corpus::recorded("ws"), frame),
+    ]);
+}
