@@ -14,5 +14,6 @@ pub mod defaults;
 pub mod dispose;
 pub mod fleet;
 pub mod invariants;
+pub mod overdue;
 pub mod plan;
 pub mod validate;

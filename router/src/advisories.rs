@@ -88,7 +88,8 @@ async fn poison(router: &Router, advisory: &Advisory) -> Result<(), String> {
         None
     };
     let claim = claim.as_ref().map(|held| &held.record);
-    unrun::send(router, &assignment, claim, Failure::new(FailureCode::Poison, words)).await?;
+    let failure = Failure::new(FailureCode::Poison, words);
+    unrun::send(router, &unrun::letter(router, &assignment, claim, failure)).await?;
     let _ = work.delete_message(advisory.stream_seq).await;
     Ok(())
 }

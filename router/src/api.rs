@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use crate::ending::{self, End};
 use crate::history::{self, History};
 use crate::place::{self, Placing};
+use crate::queue;
 use crate::shared::Router;
 use crate::unrun;
 
@@ -239,12 +240,9 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
     if state != JobState::Assigned {
         return reply("its worker was told to stop it");
     }
-    if !unclaimed(router, assigned).await? {
-        return reply("its worker was told to stop it");
-    }
-    let work = jetstream.get_stream(stream::WORK).await.map_err(Refusal::broker)?;
-    let purged = work.purge().filter(subjects::work_of_job(job)).await.map_err(Refusal::broker)?;
-    if purged.purged == 0 {
+    let Fact::Assigned { backend, class, .. } = &assigned.fact else { return reply("it will be cancelled") };
+    let waits = queue::waits(router, backend, class, job).await.map_err(Refusal::broker)?;
+    if !waits || !unclaimed(router, assigned).await? {
         return reply("its worker was told to stop it");
     }
     let end = End {
@@ -256,7 +254,10 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
         failure: Some(Failure::new(FailureCode::Cancelled, "cancelled while it waited")),
         attempts: history.attempts(),
     };
+    // First the end, then the assignment: between the two a worker may get it, and finds it cancelled.
     ending::end(router, end).await.map_err(Refusal::broker)?;
+    let work = jetstream.get_stream(stream::WORK).await.map_err(Refusal::broker)?;
+    work.purge().filter(subjects::work_of_job(job)).await.map_err(Refusal::broker)?;
     reply("it was taken out of its queue")
 }
 

@@ -9,9 +9,10 @@ use futures::StreamExt;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::telemetry;
-use schemas::topology::{self, stream};
+use schemas::topology;
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
 
+use crate::queue;
 use crate::shared::Router;
 
 /// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
@@ -94,7 +95,7 @@ pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
 
 async fn poll_backlog(router: &Router) {
     for (backend, class) in services(router) {
-        let Some(jobs) = backlog(router, &backend, &class).await else { continue };
+        let Some(jobs) = queue::backlog(router, &backend, &class).await else { continue };
         router.change_fleet(|fleet| fleet.set_backlog(&backend, &class, jobs));
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("argosy_backlog_jobs", "backend" => backend.to_string(), "class" => class.to_string())
@@ -106,18 +107,6 @@ async fn poll_backlog(router: &Router) {
 pub(crate) fn services(router: &Router) -> BTreeSet<(Backend, Class)> {
     let catalog = router.config().catalog;
     catalog.services.iter().map(|service| (service.backend.clone(), service.class.clone())).collect()
-}
-
-/// Jobs waiting or running at a backend in a class; none when no worker ever served it, or on an error.
-pub(crate) async fn backlog(router: &Router, backend: &Backend, class: &Class) -> Option<u64> {
-    let name = topology::work_consumer(backend, class).name;
-    let consumer = router
-        .broker
-        .jetstream
-        .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(name, stream::WORK);
-    let info = consumer.await.ok()?;
-    let info = info.cached_info();
-    Some(info.num_pending + info.num_ack_pending as u64)
 }
 
 /// Offers far past their age are no help even in explanations.

@@ -14,7 +14,8 @@
 //! | [`ending`] | terminal events, parking, refusals |
 //! | [`fleet`] | offers, backlog, breakers: the fleet as plans see it |
 //! | [`reserving`] | asks the ledger for money, in batches |
-//! | [`sweep`] | takes waiting work back from backends without workers |
+//! | `queue` | what lies in the work queues |
+//! | [`sweep`] | takes waiting work back from backends without workers, or far behind |
 //! | `unrun` | the dead letter of what no worker will end |
 //! | [`advisories`] | messages that the broker gave up on |
 //! | [`history`] | what happened to one job, from its events |
@@ -29,6 +30,7 @@ pub mod history;
 pub mod intake;
 pub mod keys;
 pub mod place;
+mod queue;
 pub mod reserving;
 pub mod shared;
 pub mod start;

@@ -6,25 +6,20 @@ use runtime::publish::{self, Message};
 use runtime::worker::claim::Asked;
 use runtime::worker::machine::{self, Ended};
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, AttemptState, Backend, Failure, MicroUsd, Outcome, SCHEMA_VERSION,
-    subjects,
+    Assignment, AttemptId, AttemptRecord, AttemptState, Backend, DeadLetter, Failure, MicroUsd, Outcome,
+    SCHEMA_VERSION, subjects,
 };
 
 use crate::shared::Router;
 
-/// Sends the letter. It has the id that a worker's would have: of the two, one is stored.
-///
-/// An attempt without a claim cost nothing; one with a claim costs what the claim tells, or possibly
-/// everything that was reserved.
-///
-/// # Errors
-/// The broker did not store it.
-pub(crate) async fn send(
+/// The letter. An attempt without a claim cost nothing; one with a claim costs what the claim tells, or
+/// possibly everything that was reserved.
+pub(crate) fn letter(
     router: &Router,
     assignment: &Assignment,
     claim: Option<&AttemptRecord>,
     failure: Failure,
-) -> Result<(), String> {
+) -> DeadLetter {
     let told = claim.and_then(|claim| claim.outcome.clone()).unwrap_or_default();
     let outcome = Outcome {
         failure: Some(failure),
@@ -36,7 +31,7 @@ pub(crate) async fn send(
     let prices = router.config().prices;
     let at_ms = started_at_ms.unwrap_or(now_ms);
     let price = cost::price_of(&outcome.usage, &assignment.backend, &assignment.model, &prices, at_ms);
-    let letter = machine::dead_letter(&Ended {
+    machine::dead_letter(&Ended {
         assignment,
         worker: claim.map(|claim| &claim.worker),
         simulated: false,
@@ -45,9 +40,17 @@ pub(crate) async fn send(
         outcome: &outcome,
         price_micro_usd: price.ok(),
         called: claim.is_some(),
-    });
+    })
+}
+
+/// Sends it. It has the id that a worker's would have: of the two, one is stored.
+///
+/// # Errors
+/// The broker did not store it.
+pub(crate) async fn send(router: &Router, letter: &DeadLetter) -> Result<(), String> {
+    let assignment = &letter.assignment;
     let id = assignment.id();
-    let message = Message::new(subjects::dead(&assignment.backend, id.job), format!("{id}.dead"), &letter);
+    let message = Message::new(subjects::dead(&assignment.backend, id.job), format!("{id}.dead"), letter);
     publish::publish(&router.broker.jetstream, &message).await.map(|_| ()).map_err(|error| error.to_string())
 }
 

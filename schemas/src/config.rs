@@ -37,10 +37,19 @@ pub struct PolicyConfig {
     pub offer_max_age_ms: u64,
     /// Assignments that wait on a backend without workers longer than this are taken back, milliseconds.
     pub stranded_after_ms: u64,
+    /// Assignments that wait longer than this for a worker of a backend are taken back if they would be placed
+    /// elsewhere now, milliseconds.
+    #[serde(default = "overdue_after_ms")]
+    pub overdue_after_ms: u64,
     /// A job that found no backend is looked at again after this, milliseconds.
     pub defer_ms: u64,
     /// Limits of what a job may ask for.
     pub limits: Limits,
+}
+
+/// Five minutes: longer than a queue at its bound takes, unless its workers stall.
+const fn overdue_after_ms() -> u64 {
+    300_000
 }
 
 /// One backend.

@@ -88,6 +88,8 @@ fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
         // What may have been paid there is booked and counts against the ceiling, so one more try is the
         // ceiling's to allow; elsewhere is still better.
         FailureCode::BackendDown | FailureCode::OutcomeUnknown => Some(input.policy.breaker_open_ms),
+        // Taken out of its queue there before anybody began: it was far behind, or without workers.
+        FailureCode::Interrupted if facts.started_at_ms.is_none() => Some(input.policy.breaker_open_ms),
         FailureCode::QuotaExhausted => {
             Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
         }

@@ -7,6 +7,7 @@ mod cost;
 mod defaults;
 mod dispose;
 mod laws;
+mod overdue;
 mod plan;
 mod table;
 mod validate;

@@ -1,7 +1,7 @@
 //! `tests/tables/plan.txt`: fleets, jobs, and where they go.
 
 use policy::plan::Plan;
-use schemas::{Candidate, Gpu, MicroUsd, samples};
+use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, MicroUsd, samples};
 use serde_json::Value;
 
 use crate::table::{Case, cases, patch};
@@ -17,6 +17,11 @@ fn apply(world: &mut World, line: &str) {
         "ledger" => world.ledger_available = rest != "away",
         "later" => world.now_ms = NOW_MS + rest.parse::<i64>().expect("ms"),
         "refused" => world.refused.push((name(rest), "the daily budget is used up".to_owned())),
+        "unrun" => {
+            let attempt = u32::try_from(world.history.len()).expect("few") + 1;
+            let facts = failed(attempt, rest.trim(), FailureCode::Interrupted, 0);
+            world.history.push(AttemptFacts { started_at_ms: None, ..facts });
+        }
         "failed" => {
             let mut words = rest.split_whitespace();
             let (backend, code) = (words.next().expect("a backend"), words.next().expect("a code"));

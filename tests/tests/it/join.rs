@@ -95,3 +95,48 @@ async fn what_would_wait_long_for_the_gpus_overflows_to_an_idle_cloud() -> anyho
     ensure!(at("local") >= 50 && at("cloud") >= 50, "local {}, cloud {}", at("local"), at("cloud"));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_is_far_behind_gives_waiting_work_back() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|options| {
+        options.comfyui.truncate(1);
+        options.gemini = None;
+        options.time_scale = 0.3;
+        let mut policy: serde_json::Value = serde_json::from_str(&options.documents.policy).expect("JSON");
+        policy["overdue_after_ms"] = 1_500.into();
+        policy["patience_ms"] = 600_000.into();
+        options.documents.policy = policy.to_string();
+    })
+    .await?;
+    // While the cloud worker is away the one GPU gets everything that it has room for.
+    fleet.stack.member("worker-cloud")?.terminate(Duration::from_secs(20)).await?;
+    let gone = async {
+        loop {
+            let reply: schemas::api::BackendsReply =
+                ops::api::request_empty(&fleet.stack.broker.client, "backends").await?;
+            let cloud = reply.backends.iter().find(|backend| backend.backend.as_str() == "cloud");
+            if cloud.is_some_and(|cloud| cloud.workers.is_empty()) {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, gone).await??;
+    let jobs: Vec<Job> = (0..8)
+        .map(|n| {
+            let mut job = prompt(&format!("behind {n}"));
+            job.constraints.allow_paid = Some(true);
+            job
+        })
+        .collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    fleet.stack.submit(&jobs).await?;
+    fleet.stack.member("worker-cloud")?.restart()?;
+    let tracker = fleet.stack.wait_ended(&ids, LIMIT).await?;
+    ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
+    let audit = fleet.stack.audit(&ids, LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    let rows = fleet.stack.store().await?.audit_rows(None, 10_000).await?;
+    let moved = rows.attempts.iter().filter(|attempt| attempt.attempt == 2).count();
+    ensure!(moved > 0, "nothing was taken back: {:?}", rows.attempts);
+    Ok(())
+}
