@@ -39,11 +39,17 @@ impl AttemptIo for HostIo {
             provider_id: Some(provider_id.to_owned()),
             ..claim.record.clone()
         };
-        self.claims.write(claim, record).await.map_err(|error| {
-            tracing::error!(%attempt, provider_id, %error, "the provider's id could not be recorded");
-            let message = format!("started at the provider as {provider_id}, which could not be recorded");
-            Failure::new(FailureCode::OutcomeUnknown, message)
-        })
+        let Err(error) = self.claims.write(claim, record).await else { return Ok(()) };
+        // The provider's own report was quicker, or only the broker's answer was lost: it is recorded.
+        if let Ok(Some(current)) = self.claims.read(attempt).await
+            && current.record.provider_id.as_deref() == Some(provider_id)
+        {
+            *claim = current;
+            return Ok(());
+        }
+        tracing::error!(%attempt, provider_id, %error, "the provider's id could not be recorded");
+        let message = format!("started at the provider as {provider_id}, which could not be recorded");
+        Err(Failure::new(FailureCode::OutcomeUnknown, message))
     }
 
     async fn still_ours(&self, attempt: AttemptId) -> bool {
