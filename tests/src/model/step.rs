@@ -4,7 +4,7 @@
 mod worker;
 
 use crate::model::check::Protocol;
-use crate::model::claim::{At, Call, Claim, DELIVERED_MAX, Faults, Late, Out, State, WORKERS};
+use crate::model::claim::{At, Call, Claim, DELIVERED_MAX, Faults, Late, Out, Provider, State, WORKERS};
 use crate::model::explore::Next;
 
 /// What happened; the number is the worker's.
@@ -34,6 +34,8 @@ pub enum Step {
     AcceptOrphan,
     /// A start whose sender is gone never arrives.
     DropOrphan,
+    /// The provider reports its id, which goes into a claim that waits for it.
+    Report,
     /// Somebody cancels the job.
     Cancel,
     /// A router takes the cancelled assignment out of its queue.
@@ -131,6 +133,10 @@ impl Steps<'_> {
                     self.add(Step::AcceptOrphan, State { started: gone.started + 1, ..gone });
                 }
             }
+        }
+        let waits = state.revision() > 0 && state.claim(state.revision()) == Claim::Intent;
+        if self.model.provider == Provider::CallsBack && state.started > 0 && waits {
+            self.add_fault(Step::Report, state.with_claim(Claim::Started(1)));
         }
         if let Some(next) = self.spend(|faults| &mut faults.cancels) {
             self.add_fault(Step::Cancel, State { cancelled: true, ..next });

@@ -5,10 +5,12 @@ use tests::model::claim::{Faults, Provider, Rules};
 use tests::model::explore::{Explored, explore};
 
 /// More states than this mean that the bounds are not what they seem.
-const STATES_MAX: usize = 3_000_000;
+const STATES_MAX: usize = 8_000_000;
 
-/// Everything but cancels and recounts.
+/// A worker killed, one answer lost, one start refused: what the mutations get.
 const FAULTS: Faults = Faults { kills: 1, lost: 1, refusals: 1, recounts: 0, cancels: 0 };
+/// None at all.
+const NO_FAULTS: Faults = Faults { kills: 0, lost: 0, refusals: 0, recounts: 0, cancels: 0 };
 
 fn explored(name: &str, provider: Provider, rules: Rules, faults: Faults) -> Explored {
     let explored = explore(&Protocol::new(provider, rules, faults), STATES_MAX);
@@ -37,38 +39,50 @@ const PROVIDERS: [Provider; 2] = [Provider::Silent, Provider::CallsBack];
 #[test]
 fn holds_when_delivered_twice_paused_and_killed() {
     for provider in PROVIDERS {
-        holds("killed", provider, Faults { kills: 2, ..FAULTS });
+        holds("killed", provider, Faults { kills: 2, refusals: 1, ..NO_FAULTS });
     }
 }
 
 #[test]
 fn holds_when_answers_of_the_broker_are_lost() {
     for provider in PROVIDERS {
-        holds("lost", provider, Faults { lost: 2, ..FAULTS });
+        holds("lost", provider, Faults { kills: 1, lost: 1, ..NO_FAULTS });
     }
 }
 
 #[test]
 fn holds_when_cancelled() {
     for provider in PROVIDERS {
-        holds("cancelled", provider, Faults { cancels: 1, ..FAULTS });
+        holds("cancelled", provider, Faults { kills: 1, cancels: 1, ..NO_FAULTS });
     }
 }
 
 #[test]
 fn holds_when_a_new_leader_forgets_deliveries() {
     for provider in PROVIDERS {
-        holds("recounted", provider, Faults { recounts: 1, cancels: 1, lost: 0, ..FAULTS });
+        holds("recounted", provider, Faults { kills: 1, recounts: 1, cancels: 1, ..NO_FAULTS });
     }
 }
 
 #[test]
+#[ignore = "half a minute and a gigabyte when optimised: for changes of the protocol"]
+fn holds_within_wider_bounds() {
+    for provider in PROVIDERS {
+        holds("wider, killed", provider, Faults { kills: 2, ..FAULTS });
+        holds("wider, lost", provider, Faults { lost: 2, ..FAULTS });
+        holds("wider, cancelled", provider, Faults { cancels: 1, recounts: 1, ..FAULTS });
+    }
+}
+
+/// None of ours does. One that does may start anew, and then must not be told of an end that is not recorded.
+#[test]
 fn a_provider_that_fences_needs_recorded_outcomes() {
-    let faults = FAULTS;
-    breaks("fences", BILLED_UNBOOKED, Provider::Fences, Rules::KEPT, faults);
+    breaks("fences", BILLED_UNBOOKED, Provider::Fences, Rules::KEPT, FAULTS);
     let rules = Rules { tells_unrecorded: false, ..Rules::KEPT };
-    let explored = explored("fences, recorded", Provider::Fences, rules, faults);
-    assert!(explored.broken.is_none(), "{:#?}", explored.broken);
+    for faults in [Faults { kills: 1, refusals: 1, ..NO_FAULTS }, Faults { lost: 1, ..NO_FAULTS }] {
+        let explored = explored("fences, recorded", Provider::Fences, rules, faults);
+        assert!(explored.broken.is_none(), "{:#?}", explored.broken);
+    }
 }
 
 #[test]

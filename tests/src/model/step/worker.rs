@@ -23,14 +23,22 @@ impl Steps<'_> {
                 self.write(held, Claim::Intent, |held| At::Starting { held }, At::Idle);
             }
             At::Starting { held } => {
+                let unstarted = At::Settling { held: Some(held), out: Out::CancelledBefore, called: true };
                 if self.state.cancelled {
-                    self.go(At::Settling { held: Some(held), out: Out::CancelledBefore, called: true });
+                    self.go(unstarted);
                 }
+                // A young claim is trusted, an older one renewed first.
                 self.go(At::Calling { held, call: Call::Sent });
+                self.write(held, Claim::Intent, |held| At::Calling { held, call: Call::Sent }, unstarted);
             }
             At::Calling { held, call } => self.calling(held, call),
             At::Recording { held, id } => {
-                let unrecorded = At::Settling { held: Some(held), out: Out::Unknown(Some(id)), called: true };
+                let recorded = self.state.revision();
+                let unrecorded = match self.state.log[usize::from(recorded).saturating_sub(1)] {
+                    // Reported before, or recorded without an answer.
+                    Some(Claim::Started(known)) if known == id => At::Following { held: recorded, id },
+                    _ => At::Settling { held: Some(held), out: Out::Unknown(Some(id)), called: true },
+                };
                 self.write(held, Claim::Started(id), |held| At::Following { held, id }, unrecorded);
             }
             At::Following { held, id } => {
