@@ -10,4 +10,5 @@ mod model;
 mod processes;
 mod python;
 mod refusals;
+mod stops;
 mod tidy;
