@@ -1,8 +1,11 @@
 //! Gathers what `policy::invariants` judges: the ledger's rows, the accepted jobs, the invoices.
 
 use crate::stack::Simulator;
+use anyhow::Context as _;
+use async_nats::jetstream::{self, consumer::pull};
 use ledger::Store;
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit};
+use schemas::topology::{LEDGER_CONSUMER, stream};
 use schemas::{Backend, JobId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -56,6 +59,25 @@ async fn invoices(simulators: &[Simulator]) -> anyhow::Result<BTreeMap<Backend, 
         all.entry(backend).or_default().extend(simulator.invoice().await?.audit_lines());
     }
     Ok(all)
+}
+
+/// Nothing waits anywhere, and the ledger has read all events.
+///
+/// # Errors
+/// A stream is not there, or the broker does not answer.
+pub async fn is_at_rest(jetstream: &jetstream::Context) -> anyhow::Result<bool> {
+    for name in [stream::JOBS, stream::WORK, stream::DEAD] {
+        let info = jetstream.get_stream(name).await.with_context(|| format!("stream {name}"))?;
+        if info.cached_info().state.messages > 0 {
+            return Ok(false);
+        }
+    }
+    let consumer: jetstream::consumer::Consumer<pull::Config> = jetstream
+        .get_consumer_from_stream(LEDGER_CONSUMER, stream::EVENTS)
+        .await
+        .with_context(|| format!("consumer {LEDGER_CONSUMER}"))?;
+    let info = consumer.cached_info();
+    Ok(info.num_pending == 0 && info.num_ack_pending == 0)
 }
 
 /// Audits again and again until the promises hold with nothing open, at most for so long; the last report

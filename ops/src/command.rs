@@ -6,11 +6,14 @@ mod backends;
 mod cancel;
 mod config;
 mod costs;
+mod crowd;
 mod dead;
 mod demo;
 mod doctor;
+mod drill;
 mod estimate;
 pub mod explain;
+mod from_env;
 pub mod job_options;
 mod jobs;
 mod live;
@@ -84,6 +87,8 @@ pub(crate) enum Command {
     Up(up::Up),
     /// Run the main job on a simulated fleet and audit it
     Demo(demo::Demo),
+    /// Kill everything at random while 20,000 jobs run, then audit
+    Drill(drill::Drill),
     /// Publish a job: a prompt, a ComfyUI workflow, or many
     Submit(Box<submit::Submit>),
     /// Follow jobs live until they end
@@ -144,6 +149,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(command) => command.run(&session).await,
         Command::Demo(command) => command.run(&session).await,
+        Command::Drill(command) => command.run(&session).await,
         Command::Submit(command) => command.run(&session).await,
         Command::Watch(command) => command.run(&session).await,
         Command::Jobs(command) => command.run(&session).await,

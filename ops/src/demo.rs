@@ -9,8 +9,7 @@ pub mod show;
 
 use crate::documents::Documents;
 use crate::stack::StackOptions;
-use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::Path;
 
 /// What varies a demo.
@@ -47,30 +46,11 @@ pub fn stack_options(demo: &DemoOptions, root: &Path, now_ms: i64) -> anyhow::Re
     Ok(options)
 }
 
-/// The configuration of the demo: as shipped, but that waits and expected durations are scaled as the
-/// providers' time is. Unscaled, a queue that takes the simulated GPUs seconds would look like nothing beside
-/// a patience of a minute, and nothing would ever overflow.
+/// The configuration of the demo: as shipped, paced, and with tenants of its own.
 ///
 /// # Errors
 /// Never: the shipped documents are JSON, by test.
 pub fn documents(demo: &DemoOptions) -> anyhow::Result<Documents> {
-    let shipped = Documents::default();
-    let mut policy: Value = serde_json::from_str(&shipped.policy).context("the shipped policy")?;
-    scale(&mut policy["patience_ms"], demo.time_scale);
-    for (key, value) in [
-        ("breaker_open_ms", 3_000),
-        ("defer_ms", 300),
-        ("backoff_min_ms", 200),
-        ("backoff_max_ms", 3_000),
-        ("stranded_after_ms", 5_000),
-    ] {
-        policy[key] = json!(value);
-    }
-    let mut catalog: Value = serde_json::from_str(&shipped.catalog).context("the shipped catalog")?;
-    for service in catalog["services"].as_array_mut().into_iter().flatten() {
-        scale(&mut service["startup_ms"], demo.time_scale);
-        scale(&mut service["expected_ms"], demo.time_scale);
-    }
     // Money enough for any number of jobs: the budgets are shown at work, not at their end.
     let hundreds = i64::try_from(demo.jobs.div_ceil(100)).unwrap_or(i64::MAX).max(1);
     let daily_micro_usd = hundreds.saturating_mul(20_000_000);
@@ -82,13 +62,5 @@ pub fn documents(demo: &DemoOptions) -> anyhow::Result<Documents> {
             "studio-c": { "allow_paid": true, "daily_micro_usd": daily_micro_usd },
         },
     });
-    let (policy, catalog) = (policy.to_string(), catalog.to_string());
-    Ok(Documents { policy, catalog, tenants: tenants.to_string(), ..shipped })
-}
-
-/// A duration in the providers' time, milliseconds.
-fn scale(duration_ms: &mut Value, time_scale: f64) {
-    if let Some(ms) = duration_ms.as_f64() {
-        *duration_ms = json!((ms * time_scale).ceil() as u64);
-    }
+    Ok(Documents { tenants: tenants.to_string(), ..Documents::paced(demo.time_scale)? })
 }

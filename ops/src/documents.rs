@@ -7,6 +7,7 @@ use runtime::exit::{Exit, Fault};
 use runtime::fleet_config::KEYS;
 use schemas::topology::bucket;
 use schemas::{Catalog, PolicyConfig, PriceList, TenantsConfig, codec};
+use serde_json::{Value, json};
 
 /// The documents as JSON text, to be put where none are yet.
 #[derive(Debug, Clone)]
@@ -34,6 +35,33 @@ impl Default for Documents {
 }
 
 impl Documents {
+    /// As shipped, but with waits and expected durations in proportion to simulated providers that are faster
+    /// than life. Unscaled, a queue that takes the simulated GPUs seconds would look like nothing beside a
+    /// patience of a minute, and nothing would ever overflow.
+    ///
+    /// # Errors
+    /// Never: the shipped documents are JSON, by test.
+    pub fn paced(time_scale: f64) -> anyhow::Result<Self> {
+        let shipped = Self::default();
+        let mut policy: Value = serde_json::from_str(&shipped.policy).context("the shipped policy")?;
+        scale(&mut policy["patience_ms"], time_scale);
+        for (key, value) in [
+            ("breaker_open_ms", 3_000),
+            ("defer_ms", 300),
+            ("backoff_min_ms", 200),
+            ("backoff_max_ms", 3_000),
+            ("stranded_after_ms", 5_000),
+        ] {
+            policy[key] = json!(value);
+        }
+        let mut catalog: Value = serde_json::from_str(&shipped.catalog).context("the shipped catalog")?;
+        for service in catalog["services"].as_array_mut().into_iter().flatten() {
+            scale(&mut service["startup_ms"], time_scale);
+            scale(&mut service["expected_ms"], time_scale);
+        }
+        Ok(Self { policy: policy.to_string(), catalog: catalog.to_string(), ..shipped })
+    }
+
     fn of(&self, key: &str) -> &str {
         match key {
             "policy" => &self.policy,
@@ -41,6 +69,13 @@ impl Documents {
             "prices" => &self.prices,
             _ => &self.tenants,
         }
+    }
+}
+
+/// A duration in the providers' time, milliseconds.
+fn scale(duration_ms: &mut Value, time_scale: f64) {
+    if let Some(ms) = duration_ms.as_f64() {
+        *duration_ms = json!((ms * time_scale).ceil() as u64);
     }
 }
 

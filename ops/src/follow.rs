@@ -1,6 +1,6 @@
 //! What happens to jobs, as it happens: their events, from the stream that keeps them.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use async_nats::jetstream::{self, consumer};
 use futures::{Stream, StreamExt as _};
 use schemas::codec::{self, CONTENT_TYPE};
@@ -18,6 +18,19 @@ pub enum Since {
     Ever,
     /// What comes.
     Now,
+    /// From this one on, by its number in the stream.
+    Sequence(u64),
+}
+
+/// An event with what the broker knows of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Its number in the stream.
+    pub sequence: u64,
+    /// When the broker took it in, Unix milliseconds.
+    pub at_ms: i64,
+    /// The event.
+    pub event: Event,
 }
 
 /// Events of the given jobs (of all when none are given), in the order the broker stored them.
@@ -29,6 +42,19 @@ pub async fn events(
     jobs: &[JobId],
     since: Since,
 ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Event>> + use<>> {
+    let stored = stored(jetstream, jobs, since).await?;
+    Ok(stored.map(|stored| stored.map(|stored| stored.event)))
+}
+
+/// The same, with what the broker knows of each.
+///
+/// # Errors
+/// As [`events`].
+pub async fn stored(
+    jetstream: &jetstream::Context,
+    jobs: &[JobId],
+    since: Since,
+) -> anyhow::Result<impl Stream<Item = anyhow::Result<Stored>> + use<>> {
     let filter_subjects = if jobs.is_empty() || jobs.len() > FILTERS_MAX {
         vec![subjects::EVENTS_FILTER.to_owned()]
     } else {
@@ -39,6 +65,7 @@ pub async fn events(
         deliver_policy: match since {
             Since::Ever => consumer::DeliverPolicy::All,
             Since::Now => consumer::DeliverPolicy::New,
+            Since::Sequence(start_sequence) => consumer::DeliverPolicy::ByStartSequence { start_sequence },
         },
         ..consumer::pull::OrderedConfig::default()
     };
@@ -48,7 +75,11 @@ pub async fn events(
     Ok(messages.map(|message| {
         let message = message.context("following stream EVENTS")?;
         let header = message.headers.as_ref().and_then(|headers| Some(headers.get(CONTENT_TYPE)?.as_str()));
-        codec::decode(header, &message.payload).with_context(|| format!("event on {}", message.subject))
+        let event = codec::decode(header, &message.payload);
+        let event = event.with_context(|| format!("event on {}", message.subject))?;
+        let info = message.info().map_err(|error| anyhow!("event on {}: {error}", message.subject))?;
+        let at_ms = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        Ok(Stored { sequence: info.stream_sequence, at_ms, event })
     }))
 }
 

@@ -2,12 +2,16 @@
 //! of them ([`stack`]), the one way in ([`submit`]), the events on the way out ([`follow`]), the audit.
 
 pub mod api;
+pub mod audience;
 pub mod audit;
+pub mod chance;
 pub mod command;
 pub mod demo;
 pub mod doctor;
 pub mod documents;
+pub mod drill;
 pub mod exit;
+pub mod figures;
 pub mod files;
 pub mod fleet_file;
 pub mod follow;

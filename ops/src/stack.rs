@@ -10,7 +10,7 @@ mod simulator;
 mod supervise;
 
 pub use layout::{Provider, RunPodAccount, StackOptions};
-pub use member::{Member, Members, Role};
+pub use member::{Member, Members, Role, listening};
 pub use simulator::{Invoice, InvoiceEntry, Simulator};
 pub use supervise::Supervisor;
 

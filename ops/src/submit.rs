@@ -8,9 +8,13 @@ use runtime::artifacts::{Artifacts, media_type_of, sha256_hex};
 use runtime::publish::{Message, Published, publish};
 use schemas::topology::bucket;
 use schemas::{ArtifactRef, Input, Job, subjects};
+use std::time::Duration;
 
 /// Publishes under way at once: enough to hide the broker's round trip, little beside its buffers.
 pub const PUBLISHES_IN_FLIGHT: usize = 64;
+
+/// A broker that has been away for all tries of [`publish`] is left alone for a moment.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Publishes a job and waits until the broker has stored it.
 ///
@@ -20,6 +24,18 @@ pub async fn job(jetstream: &jetstream::Context, job: &Job) -> anyhow::Result<Pu
     let subject = subjects::jobs(job.lane, &job.tenant);
     let message = Message::new(subject, job.id.to_string(), job);
     publish(jetstream, &message).await.with_context(|| format!("job {} was not accepted", job.id))
+}
+
+/// Publishes a job until the broker has taken it, however long it is away; returns how many tries it took. The
+/// message id is the same each time, so that a try whose acknowledgement was lost is no second job.
+pub async fn until_accepted(jetstream: &jetstream::Context, one: &Job) -> u64 {
+    let mut tries = 1;
+    while let Err(error) = job(jetstream, one).await {
+        tracing::debug!(error = format!("{error:#}"), "publishing again");
+        tries += 1;
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+    }
+    tries
 }
 
 /// Publishes many, several at a time.

@@ -21,6 +21,7 @@ pub(crate) use routes::router;
 
 use crate::Error;
 use crate::host::Gate;
+use crate::journal::{self, Journal};
 use faults::Faults;
 use invoice::Ledger;
 
@@ -45,6 +46,8 @@ pub struct Stats {
     pub running_max: u64,
     /// How often each fault fired.
     pub faults_fired: BTreeMap<String, u64>,
+    /// Runs begun on a simulated GPU, those before a restart on the same state directory included.
+    pub runs_ever: u64,
 }
 
 /// Time for an answer to reach a client on the same machine.
@@ -56,6 +59,7 @@ struct Shared {
     simulator: &'static str,
     faults: Faults,
     ledger: Ledger,
+    runs: Journal,
     stats: Mutex<Stats>,
     gate: Arc<Gate>,
     on_restart: OnceLock<Wipe>,
@@ -81,11 +85,14 @@ impl Admin {
         state_dir: &Path,
         gate: Arc<Gate>,
     ) -> Result<Self, Error> {
+        let runs = state_dir.join("runs.jsonl");
+        let runs_ever = journal::read::<String>(&runs)?.len() as u64;
         Ok(Self(Arc::new(Shared {
             simulator,
             faults: Faults::new(known, seed),
             ledger: Ledger::open(&state_dir.join("invoice.jsonl"))?,
-            stats: Mutex::new(Stats { simulator: simulator.to_owned(), ..Stats::default() }),
+            runs: Journal::open(&runs)?,
+            stats: Mutex::new(Stats { simulator: simulator.to_owned(), runs_ever, ..Stats::default() }),
             gate,
             on_restart: OnceLock::new(),
             tasks: Mutex::default(),
@@ -219,6 +226,12 @@ impl Admin {
 
     pub(crate) fn count_state(&self, state: &str) {
         *self.stats_mut().jobs.entry(state.to_owned()).or_default() += 1;
+    }
+
+    /// Writes down that a GPU begins a run: what was begun and lost was run all the same.
+    pub(crate) fn begin_run(&self, id: &str) {
+        self.0.runs.append(&id);
+        self.stats_mut().runs_ever += 1;
     }
 
     /// Counts a job as running until the guard is dropped.

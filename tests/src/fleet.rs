@@ -32,9 +32,7 @@ impl TestFleet {
         let mut options = StackOptions::simulated(&root(), dir.path())?;
         options.time_scale = 0.02;
         change(&mut options);
-        let workers = options.comfyui.len()
-            + usize::from(options.runpod.is_some())
-            + usize::from(options.gemini.is_some());
+        let workers = options.workers();
         let stack = Stack::start(options).await?;
         stack.wait_workers(workers, LIMIT).await?;
         Ok(Self { stack, _dir: dir })

@@ -1,15 +1,15 @@
 //! `argosy audit`: do the promises hold?
 
 use super::session::Session;
-use crate::audit::gather;
+use crate::audit::{gather, is_at_rest};
 use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
 use anyhow::Context as _;
-use async_nats::jetstream::{self, consumer::pull};
+use async_nats::jetstream;
 use clap::Args;
 use futures::TryStreamExt as _;
 use policy::invariants::{AuditReport, audit};
-use schemas::topology::{LEDGER_CONSUMER, stream};
+use schemas::topology::stream;
 use schemas::{JobId, subjects};
 use std::collections::BTreeSet;
 
@@ -43,22 +43,6 @@ impl Audit {
         }
         Err(DoesNotHold(format!("{} promises are broken", report.findings.len())).into())
     }
-}
-
-/// Nothing waits anywhere, and the ledger has read all events.
-async fn is_at_rest(jetstream: &jetstream::Context) -> anyhow::Result<bool> {
-    for name in [stream::JOBS, stream::WORK, stream::DEAD] {
-        let info = jetstream.get_stream(name).await.with_context(|| format!("stream {name}"))?;
-        if info.cached_info().state.messages > 0 {
-            return Ok(false);
-        }
-    }
-    let consumer: jetstream::consumer::Consumer<pull::Config> = jetstream
-        .get_consumer_from_stream(LEDGER_CONSUMER, stream::EVENTS)
-        .await
-        .with_context(|| format!("consumer {LEDGER_CONSUMER}"))?;
-    let info = consumer.cached_info();
-    Ok(info.num_pending == 0 && info.num_ack_pending == 0)
 }
 
 /// The jobs that were placed or ended, by the stream.

@@ -1,7 +1,10 @@
 //! `argosy demo`: the main job on a simulated fleet.
 
+use super::crowd::Crowd;
+use super::from_env::from_env;
 use super::session::Session;
-use crate::demo::run::{Audience, Outcome, run};
+use crate::audience::Audience as _;
+use crate::demo::run::{Outcome, run};
 use crate::demo::{self, DemoOptions, show};
 use crate::exit::{DoesNotHold, Usage};
 use crate::stack::{Stack, Supervisor};
@@ -9,11 +12,8 @@ use crate::station::{Station, stop_signal};
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use runtime::clock::now_ms;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The fleet of a demo is complete within this.
@@ -137,73 +137,4 @@ async fn whole(
         table::say(format!("\n{files} files, contact-sheet.png and report.json in {}", out.display()));
     }
     Ok((stack, outcome))
-}
-
-/// `make demo` hands on its variables; an empty one is none.
-fn from_env<T: FromStr>(name: &str) -> anyhow::Result<Option<T>> {
-    match std::env::var(name) {
-        Ok(text) if !text.is_empty() => {
-            let number = text.parse();
-            number.map(Some).map_err(|_| Usage(format!("{name}={text} is not a number it takes")).into())
-        }
-        _ => Ok(None),
-    }
-}
-
-/// A bar on a terminal, lines elsewhere.
-struct Crowd {
-    bar: Option<ProgressBar>,
-    lines: bool,
-    told: usize,
-}
-
-/// Without a terminal, progress is told in so many lines.
-const LINES: usize = 10;
-
-impl Crowd {
-    fn new(jobs: usize, quiet: bool) -> Self {
-        let on_terminal = std::io::stderr().is_terminal() && !quiet;
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} jobs ended  {elapsed}");
-        let bar = on_terminal.then(|| {
-            ProgressBar::new(jobs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self { bar, lines: !on_terminal && !quiet, told: 0 }
-    }
-
-    /// Tells lines beside the one who tells of progress.
-    fn teller(&self) -> impl FnMut(String) + use<> {
-        let (bar, lines) = (self.bar.clone(), self.lines);
-        move |line| match &bar {
-            Some(bar) => bar.println(line),
-            None if lines => eprintln!("{line}"),
-            None => {}
-        }
-    }
-
-    fn close(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish();
-        }
-    }
-}
-
-impl Audience for Crowd {
-    fn ended(&mut self, ended: usize, all: usize) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(ended as u64);
-        }
-        let tenth = ended * LINES / all.max(1);
-        if self.lines && tenth > self.told {
-            self.told = tenth;
-            eprintln!("{ended} of {all} jobs ended");
-        }
-    }
-
-    fn line(&mut self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None if self.lines => eprintln!("{line}"),
-            None => {}
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The demo's jobs: prompts and whole workflows, images and films, three tenants, all lanes, ceilings and
 //! preferences. The same seed gives the same jobs but for their ids, which carry the time.
 
+use crate::chance::Chance;
 use anyhow::Context as _;
 use schemas::{
     Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile,
@@ -40,30 +41,6 @@ const SUBJECTS: [&str; 16] = [
 ];
 const STYLES: [&str; 6] =
     ["photograph", "oil painting", "watercolour", "woodcut", "isometric drawing", "pencil sketch"];
-
-/// A step of the splitmix64 generator: small, and the same everywhere.
-#[derive(Debug, Clone)]
-pub struct Chance(u64);
-
-impl Chance {
-    /// The chances of a seed.
-    #[must_use]
-    pub const fn of(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    pub const fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[(self.draw() % all.len() as u64) as usize]
-    }
-}
 
 /// A job of the mix before it has an id and a time.
 #[derive(Debug, Clone, PartialEq)]

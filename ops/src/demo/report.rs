@@ -2,6 +2,7 @@
 //! the simulators' invoices; the fields are documented in `ops/docs/report.md`, and a test holds the two
 //! together.
 
+use crate::figures::{AuditSection, Percentiles, percentiles, unsigned};
 use ledger::read::{BackendCount, Counts, JobSummary, SavingRow};
 use policy::invariants::AuditReport;
 use serde::{Deserialize, Serialize};
@@ -45,33 +46,6 @@ pub struct Report {
     pub files: u64,
 }
 
-/// Whether the promises held.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AuditSection {
-    /// All of them.
-    pub holds: bool,
-    /// Jobs whose publish was acknowledged.
-    pub accepted: u64,
-    /// Those that ended.
-    pub ended: u64,
-    /// Those that did not, or that the ledger does not know.
-    pub lost: u64,
-    /// Jobs that ended more than once.
-    pub ended_twice: u64,
-    /// Work billed twice, or jobs with more than one paid success.
-    pub paid_twice: u64,
-    /// The ledger's posted charges, without those that are only possible.
-    pub ledger_micro_usd: i64,
-    /// The providers' invoices.
-    pub invoice_micro_usd: i64,
-    /// Charges of attempts of which the provider could not tell whether it billed.
-    pub possibly_paid_micro_usd: i64,
-    /// Reservations still open.
-    pub pending_charges: u64,
-    /// What broke, in words.
-    pub findings: Vec<String>,
-}
-
 /// One backend's share.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendSection {
@@ -95,17 +69,6 @@ pub struct BackendSection {
     pub queue_wait_ms: Percentiles,
     /// From submission to the end, milliseconds.
     pub whole_ms: Percentiles,
-}
-
-/// Percentiles by nearest rank: each is the time of a job that was there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Percentiles {
-    /// Half are quicker.
-    pub p50: u64,
-    /// 95 in a hundred are quicker.
-    pub p95: u64,
-    /// 99 in a hundred are quicker.
-    pub p99: u64,
 }
 
 /// A comparison.
@@ -156,7 +119,7 @@ impl Report {
             simulated: backends.values().any(|section| section.simulated),
             fault: false,
             wall_ms: 0,
-            audit: audit_section(findings.audit),
+            audit: AuditSection::of(findings.audit),
             states,
             queue_wait_ms: percentiles(findings.jobs.iter().filter_map(|job| job.queue_ms)),
             whole_ms: percentiles(findings.jobs.iter().filter_map(|job| job.total_ms)),
@@ -188,22 +151,6 @@ fn backend(name: &str, findings: &Findings<'_>) -> BackendSection {
     }
 }
 
-fn audit_section(audit: &AuditReport) -> AuditSection {
-    AuditSection {
-        holds: audit.holds(),
-        accepted: audit.accepted,
-        ended: audit.ended,
-        lost: audit.lost,
-        ended_twice: audit.ended_twice,
-        paid_twice: audit.paid_twice,
-        ledger_micro_usd: audit.ledger_micro_usd.0,
-        invoice_micro_usd: audit.invoice_micro_usd.0,
-        possibly_paid_micro_usd: audit.possibly_paid_micro_usd.0,
-        pending_charges: audit.pending_charges,
-        findings: audit.findings.clone(),
-    }
-}
-
 fn saving(row: &SavingRow) -> (String, Saving) {
     let saving = Saving {
         jobs: unsigned(row.jobs),
@@ -213,21 +160,4 @@ fn saving(row: &SavingRow) -> (String, Saving) {
         saving_micro_usd: row.saving_micro_usd,
     };
     (row.against.clone(), saving)
-}
-
-/// Counts and durations of the database are never negative; a clock that was set back gives 0.
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or_default()
-}
-
-/// By nearest rank; zeros when there is nothing.
-#[must_use]
-pub fn percentiles(values: impl Iterator<Item = i64>) -> Percentiles {
-    let mut sorted: Vec<u64> = values.map(unsigned).collect();
-    sorted.sort_unstable();
-    let at = |percent: usize| {
-        let rank = (sorted.len() * percent).div_ceil(100);
-        sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    };
-    Percentiles { p50: at(50), p95: at(95), p99: at(99) }
 }

@@ -2,6 +2,7 @@
 
 use super::report::{Findings, Report};
 use super::{DemoOptions, mix, sheet};
+use crate::audience::Audience;
 use crate::follow::{self, Since, Tracker};
 use crate::stack::Stack;
 use crate::{files, submit};
@@ -26,14 +27,6 @@ const BOOKED_WITHIN: Duration = Duration::from_secs(20);
 const DOWNLOADS: usize = 8;
 /// Rows of one answer of the ledger.
 const ROWS: i64 = ledger::read::ROWS_MAX;
-
-/// What a demo tells while it runs.
-pub trait Audience {
-    /// So many of all have ended.
-    fn ended(&mut self, ended: usize, all: usize);
-    /// Something worth a line.
-    fn line(&mut self, line: &str);
-}
 
 /// A finished demo.
 #[derive(Debug)]

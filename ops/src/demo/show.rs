@@ -1,6 +1,7 @@
 //! The report as tables for people.
 
-use super::report::{Percentiles, Report};
+use super::report::Report;
+use crate::figures::{AuditSection, Percentiles};
 use crate::table::{self, Align};
 use schemas::MicroUsd;
 
@@ -12,7 +13,7 @@ pub fn text(report: &Report) -> String {
         parts.push(savings(report));
     }
     parts.push(money(report));
-    parts.push(verdict(report));
+    parts.push(verdict(&report.audit));
     parts.join("\n\n")
 }
 
@@ -133,8 +134,8 @@ fn money(report: &Report) -> String {
     table::render(&columns, &rows)
 }
 
-fn verdict(report: &Report) -> String {
-    let audit = &report.audit;
+/// What the audit says, line by line.
+pub(crate) fn verdict(audit: &AuditSection) -> String {
     let mut text = format!(
         "audit: accepted {}, ended {}, lost {}, ended twice {}, paid twice {}, ledger {}, invoices {}",
         audit.accepted,

@@ -151,6 +151,16 @@ impl Postgres {
         Ok(())
     }
 
+    /// SIGSTOP to the postmaster: no new connection is taken; those that are there go on.
+    pub fn pause(&mut self) -> Result<(), ServerError> {
+        Ok(self.child.stop()?)
+    }
+
+    /// The end of [`Postgres::pause`].
+    pub fn resume(&mut self) -> Result<(), ServerError> {
+        Ok(self.child.cont()?)
+    }
+
     /// Starts it again (killing it first if it runs) on the same port and data, and waits for it.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.child.restart()?;

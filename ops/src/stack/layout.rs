@@ -117,6 +117,12 @@ impl StackOptions {
         })
     }
 
+    /// How many workers the fleet has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.comfyui.len() + usize::from(self.runpod.is_some()) + usize::from(self.gemini.is_some())
+    }
+
     pub(super) fn check_binaries(&self) -> anyhow::Result<()> {
         let missing = BINARIES.iter().find(|name| !self.bin_dir.join(name).is_file());
         if let Some(name) = missing {

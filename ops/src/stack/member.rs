@@ -73,6 +73,18 @@ impl Member {
         self.address
     }
 
+    /// Where its pages are by now, ready or not; none before it has written its port.
+    #[must_use]
+    pub fn listening(&self) -> Option<SocketAddr> {
+        listening(&self.port_file)
+    }
+
+    /// The file it writes its port to.
+    #[must_use]
+    pub fn port_file(&self) -> &Path {
+        &self.port_file
+    }
+
     /// Its log file.
     #[must_use]
     pub fn log_path(&self) -> &Path {
@@ -91,10 +103,8 @@ impl Member {
     /// It ended, or the deadline passed.
     pub async fn ready(&mut self, within: Duration) -> Result<(), ProcessError> {
         let port_file = self.port_file.clone();
-        let port = self.child.wait_until("write its port", within, async |_| {
-            std::fs::read_to_string(&port_file).ok()?.trim().parse::<u16>().ok()
-        });
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.await?));
+        let address =
+            self.child.wait_until("write its port", within, async |_| listening(&port_file)).await?;
         self.address = Some(address);
         self.child.wait_for_http(address, self.role.ready_path(), within).await
     }
@@ -192,6 +202,13 @@ impl Drop for Members {
             let _ = member.ask_to_stop();
         }
     }
+}
+
+/// The address in a port file.
+#[must_use]
+pub fn listening(port_file: &Path) -> Option<SocketAddr> {
+    let port = std::fs::read_to_string(port_file).ok()?.trim().parse::<u16>().ok()?;
+    Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 /// The port of an earlier start would be taken for this one's.

@@ -2,9 +2,10 @@
 
 use ledger::read::{BackendCount, Counts, JobSummary, SavingRow, StateCount};
 use ops::demo::mix::{self, WORKFLOWS};
-use ops::demo::report::{Findings, Report, percentiles};
+use ops::demo::report::{Findings, Report};
 use ops::demo::{DemoOptions, documents, sheet, show};
 use ops::documents::check;
+use ops::figures::percentiles;
 use ops::fleet_file::{FleetFile, root_of};
 use policy::invariants::{AuditReport, BackendAudit};
 use runtime::fleet_config::KEYS;

@@ -49,6 +49,7 @@ impl Comfy {
             };
             self.status();
             let _running = self.admin.running();
+            self.admin.begin_run(&item.id);
             self.run_job(item).await;
         }
     }

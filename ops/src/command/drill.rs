@@ -1,0 +1,117 @@
+//! `argosy drill`: kill everything at random, then audit.
+
+use super::crowd::Crowd;
+use super::from_env::from_env;
+use super::session::Session;
+use crate::audience::Audience as _;
+use crate::drill::report::Report;
+use crate::drill::run::{judge, run};
+use crate::drill::{self, DrillOptions, show};
+use crate::exit::{DoesNotHold, Usage};
+use crate::stack::Stack;
+use crate::station::{Station, stop_signal};
+use crate::table;
+use anyhow::Context as _;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The fleet of a drill is complete within this.
+const COMPLETE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Run many jobs through a whole simulated fleet while every process is killed and stopped at random, broker
+/// and database included; then wait for rest and audit: every accepted job ended once, nothing paid twice,
+/// ledger equal to invoices, every announced file there, nothing left running. Exit code 0 only if all holds.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  argosy drill\n  argosy drill --jobs 300 --seed 7\n  \
+    argosy drill --audit out/drill      the verdict again, from the history, without any server\n\n\
+    Written into out/drill: history.jsonl and report.json (ops/docs/drill.md).")]
+pub(crate) struct Drill {
+    /// How many jobs [env: JOBS] [default: 20000]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Same seed, same jobs and the same plan of blows [env: SEED] [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Wall time per provider time [default: 0.01]
+    #[arg(long, value_name = "FACTOR")]
+    time_scale: Option<f64>,
+    /// Where history and report go [default: out/drill]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Only give the verdict on the history in this folder again
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["jobs", "seed", "time_scale", "out"])]
+    audit: Option<PathBuf>,
+}
+
+impl Drill {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let report = match &self.audit {
+            Some(dir) => judge(dir)?,
+            None => self.strike(session).await?,
+        };
+        if session.json {
+            table::say_json(&report)?;
+        } else {
+            table::say(format!("\n{}", show::text(&report)));
+        }
+        if report.audit.holds {
+            return Ok(());
+        }
+        Err(DoesNotHold(format!("the drill found {} breaks", report.audit.findings.len())).into())
+    }
+
+    async fn strike(&self, session: &Session) -> anyhow::Result<Report> {
+        let options = self.options()?;
+        let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join("drill"));
+        let station = Station::claim(&session.root)?;
+        let mut stop = Box::pin(stop_signal()?);
+        let mut crowd = Crowd::new(options.jobs, session.json);
+        let report = tokio::select! {
+            done = whole(session, &station, &options, &out, &mut crowd) => done?,
+            // What was started ends as the future that owns it is dropped.
+            signal = &mut stop => return Err(DoesNotHold(format!("{signal}: the drill was stopped")).into()),
+        };
+        crowd.close();
+        Ok(report)
+    }
+
+    fn options(&self) -> anyhow::Result<DrillOptions> {
+        let usual = DrillOptions::default();
+        let jobs = self.jobs.map_or_else(|| from_env("JOBS"), |jobs| Ok(Some(jobs)))?;
+        let seed = self.seed.map_or_else(|| from_env("SEED"), |seed| Ok(Some(seed)))?;
+        let options = DrillOptions {
+            jobs: jobs.unwrap_or(usual.jobs),
+            seed: seed.unwrap_or(usual.seed),
+            time_scale: self.time_scale.unwrap_or(usual.time_scale),
+        };
+        if options.jobs == 0 || !(options.time_scale.is_finite() && options.time_scale > 0.0) {
+            return Err(Usage("--jobs and --time-scale must be more than 0".to_owned()).into());
+        }
+        Ok(options)
+    }
+}
+
+/// From nothing to the report.
+async fn whole(
+    session: &Session,
+    station: &Station,
+    options: &DrillOptions,
+    out: &Path,
+    crowd: &mut Crowd,
+) -> anyhow::Result<Report> {
+    let dir = session.root.join(".argosy").join("drill");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    let stack_options = drill::stack_options(options, &session.root, &dir)?;
+    let workers = stack_options.workers();
+    crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
+    let stack = Stack::start(stack_options).await?;
+    stack.wait_workers(workers, COMPLETE_WITHIN).await?;
+    station.announce(&stack.fleet_file())?;
+    crowd.line(&format!("{} jobs under blows (seed {})", options.jobs, options.seed));
+    let report = run(stack, options, out, crowd).await?;
+    station.withdraw();
+    Ok(report)
+}

@@ -1,0 +1,70 @@
+//! The kill drill: many jobs through a whole fleet while every process is killed and stopped at random, then
+//! the audit. What happened is written down line by line ([`history`]), and the verdict ([`story`], [`report`])
+//! is read from those lines alone, so that it can be given again without any server.
+
+pub mod chaos;
+mod feed;
+pub mod history;
+mod leftovers;
+pub mod plan;
+mod probe;
+pub mod report;
+pub mod run;
+pub mod show;
+pub mod story;
+mod victim;
+pub mod work;
+
+use crate::documents::Documents;
+use crate::stack::{Provider, StackOptions};
+use serde_json::json;
+use std::path::Path;
+
+/// What varies a drill.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrillOptions {
+    /// How many jobs.
+    pub jobs: usize,
+    /// Same seed, same jobs and the same plan of blows; what they hit is up to the moment.
+    pub seed: u64,
+    /// Wall time per provider time.
+    pub time_scale: f64,
+}
+
+impl Default for DrillOptions {
+    fn default() -> Self {
+        Self { jobs: 20_000, seed: 1, time_scale: 0.01 }
+    }
+}
+
+/// ComfyUI servers of a drill: a worker each, and each makes one picture at a time.
+const COMFYUIS: usize = 4;
+
+/// A fleet for the drill: two of what is stateless, quick simulators, and their waits in proportion.
+///
+/// # Errors
+/// Where this executable lies is not known.
+pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::Result<StackOptions> {
+    let mut options = StackOptions::simulated(root, dir)?;
+    options.seed = drill.seed;
+    options.time_scale = drill.time_scale;
+    options.comfyui = vec![Provider::Simulated; COMFYUIS];
+    options.documents = documents(drill)?;
+    Ok(options)
+}
+
+/// The configuration of a drill: as shipped, paced, and two tenants who may spend. One has means enough, the
+/// other's budget is gone before its jobs are, so that the limit is reached while everything dies around it.
+///
+/// # Errors
+/// Never: the shipped documents are JSON, by test.
+pub fn documents(drill: &DrillOptions) -> anyhow::Result<Documents> {
+    let tenants = json!({
+        "default": { "allow_paid": false },
+        "tenants": {
+            work::SPENDER: { "allow_paid": true, "daily_micro_usd": work::ample_micro_usd(drill.jobs) },
+            work::THRIFTY: { "allow_paid": true, "daily_micro_usd": work::tight_micro_usd(drill.jobs) },
+        },
+    });
+    Ok(Documents { tenants: tenants.to_string(), ..Documents::paced(drill.time_scale)? })
+}

@@ -1,0 +1,159 @@
+//! What the lines of a history add up to.
+
+use super::history::{Component, Hit, Line};
+use policy::invariants::AuditInput;
+use schemas::{AttemptFacts, Backend, Event, Fact, JobId, JobState, MicroUsd};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The free backend, whose runs cost time and no money.
+const FREE_BACKEND: &str = "local";
+
+/// A history, folded.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    /// The form of the file.
+    pub version: u32,
+    /// What the jobs and the plan were drawn from.
+    pub seed: u64,
+    /// Jobs to be published.
+    pub jobs: u64,
+    /// Nodes of the broker.
+    pub nodes: u64,
+    /// When it began, Unix milliseconds.
+    pub began_at_ms: i64,
+    /// When it ended; none in a history that was cut off.
+    pub ended_at_ms: Option<i64>,
+    /// When the blows ended.
+    pub calm_at_ms: Option<i64>,
+    /// Streams and ledger came to rest.
+    pub at_rest: bool,
+    /// Every accepted job.
+    pub accepted: BTreeSet<JobId>,
+    /// Publishes it took to have them accepted.
+    pub tries: u64,
+    /// When the first was accepted.
+    pub first_accepted_at_ms: Option<i64>,
+    /// Every blow.
+    pub hits: Vec<Hit>,
+    /// The jobs of which events tell.
+    pub told: BTreeMap<JobId, Told>,
+    /// When the broker stored each end, Unix milliseconds.
+    pub end_times_ms: Vec<i64>,
+    /// Announced files that were fetched, by key, with what was wrong.
+    pub fetched: BTreeMap<String, Option<String>>,
+    /// Ledger, accepted jobs and invoices.
+    pub books: AuditInput,
+    /// Runs that simulated GPUs began.
+    pub gpu_runs: u64,
+    /// Processes that were there after the end: id and command line.
+    pub left: Vec<(u32, String)>,
+    /// Budgets of a day, by tenant.
+    pub daily_micro_usd: BTreeMap<String, MicroUsd>,
+}
+
+/// A job as its events tell.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Whose it is.
+    pub tenant: String,
+    /// How often its end is told.
+    pub ends: u64,
+    /// Its end.
+    pub state: Option<JobState>,
+    /// The most that may be spent on it.
+    pub max_cost_micro_usd: Option<MicroUsd>,
+    /// Files that were announced, by key.
+    pub announced: Vec<String>,
+    /// It was begun on a GPU of our own.
+    pub ran_free: bool,
+}
+
+impl Story {
+    /// The story of a whole history.
+    #[must_use]
+    pub fn of(lines: impl IntoIterator<Item = Line>) -> Self {
+        let mut story = Self::default();
+        lines.into_iter().for_each(|line| story.take(line));
+        story
+    }
+
+    /// The next line.
+    pub fn take(&mut self, line: Line) {
+        match line {
+            Line::Begin { version, seed, jobs, nodes, at_ms, daily_micro_usd } => {
+                (self.version, self.seed, self.jobs, self.nodes) = (version, seed, jobs, nodes);
+                (self.began_at_ms, self.daily_micro_usd) = (at_ms, daily_micro_usd);
+            }
+            Line::Accepted { job, at_ms, tries } => {
+                self.accepted.insert(job);
+                self.tries += tries;
+                let first = self.first_accepted_at_ms.get_or_insert(at_ms);
+                *first = at_ms.min(*first);
+            }
+            Line::Hit(hit) => self.hits.push(hit),
+            Line::Event { stored_at_ms, event } => self.take_event(stored_at_ms, &event),
+            Line::Calm { at_ms } => self.calm_at_ms = Some(at_ms),
+            Line::Rest { at_rest, .. } => self.at_rest = at_rest,
+            Line::Fetched { key, problem, .. } => {
+                self.fetched.insert(key, problem);
+            }
+            Line::BookedJob(job) => self.books.jobs.push(job),
+            Line::BookedAttempt(attempt) => self.books.attempts.push(attempt),
+            Line::Invoice { backend, lines } => {
+                self.books.invoices.entry(backend).or_default().extend(lines);
+            }
+            Line::GpuRuns { runs, .. } => self.gpu_runs += runs,
+            Line::Left { pid, command } => self.left.push((pid, command)),
+            Line::End { at_ms } => self.ended_at_ms = Some(at_ms),
+        }
+    }
+
+    fn take_event(&mut self, stored_at_ms: i64, event: &Event) {
+        let told = self.told.entry(event.job).or_default();
+        event.tenant.as_str().clone_into(&mut told.tenant);
+        match &event.fact {
+            Fact::Assigned { facts, .. } => told.max_cost_micro_usd = facts.max_cost_micro_usd,
+            Fact::Running { backend, .. } => told.ran_free |= is_free(backend),
+            Fact::Retrying { ended_attempt, .. } => told.ran_free |= has_run_free(ended_attempt),
+            Fact::Ended { facts, state, artifacts, attempts, .. } => {
+                told.ends += 1;
+                told.state = Some(*state);
+                told.max_cost_micro_usd = facts.max_cost_micro_usd;
+                told.announced.extend(artifacts.iter().map(|artifact| artifact.at.key.clone()));
+                told.ran_free |= attempts.iter().any(has_run_free);
+                self.end_times_ms.push(stored_at_ms);
+            }
+            Fact::Charged { .. } | Fact::Refused { .. } | Fact::Unknown => {}
+        }
+    }
+
+    /// The longest time in which no job ended, from the first acceptance to the last end, milliseconds.
+    #[must_use]
+    pub fn longest_stall_ms(&self) -> i64 {
+        let mut times: Vec<i64> =
+            self.first_accepted_at_ms.into_iter().chain(self.end_times_ms.clone()).collect();
+        times.sort_unstable();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+
+    /// From each start or continuation to the next useful step, milliseconds, with what it was.
+    pub fn recoveries_ms(&self) -> impl Iterator<Item = (Component, i64)> {
+        let hits = self.hits.iter().filter(|hit| hit.blow.is_some());
+        hits.filter_map(|hit| Some((hit.component, hit.useful_at_ms? - hit.back_at_ms?)))
+    }
+
+    /// Runs of our own GPUs beyond one for each job that ran there.
+    #[must_use]
+    pub fn repeated_gpu_runs(&self) -> u64 {
+        let once = self.told.values().filter(|told| told.ran_free).count() as u64;
+        self.gpu_runs.saturating_sub(once)
+    }
+}
+
+fn is_free(backend: &Backend) -> bool {
+    backend.as_str() == FREE_BACKEND
+}
+
+fn has_run_free(attempt: &AttemptFacts) -> bool {
+    is_free(&attempt.backend) && attempt.started_at_ms.is_some()
+}

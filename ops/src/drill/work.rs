@@ -1,0 +1,113 @@
+//! The drill's jobs: small pictures, nine of ten free, the tenth paid at the cloud or at Gemini. The same seed
+//! gives the same jobs but for their ids, which carry the time.
+
+use crate::chance::Chance;
+use schemas::{Backend, Body, Constraints, Job, JobId, Lane, MicroUsd, Preferences, SCHEMA_VERSION, Tenant};
+
+/// May spend, and has enough.
+pub const SPENDER: &str = "spender";
+/// May spend, and has not enough for all its jobs.
+pub const THRIFTY: &str = "thrifty";
+/// May not spend.
+pub const FREE: &str = "free";
+
+/// Sides of the pictures: the least that is accepted, since it is not the pixels that are tried.
+const SIDE_PX: u32 = 64;
+/// Every so many jobs one is paid.
+const PAID_ONE_IN: usize = 10;
+/// The most that a paid job may cost: a failed attempt at either provider and one more.
+const CEILING_MICRO_USD: i64 = 400_000;
+/// What the spender may spend a day, for each of its jobs. More than all its attempts cost.
+const AMPLE_MICRO_USD: i64 = 1_000_000;
+/// What the thrifty tenant may spend a day, for each job of the drill. Less than its jobs cost at Gemini.
+const TIGHT_MICRO_USD: i64 = 500;
+
+/// The spender's budget of a day.
+#[must_use]
+pub fn ample_micro_usd(jobs: usize) -> i64 {
+    i64::try_from(jobs).unwrap_or(i64::MAX).max(10).saturating_mul(AMPLE_MICRO_USD)
+}
+
+/// The thrifty tenant's budget of a day.
+#[must_use]
+pub fn tight_micro_usd(jobs: usize) -> i64 {
+    i64::try_from(jobs).unwrap_or(i64::MAX).max(1_000).saturating_mul(TIGHT_MICRO_USD)
+}
+
+/// All jobs of a drill.
+///
+/// # Errors
+/// Never: the names are names, by test.
+pub fn jobs(count: usize, seed: u64, now_ms: i64) -> anyhow::Result<Vec<Job>> {
+    let mut chance = Chance::of(seed);
+    (0..count).map(|index| job(index, &mut chance, seed, now_ms)).collect()
+}
+
+fn job(index: usize, chance: &mut Chance, seed: u64, now_ms: i64) -> anyhow::Result<Job> {
+    let mut entropy = [0; 10];
+    entropy[..8].copy_from_slice(&chance.draw().to_be_bytes());
+    entropy[8..].copy_from_slice(&(index as u16).to_be_bytes());
+    let is_paid = index % PAID_ONE_IN == PAID_ONE_IN - 1;
+    let (tenant, backends, preferred) =
+        if is_paid { paid(index / PAID_ONE_IN) } else { (FREE, &[][..], None) };
+    let backends = backends.iter().map(|name| Backend::new(name)).collect::<Result<Vec<_>, _>>()?;
+    let preferred = preferred.map(Backend::new).transpose()?;
+    Ok(Job {
+        schema_version: SCHEMA_VERSION,
+        id: JobId::from_parts(now_ms, entropy),
+        time_ms: now_ms,
+        tenant: Tenant::new(tenant)?,
+        lane: [Lane::Interactive, Lane::Standard, Lane::Batch][chance.between(0, 2) as usize],
+        body: Body {
+            prompt: Some(format!("picture {index}")),
+            model: Some("sd15".to_owned()),
+            width: Some(SIDE_PX),
+            height: Some(SIDE_PX),
+            steps: Some(2),
+            seed: Some(chance.draw() >> 11),
+            ..Body::default()
+        },
+        constraints: Constraints {
+            max_cost_micro_usd: is_paid.then_some(MicroUsd(CEILING_MICRO_USD)),
+            backends: (!backends.is_empty()).then_some(backends),
+            ..Constraints::default()
+        },
+        preferences: Preferences { backend: preferred, ..Preferences::default() },
+        labels: [("drill".to_owned(), seed.to_string())].into(),
+    })
+}
+
+/// Whose a paid job is, where it may run (anywhere when empty), and where it would like to.
+fn paid(nth: usize) -> (&'static str, &'static [&'static str], Option<&'static str>) {
+    match nth % 4 {
+        0 => (SPENDER, &["cloud"], None),
+        1 => (SPENDER, &["gemini"], None),
+        2 => (SPENDER, &["cloud", "gemini"], Some("gemini")),
+        // Moves to the free backend when the money is gone.
+        _ => (THRIFTY, &[], Some("gemini")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_is_paid_and_all_are_different() {
+        let all = jobs(1_000, 3, 1_764_000_000_000).expect("names are names");
+        let ids: std::collections::BTreeSet<JobId> = all.iter().map(|job| job.id).collect();
+        assert_eq!(ids.len(), 1_000);
+        assert_eq!(all.iter().filter(|job| job.tenant.as_str() != FREE).count(), 100);
+        for (tenant, backend) in [(SPENDER, "cloud"), (SPENDER, "gemini")] {
+            let only = |job: &&Job| {
+                job.tenant.as_str() == tenant
+                    && job
+                        .constraints
+                        .backends
+                        .as_ref()
+                        .is_some_and(|all| all.iter().map(Backend::as_str).eq([backend]))
+            };
+            assert_eq!(all.iter().filter(only).count(), 25);
+        }
+    }
+}
