@@ -37,7 +37,7 @@ impl Broker {
             .with_total_delay(Some(patience))
             .without_max_times();
         let attempt =
-            || async { options(config, name).await?.connect(&config.url).await.map_err(absent(config)) };
+            || async { options(config, name).await?.connect(servers(&config.url)).await.map_err(absent(config)) };
         let client = attempt.retry(retry).when(|fault: &Fault| fault.exit == Exit::BrokerAbsent).await?;
         check_version(&client.server_info().version)?;
         let mut jetstream = jetstream::new(client.clone());
@@ -67,6 +67,11 @@ async fn options(config: &NatsConfig, name: &str) -> Result<async_nats::ConnectO
     }
 }
 
+/// The addresses of a setting with one or several: a client goes on with another when its own is gone.
+fn servers(url: &str) -> Vec<&str> {
+    url.split(',').map(str::trim).filter(|one| !one.is_empty()).collect()
+}
+
 fn absent(config: &NatsConfig) -> impl Fn(async_nats::ConnectError) -> Fault + '_ {
     |error| {
         let cure = "start nats-server with JetStream, or set ARGOSY_NATS__URL";
@@ -89,6 +94,14 @@ fn check_version(version: &str) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_addresses_are_separated_by_commas() {
+        use async_nats::ToServerAddrs as _;
+        let hosts = |url| servers(url).to_server_addrs().map(|all| all.map(|one| one.port()).collect::<Vec<_>>());
+        assert_eq!(hosts("nats://a:1").ok(), Some(vec![1]));
+        assert_eq!(hosts("nats://a:1, nats://b:2,nats://c:3,").ok(), Some(vec![1, 2, 3]));
+    }
 
     #[test]
     fn old_brokers_are_refused_by_name() {
