@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use futures::StreamExt;
 use runtime::exit::Fault;
 use runtime::telemetry;
@@ -78,7 +79,11 @@ async fn poison(router: &Router, advisory: &Advisory) -> Result<(), String> {
     let jetstream = &router.broker.jetstream;
     let work = jetstream.get_stream(stream::WORK).await.map_err(|error| telemetry::chain(&error))?;
     // Gone already: settled in the meantime, or by another router.
-    let Ok(message) = work.direct_get(advisory.stream_seq).await else { return Ok(()) };
+    let message = match work.direct_get(advisory.stream_seq).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(telemetry::chain(&error)),
+    };
     let assignment =
         codec::decode::<Assignment>(None, &message.payload).map_err(|error| error.to_string())?;
     let words = format!("{} deliveries and no outcome: it is put aside", advisory.deliveries);
