@@ -138,6 +138,10 @@ async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Re
         // Somebody placed the first attempt before: a crash in between, or a publish repeated later.
         Err(PublishError::Occupied { .. }) => {
             let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
+            // Read from a replica that lags: nothing may be concluded from what it does not show.
+            if history.last_assigned().is_none() && history.ended().is_none() {
+                return Err(PlaceError::History("the event that is in the way cannot be read yet".to_owned()));
+            }
             return finish(router, placing, &history).await;
         }
         Err(error) => return Err(error.into()),
