@@ -2,6 +2,7 @@
 #
 #   make demo     everything from nothing, then 100 jobs; JOBS=, SEED= and FAULT=0 vary it (make hands what
 #                 is set on its command line to `argosy demo` as environment variables)
+#   make drill    20,000 jobs while every process is killed at random, then the audit; JOBS= and SEED= vary it
 #   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
 #   make test     every test, the servers obtained the same way
 #   make fuzz     bad bytes against every decoder, optimised; INPUTS= (ten million in all), SEED=
@@ -11,16 +12,19 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz lint fmt servers build
+.PHONY: help demo drill drill-cluster up test fuzz lint fmt servers build
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: servers build ## run the main job on simulated providers (JOBS=100 SEED= FAULT=0)
 	@exec "$(TARGET_DIR)/release/argosy" demo $(ARGS)
+
+drill: servers build ## kill everything at random, then audit (JOBS=20000 SEED=1)
+	@exec "$(TARGET_DIR)/release/argosy" drill $(ARGS)
 
 up: servers build ## run the fleet and stay (ARGS=--simulate)
 	@exec "$(TARGET_DIR)/release/argosy" up $(ARGS)

@@ -6,6 +6,7 @@ mod command_line;
 mod demo;
 #[cfg(target_os = "linux")]
 mod doomed;
+mod drill;
 mod obtain;
 mod servers;
 

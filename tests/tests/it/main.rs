@@ -2,6 +2,7 @@
 
 mod cancel;
 mod doctor;
+mod drill;
 mod faults;
 mod join;
 mod keys;
