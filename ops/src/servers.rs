@@ -7,17 +7,21 @@
 //! Rejected: containers (a fresh machine has none), servers shared between tests (a kill drill needs its
 //! own), `pg_ctl` (it leaves the server behind when we die).
 
+mod cluster;
 mod error;
 mod found;
+mod link;
 mod nats;
 mod place;
 mod ports;
 mod postgres;
 mod version;
 
+pub use cluster::{Links, NatsCluster};
 pub use error::ServerError;
 pub use found::Found;
-pub use nats::{NatsOptions, NatsServer};
+pub use link::{Link, LinkState};
+pub use nats::{NatsOptions, NatsServer, Peers};
 pub use ports::free_port;
 pub use postgres::{Postgres, PostgresOptions};
 pub use version::Version;

@@ -1,15 +1,26 @@
 //! The artifact store: files that jobs need and make, as objects of a JetStream bucket.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectInfo, ObjectStore};
+use async_nats::jetstream::stream::Stream;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use schemas::{Artifact, ArtifactRef, AttemptId};
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt;
+
+use crate::telemetry;
 
 /// The largest file that is kept, bytes. Large video belongs to an S3 store.
 pub const ARTIFACT_MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// How often a file is read that is stored anew meanwhile.
+const TRIES: u32 = 4;
+/// How soon it is read again.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Why a file could not be stored or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -62,30 +73,72 @@ impl Artifacts {
 
     /// Fetches bytes.
     ///
+    /// They are read chunk by chunk by subject. The client library's own way opens a consumer for each file and
+    /// leaves it to its age, and the broker takes a thousand of them: who reads many small files is then refused.
+    ///
     /// # Errors
     /// Missing, too large, or the store failed.
     pub async fn get(&self, at: &ArtifactRef) -> Result<Bytes, ArtifactError> {
         let store = self.store(&at.bucket).await?;
-        let mut object = store.get(&at.key).await.map_err(|error| {
-            if error.kind() == jetstream::object_store::GetErrorKind::NotFound {
-                ArtifactError::Missing { bucket: at.bucket.clone(), key: at.key.clone() }
-            } else {
-                ArtifactError::Store(error.to_string())
+        let stream = self.jetstream.get_stream_no_info(format!("OBJ_{}", at.bucket)).await;
+        let stream = stream.map_err(|error| ArtifactError::Store(telemetry::chain(&error)))?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let info = self.info(&store, at).await?;
+            match chunks(&stream, &info).await {
+                // Stored anew between the two reads, or read from a replica that lags.
+                Err(ArtifactError::Store(reason)) if tries < TRIES => {
+                    tracing::debug!(key = at.key, reason, "reading again");
+                    tokio::time::sleep(READ_AGAIN_AFTER).await;
+                }
+                read => return read,
             }
-        })?;
-        let size = object.info.size as u64;
-        if size > ARTIFACT_MAX_BYTES {
-            return Err(ArtifactError::TooLarge(size));
         }
-        let mut bytes = Vec::with_capacity(object.info.size);
-        object.read_to_end(&mut bytes).await.map_err(|error| ArtifactError::Store(error.to_string()))?;
-        Ok(Bytes::from(bytes))
     }
 
-    async fn store(&self, bucket: &str) -> Result<jetstream::object_store::ObjectStore, ArtifactError> {
+    async fn info(&self, store: &ObjectStore, at: &ArtifactRef) -> Result<ObjectInfo, ArtifactError> {
+        let missing = || ArtifactError::Missing { bucket: at.bucket.clone(), key: at.key.clone() };
+        let info = store.info(&at.key).await.map_err(|error| match error.kind() {
+            InfoErrorKind::NotFound => missing(),
+            _ => ArtifactError::Store(telemetry::chain(&error)),
+        })?;
+        match info.size as u64 {
+            _ if info.deleted => Err(missing()),
+            size if size > ARTIFACT_MAX_BYTES => Err(ArtifactError::TooLarge(size)),
+            _ => Ok(info),
+        }
+    }
+
+    async fn store(&self, bucket: &str) -> Result<ObjectStore, ArtifactError> {
         let store = self.jetstream.get_object_store(bucket).await;
         store.map_err(|error| ArtifactError::Store(format!("bucket {bucket}: {error}")))
     }
+}
+
+/// All chunks of one version of a file, held against its size and its hash.
+async fn chunks(stream: &Stream<()>, info: &ObjectInfo) -> Result<Bytes, ArtifactError> {
+    let subject = format!("$O.{}.C.{}", info.bucket, info.nuid);
+    let mut bytes = Vec::with_capacity(info.size);
+    let mut next = 1;
+    for chunk in 1..=info.chunks {
+        let message = stream.direct_get_next_for_subject(subject.as_str(), Some(next)).await;
+        let message = message.map_err(|error| {
+            let words = format!("chunk {chunk} of {}: {}", info.chunks, telemetry::chain(&error));
+            ArtifactError::Store(words)
+        })?;
+        next = message.sequence + 1;
+        bytes.extend_from_slice(&message.payload);
+    }
+    let digest = format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(&bytes)));
+    if bytes.len() != info.size || info.digest.as_ref().is_some_and(|announced| *announced != digest) {
+        return Err(ArtifactError::Store(format!(
+            "{} bytes of {} do not have its hash",
+            bytes.len(),
+            info.size
+        )));
+    }
+    Ok(Bytes::from(bytes))
 }
 
 /// What is announced about a produced file: its key, size, hash, and dimensions where it is a picture.

@@ -28,6 +28,8 @@ static STARTS: AtomicU32 = AtomicU32::new(0);
 /// How a nats-server is run.
 #[derive(Debug, Clone)]
 pub struct NatsOptions {
+    /// What people call it.
+    pub name: String,
     /// Its configuration, log and data.
     pub dir: PathBuf,
     /// The port; a free one when absent, the same again at a restart.
@@ -36,12 +38,30 @@ pub struct NatsOptions {
     pub sync_always: bool,
     /// The largest message; publishers of larger ones get an error.
     pub max_payload_bytes: u32,
+    /// The cluster it is a node of; alone when absent.
+    pub peers: Option<Peers>,
+}
+
+/// A node's way to the others of its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peers {
+    /// Where the others reach it, on 127.0.0.1.
+    pub port: u16,
+    /// Where it reaches the others, on 127.0.0.1. It learns of no other way.
+    pub routes: Vec<u16>,
 }
 
 impl NatsOptions {
     /// A free port, the server's own sync interval, messages up to 1 MiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), port: None, sync_always: false, max_payload_bytes: 1024 * 1024 }
+        Self {
+            name: "nats-server".to_owned(),
+            dir: dir.into(),
+            port: None,
+            sync_always: false,
+            max_payload_bytes: 1024 * 1024,
+            peers: None,
+        }
     }
 }
 
@@ -74,7 +94,7 @@ impl NatsServer {
             let monitor_port = free_port().map_err(ServerError::files(&dir))?;
             std::fs::write(&config, config_text(&dir, &options, (port, monitor_port), &server_name))
                 .map_err(ServerError::files(&config))?;
-            let spec = Spec::new("nats-server", &found.nats_server, dir.join("nats-server.log"))
+            let spec = Spec::new(&options.name, &found.nats_server, dir.join("nats-server.log"))
                 .args(["--config".into(), config.into_os_string()]);
             let mut child = Supervised::spawn(spec)?;
             match ready(&mut child, port, &server_name).await {
@@ -83,6 +103,11 @@ impl NatsServer {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        self.child.name()
     }
 
     /// `nats://127.0.0.1:<port>`.
@@ -157,11 +182,22 @@ fn config_text(
          listen: \"{}:{port}\"\n\
          http: \"{}:{monitor_port}\"\n\
          max_payload: {}\n\
-         jetstream {{\n  store_dir: {:?}\n  max_file_store: {MAX_FILE_STORE_BYTES}{sync}\n}}\n",
+         jetstream {{\n  store_dir: {:?}\n  max_file_store: {MAX_FILE_STORE_BYTES}{sync}\n}}\n{}",
         Ipv4Addr::LOCALHOST,
         Ipv4Addr::LOCALHOST,
         options.max_payload_bytes,
         store.display().to_string(),
+        options.peers.as_ref().map(cluster_text).unwrap_or_default(),
+    )
+}
+
+fn cluster_text(peers: &Peers) -> String {
+    let host = Ipv4Addr::LOCALHOST;
+    let routes: Vec<String> = peers.routes.iter().map(|port| format!("\"nats://{host}:{port}\"")).collect();
+    format!(
+        "cluster {{\n  name: argosy\n  listen: \"{host}:{}\"\n  no_advertise: true\n  routes: [{}]\n}}\n",
+        peers.port,
+        routes.join(", ")
     )
 }
 
