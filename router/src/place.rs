@@ -140,7 +140,9 @@ async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Re
             let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
             // Read from a replica that lags: nothing may be concluded from what it does not show.
             if history.last_assigned().is_none() && history.ended().is_none() {
-                return Err(PlaceError::History("the event that is in the way cannot be read yet".to_owned()));
+                return Err(PlaceError::History(
+                    "the event that is in the way cannot be read yet".to_owned(),
+                ));
             }
             return finish(router, placing, &history).await;
         }

@@ -36,8 +36,9 @@ impl Broker {
             .with_max_delay(Duration::from_secs(1))
             .with_total_delay(Some(patience))
             .without_max_times();
-        let attempt =
-            || async { options(config, name).await?.connect(servers(&config.url)).await.map_err(absent(config)) };
+        let attempt = || async {
+            options(config, name).await?.connect(servers(&config.url)).await.map_err(absent(config))
+        };
         let client = attempt.retry(retry).when(|fault: &Fault| fault.exit == Exit::BrokerAbsent).await?;
         check_version(&client.server_info().version)?;
         let mut jetstream = jetstream::new(client.clone());
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn several_addresses_are_separated_by_commas() {
         use async_nats::ToServerAddrs as _;
-        let hosts = |url| servers(url).to_server_addrs().map(|all| all.map(|one| one.port()).collect::<Vec<_>>());
+        let hosts =
+            |url| servers(url).to_server_addrs().map(|all| all.map(|one| one.port()).collect::<Vec<_>>());
         assert_eq!(hosts("nats://a:1").ok(), Some(vec![1]));
         assert_eq!(hosts("nats://a:1, nats://b:2,nats://c:3,").ok(), Some(vec![1, 2, 3]));
     }
