@@ -26,6 +26,9 @@ demo: servers build ## run the main job on simulated providers (JOBS=100 SEED= F
 drill: servers build ## kill everything at random, then audit (JOBS=20000 SEED=1)
 	@exec "$(TARGET_DIR)/release/argosy" drill $(ARGS)
 
+drill-cluster: servers build ## the same on a broker of three nodes, killed and parted
+	@exec "$(TARGET_DIR)/release/argosy" drill --nodes 3 $(ARGS)
+
 up: servers build ## run the fleet and stay (ARGS=--simulate)
 	@exec "$(TARGET_DIR)/release/argosy" up $(ARGS)
 

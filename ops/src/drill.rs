@@ -27,13 +27,15 @@ pub struct DrillOptions {
     pub jobs: usize,
     /// Same seed, same jobs and the same plan of blows; what they hit is up to the moment.
     pub seed: u64,
+    /// Nodes of the broker: 1, or 3, which are killed and parted.
+    pub nodes: usize,
     /// Wall time per provider time.
     pub time_scale: f64,
 }
 
 impl Default for DrillOptions {
     fn default() -> Self {
-        Self { jobs: 20_000, seed: 1, time_scale: 0.01 }
+        Self { jobs: 20_000, seed: 1, nodes: 1, time_scale: 0.01 }
     }
 }
 
@@ -46,7 +48,7 @@ const COMFYUIS: usize = 4;
 /// Where this executable lies is not known.
 pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::Result<StackOptions> {
     let mut options = StackOptions::simulated(root, dir)?;
-    options.seed = drill.seed;
+    (options.seed, options.nodes) = (drill.seed, drill.nodes);
     options.time_scale = drill.time_scale;
     options.comfyui = vec![Provider::Simulated; COMFYUIS];
     options.documents = documents(drill)?;

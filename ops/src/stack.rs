@@ -17,17 +17,22 @@ pub use supervise::Supervisor;
 use crate::documents;
 use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
 use crate::process::Supervised;
-use crate::servers::{Found, NatsServer, Postgres};
+use crate::servers::{Found, NatsCluster, Postgres};
 use anyhow::{Context as _, bail};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use schemas::topology::Topology;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A process of ours connects and registers in moments; a loaded machine takes longer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Migrations of an empty database take a second.
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A cluster elects its leader in seconds.
+const LED_WITHIN: Duration = Duration::from_secs(60);
+/// How soon a cluster is asked again.
+const APPLY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A running fleet.
 pub struct Stack {
@@ -35,8 +40,8 @@ pub struct Stack {
     /// Our processes and the simulators, in the order they were started. Before the servers: what is dropped
     /// first can still say goodbye to them.
     pub members: Members,
-    /// The broker.
-    pub nats: NatsServer,
+    /// The broker: one node, or several.
+    pub nats: NatsCluster,
     /// The ledger's database server.
     pub postgres: Postgres,
     /// The simulators' back doors.
@@ -56,7 +61,7 @@ impl Stack {
         options.check_binaries()?;
         let found = Found::load(&options.root)?;
         let (nats, postgres) = tokio::join!(
-            NatsServer::start(&found, options.nats_options()),
+            NatsCluster::start(&found, options.nats_options(), options.nodes),
             Postgres::start(&found, options.postgres_options()),
         );
         let (nats, postgres) = (nats?, postgres?);
@@ -147,16 +152,16 @@ impl Stack {
             log: log.to_owned(),
             simulated: false,
         };
-        let servers = [
-            server("nats-server", self.nats.pid(), self.nats.url(), self.nats.log_path()),
-            server("postgres", self.postgres.pid(), self.database_url.clone(), self.postgres.log_path()),
-        ];
+        let nodes = self.nats.nodes.iter();
+        let nodes = nodes.map(|node| server(node.name(), node.pid(), node.url(), node.log_path()));
+        let postgres =
+            server("postgres", self.postgres.pid(), self.database_url.clone(), self.postgres.log_path());
         FleetFile {
             pid: std::process::id(),
             nats_url: self.nats.url(),
             monitor_url: Some(self.nats.monitor_url()),
             database_url: self.database_url.clone(),
-            processes: servers.into_iter().chain(self.members.iter().map(process)).collect(),
+            processes: nodes.chain([postgres]).chain(self.members.iter().map(process)).collect(),
             simulators: self
                 .simulators
                 .iter()
@@ -190,7 +195,15 @@ impl Stack {
 }
 
 async fn apply(broker: &Broker, options: &StackOptions) -> anyhow::Result<()> {
-    runtime::topology::apply(&broker.jetstream, &Topology::new(1)).await.context("topology")?;
+    let topology = Topology::new(options.nodes);
+    let deadline = Instant::now() + LED_WITHIN;
+    // A cluster refuses everything until it has a leader and knows all its nodes.
+    while let Err(error) = runtime::topology::apply(&broker.jetstream, &topology).await {
+        if options.nodes == 1 || Instant::now() >= deadline {
+            return Err(error).context("topology");
+        }
+        tokio::time::sleep(APPLY_AGAIN_AFTER).await;
+    }
     documents::seed(&broker.jetstream, &options.documents).await.context("configuration")?;
     Ok(())
 }

@@ -24,6 +24,7 @@ const COMPLETE_WITHIN: Duration = Duration::from_secs(60);
 /// ledger equal to invoices, every announced file there, nothing left running. Exit code 0 only if all holds.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy drill\n  argosy drill --jobs 300 --seed 7\n  \
+    argosy drill --nodes 3              a cluster, whose nodes are killed and parted\n  \
     argosy drill --audit out/drill      the verdict again, from the history, without any server\n\n\
     Written into out/drill: history.jsonl and report.json (ops/docs/drill.md).")]
 pub(crate) struct Drill {
@@ -33,6 +34,9 @@ pub(crate) struct Drill {
     /// Same seed, same jobs and the same plan of blows [env: SEED] [default: 1]
     #[arg(long)]
     seed: Option<u64>,
+    /// Nodes of the broker: 1, or 3, which are killed and parted [default: 1]
+    #[arg(long, value_parser = ["1", "3"])]
+    nodes: Option<String>,
     /// Wall time per provider time [default: 0.01]
     #[arg(long, value_name = "FACTOR")]
     time_scale: Option<f64>,
@@ -40,7 +44,7 @@ pub(crate) struct Drill {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Only give the verdict on the history in this folder again
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["jobs", "seed", "time_scale", "out"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["jobs", "seed", "nodes", "time_scale", "out"])]
     audit: Option<PathBuf>,
 }
 
@@ -83,6 +87,7 @@ impl Drill {
         let options = DrillOptions {
             jobs: jobs.unwrap_or(usual.jobs),
             seed: seed.unwrap_or(usual.seed),
+            nodes: if self.nodes.as_deref() == Some("3") { 3 } else { usual.nodes },
             time_scale: self.time_scale.unwrap_or(usual.time_scale),
         };
         if options.jobs == 0 || !(options.time_scale.is_finite() && options.time_scale > 0.0) {

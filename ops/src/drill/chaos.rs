@@ -8,11 +8,11 @@ use super::victim::Victim;
 use crate::stack::Stack;
 use anyhow::Context as _;
 use runtime::clock::now_ms;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// How often somebody is looked after, and how exact a time to recover is.
@@ -49,8 +49,6 @@ impl Hits {
 pub(super) struct Chaos<'a> {
     /// Seeds the plan.
     pub(super) seed: u64,
-    /// Events seen so far.
-    pub(super) events: watch::Receiver<u64>,
     /// No blow falls any more once this fires; everybody is looked after further on.
     pub(super) calm: &'a CancellationToken,
     /// Where blows are written down.
@@ -71,7 +69,7 @@ impl Chaos<'_> {
         for (victim, idle) in all.into_iter().zip(&idle) {
             let (sender, orders) = mpsc::channel(1);
             senders.push(sender);
-            let probe = self.probe(&victim, http.clone(), &ledger);
+            let probe = Self::probe(&victim, http.clone(), &ledger);
             carers.push(Carer { victim, orders, idle, probe, hits: self.hits, open: None }.look_after());
         }
         let cared_for = futures::future::try_join_all(carers);
@@ -80,12 +78,14 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    fn probe(&self, victim: &Victim<'_>, http: reqwest::Client, ledger: &PathBuf) -> Probe {
-        match victim {
-            Victim::Nats(_) => Probe::of_broker(http, self.events.clone()),
-            Victim::Postgres(_) => Probe::of(http, victim.component(), ledger.clone()),
-            Victim::Member(member) => Probe::of(http, victim.component(), member.port_file().to_owned()),
-        }
+    /// None for the broker: what it does is in the events.
+    fn probe(victim: &Victim<'_>, http: reqwest::Client, ledger: &Path) -> Option<Probe> {
+        let port_file = match victim {
+            Victim::Nats(_) | Victim::Links(..) => return None,
+            Victim::Postgres(_) => ledger,
+            Victim::Member(member) => member.port_file(),
+        };
+        Some(Probe::of(http, victim.component(), port_file.to_owned()))
     }
 
     async fn strike(&self, senders: &[mpsc::Sender<Strike>], idle: &[AtomicBool]) -> anyhow::Result<()> {
@@ -107,7 +107,12 @@ impl Chaos<'_> {
 /// Everybody, in an order that is the same for the same fleet.
 fn victims(stack: &mut Stack) -> Vec<Victim<'_>> {
     let members = stack.members.iter_mut().map(Victim::Member);
-    members.chain([Victim::Nats(&mut stack.nats), Victim::Postgres(&mut stack.postgres)]).collect()
+    let (nodes, links) = stack.nats.parts();
+    // One node alone has no links.
+    let parted = if nodes.len() > 1 { nodes.len() } else { 0 };
+    let nodes = nodes.iter_mut().map(Victim::Nats);
+    let links = (0..parted).map(|node| Victim::Links(links, node));
+    members.chain(links).chain(nodes).chain([Victim::Postgres(&mut stack.postgres)]).collect()
 }
 
 /// Sets everybody going and waits until all are ready.
@@ -133,7 +138,7 @@ struct Carer<'a> {
     orders: mpsc::Receiver<Strike>,
     /// It may be struck.
     idle: &'a AtomicBool,
-    probe: Probe,
+    probe: Option<Probe>,
     hits: &'a Hits,
     /// The latest blow, until its process has done something useful.
     open: Option<Hit>,
@@ -172,7 +177,10 @@ impl Carer<'_> {
             }
         }
         self.open = Some(hit);
-        self.probe.begin(strike.blow == Blow::Kill).await;
+        match &mut self.probe {
+            Some(probe) => probe.begin(strike.blow == Blow::Kill).await,
+            None => self.write_down(),
+        }
         self.idle.store(true, Ordering::Release);
         Ok(())
     }
@@ -186,10 +194,10 @@ impl Carer<'_> {
             hit.back_at_ms = Some(now_ms());
             self.hits.add(hit);
         }
-        if self.open.is_some() && self.probe.is_useful().await {
-            if let Some(hit) = &mut self.open {
-                hit.useful_at_ms = Some(now_ms());
-            }
+        if let (Some(hit), Some(probe)) = (&mut self.open, &mut self.probe)
+            && probe.is_useful().await
+        {
+            hit.useful_at_ms = Some(now_ms());
             self.write_down();
         }
         Ok(())

@@ -27,8 +27,10 @@ pub enum Component {
     WorkerGemini,
     /// Keeps the books.
     Ledger,
-    /// The broker.
+    /// A node of the broker.
     NatsServer,
+    /// A node's links to the other nodes: killed they are cut, stopped they pass nothing on.
+    Links,
     /// The database.
     Postgres,
     /// A simulated provider.
@@ -46,6 +48,7 @@ impl Component {
             Self::WorkerGemini => "worker-gemini",
             Self::Ledger => "ledger",
             Self::NatsServer => "nats-server",
+            Self::Links => "links",
             Self::Postgres => "postgres",
             Self::Simulator => "simulator",
         }

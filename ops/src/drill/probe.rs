@@ -4,7 +4,6 @@ use super::history::Component;
 use crate::stack::listening;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// A page is served from memory; a process that is slower than this is asked again.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
@@ -24,8 +23,6 @@ enum At {
     Metrics(PathBuf, &'static [&'static str]),
     /// States that jobs entered, at a simulator.
     Simulator(PathBuf),
-    /// Events seen by us: the broker took them in and handed them out.
-    Events(watch::Receiver<u64>),
 }
 
 /// Sees whether a process works again.
@@ -44,28 +41,16 @@ impl Probe {
             Component::WorkerLocal | Component::WorkerCloud | Component::WorkerGemini => {
                 At::Metrics(port_file, WORKER)
             }
-            // What the database does is what the ledger commits.
-            Component::Ledger | Component::Postgres | Component::NatsServer => At::Metrics(port_file, LEDGER),
             Component::Simulator => At::Simulator(port_file),
+            // The ledger; and what the database does is what the ledger commits.
+            _ => At::Metrics(port_file, LEDGER),
         };
         Self { at, http, seen: None }
     }
 
-    /// For the broker.
-    pub(super) const fn of_broker(http: reqwest::Client, events: watch::Receiver<u64>) -> Self {
-        Self { at: At::Events(events), http, seen: None }
-    }
-
     /// What was there before does not count. `anew`: its process was started anew and counts from 0.
     pub(super) async fn begin(&mut self, anew: bool) {
-        self.seen = match &self.at {
-            At::Events(events) => Some(*events.borrow() as f64),
-            _ if anew => Some(0.0),
-            _ => None,
-        };
-        if self.seen.is_none() {
-            self.seen = self.figure().await;
-        }
+        self.seen = if anew { Some(0.0) } else { self.figure().await };
     }
 
     /// Looks once.
@@ -82,7 +67,6 @@ impl Probe {
 
     async fn figure(&self) -> Option<f64> {
         let (port_file, path) = match &self.at {
-            At::Events(events) => return Some(*events.borrow() as f64),
             At::Metrics(port_file, _) => (port_file, "metrics"),
             At::Simulator(port_file) => (port_file, "_admin/stats"),
         };
@@ -91,7 +75,7 @@ impl Probe {
         let page = tokio::time::timeout(ANSWER_WITHIN, page).await.ok()??;
         match &self.at {
             At::Metrics(_, counters) => Some(sum(&page, counters)),
-            _ => {
+            At::Simulator(_) => {
                 let stats: serde_json::Value = serde_json::from_str(&page).ok()?;
                 let states = stats["jobs"].as_object()?.values();
                 Some(states.filter_map(serde_json::Value::as_f64).sum())

@@ -1,7 +1,6 @@
 //! The verdict on a history: `out/drill/report.json`. The fields are documented in `ops/docs/drill.md`, and a
 //! test holds the two together.
 
-use super::history::Hit;
 use super::plan::Blow;
 use super::story::{Story, Told};
 use crate::figures::{AuditSection, Percentiles, percentiles, unsigned};
@@ -186,14 +185,14 @@ fn spent(story: &Story) -> BTreeMap<String, i64> {
 
 fn blows(story: &Story) -> BTreeMap<String, Blows> {
     let mut all: BTreeMap<String, Blows> = BTreeMap::new();
-    for Hit { component, blow, useful_at_ms, .. } in &story.hits {
-        let blows = all.entry(component.as_str().to_owned()).or_default();
-        match blow {
+    for hit in &story.hits {
+        let blows = all.entry(hit.component.as_str().to_owned()).or_default();
+        match hit.blow {
             Some(Blow::Kill) => blows.kills += 1,
             Some(Blow::Stop) => blows.stops += 1,
             None => blows.own_ends += 1,
         }
-        blows.not_seen_again += u64::from(blow.is_some() && useful_at_ms.is_none());
+        blows.not_seen_again += u64::from(hit.blow.is_some() && story.useful_at_ms(hit).is_none());
     }
     for (name, blows) in &mut all {
         let own = story.recoveries_ms().filter(|(component, _)| component.as_str() == name);

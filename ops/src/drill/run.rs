@@ -19,7 +19,7 @@ use schemas::{Artifact, Backend, Job, JobId, MicroUsd};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Jobs that are published and have not ended, at most: publishing goes on for as long as the blows do.
@@ -57,13 +57,11 @@ pub async fn run(
     writer.add(&begin(&stack, drill)?)?;
     let jobs = work::jobs(drill.jobs, drill.seed, now_ms())?;
     let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
-    let (seen, events) = watch::channel(0);
-    let chaos = Chaos { seed: drill.seed, events, calm: &calm, hits: &hits };
+    let chaos = Chaos { seed: drill.seed, calm: &calm, hits: &hits };
     let mut drive = Drive {
         tracker: Tracker::of(jobs.iter().map(|job| job.id)),
         feed: Feed::of(broker.jetstream.clone()),
         writer,
-        seen,
     };
     tokio::select! {
         driven = drive.to_the_end(&broker, &jobs, &calm, &hits, audience) => driven?,
@@ -111,7 +109,7 @@ fn begin(stack: &Stack, drill: &DrillOptions) -> anyhow::Result<Line> {
         version: VERSION,
         seed: drill.seed,
         jobs: drill.jobs as u64,
-        nodes: 1,
+        nodes: drill.nodes as u64,
         at_ms: now_ms(),
         daily_micro_usd,
     })
@@ -122,7 +120,6 @@ struct Drive {
     tracker: Tracker,
     feed: Feed,
     writer: Writer,
-    seen: watch::Sender<u64>,
 }
 
 impl Drive {
@@ -175,7 +172,6 @@ impl Drive {
 
     fn note(&mut self, stored: Stored) -> anyhow::Result<()> {
         self.tracker.note(&stored.event);
-        self.seen.send_modify(|seen| *seen += 1);
         self.writer.add(&Line::Event { stored_at_ms: stored.at_ms, event: Box::new(stored.event) })
     }
 

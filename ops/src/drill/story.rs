@@ -37,6 +37,8 @@ pub struct Story {
     pub hits: Vec<Hit>,
     /// The jobs of which events tell.
     pub told: BTreeMap<JobId, Told>,
+    /// When the broker stored each event, Unix milliseconds.
+    pub event_times_ms: BTreeSet<i64>,
     /// When the broker stored each end, Unix milliseconds.
     pub end_times_ms: Vec<i64>,
     /// Announced files that were fetched, by key, with what was wrong.
@@ -109,6 +111,7 @@ impl Story {
     }
 
     fn take_event(&mut self, stored_at_ms: i64, event: &Event) {
+        self.event_times_ms.insert(stored_at_ms);
         let told = self.told.entry(event.job).or_default();
         event.tenant.as_str().clone_into(&mut told.tenant);
         match &event.fact {
@@ -123,7 +126,7 @@ impl Story {
                 told.ran_free |= attempts.iter().any(has_run_free);
                 self.end_times_ms.push(stored_at_ms);
             }
-            Fact::Charged { .. } | Fact::Refused { .. } | Fact::Unknown => {}
+            Fact::Charged { .. } | Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => {}
         }
     }
 
@@ -136,10 +139,22 @@ impl Story {
         times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
+    /// When a process that was struck had done something useful again. The broker's next useful step is the next
+    /// event that it stored.
+    #[must_use]
+    pub fn useful_at_ms(&self, hit: &Hit) -> Option<i64> {
+        match hit.component {
+            Component::NatsServer | Component::Links => {
+                self.event_times_ms.range(hit.back_at_ms?..).next().copied()
+            }
+            _ => hit.useful_at_ms,
+        }
+    }
+
     /// From each start or continuation to the next useful step, milliseconds, with what it was.
     pub fn recoveries_ms(&self) -> impl Iterator<Item = (Component, i64)> {
         let hits = self.hits.iter().filter(|hit| hit.blow.is_some());
-        hits.filter_map(|hit| Some((hit.component, hit.useful_at_ms? - hit.back_at_ms?)))
+        hits.filter_map(|hit| Some((hit.component, self.useful_at_ms(hit)? - hit.back_at_ms?)))
     }
 
     /// Runs of our own GPUs beyond one for each job that ran there.

@@ -1,7 +1,7 @@
-//! What can be struck: any process of the fleet, through one door.
+//! What can be struck: any process of the fleet, and the links of a broker's nodes, through one door.
 
 use super::history::Component;
-use crate::servers::{NatsServer, Postgres};
+use crate::servers::{LinkState, Links, NatsServer, Postgres};
 use crate::stack::{Member, Role};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(super) enum Victim<'a> {
     Member(&'a mut Member),
     Nats(&'a mut NatsServer),
+    /// A node's links to the others, by the node's number.
+    Links(&'a Links, usize),
     Postgres(&'a mut Postgres),
 }
 
@@ -17,7 +19,8 @@ impl Victim<'_> {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Member(member) => member.name().to_owned(),
-            Self::Nats(_) => "nats-server".to_owned(),
+            Self::Nats(nats) => nats.name().to_owned(),
+            Self::Links(_, node) => format!("links-{}", node + 1),
             Self::Postgres(_) => "postgres".to_owned(),
         }
     }
@@ -33,6 +36,7 @@ impl Victim<'_> {
                 Role::Ledger => Component::Ledger,
             },
             Self::Nats(_) => Component::NatsServer,
+            Self::Links(..) => Component::Links,
             Self::Postgres(_) => Component::Postgres,
         }
     }
@@ -42,6 +46,7 @@ impl Victim<'_> {
         match self {
             Self::Member(member) => member.kill9().map(drop)?,
             Self::Nats(nats) => nats.kill9()?,
+            Self::Links(links, node) => links.set(*node, LinkState::Cut),
             Self::Postgres(postgres) => postgres.kill9()?,
         }
         Ok(())
@@ -52,6 +57,7 @@ impl Victim<'_> {
         match self {
             Self::Member(member) => member.pause()?,
             Self::Nats(nats) => nats.pause()?,
+            Self::Links(links, node) => links.set(*node, LinkState::Stalled),
             Self::Postgres(postgres) => postgres.pause()?,
         }
         Ok(())
@@ -62,6 +68,7 @@ impl Victim<'_> {
         match self {
             Self::Member(member) => member.resume()?,
             Self::Nats(nats) => nats.resume()?,
+            Self::Links(links, node) => links.set(*node, LinkState::Open),
             Self::Postgres(postgres) => postgres.resume()?,
         }
         Ok(())
@@ -73,6 +80,7 @@ impl Victim<'_> {
         match self {
             Self::Member(member) => member.restart()?,
             Self::Nats(nats) => nats.restart().await?,
+            Self::Links(links, node) => links.set(*node, LinkState::Open),
             Self::Postgres(postgres) => postgres.restart().await?,
         }
         Ok(())
@@ -84,6 +92,7 @@ impl Victim<'_> {
             Self::Member(member) => member.try_wait()?.map(|status| status.to_string()),
             Self::Nats(nats) => (!nats.is_running()).then(|| "ended".to_owned()),
             Self::Postgres(postgres) => (!postgres.is_running()).then(|| "ended".to_owned()),
+            Self::Links(..) => None,
         })
     }
 

@@ -57,6 +57,7 @@ fn job(index: usize, chance: &mut Chance, seed: u64, now_ms: i64) -> anyhow::Res
         id: JobId::from_parts(now_ms, entropy),
         time_ms: now_ms,
         tenant: Tenant::new(tenant)?,
+        idempotency_key: None,
         lane: [Lane::Interactive, Lane::Standard, Lane::Batch][chance.between(0, 2) as usize],
         body: Body {
             prompt: Some(format!("picture {index}")),

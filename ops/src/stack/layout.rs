@@ -57,6 +57,8 @@ pub struct StackOptions {
     pub dir: PathBuf,
     /// Where our binaries lie.
     pub bin_dir: PathBuf,
+    /// Nodes of the broker: 1, or 3 for a cluster that keeps three copies of everything.
+    pub nodes: usize,
     /// How many routers.
     pub routers: usize,
     /// A worker for each ComfyUI, by its URL.
@@ -101,6 +103,7 @@ impl StackOptions {
             root: root.to_owned(),
             dir: std::path::absolute(dir)?,
             bin_dir,
+            nodes: 1,
             routers: 2,
             comfyui: vec![Provider::Simulated, Provider::Simulated],
             runpod: Some(Provider::Simulated),

@@ -33,9 +33,11 @@ impl Supervisor {
     pub async fn watch(&mut self, stack: &mut Stack, mut say: impl FnMut(String)) -> anyhow::Result<()> {
         loop {
             self.look(&mut stack.members, &mut say)?;
-            if !stack.nats.is_running() {
-                say("nats-server ended; starting it again".to_owned());
-                stack.nats.restart().await?;
+            for node in &mut stack.nats.nodes {
+                if !node.is_running() {
+                    say(format!("{} ended; starting it again", node.name()));
+                    node.restart().await?;
+                }
             }
             if !stack.postgres.is_running() {
                 say("postgres ended; starting it again".to_owned());

@@ -2,6 +2,7 @@
 //! script that obtains the servers.
 
 mod children;
+mod cluster;
 mod command_line;
 mod demo;
 #[cfg(target_os = "linux")]

@@ -20,7 +20,7 @@ impl Audience for Nobody {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_drill_holds() -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("argosy-drill-").tempdir()?;
-    let drill = DrillOptions { jobs: JOBS, seed: 11, time_scale: 0.05 };
+    let drill = DrillOptions { jobs: JOBS, seed: 11, time_scale: 0.05, ..DrillOptions::default() };
     let options = stack_options(&drill, &root(), dir.path())?;
     let workers = options.workers();
     let stack = Stack::start(options).await?;

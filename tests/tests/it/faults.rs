@@ -86,8 +86,8 @@ async fn any_process_may_be_killed_at_any_moment() -> anyhow::Result<()> {
         member.restart()?;
         member.ready(LIMIT).await?;
     }
-    fleet.stack.nats.kill9()?;
-    fleet.stack.nats.restart().await?;
+    fleet.stack.nats.nodes[0].kill9()?;
+    fleet.stack.nats.nodes[0].restart().await?;
     fleet.stack.postgres.kill9()?;
     fleet.stack.postgres.restart().await?;
     let tracker = fleet.stack.wait_ended(&ids(&jobs), LIMIT * 2).await?;
