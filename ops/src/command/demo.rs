@@ -1,12 +1,12 @@
 //! `argosy demo`: the main job on a simulated fleet.
 
 use super::crowd::Crowd;
-use super::from_env::from_env;
+use super::from_env::{check_size, or_env};
 use super::session::Session;
 use crate::audience::Audience as _;
 use crate::demo::run::{Outcome, run};
 use crate::demo::{self, DemoOptions, show};
-use crate::exit::{DoesNotHold, Usage};
+use crate::exit::DoesNotHold;
 use crate::stack::{Stack, Supervisor};
 use crate::station::{Station, stop_signal};
 use crate::table;
@@ -83,18 +83,13 @@ impl Demo {
 
     fn options(&self) -> anyhow::Result<DemoOptions> {
         let usual = DemoOptions::default();
-        let fault: Option<u8> = self.fault.map_or_else(|| from_env("FAULT"), |fault| Ok(Some(fault)))?;
-        let jobs = self.jobs.map_or_else(|| from_env("JOBS"), |jobs| Ok(Some(jobs)))?;
-        let seed = self.seed.map_or_else(|| from_env("SEED"), |seed| Ok(Some(seed)))?;
         let options = DemoOptions {
-            jobs: jobs.unwrap_or(usual.jobs),
-            seed: seed.unwrap_or(usual.seed),
-            fault: fault.map_or(usual.fault, |fault| fault != 0),
+            jobs: or_env(self.jobs, "JOBS", usual.jobs)?,
+            seed: or_env(self.seed, "SEED", usual.seed)?,
+            fault: or_env(self.fault, "FAULT", u8::from(usual.fault))? != 0,
             time_scale: self.time_scale.unwrap_or(usual.time_scale),
         };
-        if options.jobs == 0 || !(options.time_scale.is_finite() && options.time_scale > 0.0) {
-            return Err(Usage("--jobs and --time-scale must be more than 0".to_owned()).into());
-        }
+        check_size(options.jobs, options.time_scale)?;
         Ok(options)
     }
 }

@@ -1,13 +1,13 @@
 //! `argosy drill`: kill everything at random, then audit.
 
 use super::crowd::Crowd;
-use super::from_env::from_env;
+use super::from_env::{check_size, or_env};
 use super::session::Session;
 use crate::audience::Audience as _;
 use crate::drill::report::Report;
 use crate::drill::run::{judge, run};
 use crate::drill::{self, DrillOptions, show};
-use crate::exit::{DoesNotHold, Usage};
+use crate::exit::DoesNotHold;
 use crate::stack::Stack;
 use crate::station::{Station, stop_signal};
 use crate::table;
@@ -82,17 +82,13 @@ impl Drill {
 
     fn options(&self) -> anyhow::Result<DrillOptions> {
         let usual = DrillOptions::default();
-        let jobs = self.jobs.map_or_else(|| from_env("JOBS"), |jobs| Ok(Some(jobs)))?;
-        let seed = self.seed.map_or_else(|| from_env("SEED"), |seed| Ok(Some(seed)))?;
         let options = DrillOptions {
-            jobs: jobs.unwrap_or(usual.jobs),
-            seed: seed.unwrap_or(usual.seed),
+            jobs: or_env(self.jobs, "JOBS", usual.jobs)?,
+            seed: or_env(self.seed, "SEED", usual.seed)?,
             nodes: if self.nodes.as_deref() == Some("3") { 3 } else { usual.nodes },
             time_scale: self.time_scale.unwrap_or(usual.time_scale),
         };
-        if options.jobs == 0 || !(options.time_scale.is_finite() && options.time_scale > 0.0) {
-            return Err(Usage("--jobs and --time-scale must be more than 0".to_owned()).into());
-        }
+        check_size(options.jobs, options.time_scale)?;
         Ok(options)
     }
 }

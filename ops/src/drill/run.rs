@@ -64,7 +64,7 @@ pub async fn run(
         writer,
     };
     tokio::select! {
-        driven = drive.to_the_end(&broker, &jobs, &calm, &hits, audience) => driven?,
+        driven = drive.publish_and_follow(&broker, &jobs, &calm, &hits, audience) => driven?,
         raged = chaos.rage(&mut stack) => raged.context("looking after everybody has no other end")?,
     }
     audience.line("the blows are over: coming to rest");
@@ -124,7 +124,7 @@ struct Drive {
 
 impl Drive {
     /// Publishes everything, a window at a time, until all have ended or nothing ends any more.
-    async fn to_the_end(
+    async fn publish_and_follow(
         &mut self,
         broker: &Broker,
         jobs: &[Job],
