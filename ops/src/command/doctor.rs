@@ -35,7 +35,7 @@ impl Monitor {
         let given = self.urls.iter().filter(|url| !url.is_empty()).cloned();
         let mut urls: Vec<String> = given.collect();
         if urls.is_empty() {
-            urls.extend(session.monitor_url());
+            urls.extend(session.monitor_urls());
         }
         monitor::varz(&urls).await
     }

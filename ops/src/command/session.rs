@@ -60,8 +60,9 @@ impl Session {
     }
 
     /// Where the running fleet's broker tells about itself.
-    pub(crate) fn monitor_url(&self) -> Option<String> {
-        self.fleet.as_ref().and_then(|fleet| fleet.monitor_url.clone())
+    pub(crate) fn monitor_urls(&self) -> Vec<String> {
+        let urls = self.fleet.as_ref().and_then(|fleet| fleet.monitor_url.as_deref());
+        urls.into_iter().flat_map(|urls| urls.split(',')).map(str::to_owned).collect()
     }
 
     /// The simulators of the running fleet; none where everything is real.

@@ -72,6 +72,12 @@ impl NatsCluster {
         self.nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",")
     }
 
+    /// Where its nodes tell about themselves, separated by commas.
+    #[must_use]
+    pub fn monitor_url(&self) -> String {
+        self.nodes.iter().map(NatsServer::monitor_url).collect::<Vec<_>>().join(",")
+    }
+
     /// The nodes and the links between them, apart.
     pub fn parts(&mut self) -> (&mut [NatsServer], &Links) {
         (&mut self.nodes, &self.links)
