@@ -1,5 +1,6 @@
 //! End to end with real servers and our real binaries, and the workspace's own rules.
 
+mod backpressure;
 mod cancel;
 mod doctor;
 mod drill;
