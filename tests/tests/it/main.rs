@@ -11,5 +11,6 @@ mod model;
 mod processes;
 mod python;
 mod refusals;
+mod simulation;
 mod stops;
 mod tidy;
