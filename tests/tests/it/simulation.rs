@@ -128,7 +128,7 @@ fn a_purge_of_claimed_work_is_noticed() {
 
 #[test]
 fn an_outcome_that_was_not_recorded_is_noticed() {
-    is_noticed(Mutation::TellUnrecorded, &[Promise::Books]);
+    is_noticed(Mutation::TellUnrecorded, &[Promise::Books, Promise::Attempts]);
 }
 
 #[test]
