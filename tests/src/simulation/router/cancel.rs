@@ -1,6 +1,6 @@
-//! A cancel request at a router: the steps of `router/src/api.rs`, `cancel`, but that the end is stored before
-//! the assignment is taken away. The other way round ([`Mutation::PurgeFirst`]) a router that dies in between
-//! loses the job.
+//! A cancel request at a router: the steps of `router/src/api.rs`, `cancel`. The end is stored before the
+//! assignment is taken away; the other way round (`Mutation::PurgeFirst`) a router that dies in between loses
+//! the job.
 
 use std::rc::Rc;
 
