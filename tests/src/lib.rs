@@ -7,3 +7,4 @@ pub mod fleet;
 pub mod fuzz;
 pub mod jobs;
 pub mod model;
+pub mod simulation;

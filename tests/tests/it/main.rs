@@ -12,5 +12,6 @@ mod model;
 mod processes;
 mod python;
 mod refusals;
+mod simulation;
 mod stops;
 mod tidy;

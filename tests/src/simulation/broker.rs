@@ -1,0 +1,262 @@
+//! The simulated broker: work queues with ack-wait, redelivery and delivery counts, the log of events with
+//! its duplicate window and its empty subjects, claims by revision, cancel requests, offers.
+//!
+//! It knows nothing of faults: whether a call arrives, and whether its answer does, is the caller's affair.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
+
+use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, Offer};
+
+/// How long message ids are remembered, milliseconds: the topology's window.
+const DUPLICATE_WINDOW_MS: i64 = 120_000;
+
+/// A durable consumer, by number: lanes, dead letters, ledger, then one for each backend and class.
+pub(crate) type Consumer = usize;
+/// The first lane's consumer; the others follow.
+pub(crate) const LANES: Consumer = 0;
+/// The routers' dead letters.
+pub(crate) const DEAD: Consumer = 3;
+/// The ledger's events.
+pub(crate) const LEDGER: Consumer = 4;
+/// The first backend's first class; the others follow, classes within backends.
+pub(crate) const WORK: Consumer = 5;
+
+/// What a message holds. Jobs are named by their number in the run.
+#[derive(Debug, Clone)]
+pub(crate) enum Payload {
+    Job(Rc<Job>),
+    Work(Rc<Assignment>),
+    Dead(Rc<DeadLetter>),
+    Event(Rc<Event>),
+}
+
+/// What a message's id is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Named {
+    Job,
+    Work,
+    Dead,
+    Event(&'static str),
+}
+
+/// A message as it is published.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) consumer: Consumer,
+    pub(crate) job: u32,
+    pub(crate) payload: Payload,
+    /// Attempt and kind; a message without an id is never a repeat.
+    pub(crate) id: Option<(u32, Named)>,
+    /// Only onto an empty subject.
+    pub(crate) first: bool,
+}
+
+/// What the broker did with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    New,
+    Repeat,
+    Occupied,
+}
+
+/// Who has a delivery in hand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) process: usize,
+    pub(crate) incarnation: u32,
+    pub(crate) task: usize,
+    pub(crate) since_ms: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Ready,
+    Held(Holder),
+    Resting,
+    /// Delivered too often: it stays, and nobody gets it.
+    GivenUp,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) consumer: Consumer,
+    pub(crate) job: u32,
+    pub(crate) payload: Payload,
+    pub(crate) published_ms: i64,
+    pub(crate) delivered: u32,
+    pub(crate) place: Place,
+    /// Changes with every change of place, so that old alarms are known as such.
+    pub(crate) token: u32,
+}
+
+/// A claim with its revision.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) record: Rc<AttemptRecord>,
+    pub(crate) revision: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Broker {
+    pub(crate) messages: BTreeMap<u64, Stored>,
+    pub(crate) ready: Vec<VecDeque<u64>>,
+    ids: HashMap<(u32, u32, Named), i64>,
+    sequence: u64,
+    /// All events of each job, oldest first.
+    pub(crate) log: Vec<Vec<Rc<Event>>>,
+    claims: HashMap<(u32, u32), Entry>,
+    revision: u64,
+    pub(crate) cancels: BTreeSet<u32>,
+    pub(crate) offers: BTreeMap<usize, Offer>,
+    pub(crate) down_until_ms: i64,
+    /// Acknowledgements of which nobody awaited a confirmation, newest last: a restart may lose them.
+    unconfirmed: VecDeque<(i64, u64, Stored)>,
+}
+
+/// Unconfirmed acknowledgements that are remembered.
+const UNCONFIRMED_MAX: usize = 64;
+
+impl Broker {
+    pub(crate) fn new(consumers: usize, jobs: usize) -> Self {
+        Self { ready: vec![VecDeque::new(); consumers], log: vec![Vec::new(); jobs], ..Self::default() }
+    }
+
+    /// Stores a message, unless its subject was expected to be empty, its id is known, or its queue holds one.
+    /// In this order: nats-server 2.15 looks at the expectation before the id, and at the limit after it.
+    pub(crate) fn publish(&mut self, message: &Message, now_ms: i64) -> Published {
+        if let Payload::Event(event) = &message.payload {
+            let log = &self.log[message.job as usize];
+            if message.first && log.iter().any(|known| known.fact.kind() == event.fact.kind()) {
+                return Published::Occupied;
+            }
+        }
+        if let Some((attempt, named)) = message.id {
+            match self.ids.get(&(message.job, attempt, named)) {
+                Some(until_ms) if *until_ms > now_ms => return Published::Repeat,
+                _ => {}
+            }
+        }
+        let is_work = matches!(message.payload, Payload::Work(_));
+        if is_work
+            && message.first
+            && self.work_of(message.job).any(|(_, work)| work.consumer == message.consumer)
+        {
+            return Published::Occupied;
+        }
+        if let Some((attempt, named)) = message.id {
+            self.ids.insert((message.job, attempt, named), now_ms + DUPLICATE_WINDOW_MS);
+        }
+        if let Payload::Event(event) = &message.payload {
+            self.log[message.job as usize].push(Rc::clone(event));
+        }
+        self.sequence += 1;
+        let stored = Stored {
+            consumer: message.consumer,
+            job: message.job,
+            payload: message.payload.clone(),
+            published_ms: now_ms,
+            delivered: 0,
+            place: Place::Ready,
+            token: 0,
+        };
+        self.messages.insert(self.sequence, stored);
+        self.ready[message.consumer].push_back(self.sequence);
+        Published::New
+    }
+
+    /// The assignments of a job that wait or run.
+    pub(crate) fn work_of(&self, job: u32) -> impl Iterator<Item = (u64, &Stored)> {
+        let work =
+            self.messages.iter().filter(move |(_, stored)| stored.consumer >= WORK && stored.job == job);
+        work.map(|(sequence, stored)| (*sequence, stored))
+    }
+
+    /// Messages of a consumer that wait or are in hand.
+    pub(crate) fn backlog(&self, consumer: Consumer) -> u64 {
+        self.messages.values().filter(|stored| stored.consumer == consumer).count() as u64
+    }
+
+    /// Acknowledges; also a delivery that somebody else has by now, as the real broker does. With
+    /// `confirmed` it outlives a restart of the broker.
+    pub(crate) fn acknowledge(&mut self, sequence: u64, confirmed: bool, now_ms: i64) {
+        let Some(stored) = self.messages.remove(&sequence) else { return };
+        if !confirmed {
+            self.unconfirmed.push_back((now_ms, sequence, stored));
+            if self.unconfirmed.len() > UNCONFIRMED_MAX {
+                self.unconfirmed.pop_front();
+            }
+        }
+    }
+
+    /// Deletes a message, or purges.
+    pub(crate) fn delete(&mut self, sequence: u64) -> bool {
+        self.messages.remove(&sequence).is_some()
+    }
+
+    /// Hands a delivery back; the token of its rest, or none when it is in nobody's hand.
+    pub(crate) fn hand_back(&mut self, sequence: u64) -> Option<u32> {
+        let stored = self.messages.get_mut(&sequence)?;
+        if !matches!(stored.place, Place::Held(_)) {
+            return None;
+        }
+        stored.place = Place::Resting;
+        stored.token += 1;
+        Some(stored.token)
+    }
+
+    /// Makes a message deliverable, if it still is where the token says.
+    pub(crate) fn make_ready(&mut self, sequence: u64, token: u32) -> Option<Consumer> {
+        let stored = self.messages.get_mut(&sequence).filter(|stored| stored.token == token)?;
+        stored.place = Place::Ready;
+        stored.token += 1;
+        self.ready[stored.consumer].push_back(sequence);
+        Some(stored.consumer)
+    }
+
+    /// Goes down and comes back: acknowledgements that nobody confirmed may be gone.
+    pub(crate) fn forget_unconfirmed(&mut self, since_ms: i64) -> Vec<u64> {
+        let mut back = Vec::new();
+        while let Some((at_ms, sequence, mut stored)) = self.unconfirmed.pop_back() {
+            if at_ms < since_ms {
+                break;
+            }
+            stored.place = Place::Ready;
+            stored.token += 1;
+            self.ready[stored.consumer].push_back(sequence);
+            self.messages.insert(sequence, stored);
+            back.push(sequence);
+        }
+        back
+    }
+
+    /// Creates a claim, or says what is there.
+    pub(crate) fn create_claim(&mut self, key: (u32, u32), record: Rc<AttemptRecord>) -> Result<u64, Entry> {
+        if let Some(entry) = self.claims.get(&key) {
+            return Err(entry.clone());
+        }
+        self.revision += 1;
+        self.claims.insert(key, Entry { record, revision: self.revision });
+        Ok(self.revision)
+    }
+
+    pub(crate) fn claim(&self, key: (u32, u32)) -> Option<&Entry> {
+        self.claims.get(&key)
+    }
+
+    /// Writes a claim that builds on a revision; none when somebody wrote since.
+    pub(crate) fn write_claim(
+        &mut self,
+        key: (u32, u32),
+        record: Rc<AttemptRecord>,
+        on: Option<u64>,
+    ) -> Option<u64> {
+        let there = self.claims.get(&key).map(|entry| entry.revision);
+        if on.is_some() && there != on {
+            return None;
+        }
+        self.revision += 1;
+        self.claims.insert(key, Entry { record, revision: self.revision });
+        Some(self.revision)
+    }
+}

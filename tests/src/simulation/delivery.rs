@@ -1,0 +1,280 @@
+//! How messages reach processes and go back: dispatch, ack-wait, acknowledgements, and what a process does
+//! by the clock.
+
+use schemas::topology::WORK_ACK_WAIT_MS;
+use schemas::{ClassOffer, Health, Offer, SCHEMA_VERSION};
+
+use super::broker::{Consumer, DEAD, Holder, LANES, LEDGER, Payload, Place, WORK};
+use super::money_task::Booking;
+use super::process::Role;
+use super::router::Placing;
+use super::router::sweep;
+use super::schedule::Happening;
+use super::setting::{IN_HAND, SLOTS};
+use super::task::{Delivery, Task};
+use super::worker::Attempting;
+use super::world::{Reach, World};
+
+/// How long a delivery of a lane, a dead letter or an event may stay unanswered, milliseconds.
+const ACK_WAIT_MS: i64 = 30_000;
+const WORK_WAIT_MS: i64 = WORK_ACK_WAIT_MS.cast_signed();
+/// Workers speak up for what they have in hand.
+const SPEAK_UP_MS: i64 = WORK_WAIT_MS / 3;
+/// A pull that a process had open when it was stopped brings it messages for so long.
+const PULL_MS: i64 = 2_000;
+/// Deliveries of an assignment before the broker gives up.
+const DELIVERIES_MAX: u32 = 20;
+/// Events in one batch of the ledger.
+const BATCH_MAX: usize = 200;
+const WORKER_TICK_MS: i64 = 3_000;
+const ROUTER_TICK_MS: i64 = 2_000;
+
+impl World {
+    /// Hands out what lies ready at a consumer, as far as somebody takes it.
+    pub(crate) fn dispatch(&mut self, consumer: Consumer) {
+        if self.now_ms < self.broker.down_until_ms {
+            return;
+        }
+        if consumer == LEDGER {
+            return self.dispatch_events();
+        }
+        while let Some(sequence) = self.next_ready(consumer) {
+            let Some(process) = self.taker(consumer) else { return };
+            self.broker.ready[consumer].pop_front();
+            if let Some(delivery) = self.hand_out(sequence, process) {
+                let task = match (&delivery.payload, consumer) {
+                    (Payload::Work(_), _) => {
+                        Task::Attempt(Box::new(Attempting::new(self, process, delivery)))
+                    }
+                    _ => Task::Place(Box::new(Placing::new(process, delivery))),
+                };
+                let number = self.begin(process, task);
+                self.hold(sequence, number);
+            }
+        }
+    }
+
+    fn next_ready(&mut self, consumer: Consumer) -> Option<u64> {
+        loop {
+            let sequence = *self.broker.ready[consumer].front()?;
+            let stored = self.broker.messages.get(&sequence);
+            if stored.is_some_and(|stored| matches!(stored.place, Place::Ready)) {
+                return Some(sequence);
+            }
+            self.broker.ready[consumer].pop_front();
+        }
+    }
+
+    /// Who takes the next message: anybody with room, and now and then one that was just stopped.
+    fn taker(&mut self, consumer: Consumer) -> Option<usize> {
+        let from = self.chance.below(self.processes.len() as u64) as usize;
+        let stopped_too = self.chance.per_mille(500);
+        (0..self.processes.len()).map(|step| (from + step) % self.processes.len()).find(|number| {
+            let process = &self.processes[*number];
+            let room = match process.role {
+                Role::Router => consumer <= DEAD && process.in_hand < IN_HAND,
+                Role::Worker(backend) => {
+                    consumer >= WORK
+                        && (consumer - WORK) / self.setting.classes.len() == backend
+                        && process.in_hand < SLOTS
+                        && process.healthy
+                }
+                Role::Ledger => false,
+            };
+            let pulls = process.paused && stopped_too && self.now_ms - process.paused_ms < PULL_MS;
+            room && process.up
+                && !process.draining
+                && self.now_ms >= process.cut_until_ms
+                && (!process.paused || pulls)
+        })
+    }
+
+    /// Counts a delivery; none when that was one too many.
+    fn hand_out(&mut self, sequence: u64, process: usize) -> Option<Delivery> {
+        let incarnation = self.processes[process].incarnation;
+        let now_ms = self.now_ms;
+        let stored = self.broker.messages.get_mut(&sequence)?;
+        stored.token += 1;
+        if stored.consumer >= WORK && stored.delivered >= DELIVERIES_MAX {
+            stored.place = Place::GivenUp;
+            return None;
+        }
+        stored.delivered += 1;
+        stored.place = Place::Held(Holder { process, incarnation, task: usize::MAX, since_ms: now_ms });
+        let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
+        self.schedule.at(now_ms + wait_ms, Happening::Expire { sequence, token: stored.token });
+        if stored.delivered > 1 {
+            self.figures.redeliveries += 1;
+        }
+        Some(Delivery {
+            sequence,
+            delivered: stored.delivered,
+            job: stored.job,
+            published_ms: stored.published_ms,
+            payload: stored.payload.clone(),
+        })
+    }
+
+    fn hold(&mut self, sequence: u64, task: usize) {
+        if let Some(stored) = self.broker.messages.get_mut(&sequence)
+            && let Place::Held(holder) = &mut stored.place
+        {
+            holder.task = task;
+        }
+    }
+
+    /// One batch of events to a ledger that has none in hand.
+    fn dispatch_events(&mut self) {
+        let now_ms = self.now_ms;
+        let idle = |number: &usize| {
+            let process = &self.processes[*number];
+            process.role == Role::Ledger && process.is_reachable(now_ms) && process.in_hand == 0
+        };
+        let Some(process) = (0..self.processes.len()).find(idle) else { return };
+        let mut batch = Vec::new();
+        while batch.len() < BATCH_MAX {
+            let Some(sequence) = self.next_ready(LEDGER) else { break };
+            self.broker.ready[LEDGER].pop_front();
+            batch.extend(self.hand_out(sequence, process));
+        }
+        if !batch.is_empty() {
+            self.begin(process, Task::Book(Box::new(Booking::new(process, batch))));
+        }
+    }
+
+    /// Looks whether somebody still speaks for a delivery; if not, it goes to somebody else.
+    pub(crate) fn expire(&mut self, sequence: u64, token: u32) {
+        let Some(stored) = self.broker.messages.get(&sequence).filter(|stored| stored.token == token) else {
+            return;
+        };
+        let Place::Held(holder) = stored.place else { return };
+        if self.now_ms < self.broker.down_until_ms {
+            let at_ms = self.broker.down_until_ms + SPEAK_UP_MS;
+            return self.schedule.at(at_ms, Happening::Expire { sequence, token });
+        }
+        let process = &self.processes[holder.process];
+        let speaks = stored.consumer >= WORK
+            && process.up
+            && process.incarnation == holder.incarnation
+            && self.tasks.has(holder.task, sequence);
+        if speaks {
+            let silent_ms = process.silent_since_ms.unwrap_or(self.now_ms).max(holder.since_ms);
+            let spoke_ms = holder.since_ms + (silent_ms - holder.since_ms) / SPEAK_UP_MS * SPEAK_UP_MS;
+            if spoke_ms + WORK_WAIT_MS > self.now_ms {
+                return self.schedule.at(spoke_ms + WORK_WAIT_MS, Happening::Expire { sequence, token });
+            }
+        }
+        if let Some(consumer) = self.broker.make_ready(sequence, token) {
+            self.dispatch(consumer);
+        }
+    }
+
+    /// Acknowledges for a process; whether it knows that the broker heard it.
+    pub(crate) fn acknowledge(&mut self, process: usize, sequence: u64, confirmed: bool) -> bool {
+        let reach = self.reach(process);
+        if reach != Reach::Nowhere {
+            self.broker.acknowledge(sequence, confirmed, self.now_ms);
+        }
+        reach == Reach::Through
+    }
+
+    /// Hands a delivery back for a while; a hand-back that is lost ends in redelivery.
+    pub(crate) fn hand_back(&mut self, process: usize, sequence: u64, rest_ms: i64) {
+        if self.reach(process) == Reach::Nowhere {
+            return;
+        }
+        if let Some(token) = self.broker.hand_back(sequence) {
+            self.schedule.at(self.now_ms + rest_ms.max(1), Happening::Rested { sequence, token });
+        }
+    }
+
+    /// A process starts: it reads what is there, then it works.
+    pub(crate) fn start(&mut self, process: usize) {
+        self.processes[process].started_ms = self.now_ms;
+        self.catch_up(process);
+        self.tick(process);
+    }
+
+    /// Reads offers and cancel requests, as a watch does when it is opened.
+    pub(crate) fn catch_up(&mut self, process: usize) {
+        let jobs: Vec<u32> = self.broker.cancels.iter().copied().collect();
+        for job in jobs {
+            self.learn_of_cancel(process, job);
+        }
+        let found = &mut self.processes[process];
+        if found.role == Role::Router {
+            for offer in self.broker.offers.values() {
+                found.fleet.upsert_offer(offer.clone());
+            }
+        }
+    }
+
+    /// What a process does every few seconds.
+    pub(crate) fn tick(&mut self, process: usize) {
+        let incarnation = self.processes[process].incarnation;
+        let every_ms = match self.processes[process].role {
+            Role::Worker(backend) => {
+                self.tell_offer(process, backend);
+                WORKER_TICK_MS
+            }
+            Role::Router => {
+                sweep::look(self, process);
+                ROUTER_TICK_MS
+            }
+            Role::Ledger => WORKER_TICK_MS,
+        };
+        self.schedule.at(self.now_ms + every_ms, Happening::Tick { process, incarnation });
+        self.dispatch_to(process);
+    }
+
+    /// Hands out what a process could take.
+    pub(crate) fn dispatch_to(&mut self, process: usize) {
+        match self.processes[process].role {
+            Role::Router => (LANES..=DEAD).for_each(|consumer| self.dispatch(consumer)),
+            Role::Ledger => self.dispatch(LEDGER),
+            Role::Worker(backend) => {
+                let classes = self.setting.classes.len();
+                (0..classes).for_each(|class| self.dispatch(WORK + backend * classes + class));
+            }
+        }
+    }
+
+    fn tell_offer(&mut self, process: usize, backend: usize) {
+        let healthy = self.now_ms >= self.providers[backend].down_until_ms;
+        let worker = &mut self.processes[process];
+        worker.healthy = healthy;
+        if !worker.is_reachable(self.now_ms) || self.now_ms < self.broker.down_until_ms {
+            return;
+        }
+        let classes = self.setting.classes.iter().enumerate();
+        let health = if worker.draining { Health::Draining } else { Health::Healthy };
+        let offer = Offer {
+            schema_version: SCHEMA_VERSION,
+            worker: worker.worker.clone(),
+            backend: self.setting.backends[backend].clone(),
+            time_ms: self.now_ms,
+            started_at_ms: worker.started_ms,
+            classes: classes
+                .map(|(number, class)| ClassOffer {
+                    class: class.clone(),
+                    learned_ms: worker.learned_ms.get(&number).copied(),
+                })
+                .collect(),
+            slots: SLOTS,
+            free_slots: SLOTS.saturating_sub(worker.in_hand),
+            health: if healthy { health } else { Health::Down },
+            health_reason: None,
+            unavailable_until_ms: None,
+            models: None,
+            nodes: None,
+            gpus: Vec::new(),
+            simulated: true,
+        };
+        for router in &mut self.processes {
+            if router.role == Role::Router && router.is_reachable(self.now_ms) {
+                router.fleet.upsert_offer(offer.clone());
+            }
+        }
+        self.broker.offers.insert(process, offer);
+    }
+}

@@ -1,0 +1,237 @@
+//! What operations do to the world.
+
+use std::rc::Rc;
+
+use schemas::{Body, Constraints, Job, Lane, MicroUsd, Preferences, SCHEMA_VERSION};
+
+use super::broker::{Consumer, LANES, Message, Named, Payload, Place};
+use super::money::job_id;
+use super::operations::{Operation, Order};
+use super::process::Role;
+use super::router::cancel::Cancelling;
+use super::schedule::Happening;
+use super::setting::LOCAL;
+use super::task::Task;
+use super::world::World;
+
+/// After the hard stop a draining process is gone within this, milliseconds.
+const LET_GO_MS: i64 = 3_000;
+
+impl World {
+    pub(crate) fn operate(&mut self, place: usize) {
+        self.to_come -= 1;
+        let operation = self.operations[place].1;
+        match operation {
+            Operation::Submit(order) => {
+                self.jobs[order.job as usize] = Some(Rc::new(self.job(order)));
+                self.to_come += 1;
+                self.submit(order.job, 0);
+            }
+            Operation::Again { job } => {
+                if self.jobs[job as usize].is_some() {
+                    self.to_come += 1;
+                    self.submit(job, 0);
+                }
+            }
+            Operation::Cancel { job } => self.ask_to_cancel(job),
+            Operation::Redeliver { job } => self.redeliver(job),
+            Operation::Kill { process, for_ms } => self.kill(process, for_ms),
+            Operation::Pause { process, for_ms } => self.pause(process, for_ms),
+            Operation::Cut { process, for_ms } => {
+                let found = &mut self.processes[process];
+                self.figures.cuts += 1;
+                found.cut_until_ms = found.cut_until_ms.max(self.now_ms + for_ms);
+                found.silent_since_ms.get_or_insert(self.now_ms);
+                self.to_come += 1;
+                self.schedule.at(self.now_ms + for_ms, Happening::Heal { process });
+            }
+            Operation::Lossy { process, for_ms } => {
+                self.processes[process].lossy_until_ms = self.now_ms + for_ms;
+            }
+            Operation::Drain { process, for_ms } => {
+                let found = &mut self.processes[process];
+                if found.up && !found.draining {
+                    found.draining = true;
+                    let incarnation = found.incarnation;
+                    self.to_come += 1;
+                    self.schedule.at(self.now_ms + for_ms, Happening::LetGo { process, incarnation });
+                }
+            }
+            Operation::Provider { backend, trouble, for_ms } => {
+                self.providers[backend].trouble(trouble, self.now_ms + for_ms);
+            }
+            Operation::Restart { backend } => {
+                self.providers[backend].restart(self.now_ms);
+                let running: Vec<usize> = self
+                    .tasks
+                    .attempts()
+                    .filter(|(_, _, attempt)| attempt.is_at(backend) && backend == LOCAL)
+                    .map(|(number, _, _)| number)
+                    .collect();
+                running.into_iter().for_each(|number| self.wake(number));
+            }
+            Operation::LedgerAway { for_ms } => {
+                self.books.away_until_ms = self.books.away_until_ms.max(self.now_ms + for_ms);
+            }
+            Operation::Broker { for_ms } => {
+                self.broker.forget_unconfirmed(self.now_ms - 20);
+                self.broker.down_until_ms = self.broker.down_until_ms.max(self.now_ms + for_ms);
+                self.to_come += 1;
+                self.schedule.at(self.now_ms + for_ms, Happening::BrokerBack);
+            }
+        }
+    }
+
+    /// A client publishes, and does so again until the broker confirms.
+    pub(crate) fn submit(&mut self, job: u32, tries: u32) {
+        let Some(body) = self.jobs[job as usize].clone() else { return };
+        if self.now_ms < self.broker.down_until_ms {
+            let at_ms = self.broker.down_until_ms + self.chance.between(1, 500);
+            return self.schedule.at(at_ms, Happening::Publish { job, tries });
+        }
+        let lane: Consumer = LANES + Lane::ALL.iter().position(|lane| *lane == body.lane).unwrap_or_default();
+        self.store(&Message {
+            consumer: lane,
+            job,
+            payload: Payload::Job(body),
+            id: Some((0, Named::Job)),
+            first: false,
+        });
+        self.watch.accepted(job);
+        if tries < 3 && self.chance.per_mille(10) {
+            self.figures.lost_answers += 1;
+            let at_ms = self.now_ms + 5_000;
+            return self.schedule.at(at_ms, Happening::Publish { job, tries: tries + 1 });
+        }
+        self.to_come -= 1;
+    }
+
+    fn job(&self, order: Order) -> Job {
+        let backend = |number: usize| self.setting.backends[number].clone();
+        Job {
+            schema_version: SCHEMA_VERSION,
+            id: job_id(self.seed, order.job),
+            time_ms: self.now_ms,
+            tenant: self.setting.owners[usize::from(order.generous)].clone(),
+            lane: Lane::ALL[order.lane],
+            body: Body {
+                prompt: Some("a lighthouse at dusk".to_owned()),
+                model: (!order.large).then(|| "sd15".to_owned()),
+                steps: order.invalid.then_some(9_999),
+                ..Body::default()
+            },
+            constraints: Constraints {
+                max_cost_micro_usd: order.cost_micro_usd.map(MicroUsd),
+                deadline_ms: order.deadline_ms.map(|deadline_ms| self.now_ms + deadline_ms),
+                backends: order.only.map(|only| vec![backend(only)]),
+                exclude_backends: if order.away { vec![backend(LOCAL)] } else { Vec::new() },
+                allow_paid: order.paid,
+                ..Constraints::default()
+            },
+            preferences: Preferences::default(),
+            labels: std::collections::BTreeMap::new(),
+            idempotency_key: None,
+        }
+    }
+
+    /// Any router that can be reached takes the request; with none the client gives up.
+    fn ask_to_cancel(&mut self, job: u32) {
+        let now_ms = self.now_ms;
+        let there =
+            |process: &super::process::Process| process.role == Role::Router && process.is_reachable(now_ms);
+        if let Some(process) = self.processes.iter().position(there) {
+            self.begin(process, Task::Cancel(Box::new(Cancelling::new(process, job))));
+        }
+    }
+
+    fn redeliver(&mut self, job: u32) {
+        let held: Vec<(u64, u32)> = self
+            .broker
+            .messages
+            .iter()
+            .filter(|(_, stored)| stored.job == job && matches!(stored.place, Place::Held(_)))
+            .map(|(sequence, stored)| (*sequence, stored.token))
+            .collect();
+        for (sequence, token) in held {
+            if let Some(consumer) = self.broker.make_ready(sequence, token) {
+                self.dispatch(consumer);
+            }
+        }
+    }
+
+    fn kill(&mut self, process: usize, for_ms: i64) {
+        if !self.processes[process].up {
+            return;
+        }
+        self.figures.kills += 1;
+        let cut_until_ms = self.processes[process].cut_until_ms;
+        self.processes[process].kill(self.now_ms);
+        self.processes[process].cut_until_ms = cut_until_ms;
+        self.tasks.remove_of(process);
+        let incarnation = self.processes[process].incarnation;
+        self.to_come += 1;
+        self.schedule.at(self.now_ms + for_ms, Happening::Restart { process, incarnation });
+    }
+
+    fn pause(&mut self, process: usize, for_ms: i64) {
+        let found = &mut self.processes[process];
+        if !found.up || found.paused {
+            return;
+        }
+        self.figures.pauses += 1;
+        found.paused = true;
+        found.paused_ms = self.now_ms;
+        found.silent_since_ms.get_or_insert(self.now_ms);
+        let incarnation = found.incarnation;
+        self.to_come += 1;
+        self.schedule.at(self.now_ms + for_ms, Happening::Resume { process, incarnation });
+    }
+
+    /// A stopped process goes on, with what it knew, and with everything that came for it meanwhile.
+    pub(crate) fn resume(&mut self, process: usize, incarnation: u32) {
+        self.to_come -= 1;
+        let found = &mut self.processes[process];
+        if found.incarnation != incarnation || !found.paused {
+            return;
+        }
+        found.paused = false;
+        if self.now_ms >= found.cut_until_ms {
+            found.silent_since_ms = None;
+        }
+        let frozen = std::mem::take(&mut found.frozen);
+        for happening in frozen {
+            let at_ms = self.now_ms + self.chance.between(0, 20);
+            self.schedule.at(at_ms, happening);
+        }
+    }
+
+    pub(crate) fn heal(&mut self, process: usize) {
+        self.to_come -= 1;
+        let found = &mut self.processes[process];
+        if self.now_ms < found.cut_until_ms || !found.up {
+            return;
+        }
+        if !found.paused {
+            found.silent_since_ms = None;
+            self.catch_up(process);
+            self.dispatch_to(process);
+        }
+    }
+
+    /// The hard stop of a draining process; a moment later it is gone.
+    pub(crate) fn let_go(&mut self, process: usize, incarnation: u32) {
+        self.to_come -= 1;
+        let found = &mut self.processes[process];
+        if found.incarnation != incarnation {
+            return;
+        }
+        if found.letting_go {
+            self.kill(process, 500);
+            return;
+        }
+        found.letting_go = true;
+        self.tasks.let_go(process).into_iter().for_each(|number| self.wake(number));
+        self.to_come += 1;
+        self.schedule.at(self.now_ms + LET_GO_MS, Happening::LetGo { process, incarnation });
+    }
+}

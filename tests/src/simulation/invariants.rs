@@ -1,0 +1,291 @@
+//! The promises, looked at after every step where that is cheap, and in full when all is at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
+use schemas::state::TRANSITIONS;
+use schemas::{Assignment, Charge, FailureCode, JobState, MicroUsd};
+
+use super::broker::{Message, Payload, WORK};
+use super::setting::{BEGIN_MS, CLOUD, GEMINI, IN_HAND, LOCAL, SLOTS};
+use super::world::World;
+
+/// Which promise is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Promise {
+    /// A job ends once.
+    EndsOnce,
+    /// Everything comes to rest, and every accepted job has ended.
+    Rest,
+    /// A paid attempt is started once.
+    PaidOnce,
+    /// Nothing is spent without consent and reservation.
+    Consent,
+    /// The ledger is the invoice.
+    Books,
+    /// Budgets hold at every moment.
+    Budget,
+    /// Queues are bounded.
+    Bound,
+    /// Attempts are bounded and placed once, and interruptions cost none.
+    Attempts,
+    /// States follow each other as the wire says.
+    Transition,
+    /// What was cancelled in its queue never reaches a provider.
+    Cancelled,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// When, milliseconds from the beginning.
+    pub at_ms: i64,
+    /// Which.
+    pub promise: Promise,
+    /// What was seen.
+    pub words: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    accepted: bool,
+    ends: u32,
+    /// Attempt and step within it: later news of earlier steps is no transition.
+    reached: (u32, u8),
+    state: JobState,
+    purged_ms: Option<i64>,
+}
+
+/// What the invariants remember.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    lives: Vec<Life>,
+    pub(crate) breach: Option<Breach>,
+}
+
+impl Watch {
+    pub(crate) fn new(jobs: usize) -> Self {
+        let state = JobState::Submitted;
+        let life = Life { accepted: false, ends: 0, reached: (0, 0), state, purged_ms: None };
+        Self { lives: vec![life; jobs], breach: None }
+    }
+
+    pub(crate) fn accepted(&mut self, job: u32) {
+        self.lives[job as usize].accepted = true;
+    }
+
+    pub(crate) fn purged(&mut self, job: u32, now_ms: i64) {
+        self.lives[job as usize].purged_ms.get_or_insert(now_ms);
+    }
+}
+
+impl World {
+    pub(crate) fn broken(&mut self, promise: Promise, words: String) {
+        let at_ms = self.now_ms - BEGIN_MS;
+        self.watch.breach.get_or_insert(Breach { at_ms, promise, words });
+    }
+
+    /// Looks at what was just stored.
+    pub(crate) fn watch_stored(&mut self, message: &Message) {
+        match &message.payload {
+            Payload::Event(event) => {
+                if event.state() == Some(JobState::Assigned) {
+                    let log = &self.broker.log[message.job as usize];
+                    let same = |known: &&std::rc::Rc<schemas::Event>| {
+                        known.attempt == event.attempt && known.state() == Some(JobState::Assigned)
+                    };
+                    if log.iter().filter(same).count() > 1 {
+                        let words = format!("attempt {}.{} was placed twice", message.job, event.attempt);
+                        return self.broken(Promise::Attempts, words);
+                    }
+                }
+                if let Some(state) = event.state() {
+                    self.watch_state(message.job, event.attempt, state);
+                }
+            }
+            Payload::Work(assignment) => self.watch_assignment(message, assignment),
+            Payload::Job(_) | Payload::Dead(_) => {}
+        }
+    }
+
+    fn watch_state(&mut self, job: u32, attempt: u32, state: JobState) {
+        let life = &mut self.watch.lives[job as usize];
+        if state.is_terminal() {
+            life.ends += 1;
+            if life.ends > 1 {
+                return self.broken(Promise::EndsOnce, format!("job {job} ended again, {}", state.as_str()));
+            }
+            let counted = match state {
+                JobState::Completed => &mut self.figures.completed,
+                JobState::Failed => &mut self.figures.failed,
+                JobState::Cancelled => &mut self.figures.cancelled,
+                _ => &mut self.figures.expired,
+            };
+            *counted += 1;
+        }
+        let within = match state {
+            JobState::Assigned => 1,
+            JobState::Running => 2,
+            JobState::Retrying => 3,
+            _ => 4,
+        };
+        let reached = (if state.is_terminal() { u32::MAX } else { attempt }, within);
+        let life = &mut self.watch.lives[job as usize];
+        if reached <= life.reached {
+            return;
+        }
+        let from = life.state;
+        life.reached = reached;
+        life.state = state;
+        // A delivery that was thought lost may finish what another gave up: the wire's table has no row for it.
+        let late = (from, state) == (JobState::Retrying, JobState::Completed);
+        if !late && !TRANSITIONS.iter().any(|(a, b, _)| *a == from && *b == state) {
+            let words = format!("job {job}: {} to {} in attempt {attempt}", from.as_str(), state.as_str());
+            self.broken(Promise::Transition, words);
+        }
+    }
+
+    fn watch_assignment(&mut self, message: &Message, assignment: &Assignment) {
+        let policy = &self.setting.policy;
+        let (job, attempt) = (message.job, assignment.attempt);
+        let free = |code| matches!(code, FailureCode::Interrupted | FailureCode::RateLimited);
+        let history = &assignment.history;
+        let codes = history.iter().filter_map(|facts| facts.failure.as_ref().map(|failure| failure.code));
+        let counting = codes.filter(|code| !free(*code)).count() as u32;
+        if attempt > policy.max_attempts_ever || assignment.counted_attempts > counting {
+            let counted = assignment.counted_attempts;
+            let words = format!("job {job}: attempt {attempt}, {counted} counted of {counting} that count");
+            return self.broken(Promise::Attempts, words);
+        }
+        let classes = self.setting.classes.len();
+        let backend = (message.consumer - WORK) / classes;
+        let waiting: u64 =
+            (0..classes).map(|class| self.broker.backlog(WORK + backend * classes + class)).sum();
+        let per_slot = policy.backends.iter().find(|config| config.backend == assignment.backend);
+        let per_slot = per_slot.map_or(0, |config| config.backlog_per_slot);
+        // All workers' slots, and what two routers may have in hand between two looks at the backlog.
+        let most = u64::from(2 * SLOTS * per_slot + 2 * IN_HAND * 2);
+        if waiting > most {
+            self.broken(Promise::Bound, format!("{waiting} assignments wait at {}", assignment.backend));
+        }
+    }
+
+    /// Looks at a call that starts work at a provider.
+    pub(crate) fn watch_start(
+        &mut self,
+        process: usize,
+        backend: usize,
+        assignment: &Assignment,
+        job: u32,
+        delivered_ms: i64,
+    ) {
+        let key = (job, assignment.attempt);
+        let name = format!("attempt {job}.{} at {}", assignment.attempt, assignment.backend);
+        let starts = self.providers[backend].starts(key);
+        let life = self.watch.lives[job as usize];
+        let told = self.processes[process].cancels.contains(&job);
+        if told || life.purged_ms.is_some_and(|purged_ms| delivered_ms > purged_ms) {
+            self.broken(Promise::Cancelled, format!("{name} started after it was cancelled"));
+        }
+        if backend == LOCAL {
+            self.figures.repeated_gpu_runs += u64::from(starts > 1);
+            return;
+        }
+        self.figures.paid_starts += 1;
+        self.figures.paid_after_the_end += u64::from(life.ends > 0);
+        if starts > 1 {
+            self.broken(Promise::PaidOnce, format!("{name} was started {starts} times"));
+        }
+        let tenant = self.setting.tenants.of(&assignment.job.tenant);
+        let consent = assignment.job.constraints.allow_paid.unwrap_or(tenant.allow_paid);
+        let ceiling = assignment.job.constraints.max_cost_micro_usd;
+        if !consent || ceiling.is_some_and(|ceiling| assignment.reserved_micro_usd > ceiling) {
+            self.broken(Promise::Consent, format!("{name} was started without consent"));
+        }
+        if !self.books.is_reserved(job, assignment.attempt) {
+            self.broken(Promise::Consent, format!("{name} was started before its money was reserved"));
+        }
+    }
+
+    /// Budgets hold whenever the books change.
+    pub(crate) fn check_budgets(&mut self) {
+        if self.books.touched.is_empty() {
+            return;
+        }
+        for (tenant, day) in std::mem::take(&mut self.books.touched) {
+            let spent = self.books.spent_by(&tenant, day);
+            let limit = self.setting.tenants.of(&tenant).daily_micro_usd;
+            let all = self.books.spent_on(day);
+            let of_all = self.setting.tenants.fleet_daily_micro_usd;
+            if limit.is_some_and(|limit| spent > limit.0) || of_all.is_some_and(|limit| all > limit.0) {
+                let words = format!("{tenant} has {spent} committed, the fleet {all}");
+                self.broken(Promise::Budget, words);
+            }
+        }
+    }
+
+    /// Everything is at rest: nothing is lost, and the books are the invoices.
+    pub(crate) fn check_at_rest(&mut self) {
+        let mut accepted = BTreeSet::new();
+        let (mut jobs, mut attempts) = (Vec::new(), Vec::new());
+        for (number, job) in self.jobs.iter().enumerate() {
+            let Some(job) = job else { continue };
+            let account = &self.books.accounts[number];
+            self.figures.jobs += 1;
+            accepted.insert(job.id);
+            let ends = self.watch.lives[number].ends;
+            jobs.push(AuditJob { job: job.id, ends, state: account.ended, artifacts: account.artifacts });
+            for (attempt, row, booked) in self.books.audited(number as u32) {
+                attempts.push(AuditAttempt {
+                    job: job.id,
+                    attempt,
+                    backend: row.backend.parse().expect("a valid name"),
+                    provider_id: booked.and_then(|booked| booked.provider_id.clone()),
+                    succeeded: booked.is_some_and(|booked| booked.succeeded),
+                    charge: Charge {
+                        state: row.state,
+                        amount_micro_usd: MicroUsd(if row.state == schemas::ChargeState::Pending {
+                            row.reserved_micro_usd
+                        } else {
+                            row.posted_micro_usd
+                        }),
+                        possibly_paid: row.possibly_paid,
+                    },
+                });
+            }
+        }
+        let invoices = [CLOUD, GEMINI].into_iter().map(|backend| {
+            let name = self.setting.backends[backend].clone();
+            let lines = self.providers[backend].invoice().map(|(run, amount)| InvoiceLine {
+                provider_id: format!("{name}-{run}"),
+                amount_micro_usd: MicroUsd(amount),
+            });
+            (name.clone(), lines.collect())
+        });
+        let invoices: BTreeMap<_, _> = invoices.collect();
+        let input = AuditInput { accepted: Some(accepted), settled: true, jobs, attempts, invoices };
+        let report = audit(&input);
+        if report.lost > 0 {
+            self.broken(Promise::Rest, report.findings.join("; "));
+        } else if report.ended_twice > 0 {
+            self.broken(Promise::EndsOnce, report.findings.join("; "));
+        } else if !report.holds() {
+            self.broken(Promise::Books, report.findings.join("; "));
+        }
+    }
+
+    /// It did not come to rest in time.
+    pub(crate) fn restless(&mut self) {
+        let open: Vec<String> = self
+            .broker
+            .messages
+            .values()
+            .take(5)
+            .map(|stored| {
+                format!("job {} at {} after {} deliveries", stored.job, stored.consumer, stored.delivered)
+            })
+            .collect();
+        let words = format!("{} tasks, {} to come, {}", self.tasks.live, self.to_come, open.join(", "));
+        self.broken(Promise::Rest, words);
+    }
+}

@@ -1,0 +1,48 @@
+//! Breaches of the protocol, made on purpose: the invariants have to notice each of them.
+
+/// What is done wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mutation {
+    /// Nothing: the steps of the real processes.
+    #[default]
+    None,
+    /// Workers call the provider without a claim.
+    SkipTheIntent,
+    /// Workers acknowledge an assignment before its end is published.
+    AcknowledgeFirst,
+    /// Everything is published without a message id.
+    DropTheMessageId,
+    /// Workers call the provider again when the answer to a paid start was lost.
+    RetryThePaidCall,
+    /// Ends are published wherever another end may be.
+    SettleTwice,
+    /// Claims are written over whatever is there.
+    IgnoreTheRevision,
+    /// Routers ask for money after the assignment is out.
+    ReserveLate,
+    /// A cancel purges paid work that a worker has claimed.
+    PurgeClaimed,
+    /// Workers tell an outcome that they could not write into their claim.
+    TellUnrecorded,
+    /// A cancel purges waiting work before the job's end is stored.
+    PurgeFirst,
+    /// Workers end paid attempts by a first look, without asking for the claim.
+    TrustFirstDelivery,
+}
+
+impl Mutation {
+    /// All of them, with the word by which a list names them.
+    pub const ALL: [(Self, &'static str); 11] = [
+        (Self::SkipTheIntent, "skip-the-intent"),
+        (Self::AcknowledgeFirst, "acknowledge-first"),
+        (Self::DropTheMessageId, "drop-the-message-id"),
+        (Self::RetryThePaidCall, "retry-the-paid-call"),
+        (Self::SettleTwice, "settle-twice"),
+        (Self::IgnoreTheRevision, "ignore-the-revision"),
+        (Self::ReserveLate, "reserve-late"),
+        (Self::PurgeClaimed, "purge-claimed"),
+        (Self::TellUnrecorded, "tell-unrecorded"),
+        (Self::PurgeFirst, "purge-first"),
+        (Self::TrustFirstDelivery, "trust-first-delivery"),
+    ];
+}

@@ -1,0 +1,124 @@
+//! What happens to a fleet in a run: a list of operations, made from a seed or read from a text.
+
+pub mod generate;
+pub mod text;
+
+use super::provider::Trouble;
+
+/// A job as a list names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Order {
+    /// Its number in the run.
+    pub job: u32,
+    /// 0 to 2, most urgent first.
+    pub lane: usize,
+    /// Of the larger class.
+    pub large: bool,
+    /// Of the tenant who consents to spend.
+    pub generous: bool,
+    /// Its own word on money.
+    pub paid: Option<bool>,
+    /// Only this backend, by number.
+    pub only: Option<usize>,
+    /// Never our own machines.
+    pub away: bool,
+    /// Its ceiling, micro-dollars.
+    pub cost_micro_usd: Option<i64>,
+    /// Its deadline, milliseconds after it is submitted.
+    pub deadline_ms: Option<i64>,
+    /// It asks for what nobody makes.
+    pub invalid: bool,
+}
+
+/// Something that happens. Lengths are milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A client publishes a job.
+    Submit(Order),
+    /// A client publishes the same job once more.
+    Again {
+        /// Which.
+        job: u32,
+    },
+    /// A client asks to cancel a job.
+    Cancel {
+        /// Which.
+        job: u32,
+    },
+    /// The broker delivers what a job has in anybody's hand once more.
+    Redeliver {
+        /// Which.
+        job: u32,
+    },
+    /// A process dies and is started again later.
+    Kill {
+        /// Which.
+        process: usize,
+        /// How long it is away.
+        for_ms: i64,
+    },
+    /// A process is stopped (SIGSTOP) for a while.
+    Pause {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// A process cannot reach the broker for a while.
+    Cut {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// A part of a process's calls and answers is lost for a while.
+    Lossy {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// A worker is asked to stop (SIGTERM), lets go after a grace and is started again.
+    Drain {
+        /// Which.
+        process: usize,
+        /// Its grace.
+        for_ms: i64,
+    },
+    /// A provider misbehaves for a while.
+    Provider {
+        /// Which, by number.
+        backend: usize,
+        /// How.
+        trouble: Trouble,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// A provider restarts under what it runs.
+    Restart {
+        /// Which, by number.
+        backend: usize,
+    },
+    /// The ledger's database is away for a while.
+    LedgerAway {
+        /// For how long.
+        for_ms: i64,
+    },
+    /// The broker restarts; acknowledgements that it had not confirmed may be gone.
+    Broker {
+        /// How long it is away.
+        for_ms: i64,
+    },
+}
+
+impl Operation {
+    /// The job it is about.
+    #[must_use]
+    pub const fn job(&self) -> Option<u32> {
+        match self {
+            Self::Submit(order) => Some(order.job),
+            Self::Again { job } | Self::Cancel { job } | Self::Redeliver { job } => Some(*job),
+            _ => None,
+        }
+    }
+}

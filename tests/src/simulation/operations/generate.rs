@@ -1,0 +1,116 @@
+//! Lists from seeds: jobs as they come, and what befalls the fleet meanwhile.
+
+use super::{Operation, Order};
+use crate::simulation::chance::Chance;
+use crate::simulation::process::{PROCESSES, Role};
+use crate::simulation::provider::Trouble;
+use crate::simulation::setting::{CLOUD, GEMINI};
+
+const TROUBLES: [Trouble; 6] =
+    [Trouble::Lost, Trouble::Busy, Trouble::Quota, Trouble::Hang, Trouble::Down, Trouble::Fail];
+
+/// The list of a seed: so many jobs within a virtual minute or two, and a fault for every few jobs.
+/// Operations come in the order of their time, milliseconds from the beginning.
+#[must_use]
+pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
+    let mut chance = Chance::keyed(seed, [7, 7, 7]);
+    let span_ms = i64::from(jobs) * chance.between(150, 900);
+    let mut list = Vec::new();
+    for job in 0..jobs {
+        let at_ms = chance.between(0, span_ms);
+        list.push((at_ms, Operation::Submit(order(job, &mut chance))));
+        if chance.per_mille(40) {
+            // Within the duplicate window, and after it.
+            let later_ms = if chance.per_mille(500) {
+                chance.between(1, 2_000)
+            } else {
+                chance.between(100_000, 300_000)
+            };
+            list.push((at_ms + later_ms, Operation::Again { job }));
+        }
+        if chance.per_mille(60) {
+            // Before the job, while it waits, while it runs, after it.
+            let wait_ms =
+                if chance.per_mille(500) { chance.between(5, 150) } else { chance.between(-500, 6_000) };
+            list.push((at_ms + wait_ms, Operation::Cancel { job }));
+            if chance.per_mille(300) {
+                // The router that took the request dies over it.
+                let for_ms = chance.between(200, 3_000);
+                list.push((at_ms + wait_ms + chance.between(1, 15), Operation::Kill { process: 0, for_ms }));
+            }
+        }
+        if chance.per_mille(30) {
+            list.push((at_ms + chance.between(0, 4_000), Operation::Redeliver { job }));
+        }
+    }
+    // Some runs are calm, so that what happens without faults is seen as well.
+    let faults = if chance.per_mille(100) { 0 } else { chance.below(u64::from(jobs) / 3 + 2) };
+    for _ in 0..faults {
+        let at_ms = chance.between(0, span_ms + 5_000);
+        list.push((at_ms, fault(&mut chance)));
+    }
+    list.retain(|(at_ms, _)| *at_ms >= 0);
+    list.sort_by_key(|(at_ms, _)| *at_ms);
+    list
+}
+
+fn order(job: u32, chance: &mut Chance) -> Order {
+    let mut order = Order {
+        job,
+        lane: chance.below(3) as usize,
+        large: chance.per_mille(500),
+        generous: chance.per_mille(450),
+        ..Order::default()
+    };
+    match chance.below(100) {
+        0..=9 => order.paid = Some(true),
+        10..=14 => order.paid = Some(false),
+        _ => {}
+    }
+    match chance.below(100) {
+        0..=11 => order.only = Some(CLOUD),
+        12..=17 => order.only = Some(GEMINI),
+        18..=27 => order.away = true,
+        _ => {}
+    }
+    if order.only.is_some() || order.away {
+        order.generous |= chance.per_mille(700);
+    }
+    if chance.per_mille(150) {
+        order.cost_micro_usd = Some([0, 8_000, 25_000, 120_000][chance.below(4) as usize]);
+    }
+    // What may only run for money must not wait for tomorrow's budget.
+    if chance.per_mille(150) || order.only.is_some() || order.away {
+        order.deadline_ms = Some(chance.between(2_000, 240_000));
+    }
+    order.invalid = chance.per_mille(4);
+    order
+}
+
+fn fault(chance: &mut Chance) -> Operation {
+    let process = chance.below(PROCESSES.len() as u64) as usize;
+    let backend = chance.below(3) as usize;
+    let short_ms = chance.between(200, 8_000);
+    // Longer than an ack-wait now and then, and longer than the duplicate window.
+    let pause_ms = match chance.below(10) {
+        0..=5 => chance.between(500, 14_000),
+        6..=8 => chance.between(14_000, 70_000),
+        _ => chance.between(120_000, 200_000),
+    };
+    match chance.below(100) {
+        0..=29 => Operation::Kill { process, for_ms: short_ms },
+        30..=46 => Operation::Pause { process, for_ms: pause_ms },
+        47..=54 => Operation::Cut { process, for_ms: pause_ms },
+        55..=66 => Operation::Lossy { process, for_ms: short_ms * 2 },
+        67..=72 if matches!(PROCESSES[process].1, Role::Worker(_)) => {
+            Operation::Drain { process, for_ms: short_ms }
+        }
+        67..=84 => {
+            let trouble = TROUBLES[chance.below(TROUBLES.len() as u64) as usize];
+            Operation::Provider { backend, trouble, for_ms: short_ms * 2 }
+        }
+        85..=90 => Operation::Restart { backend },
+        91..=95 => Operation::LedgerAway { for_ms: short_ms },
+        _ => Operation::Broker { for_ms: short_ms / 2 },
+    }
+}

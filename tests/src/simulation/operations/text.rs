@@ -1,0 +1,169 @@
+//! Lists as text: one operation a line, `<milliseconds> <word> <what> <key>=<value>...`; `#` begins a remark.
+
+use std::fmt::Write as _;
+
+use super::{Operation, Order};
+use crate::simulation::process::PROCESSES;
+use crate::simulation::provider::Trouble;
+
+const BACKENDS: [&str; 3] = ["local", "cloud", "gemini"];
+const LANES: [&str; 3] = ["interactive", "standard", "batch"];
+const TROUBLES: [(Trouble, &str); 6] = [
+    (Trouble::Lost, "lost"),
+    (Trouble::Busy, "busy"),
+    (Trouble::Quota, "quota"),
+    (Trouble::Hang, "hang"),
+    (Trouble::Down, "down"),
+    (Trouble::Fail, "fail"),
+];
+
+/// A list with the seed of everything that it does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// The seed.
+    pub seed: u64,
+    /// The operations by time, milliseconds from the beginning.
+    pub operations: Vec<(i64, Operation)>,
+}
+
+/// Writes a list.
+#[must_use]
+pub fn write(list: &List) -> String {
+    let mut text = format!("seed {}\n", list.seed);
+    for (at_ms, operation) in &list.operations {
+        let _ = writeln!(text, "{at_ms} {}", words(operation));
+    }
+    text
+}
+
+fn words(operation: &Operation) -> String {
+    let name = |process: &usize| PROCESSES[*process].0;
+    match operation {
+        Operation::Submit(order) => order_words(order),
+        Operation::Again { job } => format!("again {job}"),
+        Operation::Cancel { job } => format!("cancel {job}"),
+        Operation::Redeliver { job } => format!("redeliver {job}"),
+        Operation::Kill { process, for_ms } => format!("kill {} for={for_ms}", name(process)),
+        Operation::Pause { process, for_ms } => format!("pause {} for={for_ms}", name(process)),
+        Operation::Cut { process, for_ms } => format!("cut {} for={for_ms}", name(process)),
+        Operation::Lossy { process, for_ms } => format!("lossy {} for={for_ms}", name(process)),
+        Operation::Drain { process, for_ms } => format!("drain {} for={for_ms}", name(process)),
+        Operation::Provider { backend, trouble, for_ms } => {
+            let word = TROUBLES.iter().find(|(known, _)| known == trouble).map_or("", |(_, word)| word);
+            format!("provider {} {word} for={for_ms}", BACKENDS[*backend])
+        }
+        Operation::Restart { backend } => format!("restart {}", BACKENDS[*backend]),
+        Operation::LedgerAway { for_ms } => format!("ledger-away all for={for_ms}"),
+        Operation::Broker { for_ms } => format!("broker all for={for_ms}"),
+    }
+}
+
+fn order_words(order: &Order) -> String {
+    let mut text = format!("submit {} lane={}", order.job, LANES[order.lane]);
+    let mut flag = |is: bool, word: &str| {
+        if is {
+            text.push(' ');
+            text.push_str(word);
+        }
+    };
+    flag(order.large, "class=large");
+    flag(order.generous, "tenant=generous");
+    flag(order.paid == Some(true), "paid=yes");
+    flag(order.paid == Some(false), "paid=no");
+    flag(order.away, "away=yes");
+    flag(order.invalid, "invalid=yes");
+    if let Some(only) = order.only {
+        flag(true, &format!("only={}", BACKENDS[only]));
+    }
+    if let Some(cost) = order.cost_micro_usd {
+        flag(true, &format!("cost={cost}"));
+    }
+    if let Some(deadline_ms) = order.deadline_ms {
+        flag(true, &format!("deadline={deadline_ms}"));
+    }
+    text
+}
+
+/// Reads a list.
+///
+/// # Errors
+/// The line that cannot be read, and why.
+pub fn read(text: &str) -> Result<List, String> {
+    let mut list = List { seed: 0, operations: Vec::new() };
+    for (place, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        let wrong = |why: &str| format!("line {}: {why}: {line}", place + 1);
+        let parts: Vec<&str> = line.split_whitespace().collect();
+        if let ["seed", seed] = parts[..] {
+            list.seed = seed.parse().map_err(|_| wrong("not a seed"))?;
+            continue;
+        }
+        let [at, word, what, rest @ ..] = &parts[..] else { return Err(wrong("too short")) };
+        let at_ms = at.parse().map_err(|_| wrong("not a time"))?;
+        list.operations.push((at_ms, operation(word, what, rest).map_err(|why| wrong(&why))?));
+    }
+    list.operations.sort_by_key(|(at_ms, _)| *at_ms);
+    Ok(list)
+}
+
+fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String> {
+    let job = || what.parse::<u32>().map_err(|_| "not a job's number".to_owned());
+    let process = || {
+        let at = PROCESSES.iter().position(|(name, _)| *name == what);
+        at.ok_or_else(|| "not a process".to_owned())
+    };
+    let backend = || place(&BACKENDS, what);
+    let for_ms = || number(rest, "for").and_then(|found| found.ok_or_else(|| "for= is missing".to_owned()));
+    Ok(match word {
+        "submit" => Operation::Submit(order(job()?, rest)?),
+        "again" => Operation::Again { job: job()? },
+        "cancel" => Operation::Cancel { job: job()? },
+        "redeliver" => Operation::Redeliver { job: job()? },
+        "kill" => Operation::Kill { process: process()?, for_ms: for_ms()? },
+        "pause" => Operation::Pause { process: process()?, for_ms: for_ms()? },
+        "cut" => Operation::Cut { process: process()?, for_ms: for_ms()? },
+        "lossy" => Operation::Lossy { process: process()?, for_ms: for_ms()? },
+        "drain" => Operation::Drain { process: process()?, for_ms: for_ms()? },
+        "provider" => {
+            let trouble = TROUBLES.iter().find(|(_, word)| rest.first() == Some(word));
+            let trouble = trouble.ok_or_else(|| "not a trouble".to_owned())?.0;
+            Operation::Provider { backend: backend()?, trouble, for_ms: for_ms()? }
+        }
+        "restart" => Operation::Restart { backend: backend()? },
+        "ledger-away" => Operation::LedgerAway { for_ms: for_ms()? },
+        "broker" => Operation::Broker { for_ms: for_ms()? },
+        _ => return Err("not an operation".to_owned()),
+    })
+}
+
+fn order(job: u32, rest: &[&str]) -> Result<Order, String> {
+    let has = |word: &str| rest.contains(&word);
+    let paid = if has("paid=yes") { Some(true) } else { has("paid=no").then_some(false) };
+    Ok(Order {
+        job,
+        lane: place(&LANES, value(rest, "lane").unwrap_or(LANES[1]))?,
+        large: has("class=large"),
+        generous: has("tenant=generous"),
+        paid,
+        only: value(rest, "only").map(|only| place(&BACKENDS, only)).transpose()?,
+        away: has("away=yes"),
+        cost_micro_usd: number(rest, "cost")?,
+        deadline_ms: number(rest, "deadline")?,
+        invalid: has("invalid=yes"),
+    })
+}
+
+fn place(words: &[&str], word: &str) -> Result<usize, String> {
+    words.iter().position(|known| *known == word).ok_or_else(|| format!("`{word}` is not known"))
+}
+
+fn value<'a>(rest: &[&'a str], key: &str) -> Option<&'a str> {
+    rest.iter().filter_map(|part| part.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
+fn number(rest: &[&str], key: &str) -> Result<Option<i64>, String> {
+    value(rest, key).map(|text| text.parse().map_err(|_| format!("{key} is not a number"))).transpose()
+}

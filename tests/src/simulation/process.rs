@@ -1,0 +1,112 @@
+//! A simulated process: what it remembers, and what of that a kill, a pause or a cut line takes away.
+
+use std::collections::{BTreeMap, HashSet};
+
+use policy::fleet::Fleet;
+use schemas::WorkerId;
+
+use super::schedule::Happening;
+
+/// What a process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Router,
+    /// Serves a backend, by number.
+    Worker(usize),
+    Ledger,
+}
+
+/// The processes of every run: one more than is needed of each, so that another goes on.
+pub(crate) const PROCESSES: [(&str, Role); 10] = [
+    ("router-1", Role::Router),
+    ("router-2", Role::Router),
+    ("local-1", Role::Worker(super::setting::LOCAL)),
+    ("local-2", Role::Worker(super::setting::LOCAL)),
+    ("cloud-1", Role::Worker(super::setting::CLOUD)),
+    ("cloud-2", Role::Worker(super::setting::CLOUD)),
+    ("gemini-1", Role::Worker(super::setting::GEMINI)),
+    ("gemini-2", Role::Worker(super::setting::GEMINI)),
+    ("ledger-1", Role::Ledger),
+    ("ledger-2", Role::Ledger),
+];
+
+/// One process. All but name, role and worker id is lost with a kill.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) name: &'static str,
+    pub(crate) role: Role,
+    pub(crate) worker: WorkerId,
+    /// Counts its starts: what was planned for an earlier one is void.
+    pub(crate) incarnation: u32,
+    pub(crate) up: bool,
+    /// Stopped (SIGSTOP); what happens to it meanwhile waits here.
+    pub(crate) paused: bool,
+    pub(crate) frozen: Vec<Happening>,
+    pub(crate) paused_ms: i64,
+    /// It takes no more work and lets go of what runs after a grace.
+    pub(crate) draining: bool,
+    pub(crate) letting_go: bool,
+    /// Cut off from the broker until then, Unix milliseconds.
+    pub(crate) cut_until_ms: i64,
+    /// A part of its calls or their answers is lost until then, Unix milliseconds.
+    pub(crate) lossy_until_ms: i64,
+    /// Since when it cannot speak up for what it has in hand.
+    pub(crate) silent_since_ms: Option<i64>,
+    pub(crate) in_hand: u32,
+    pub(crate) cancels: HashSet<u32>,
+    pub(crate) fleet: Fleet,
+    pub(crate) backlog_seen_ms: i64,
+    pub(crate) ledger_available: bool,
+    pub(crate) ledger_asked_ms: i64,
+    /// Since when a consumer's backend has had no worker, as this router saw it.
+    pub(crate) deserted_since_ms: BTreeMap<usize, i64>,
+    pub(crate) healthy: bool,
+    pub(crate) learned_ms: BTreeMap<usize, u64>,
+    pub(crate) started_ms: i64,
+}
+
+impl Process {
+    pub(crate) fn new(name: &'static str, role: Role, now_ms: i64) -> Self {
+        Self {
+            name,
+            role,
+            worker: name.parse().expect("a valid name"),
+            incarnation: 0,
+            up: true,
+            paused: false,
+            frozen: Vec::new(),
+            paused_ms: 0,
+            draining: false,
+            letting_go: false,
+            cut_until_ms: 0,
+            lossy_until_ms: 0,
+            silent_since_ms: None,
+            in_hand: 0,
+            cancels: HashSet::new(),
+            fleet: Fleet::default(),
+            backlog_seen_ms: 0,
+            ledger_available: false,
+            ledger_asked_ms: 0,
+            deserted_since_ms: BTreeMap::new(),
+            healthy: true,
+            learned_ms: BTreeMap::new(),
+            started_ms: now_ms,
+        }
+    }
+
+    /// Dies: memory is gone, and the next start is another process.
+    pub(crate) fn kill(&mut self, now_ms: i64) {
+        let next = Self::new(self.name, self.role, now_ms);
+        *self = Self {
+            incarnation: self.incarnation + 1,
+            up: false,
+            lossy_until_ms: self.lossy_until_ms,
+            ..next
+        };
+    }
+
+    /// It runs and can be spoken with.
+    pub(crate) const fn is_reachable(&self, now_ms: i64) -> bool {
+        self.up && !self.paused && now_ms >= self.cut_until_ms
+    }
+}

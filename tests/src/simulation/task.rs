@@ -1,0 +1,167 @@
+//! Pieces of work in the hands of processes. Each step does at most one thing to the outside world, and
+//! between two steps its process may be killed or stopped.
+
+use super::broker::Payload;
+use super::money_task::Booking;
+use super::router::Placing;
+use super::router::cancel::Cancelling;
+use super::router::sweep::TakingBack;
+use super::worker::Attempting;
+use super::world::World;
+
+/// What a task does after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Its next step, after so many milliseconds.
+    After(i64),
+    Done,
+}
+
+/// A message in a process's hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub(crate) sequence: u64,
+    pub(crate) delivered: u32,
+    pub(crate) job: u32,
+    pub(crate) published_ms: i64,
+    pub(crate) payload: Payload,
+}
+
+pub(crate) enum Task {
+    Place(Box<Placing>),
+    Cancel(Box<Cancelling>),
+    TakeBack(Box<TakingBack>),
+    Attempt(Box<Attempting>),
+    Book(Box<Booking>),
+}
+
+impl Task {
+    pub(crate) fn step(&mut self, world: &mut World) -> Next {
+        match self {
+            Self::Place(task) => task.step(world),
+            Self::Cancel(task) => task.step(world),
+            Self::TakeBack(task) => task.step(world),
+            Self::Attempt(task) => task.step(world),
+            Self::Book(task) => task.step(world),
+        }
+    }
+}
+
+struct Slot {
+    process: usize,
+    incarnation: u32,
+    /// Only the newest planned step counts.
+    wake: u64,
+    task: Option<Task>,
+}
+
+/// All tasks, by number.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    wakes: u64,
+    pub(crate) live: usize,
+}
+
+impl Tasks {
+    pub(crate) fn add(&mut self, process: usize, incarnation: u32, task: Task) -> (usize, u64) {
+        self.live += 1;
+        self.wakes += 1;
+        let slot = Some(Slot { process, incarnation, wake: self.wakes, task: Some(task) });
+        let number = if let Some(number) = self.free.pop() {
+            self.slots[number] = slot;
+            number
+        } else {
+            self.slots.push(slot);
+            self.slots.len() - 1
+        };
+        (number, self.wakes)
+    }
+
+    fn slot(&mut self, number: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(number).and_then(Option::as_mut)
+    }
+
+    /// Whose task it is, if this is its newest planned step.
+    pub(crate) fn owner(&mut self, number: usize, wake: u64) -> Option<(usize, u32)> {
+        let slot = self.slot(number).filter(|slot| slot.wake == wake)?;
+        Some((slot.process, slot.incarnation))
+    }
+
+    pub(crate) fn take(&mut self, number: usize) -> Option<Task> {
+        self.slot(number)?.task.take()
+    }
+
+    pub(crate) fn put_back(&mut self, number: usize, task: Task) -> u64 {
+        self.wakes += 1;
+        let wake = self.wakes;
+        if let Some(slot) = self.slot(number) {
+            slot.task = Some(task);
+            slot.wake = wake;
+        }
+        wake
+    }
+
+    /// Voids the planned step for one to come at once.
+    pub(crate) fn wake(&mut self, number: usize) -> Option<u64> {
+        self.wakes += 1;
+        let wake = self.wakes;
+        let slot = self.slot(number).filter(|slot| slot.task.is_some())?;
+        slot.wake = wake;
+        Some(wake)
+    }
+
+    pub(crate) fn remove(&mut self, number: usize) {
+        if self.slots[number].take().is_some() {
+            self.live -= 1;
+            self.free.push(number);
+        }
+    }
+
+    /// Removes what a killed process had in hand.
+    pub(crate) fn remove_of(&mut self, process: usize) {
+        for number in 0..self.slots.len() {
+            if self.slots[number].as_ref().is_some_and(|slot| slot.process == process) {
+                self.remove(number);
+            }
+        }
+    }
+
+    /// Tells a process's attempts to let go; which they are.
+    pub(crate) fn let_go(&mut self, process: usize) -> Vec<usize> {
+        let mut told = Vec::new();
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(Slot { process: owner, task: Some(Task::Attempt(attempt)), .. }) = slot
+                && *owner == process
+            {
+                attempt.let_go();
+                if attempt.is_running() {
+                    told.push(number);
+                }
+            }
+        }
+        told
+    }
+
+    /// The attempts in workers' hands: task, process, job.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = (usize, usize, &Attempting)> {
+        self.slots.iter().enumerate().filter_map(|(number, slot)| {
+            let slot = slot.as_ref()?;
+            match &slot.task {
+                Some(Task::Attempt(attempt)) => Some((number, slot.process, &**attempt)),
+                _ => None,
+            }
+        })
+    }
+
+    /// The task still has the delivery.
+    pub(crate) fn has(&self, number: usize, sequence: u64) -> bool {
+        let slot = self.slots.get(number).and_then(Option::as_ref);
+        match slot.and_then(|slot| slot.task.as_ref()) {
+            Some(Task::Attempt(attempt)) => attempt.delivery.sequence == sequence,
+            Some(Task::Place(placing)) => placing.delivery.sequence == sequence,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Everything of one run: the broker, the providers, the books and the processes, and the loop that lets
+//! one thing happen after the other.
+
+use std::rc::Rc;
+
+use schemas::{Fact, Job, JobState};
+
+use super::broker::{self, Broker, Message, Payload, Published};
+use super::chance::Chance;
+use super::figures::Figures;
+use super::invariants::{Breach, Watch};
+use super::money::Books;
+use super::mutation::Mutation;
+use super::operations::Operation;
+use super::process::{PROCESSES, Process, Role};
+use super::provider::Provider;
+use super::schedule::{Happening, Schedule};
+use super::setting::{BEGIN_MS, Setting};
+use super::task::{Next, Task, Tasks};
+
+/// After the last operation everything has to come to rest within this, milliseconds.
+const REST_WITHIN_MS: i64 = 6 * 3_600_000;
+
+/// Whether a call to the broker arrives, and whether its answer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Through,
+    /// It never arrived.
+    Nowhere,
+    /// It arrived, and the caller does not know.
+    Unanswered,
+}
+
+/// The broker did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Away;
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) mutation: Mutation,
+    pub(crate) setting: Rc<Setting>,
+    pub(crate) now_ms: i64,
+    pub(crate) chance: Chance,
+    pub(crate) schedule: Schedule,
+    pub(crate) broker: Broker,
+    pub(crate) providers: Vec<Provider>,
+    pub(crate) books: Books,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) tasks: Tasks,
+    pub(crate) jobs: Vec<Option<Rc<Job>>>,
+    pub(crate) operations: Vec<(i64, Operation)>,
+    pub(crate) to_come: usize,
+    pub(crate) watch: Watch,
+    pub(crate) figures: Figures,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, mutation: Mutation, operations: &[(i64, Operation)]) -> Self {
+        let highest = operations.iter().filter_map(|(_, operation)| operation.job()).max();
+        let jobs = highest.map_or(0, |job| job as usize + 1);
+        let mut keyed = Chance::keyed(seed, [1, 2, 3]);
+        let setting = Setting::new(keyed.per_mille(200));
+        let consumers = broker::WORK + setting.backends.len() * setting.classes.len();
+        let mut schedule = Schedule::default();
+        for (place, (at_ms, _)) in operations.iter().enumerate() {
+            schedule.at(BEGIN_MS + at_ms, Happening::Operation(place));
+        }
+        let mut world = Self {
+            seed,
+            mutation,
+            setting: Rc::new(setting),
+            now_ms: BEGIN_MS,
+            chance: Chance::new(seed),
+            schedule,
+            broker: Broker::new(consumers, jobs),
+            providers: (0..3).map(Provider::new).collect(),
+            books: Books::new(jobs),
+            processes: PROCESSES.iter().map(|(name, role)| Process::new(name, *role, BEGIN_MS)).collect(),
+            tasks: Tasks::default(),
+            jobs: vec![None; jobs],
+            operations: operations.to_vec(),
+            to_come: operations.len(),
+            watch: Watch::new(jobs),
+            figures: Figures { runs: 1, ..Figures::default() },
+        };
+        for process in 0..world.processes.len() {
+            world.start(process);
+        }
+        world
+    }
+
+    /// Lets everything happen until all is at rest, or a promise is broken.
+    pub(crate) fn run(mut self) -> (Figures, Option<Breach>) {
+        let end_ms = BEGIN_MS + self.operations.last().map_or(0, |(at_ms, _)| *at_ms) + REST_WITHIN_MS;
+        while let Some((at_ms, happening)) = self.schedule.next() {
+            self.now_ms = at_ms;
+            self.figures.steps += 1;
+            self.happen(happening);
+            self.check_budgets();
+            if self.watch.breach.is_some() {
+                break;
+            }
+            if self.to_come == 0 && self.broker.messages.is_empty() && self.tasks.live == 0 {
+                self.check_at_rest();
+                break;
+            }
+            if at_ms > end_ms {
+                self.restless();
+                break;
+            }
+        }
+        self.figures.virtual_ms = (self.now_ms - BEGIN_MS).unsigned_abs();
+        (self.figures, self.watch.breach)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Operation(place) => self.operate(place),
+            Happening::Publish { job, tries } => self.submit(job, tries),
+            Happening::Step { task, wake } => self.step(task, wake),
+            Happening::Cancel { process, incarnation, job } => {
+                if self.is_there(process, incarnation, happening) {
+                    self.learn_of_cancel(process, job);
+                }
+            }
+            Happening::Tick { process, incarnation } => {
+                if self.is_there(process, incarnation, happening) {
+                    self.tick(process);
+                }
+            }
+            Happening::Expire { sequence, token } => self.expire(sequence, token),
+            Happening::Rested { sequence, token } => {
+                if let Some(consumer) = self.broker.make_ready(sequence, token) {
+                    self.dispatch(consumer);
+                }
+            }
+            Happening::Restart { process, incarnation } => {
+                self.to_come -= 1;
+                if self.processes[process].incarnation == incarnation {
+                    self.processes[process].up = true;
+                    self.start(process);
+                }
+            }
+            Happening::Resume { process, incarnation } => self.resume(process, incarnation),
+            Happening::Heal { process } => self.heal(process),
+            Happening::LetGo { process, incarnation } => self.let_go(process, incarnation),
+            Happening::BrokerBack => {
+                self.to_come -= 1;
+                for consumer in 0..self.broker.ready.len() {
+                    self.dispatch(consumer);
+                }
+            }
+        }
+    }
+
+    /// Whether a happening meets the process it was planned for; a stopped one gets it when it goes on.
+    fn is_there(&mut self, process: usize, incarnation: u32, happening: Happening) -> bool {
+        let found = &mut self.processes[process];
+        if found.incarnation != incarnation || !found.up {
+            return false;
+        }
+        if found.paused {
+            found.frozen.push(happening);
+            return false;
+        }
+        true
+    }
+
+    fn step(&mut self, number: usize, wake: u64) {
+        let Some((process, incarnation)) = self.tasks.owner(number, wake) else { return };
+        let there = &self.processes[process];
+        if there.incarnation != incarnation || !there.up {
+            self.tasks.remove(number);
+            return;
+        }
+        if !self.is_there(process, incarnation, Happening::Step { task: number, wake }) {
+            return;
+        }
+        let Some(mut task) = self.tasks.take(number) else { return };
+        match task.step(self) {
+            Next::After(wait_ms) => {
+                let at_ms = self.now_ms + wait_ms.max(0);
+                let wake = self.tasks.put_back(number, task);
+                self.schedule.at(at_ms, Happening::Step { task: number, wake });
+            }
+            Next::Done => {
+                self.tasks.remove(number);
+                self.processes[process].in_hand = self.processes[process].in_hand.saturating_sub(1);
+                self.dispatch_to(process);
+            }
+        }
+    }
+
+    /// Gives a task to a process; it takes its first step after a moment.
+    pub(crate) fn begin(&mut self, process: usize, task: Task) -> usize {
+        let incarnation = self.processes[process].incarnation;
+        let (number, wake) = self.tasks.add(process, incarnation, task);
+        self.processes[process].in_hand += 1;
+        let at_ms = self.now_ms + self.moment();
+        self.schedule.at(at_ms, Happening::Step { task: number, wake });
+        number
+    }
+
+    /// Lets a task look up at once.
+    pub(crate) fn wake(&mut self, number: usize) {
+        if let Some(wake) = self.tasks.wake(number) {
+            self.schedule.at(self.now_ms, Happening::Step { task: number, wake });
+        }
+    }
+
+    /// How long a step takes, milliseconds; now and then a long one.
+    pub(crate) fn moment(&mut self) -> i64 {
+        if self.chance.per_mille(5) { self.chance.between(50, 900) } else { self.chance.between(1, 6) }
+    }
+
+    /// How a call of a process to the broker fares.
+    pub(crate) fn reach(&mut self, process: usize) -> Reach {
+        let caller = &self.processes[process];
+        if self.now_ms < self.broker.down_until_ms || self.now_ms < caller.cut_until_ms {
+            return Reach::Nowhere;
+        }
+        let (nowhere, unanswered) = if self.now_ms < caller.lossy_until_ms { (150, 400) } else { (0, 1) };
+        match self.chance.below(1_000) {
+            share if share < nowhere => Reach::Nowhere,
+            share if share < unanswered => {
+                self.figures.lost_answers += 1;
+                Reach::Unanswered
+            }
+            _ => Reach::Through,
+        }
+    }
+
+    /// Publishes for a process.
+    pub(crate) fn publish(&mut self, process: usize, message: &Message) -> Result<Published, Away> {
+        let reach = self.reach(process);
+        if reach == Reach::Nowhere {
+            return Err(Away);
+        }
+        let published = self.store(message);
+        if reach == Reach::Unanswered { Err(Away) } else { Ok(published) }
+    }
+
+    /// Stores a message, lets the invariants see it, and hands it out.
+    pub(crate) fn store(&mut self, message: &Message) -> Published {
+        let careless = self.mutation == Mutation::DropTheMessageId;
+        let published = if careless {
+            self.broker.publish(&Message { id: None, ..message.clone() }, self.now_ms)
+        } else {
+            self.broker.publish(message, self.now_ms)
+        };
+        if published == Published::New {
+            self.watch_stored(message);
+            self.hear(message);
+            self.dispatch(message.consumer);
+        }
+        published
+    }
+
+    /// Routers hear how attempts end, and feed their breakers; those that are away miss it.
+    fn hear(&mut self, message: &Message) {
+        let (backend, failure) = match &message.payload {
+            Payload::Dead(letter) => {
+                let Some(failure) = &letter.ended_attempt.failure else { return };
+                (&letter.ended_attempt.backend, Some(failure))
+            }
+            Payload::Event(event) => match &event.fact {
+                Fact::Ended { state: JobState::Completed, attempts, .. } => {
+                    let Some(last) = attempts.last() else { return };
+                    (&last.backend, None)
+                }
+                _ => return,
+            },
+            _ => return,
+        };
+        let now_ms = self.now_ms;
+        for router in self.processes.iter_mut().filter(|process| process.role == Role::Router) {
+            if !router.is_reachable(now_ms) {
+                continue;
+            }
+            let breaker = &mut router.fleet.view_mut(backend).breaker;
+            match failure {
+                Some(failure) => breaker.on_failure(failure, &self.setting.policy, now_ms),
+                None => breaker.on_success(),
+            }
+        }
+    }
+}
