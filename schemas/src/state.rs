@@ -83,6 +83,7 @@ pub const TRANSITIONS: &[(JobState, JobState, &str)] = &[
     (JobState::Running, JobState::Cancelled, "cancelled"),
     (JobState::Running, JobState::Expired, "deadline"),
     (JobState::Retrying, JobState::Assigned, "retry or failover"),
+    (JobState::Retrying, JobState::Completed, "finished by another delivery"),
     (JobState::Retrying, JobState::Failed, "gave up"),
     (JobState::Retrying, JobState::Cancelled, "cancelled"),
     (JobState::Retrying, JobState::Expired, "deadline"),

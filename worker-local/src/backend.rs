@@ -290,6 +290,10 @@ fn prompt_id(attempt: &Attempt) -> String {
 
 #[async_trait]
 impl Backend for ComfyBackend {
+    async fn abandon(&self, attempt: &Attempt) {
+        self.stop_at_server(&prompt_id(attempt)).await;
+    }
+
     async fn discover(&self) -> Discovery {
         let stats = match self.client.system_stats().await {
             Ok(stats) => stats,

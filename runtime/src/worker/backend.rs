@@ -33,6 +33,10 @@ pub trait Backend: Send + Sync + 'static {
         Found::Unknown
     }
 
+    /// Stops what an earlier delivery of free work may have left running; the attempt ended without being
+    /// run again. The default leaves nothing running.
+    async fn abandon(&self, _attempt: &Attempt) {}
+
     /// The provider sends a report about each attempt of this service to [`Attempt::report_url`], from
     /// which [`Backend::reported_id`] reads its id. Work whose start was not confirmed then waits for it.
     fn reports(&self, _service: &Service) -> bool {

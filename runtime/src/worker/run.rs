@@ -95,6 +95,10 @@ impl Run<'_> {
             paid: self.assignment.is_paid(),
         };
         if let Some(failure) = machine::first_look(delivery) {
+            if delivery.delivered > 1 {
+                let (attempt, _stopper) = self.attempt(Arc::new(Mutex::new(None)), None)?;
+                self.backend.abandon(&attempt).await;
+            }
             return self.settle(None, failed(failure), None, false).await;
         }
         if !delivery.paid {

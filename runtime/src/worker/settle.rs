@@ -2,6 +2,7 @@
 //! place where an outcome becomes an acknowledgement.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use schemas::codec::{CONTENT_TYPE, DecodeError};
@@ -12,7 +13,7 @@ use schemas::{
 
 use crate::clock;
 use crate::publish::{self, Message, PublishError};
-use crate::worker::claim::Held;
+use crate::worker::claim::{ClaimError, Held};
 use crate::worker::host::Shared;
 use crate::worker::machine::{self, Ended, Settlement};
 
@@ -47,11 +48,11 @@ pub(crate) async fn settle(
     match machine::settle(&ended) {
         Settlement::HandBack => return Err("left at the provider, to be resumed".to_owned()),
         Settlement::Complete(facts) => {
-            record(shared, held, outcome).await;
+            record(shared, held, outcome).await?;
             complete(shared, assignment, outcome, *facts).await?;
         }
         Settlement::Dead(letter) => {
-            record(shared, held, outcome).await;
+            record(shared, held, outcome).await?;
             dead(shared, &letter).await?;
         }
     }
@@ -79,18 +80,35 @@ fn price(
         .ok()
 }
 
+/// How often the outcome is written before the broker is taken for away.
+const RECORD_TRIES: u32 = 5;
+
+/// How long to wait between the tries.
+const RECORD_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Writes the outcome into the claim, so that a redelivery tells it again instead of asking the provider.
-/// When this fails the redelivery resumes by the provider's id, which also ends in this outcome.
-async fn record(shared: &Shared, held: Option<Held>, outcome: &Outcome) {
-    let Some(mut held) = held else { return };
+/// An outcome that is not in its claim must not be told: whoever gets the assignment next reads another
+/// claim, and would tell another outcome of the same attempt.
+async fn record(shared: &Shared, held: Option<Held>, outcome: &Outcome) -> Result<(), String> {
+    let Some(mut held) = held else { return Ok(()) };
     let record = AttemptRecord {
         state: AttemptState::Settled,
         provider_id: outcome.provider_id.clone(),
         outcome: Some(outcome.clone()),
         ..held.record.clone()
     };
-    if let Err(error) = shared.claims.write(&mut held, record).await {
-        tracing::warn!(%error, "the outcome was not recorded");
+    let mut tries = 1;
+    loop {
+        match shared.claims.write(&mut held, record.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error @ ClaimError::Lost(_)) => return Err(format!("the outcome was not recorded: {error}")),
+            Err(error) if tries >= RECORD_TRIES => {
+                return Err(format!("the outcome was not recorded: {error}"));
+            }
+            Err(error) => tracing::warn!(%error, "the outcome was not recorded, trying again"),
+        }
+        tries += 1;
+        tokio::time::sleep(RECORD_AGAIN_AFTER).await;
     }
 }
 

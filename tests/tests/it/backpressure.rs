@@ -35,9 +35,11 @@ async fn a_full_queue_refuses_publishers_and_loses_nothing() -> anyhow::Result<(
     }
     leave_room(&fleet, "JOBS", 8 * 1024).await?;
     let (mut accepted, mut refused): (Vec<JobId>, Vec<String>) = (Vec::new(), Vec::new());
-    for n in 0..60 {
-        let job: Job = prompt(&format!("a picture of the number {n}"));
-        match ops::submit::job(&fleet.stack.broker.jetstream, &job).await {
+    // Each publisher tries for a while before it gives up, so they try side by side.
+    let jobs: Vec<Job> = (0..60).map(|n| prompt(&format!("a picture of the number {n}"))).collect();
+    let publishing = jobs.iter().map(|job| ops::submit::job(&fleet.stack.broker.jetstream, job));
+    for (job, published) in jobs.iter().zip(futures::future::join_all(publishing).await) {
+        match published {
             Ok(_) => accepted.push(job.id),
             Err(error) => refused.push(format!("{error:#}")),
         }
