@@ -15,9 +15,9 @@ use crate::memory;
 const INPUTS: u64 = 1_000;
 /// The seed when no other is given.
 const SEED: u64 = 20_261_123;
-/// What any decoder may hold, whatever the input: serde sets aside up to 1 MiB for a list that claims to be
-/// long, and lists lie in lists.
-const HELD_BYTES: usize = 4 * 1024 * 1024;
+/// What any decoder may hold, whatever the input. serde sets aside up to 1 MiB for a list that claims to be
+/// long, and lists lie in lists, at most `codec::DEPTH_MAX` deep; a few such claims are what chance makes.
+const HELD_BYTES: usize = 16 * 1024 * 1024;
 /// What it may hold for each byte of input. The worst is a list of one-byte values, each of which becomes a
 /// JSON value of 32 bytes in a vector that doubles.
 const HELD_PER_BYTE: usize = 160;

@@ -1,5 +1,7 @@
 //! The fleet's own messages in both encodings, the configuration documents, subjects and workflows.
 
+use std::sync::LazyLock;
+
 use policy::{admit, defaults, validate};
 use schemas::api::{BackendsReply, CancelReply, EstimateRequest, ExplainReply, JobRequest, StatusReply};
 use schemas::reserve::{ReserveReply, ReserveRequest};
@@ -13,6 +15,9 @@ use serde_json::{Value, json};
 use tests::fuzz::corpus;
 
 use crate::target::{self, Target};
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(defaults::catalog);
+static POLICY: LazyLock<PolicyConfig> = LazyLock::new(defaults::policy);
 
 const ENCODINGS: [Encoding; 2] = [Encoding::MessagePack, Encoding::Json];
 
@@ -38,11 +43,10 @@ fn sent_on<T: Serialize + DeserializeOwned>(message: &T) {
 /// A job goes all the way that a job goes: admitted, rendered, assigned, failed, put aside.
 fn job(bytes: &[u8]) -> bool {
     let Ok(job) = codec::decode::<Job>(None, bytes) else { return false };
-    let catalog = defaults::catalog();
-    if admit::admit(&job, &catalog, &defaults::policy(), bytes.len(), samples::TIME_MS).is_err() {
+    if admit::admit(&job, &CATALOG, &POLICY, bytes.len(), samples::TIME_MS).is_err() {
         return true;
     }
-    for model in &catalog.models {
+    for model in &CATALOG.models {
         let mut graph = workflow::render(model, &job.body, job.id, "argosy/x");
         workflow::set_prefix(&mut graph, "argosy/y");
     }
@@ -157,7 +161,7 @@ fn configuration_and_subjects() {
         let Ok(catalog) = codec::decode::<Catalog>(None, bytes) else { return false };
         let _ = validate::catalog(&catalog);
         let job = samples::job();
-        let _ = admit::admit(&job, &catalog, &defaults::policy(), 1, samples::TIME_MS);
+        let _ = admit::admit(&job, &catalog, &POLICY, 1, samples::TIME_MS);
         true
     };
     let names = [
