@@ -87,14 +87,10 @@ async fn poison(router: &Router, advisory: &Advisory) -> Result<(), String> {
     let assignment =
         codec::decode::<Assignment>(None, &message.payload).map_err(|error| error.to_string())?;
     let words = format!("{} deliveries and no outcome: it is put aside", advisory.deliveries);
-    let claim = if assignment.is_paid() {
-        router.claims.read(assignment.id()).await.map_err(|error| error.to_string())?
-    } else {
-        None
-    };
-    let claim = claim.as_ref().map(|held| &held.record);
     let failure = Failure::new(FailureCode::Poison, words);
-    unrun::send(router, &unrun::letter(router, &assignment, claim, failure)).await?;
+    let (id, reserved) = (assignment.id(), assignment.reserved_micro_usd);
+    let claim = unrun::claimant(router, id, &assignment.backend, reserved, &failure).await?;
+    unrun::send(router, &unrun::letter(router, &assignment, claim.as_ref(), failure)).await?;
     let _ = work.delete_message(advisory.stream_seq).await;
     Ok(())
 }

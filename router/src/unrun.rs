@@ -70,8 +70,24 @@ pub(crate) async fn take(
     reserved_micro_usd: MicroUsd,
     failure: &Failure,
 ) -> Result<bool, String> {
+    let other = claimant(router, attempt, backend, reserved_micro_usd, failure).await?;
+    Ok(other.is_none())
+}
+
+/// Who has claimed a paid attempt, having taken the claim if nobody has; nobody for free work. Taking it is
+/// how to know: a claim that is merely read may come from a replica that is behind.
+///
+/// # Errors
+/// The broker did not answer.
+pub(crate) async fn claimant(
+    router: &Router,
+    attempt: AttemptId,
+    backend: &Backend,
+    reserved_micro_usd: MicroUsd,
+    failure: &Failure,
+) -> Result<Option<AttemptRecord>, String> {
     if reserved_micro_usd.0 == 0 {
-        return Ok(true);
+        return Ok(None);
     }
     let record = AttemptRecord {
         schema_version: SCHEMA_VERSION,
@@ -87,9 +103,9 @@ pub(crate) async fn take(
         outcome: Some(Outcome { failure: Some(failure.clone()), ..Outcome::default() }),
     };
     match router.claims.ask(record).await {
-        Ok(Asked::Granted(_)) => Ok(true),
+        Ok(Asked::Granted(_)) => Ok(None),
         // Taken before, by a router that died before it told.
-        Ok(Asked::Taken(held)) => Ok(held.record.worker.as_str() == CLAIMANT),
+        Ok(Asked::Taken(held)) => Ok(Some(held.record).filter(|record| record.worker.as_str() != CLAIMANT)),
         Err(error) => Err(error.to_string()),
     }
 }
