@@ -32,7 +32,7 @@ fn message(number: u32) -> Message {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_nodes_go_on_with_two_killed_or_parted() {
+async fn three_nodes_go_on_with_one_killed_or_parted() {
     let (_scratch, dir) = scratch();
     let found = Found::load(repository()).expect("run ops/scripts/obtain first");
     let mut cluster = NatsCluster::start(&found, NatsOptions::new(&dir), 3).await.expect("three nodes");

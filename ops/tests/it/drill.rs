@@ -135,7 +135,7 @@ fn every_break_is_found() {
         ("was announced: gone", |lines| {
             lines.push(Line::Fetched { job: job(1), key: key(1), problem: Some("gone".to_owned()) });
         }),
-        ("is charged 701 and billed 700", |lines| {
+        ("is charged $0.000701 and billed $0.000700", |lines| {
             lines.retain(|line| !matches!(line, Line::BookedAttempt(booked) if booked.job == job(2)));
             lines.extend(booked(2, "cloud", Charge::posted(MicroUsd(701))).into_iter().skip(1));
         }),
