@@ -5,7 +5,7 @@ use async_nats::jetstream::stream::DirectGetErrorKind;
 use runtime::broker::Broker;
 use runtime::telemetry;
 use schemas::topology::stream;
-use schemas::{AttemptFacts, Decision, Event, Fact, JobFacts, JobId, JobState, codec, subjects};
+use schemas::{AttemptFacts, Decision, Event, Fact, JobFacts, JobId, JobState, Tenant, codec, subjects};
 
 /// Events of one job that are read; far above what `max_attempts_ever` lets happen.
 const EVENTS_MAX: usize = 1_000;
@@ -41,6 +41,36 @@ pub async fn read(broker: &Broker, job: JobId) -> Result<History, String> {
         }
     }
     Ok(history)
+}
+
+/// A job's last `assigned` event.
+#[derive(Debug, Clone, Copy)]
+pub struct LastAssigned {
+    /// Where it lies in the stream.
+    pub sequence: u64,
+    /// Of which attempt it is.
+    pub attempt: u32,
+}
+
+/// Looks up a job's last `assigned` event, without reading the others.
+///
+/// # Errors
+/// The broker's words when it does not answer.
+pub async fn last_assigned(
+    broker: &Broker,
+    tenant: &Tenant,
+    job: JobId,
+) -> Result<Option<LastAssigned>, String> {
+    let events = broker.jetstream.get_stream(stream::EVENTS).await;
+    let events = events.map_err(|error| telemetry::chain(&error))?;
+    match events.direct_get_last_for_subject(subjects::event(tenant, job, "assigned")).await {
+        Ok(message) => {
+            let event = codec::decode::<Event>(None, &message.payload).map_err(|error| error.to_string())?;
+            Ok(Some(LastAssigned { sequence: message.sequence, attempt: event.attempt }))
+        }
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(telemetry::chain(&error)),
+    }
 }
 
 impl History {

@@ -133,13 +133,20 @@ async fn reserve(router: &Router, placing: &Placing<'_>, assign: &Assign) -> Res
 
 async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Result<Placed, PlaceError> {
     let event = assigned_event(placing, &assign);
-    match publish::publish(&router.broker.jetstream, &Message::event(&event)).await {
+    let message = Message::event(&event);
+    // Each attempt is placed once: the first onto an empty subject, the others right after the one before.
+    let message = match placing.attempt {
+        1 => message,
+        _ => message.after(last_assigned(router, placing).await?),
+    };
+    match publish::publish(&router.broker.jetstream, &message).await {
         Ok(_) => {}
-        // Somebody placed the first attempt before: a crash in between, or a publish repeated later.
+        // Somebody placed the attempt before: a crash in between, a router that slept, or a repeated publish.
         Err(PublishError::Occupied { .. }) => {
             let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
+            let placed = history.last_assigned().is_some_and(|event| event.attempt >= placing.attempt);
             // Read from a replica that lags: nothing may be concluded from what it does not show.
-            if history.last_assigned().is_none() && history.ended().is_none() {
+            if !placed && history.ended().is_none() {
                 return Err(PlaceError::History(
                     "the event that is in the way cannot be read yet".to_owned(),
                 ));
@@ -152,6 +159,15 @@ async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Re
     router.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
     metrics::counter!("argosy_router_assigned_total", "backend" => assign.backend.to_string()).increment(1);
     assign_work(router, &assignment).await
+}
+
+/// Where the job's last `assigned` event lies, as long as it is of an earlier attempt; else 0, which refuses
+/// the next one.
+async fn last_assigned(router: &Router, placing: &Placing<'_>) -> Result<u64, PlaceError> {
+    let job = placing.job;
+    let last = history::last_assigned(&router.broker, &job.tenant, job.id).await;
+    let last = last.map_err(PlaceError::History)?;
+    Ok(last.filter(|last| last.attempt < placing.attempt).map_or(0, |last| last.sequence))
 }
 
 /// Finishes a placement that somebody began, if there is one: call it for a message that was read before.

@@ -28,7 +28,7 @@ pub enum Published {
 /// Why a message was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The subject may hold one message and holds one.
+    /// The subject holds something that the publisher did not expect: somebody was quicker.
     #[error("{subject} already holds a message")]
     Occupied {
         /// Where it was published.
@@ -50,21 +50,27 @@ pub struct Message {
     subject: String,
     id: String,
     payload: Bytes,
-    first: bool,
+    /// The last message that the subject must hold, by its sequence; 0 for none at all.
+    expected: Option<u64>,
 }
 
 impl Message {
     /// A message with its id, as MessagePack.
     #[must_use]
     pub fn new<T: Serialize>(subject: String, id: String, message: &T) -> Self {
-        Self { subject, id, payload: codec::encode(message).into(), first: false }
+        Self { subject, id, payload: codec::encode(message).into(), expected: None }
     }
 
     /// Only if the subject holds nothing yet; else [`PublishError::Occupied`].
     #[must_use]
-    pub fn first(mut self) -> Self {
-        self.first = true;
-        self
+    pub fn first(self) -> Self {
+        self.after(0)
+    }
+
+    /// Only if the subject's last message is the one of this sequence; else [`PublishError::Occupied`].
+    #[must_use]
+    pub fn after(self, sequence: u64) -> Self {
+        Self { expected: Some(sequence), ..self }
     }
 
     /// An event. A job's first `assigned` and its `ended` are published only onto an empty subject: the
@@ -101,8 +107,8 @@ async fn publish_once(jetstream: &jetstream::Context, message: &Message) -> Resu
         .payload(message.payload.clone())
         .message_id(&message.id)
         .header(CONTENT_TYPE, Encoding::MessagePack.content_type());
-    if message.first {
-        build = build.expected_last_subject_sequence(0);
+    if let Some(sequence) = message.expected {
+        build = build.expected_last_subject_sequence(sequence);
     }
     let subject = message.subject.clone();
     let refused = |error: &async_nats::jetstream::context::PublishError| PublishError::Refused {

@@ -133,6 +133,9 @@ impl Run<'_> {
 
     /// Goes on from a claim that another delivery left behind.
     async fn take_over(&self, mut held: Held, delivered: i64) -> Result<(), String> {
+        if held.record.backend != self.assignment.backend {
+            return self.superseded(&held).await;
+        }
         let begin = machine::begin_from(&held.record, delivered, clock::now_ms());
         tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, ?begin, "taking over");
         let mine = AttemptRecord { worker: self.shared.worker.clone(), ..held.record.clone() };
@@ -159,6 +162,14 @@ impl Run<'_> {
                 self.find(held).await
             }
         }
+    }
+
+    /// The attempt runs at another backend: this assignment was placed by a router that had slept, and is
+    /// one too many.
+    async fn superseded(&self, held: &Held) -> Result<(), String> {
+        let (attempt, elsewhere) = (self.assignment.id(), &held.record.backend);
+        tracing::warn!(%attempt, %elsewhere, "the attempt was placed elsewhere: dropped here");
+        self.message.double_ack().await.map_err(|error| format!("acknowledging: {error}"))
     }
 
     async fn find(&self, mut held: Held) -> Result<(), String> {
