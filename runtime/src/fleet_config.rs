@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Fault};
 use crate::telemetry;
+use crate::there::there;
+use crate::topology::open_bucket;
 
 /// The keys of the bucket.
 pub const KEYS: [&str; 4] = ["policy", "catalog", "prices", "tenants"];
@@ -39,7 +41,7 @@ pub struct FleetConfig {
 /// # Errors
 /// [`Exit::TopologyMissing`] when bucket or document is not there, [`Exit::Config`] when one cannot be read.
 pub async fn load(jetstream: &jetstream::Context) -> Result<FleetConfig, Fault> {
-    let store = open(jetstream).await?;
+    let store = open_bucket(jetstream, bucket::CONFIG).await?;
     Ok(FleetConfig {
         policy: Arc::new(document(&store, "policy").await?),
         catalog: Arc::new(document(&store, "catalog").await?),
@@ -77,7 +79,7 @@ async fn follow_once(
     jetstream: &jetstream::Context,
     current: &watch::Sender<FleetConfig>,
 ) -> Result<(), Fault> {
-    let store = open(jetstream).await?;
+    let store = open_bucket(jetstream, bucket::CONFIG).await?;
     let watching = store.watch_with_history(">").await;
     let mut changes = watching.map_err(|error| missing(&telemetry::chain(&error)))?;
     while let Some(entry) = changes.next().await {
@@ -109,12 +111,8 @@ fn read<T: DeserializeOwned>(entry: &kv::Entry) -> Result<T, codec::DecodeError>
     codec::decode(None, &entry.value)
 }
 
-async fn open(jetstream: &jetstream::Context) -> Result<kv::Store, Fault> {
-    jetstream.get_key_value(bucket::CONFIG).await.map_err(|error| missing(&telemetry::chain(&error)))
-}
-
 async fn document<T: DeserializeOwned>(store: &kv::Store, key: &str) -> Result<T, Fault> {
-    let bytes = store.get(key).await.map_err(|error| missing(&telemetry::chain(&error)))?;
+    let bytes = there(&format!("bucket {}", bucket::CONFIG), || store.get(key)).await?;
     let bytes = bytes.ok_or_else(|| missing(&format!("key {key} is not set")))?;
     codec::decode(None, &bytes).map_err(|error| {
         Fault::new(Exit::Config, format!("document {key} of bucket {}: {error}", bucket::CONFIG))

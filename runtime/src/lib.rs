@@ -19,6 +19,7 @@ pub mod publish;
 pub mod reports;
 pub mod tasks;
 pub mod telemetry;
+mod there;
 pub mod tls;
 pub mod topology;
 pub mod worker;

@@ -8,8 +8,9 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{self, object_store};
 use schemas::topology::{BucketSpec, ConsumerSpec, ObjectStoreSpec, Retention, StreamSpec, Topology};
 
-use crate::exit::{Exit, Fault};
+use crate::exit::Fault;
 use crate::telemetry;
+use crate::there::there;
 
 /// Why the topology could not be applied or read.
 #[derive(Debug, thiserror::Error)]
@@ -146,29 +147,22 @@ pub async fn ensure_consumer(
 /// A consumer that `topology apply` made.
 ///
 /// # Errors
-/// [`Exit::TopologyMissing`] when it is not there.
+/// `TopologyMissing` when it is not there, `BrokerAbsent` when the broker does not say.
 pub async fn consumer(
     jetstream: &jetstream::Context,
     stream: &str,
     name: &str,
 ) -> Result<PullConsumer, Fault> {
-    let found = jetstream.get_consumer_from_stream(name, stream).await;
-    found.map_err(|error| {
-        let cure = "run `argosy topology apply`";
-        let message = format!("consumer {name} of {stream}: {}; {cure}", telemetry::chain(&error));
-        Fault::new(Exit::TopologyMissing, message)
-    })
+    let what = format!("consumer {name} of {stream}");
+    there(&what, || jetstream.get_consumer_from_stream(name, stream)).await
 }
 
 /// A bucket that `topology apply` made.
 ///
 /// # Errors
-/// [`Exit::TopologyMissing`] when it is not there.
+/// `TopologyMissing` when it is not there, `BrokerAbsent` when the broker does not say.
 pub async fn open_bucket(jetstream: &jetstream::Context, name: &str) -> Result<kv::Store, Fault> {
-    jetstream.get_key_value(name).await.map_err(|error| {
-        let message = format!("bucket {name}: {error}; run `argosy topology apply`");
-        Fault::new(Exit::TopologyMissing, message)
-    })
+    there(&format!("bucket {name}"), || jetstream.get_key_value(name)).await
 }
 
 /// Compares the broker with the topology; a line for each difference, none when they agree.

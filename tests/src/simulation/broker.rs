@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
-use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, Offer};
+use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Fact, Job, Offer};
 
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
@@ -48,7 +48,7 @@ pub(crate) struct Message {
     pub(crate) payload: Payload,
     /// Attempt and kind; a message without an id is never a repeat.
     pub(crate) id: Option<(u32, Named)>,
-    /// Only onto an empty subject.
+    /// Only onto a subject that is empty, or whose last message is the one that was seen there.
     pub(crate) first: bool,
 }
 
@@ -127,7 +127,7 @@ impl Broker {
     pub(crate) fn publish(&mut self, message: &Message, now_ms: i64) -> Published {
         if let Payload::Event(event) = &message.payload {
             let log = &self.log[message.job as usize];
-            if message.first && log.iter().any(|known| known.fact.kind() == event.fact.kind()) {
+            if message.first && log.iter().any(|known| is_in_the_way(known, event)) {
                 return Published::Occupied;
             }
         }
@@ -259,4 +259,11 @@ impl Broker {
         self.claims.insert(key, Entry { record, revision: self.revision });
         Some(self.revision)
     }
+}
+
+/// Whether an event refuses one that is published onto its subject with an expectation: any end refuses an
+/// end; an attempt is placed right after the one before it, so one that is placed refuses it and all earlier.
+fn is_in_the_way(known: &Event, event: &Event) -> bool {
+    let placed_before = matches!(event.fact, Fact::Assigned { .. }) && known.attempt < event.attempt;
+    known.fact.kind() == event.fact.kind() && !placed_before
 }

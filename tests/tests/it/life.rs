@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use ops::api;
 use runtime::artifacts::{Artifacts, sha256_hex};
 use schemas::api::{EstimateReply, EstimateRequest, ExplainReply, JobRequest, StatusReply};
-use schemas::{Job, JobId, JobState, Kind, codec};
+use schemas::{Event, Job, JobId, JobState, Kind, codec};
 use serde_json::json;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt};
@@ -114,5 +114,27 @@ async fn a_publish_repeated_after_the_window_changes_nothing() -> anyhow::Result
     ensure!(assigned == 1, "it was placed {assigned} times");
     let done = stack.simulator("local")?.stats().await?;
     ensure!(done["posts"] == 2, "the simulator got {} posts for two jobs", done["posts"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fact_carries_its_id() -> anyhow::Result<()> {
+    use futures::StreamExt as _;
+    let fleet = TestFleet::start(|options| (options.runpod, options.gemini) = (None, None)).await?;
+    let jobs: Vec<Job> = (0..3).map(|n| prompt(&format!("told {n}"))).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    fleet.stack.submit(&jobs).await?;
+    fleet.stack.wait_ended(&ids, LIMIT).await?;
+    let events = fleet.stack.broker.jetstream.get_stream("EVENTS").await?;
+    let consumer = async_nats::jetstream::consumer::pull::OrderedConfig::default();
+    let mut messages = events.create_consumer(consumer).await?.messages().await?;
+    let stored = events.cached_info().state.messages;
+    ensure!(stored >= 6, "an `assigned` and an `ended` event each: {stored}");
+    for _ in 0..stored {
+        let message = messages.next().await.expect("as many as were stored")?;
+        let event: Event = schemas::codec::decode(None, &message.payload)?;
+        let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
+        ensure!(id.is_some_and(|id| id.as_str() == event.id), "{}: {id:?}", event.id);
+    }
     Ok(())
 }

@@ -128,6 +128,8 @@ async fn a_job_that_kills_its_workers_is_parked_and_the_fleet_goes_on() -> anyho
     let parked = fleet.stack.broker.jetstream.get_stream("PARKED").await?;
     let parked = parked.direct_get_last_for_subject(format!("argosy.parked.*.poison.{}", poison.id)).await?;
     ensure!(!parked.payload.is_empty(), "it lies in the inbox");
+    // What hangs on the GPU, hangs: somebody has to restart the ComfyUI.
+    restart(fleet.stack.member("simulator-comfyui-1")?).await?;
     let harmless = prompt("harmless");
     fleet.stack.submit(std::slice::from_ref(&harmless)).await?;
     let tracker = fleet.stack.wait_ended(&[harmless.id], LIMIT).await?;

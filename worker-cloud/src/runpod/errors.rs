@@ -47,7 +47,7 @@ pub fn start_failure(error: &CallError, wait_ms: u64) -> Failure {
     use FailureCode as Code;
     let (status, retry_after_ms, words) = match error {
         CallError::NotSent(words) => {
-            return Failure::new(Code::Transient, "the endpoint was not reached; nothing was started")
+            return Failure::new(Code::BackendDown, "the endpoint was not reached; nothing was started")
                 .with_words(words);
         }
         CallError::Lost(words) | CallError::Unreadable(words) => return lost(words),

@@ -1,8 +1,8 @@
 //! What answers, their absence, and ended jobs mean.
 
 use schemas::FailureCode::{
-    CapabilityMissing, InvalidJob, OutOfMemory, OutcomeUnknown, ProviderStopped, RateLimited, Timeout,
-    Transient,
+    BackendDown, CapabilityMissing, InvalidJob, OutOfMemory, OutcomeUnknown, ProviderStopped, RateLimited,
+    Timeout, Transient,
 };
 use schemas::{FailureCode, Unit, Usage};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn reply(document: Value) -> JobReply {
 fn starts_that_did_not_succeed() {
     let refused = |status| CallError::Refused { status, retry_after_ms: None, body: "<html>".to_owned() };
     let cases = [
-        (CallError::NotSent("connection refused".to_owned()), Transient),
+        (CallError::NotSent("connection refused".to_owned()), BackendDown),
         (CallError::Lost("reset".to_owned()), OutcomeUnknown),
         (CallError::Unreadable("no id".to_owned()), OutcomeUnknown),
         (CallError::TooLarge(1), OutcomeUnknown),

@@ -98,7 +98,7 @@ pub fn said(body: &str) -> Said {
 pub fn start_failure(error: &CallError, model: &str, now_ms: i64) -> Failure {
     match error {
         CallError::NotSent(words) => {
-            Failure::new(FailureCode::Transient, "Gemini was not reached; nothing was started")
+            Failure::new(FailureCode::BackendDown, "Gemini was not reached; nothing was started")
                 .with_words(words)
         }
         CallError::Lost(words) | CallError::Unreadable(words) => lost(words),

@@ -101,7 +101,7 @@ impl Placing {
             decision: assign.decision.clone(),
         };
         let now_ms = world.now_ms;
-        match self.publish(world, now_ms, self.attempt, fact, self.attempt == 1) {
+        match self.publish(world, now_ms, self.attempt, fact, true) {
             Ok(Published::Occupied) => self.go(world, Step::ReadTracks),
             Ok(Published::New | Published::Repeat) => {
                 let fleet = &mut world.processes[self.process].fleet;
