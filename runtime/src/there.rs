@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream;
 use backon::{ExponentialBuilder, Retryable};
 
 use crate::exit::{Exit, Fault};
@@ -12,8 +11,9 @@ use crate::telemetry;
 /// How often to ask again; with the pauses between them about half a minute.
 const TRIES: usize = 12;
 
-/// The status of what does not exist.
-const NOT_FOUND: usize = 404;
+/// How the broker says that something does not exist. The client keeps the broker's error inside its kinds,
+/// not among its causes, so the code is found in the words.
+const NOT_FOUND: &str = "(code 404,";
 
 /// Asks until there is an answer.
 ///
@@ -41,14 +41,6 @@ where
     })
 }
 
-/// The broker said that it is not there, anywhere in the error's causes.
 fn is_missing(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<jetstream::Error>().is_some_and(|said| said.code() == NOT_FOUND) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    telemetry::chain(error).contains(NOT_FOUND)
 }

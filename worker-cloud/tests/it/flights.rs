@@ -170,7 +170,7 @@ async fn nothing_listening_means_nothing_started() {
     let backend = world.backend();
     drop(world);
     let outcome = run(&backend, &assignment(), None).await;
-    assert_eq!(code(&outcome), Some(FailureCode::Transient), "{outcome:?}");
+    assert_eq!(code(&outcome), Some(FailureCode::BackendDown), "{outcome:?}");
     assert_eq!(backend.discover().await.health, Health::Down);
 }
 

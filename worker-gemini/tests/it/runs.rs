@@ -203,7 +203,7 @@ async fn the_api_tells_how_it_is() {
     let backend = world.backend();
     drop(world);
     assert_eq!(backend.discover().await.health, Health::Down);
-    assert_eq!(code(&run(&backend, &picture(), None).await), Some(FailureCode::Transient));
+    assert_eq!(code(&run(&backend, &picture(), None).await), Some(FailureCode::BackendDown));
 }
 
 #[tokio::test]
