@@ -165,9 +165,9 @@ pub fn room(stream: &str, bytes: u64, limit: i64) -> Option<Finding> {
     if percent < NEARLY_FULL_PERCENT {
         return None;
     }
-    let keeps_newest = [topology::stream::EVENTS, topology::stream::PARKED].contains(&stream);
+    let is_log = [topology::stream::EVENTS, topology::stream::PARKED].contains(&stream);
     let seen = format!("{stream} is {percent} % full ({bytes} of {limit} bytes)");
-    let cure = if keeps_newest {
+    let cure = if is_log {
         "raise its limit on the broker: publishers are refused when it is full"
     } else {
         "add workers or wait: publishers are refused when it is full, nothing is dropped"

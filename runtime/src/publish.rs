@@ -73,7 +73,8 @@ impl Message {
         Self { expected: Some(sequence), ..self }
     }
 
-    /// An event. A job's first `assigned` and its `ended` are published only onto an empty subject: the
+    /// An event. A job's first `assigned` and its `ended` are published only onto an empty subject (a later
+    /// `assigned` right after the one before, see [`Message::after`]): the
     /// broker is the arbiter of who was first.
     #[must_use]
     pub fn event(event: &Event) -> Self {

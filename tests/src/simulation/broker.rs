@@ -122,7 +122,7 @@ impl Broker {
         Self { ready: vec![VecDeque::new(); consumers], log: vec![Vec::new(); jobs], ..Self::default() }
     }
 
-    /// Stores a message, unless its subject was expected to be empty, its id is known, or its queue holds one.
+    /// Stores a message, unless its subject holds what was not expected, its id is known, or its queue holds one.
     /// In this order: nats-server 2.15 looks at the expectation before the id, and at the limit after it.
     pub(crate) fn publish(&mut self, message: &Message, now_ms: i64) -> Published {
         if let Payload::Event(event) = &message.payload {
