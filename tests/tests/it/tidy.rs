@@ -143,3 +143,19 @@ fn documents_name_files_that_exist() {
         }
     }
 }
+
+#[test]
+fn documents_name_tests_that_exist() {
+    let all = sources();
+    let mut named = 0;
+    for quoted in read("ARCHITECTURE.md").split('`').skip(1).step_by(2) {
+        let Some((file, test)) = quoted.split_once(".rs::") else { continue };
+        let mut of_name = all.iter().filter(|path| path.ends_with(format!("{file}.rs")));
+        let is_there = of_name.any(|path| {
+            std::fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+        });
+        assert!(is_there, "ARCHITECTURE.md names `{quoted}`, which is not there");
+        named += 1;
+    }
+    assert!(named > 0, "the crash table names its tests");
+}
