@@ -5,11 +5,13 @@ mod parking;
 
 use std::time::Duration;
 
-use async_nats::jetstream::{self, Message};
+use async_nats::jetstream::Message;
 use backon::{ExponentialBuilder, Retryable};
 use futures::StreamExt;
+use runtime::broker::Broker;
 use runtime::exit::Fault;
 use runtime::health::Health;
+use runtime::publish::Publisher;
 use runtime::topology;
 use schemas::codec::CONTENT_TYPE;
 use schemas::topology::{LEDGER_CONSUMER, stream};
@@ -38,12 +40,12 @@ pub const CONDITION: &str = "database";
 /// # Errors
 /// The stream or its consumer is missing. Whatever may pass (broker or database away) is waited out.
 pub async fn run(
-    jetstream: jetstream::Context,
+    broker: Broker,
     store: Store,
     health: Health,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
-    let consumer = topology::consumer(&jetstream, stream::EVENTS, LEDGER_CONSUMER).await?;
+    let consumer = topology::consumer(&broker.jetstream, stream::EVENTS, LEDGER_CONSUMER).await?;
     while !shutdown.is_cancelled() {
         let pulled = async {
             let batch = consumer.batch().max_messages(BATCH_MAX).expires(BATCH_WAIT).messages().await?;
@@ -56,7 +58,7 @@ pub async fn run(
         };
         match pulled {
             Ok(messages) if messages.is_empty() => {}
-            Ok(messages) => settle(&jetstream, &store, &health, messages, &shutdown).await,
+            Ok(messages) => settle(&broker.publisher, &store, &health, messages, &shutdown).await,
             Err(error) => {
                 tracing::warn!(%error, "no events from the broker, asking again");
                 pause(BROKER_PAUSE, &shutdown).await;
@@ -75,7 +77,7 @@ async fn pause(length: Duration, shutdown: &CancellationToken) {
 
 /// Stores a batch and acknowledges what was stored or put aside.
 async fn settle(
-    jetstream: &jetstream::Context,
+    publisher: &Publisher,
     store: &Store,
     health: &Health,
     messages: Vec<Message>,
@@ -92,7 +94,7 @@ async fn settle(
             }
             Err(error) => {
                 let failure = schemas::Failure::invalid("event", error.to_string());
-                if parking::park(jetstream, &message, None, failure).await {
+                if parking::park(publisher, &message, None, failure).await {
                     done.push(message);
                 }
             }
@@ -109,7 +111,7 @@ async fn settle(
     let mut why: std::collections::HashMap<usize, schemas::Failure> = refused.into_iter().collect();
     for (index, (message, event)) in readable.into_iter().zip(&events).enumerate() {
         let kept = match why.remove(&index) {
-            Some(failure) => parking::park(jetstream, &message, Some(event), failure).await,
+            Some(failure) => parking::park(publisher, &message, Some(event), failure).await,
             None => true,
         };
         if kept {
@@ -190,5 +192,6 @@ async fn one_by_one(store: &Store, events: &[Event]) -> Result<Vec<(usize, schem
 fn count(ingested: &Ingested) {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     metrics::counter!("argosy_ledger_events_stored_total").increment(number(ingested.stored));
+    metrics::counter!("argosy_ledger_jobs_ended_total").increment(number(ingested.ended));
     metrics::counter!("argosy_ledger_events_repeated_total").increment(number(ingested.repeated));
 }

@@ -19,11 +19,16 @@ pub(crate) use write::charges as write_charges;
 /// Events that one call takes.
 pub const INGEST_MAX: usize = 5_000;
 
+/// The kind of a job's last event.
+const ENDED: &str = "ended";
+
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Ingested {
     /// Events that were new.
     pub stored: usize,
+    /// Ends among them.
+    pub ended: usize,
     /// Events that were there already.
     pub repeated: usize,
     /// Events that cannot be booked: their place in the batch, and why. The caller puts them aside.
@@ -57,6 +62,7 @@ impl Store {
         sqlx::query!("select pg_advisory_xact_lock($1)", INGEST_LOCK).execute(&mut *connection).await?;
         let stored = write::events(connection, &fresh).await?;
         ingested.stored = stored.len();
+        ingested.ended = stored.iter().filter(|(_, _, kind)| kind == ENDED).count();
         ingested.repeated = fresh.len() - stored.len();
         let touched: Vec<Uuid> =
             stored.iter().map(|(job, _, _)| *job).collect::<BTreeSet<_>>().into_iter().collect();

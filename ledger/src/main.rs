@@ -95,7 +95,7 @@ async fn start(context: Context<Own>) -> Result<(), Fault> {
     tasks.spawn("config", fleet_config::follow(broker.jetstream.clone(), fleet, soft.clone()));
     tasks.spawn("partitions", look_after_partitions(store.clone(), health.clone(), soft.clone()));
     tasks.spawn("database", watch_database(store.clone(), health.clone(), soft.clone()));
-    tasks.spawn("events", consume::run(broker.jetstream, store.clone(), health.clone(), soft.clone()));
+    tasks.spawn("events", consume::run(broker.clone(), store.clone(), health.clone(), soft.clone()));
     tasks.spawn("reservations", reserving::run(broker.client, store, watched, health, soft));
     Ok(())
 }

@@ -2,11 +2,13 @@
 //! money in micro-dollars. Sums are made by Postgres from the rows they stand beside.
 
 mod audit;
+mod commits;
 mod costs;
 mod jobs;
 mod statistics;
 
 pub use audit::{AuditAttempt, AuditJob, AuditRows};
+pub use commits::Commit;
 pub use costs::{Conservation, CostBy, CostRow};
 pub use jobs::{AttemptSummary, JobDetail, JobFilter, JobSummary};
 pub use statistics::{BackendCount, Counts, PercentileRow, Percentiles, SavingRow, StateCount};

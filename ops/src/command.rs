@@ -3,6 +3,7 @@
 
 mod audit;
 mod backends;
+mod bench;
 mod cancel;
 mod config;
 mod costs;
@@ -89,6 +90,8 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     /// Kill everything at random while 20,000 jobs run, then audit
     Drill(drill::Drill),
+    /// Measure the fleet beside the broker that it lives on
+    Bench(bench::Bench),
     /// Publish a job: a prompt, a ComfyUI workflow, or many
     Submit(Box<submit::Submit>),
     /// Follow jobs live until they end
@@ -150,6 +153,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Up(command) => command.run(&session).await,
         Command::Demo(command) => command.run(&session).await,
         Command::Drill(command) => command.run(&session).await,
+        Command::Bench(command) => Box::pin(command.run(&session)).await,
         Command::Submit(command) => command.run(&session).await,
         Command::Watch(command) => command.run(&session).await,
         Command::Jobs(command) => command.run(&session).await,

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod audience;
 pub mod audit;
+pub mod bench;
 pub mod chance;
 pub mod command;
 pub mod demo;

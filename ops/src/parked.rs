@@ -6,6 +6,7 @@ use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, consumer};
 use base64::Engine as _;
 use futures::StreamExt as _;
+use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::stream;
@@ -127,13 +128,14 @@ pub fn original(parked: &Parked) -> anyhow::Result<(Vec<u8>, Result<Job, codec::
 ///
 /// # Errors
 /// The original is no job, or it was not accepted; it then stays parked.
-pub async fn redrive(jetstream: &jetstream::Context, entry: &Entry) -> anyhow::Result<JobId> {
+pub async fn redrive(broker: &Broker, entry: &Entry) -> anyhow::Result<JobId> {
     let Some(parked) = &entry.parked else { bail!("message {} cannot be read", entry.sequence) };
     let (_, job) = original(parked)?;
     let job = job.with_context(|| format!("message {} is no job, mend and submit it", entry.sequence))?;
     let job = renewed(job, JobId::new(), now_ms());
-    submit::job(jetstream, &job).await?;
-    open(jetstream).await?.delete_message(entry.sequence).await.context("deleting the parked message")?;
+    submit::job(&broker.publisher, &job).await?;
+    let parked = open(&broker.jetstream).await?;
+    parked.delete_message(entry.sequence).await.context("deleting the parked message")?;
     Ok(job.id)
 }
 

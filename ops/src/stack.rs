@@ -14,7 +14,7 @@ pub use member::{Member, Members, Role, listening};
 pub use simulator::{Invoice, InvoiceEntry, Simulator};
 pub use supervise::Supervisor;
 
-use crate::documents;
+use crate::documents::{self, Documents};
 use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
 use crate::process::Supervised;
 use crate::servers::{Found, NatsCluster, Postgres};
@@ -70,7 +70,8 @@ impl Stack {
         let database_url = postgres.url(name);
         let config = NatsConfig { url: nats.url(), ..NatsConfig::default() };
         let broker = Broker::connect(&config, "stack").await?;
-        let (applied, migrated) = tokio::join!(apply(&broker, &options), migrate(&options, &database_url));
+        let topology = Topology::new(options.nodes);
+        let (applied, migrated) = tokio::join!(apply(&broker, &topology, &options.documents), migrate(&options, &database_url));
         applied?;
         migrated?;
         let (mut simulators, mut members) = (Vec::new(), Members::default());
@@ -194,17 +195,17 @@ impl Stack {
     }
 }
 
-async fn apply(broker: &Broker, options: &StackOptions) -> anyhow::Result<()> {
-    let topology = Topology::new(options.nodes);
+/// Makes streams and documents on a new broker.
+pub(crate) async fn apply(broker: &Broker, topology: &Topology, documents: &Documents) -> anyhow::Result<()> {
     let deadline = Instant::now() + LED_WITHIN;
     // A cluster refuses everything until it has a leader and knows all its nodes.
-    while let Err(error) = runtime::topology::apply(&broker.jetstream, &topology).await {
-        if options.nodes == 1 || Instant::now() >= deadline {
+    while let Err(error) = runtime::topology::apply(&broker.jetstream, topology).await {
+        if topology.replicas == 1 || Instant::now() >= deadline {
             return Err(error).context("topology");
         }
         tokio::time::sleep(APPLY_AGAIN_AFTER).await;
     }
-    documents::seed(&broker.jetstream, &options.documents).await.context("configuration")?;
+    documents::seed(&broker.jetstream, documents).await.context("configuration")?;
     Ok(())
 }
 

@@ -3,9 +3,8 @@
 
 use anyhow::Context as _;
 use async_nats::jetstream;
-use futures::{StreamExt as _, TryStreamExt as _};
 use runtime::artifacts::{Artifacts, media_type_of, sha256_hex};
-use runtime::publish::{Message, Published, publish};
+use runtime::publish::{Message, Published, Publisher};
 use schemas::topology::bucket;
 use schemas::{ArtifactRef, Input, Job, subjects};
 use std::time::Duration;
@@ -16,21 +15,28 @@ pub const PUBLISHES_IN_FLIGHT: usize = 64;
 /// A broker that has been away for all tries of [`publish`] is left alone for a moment.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
+/// The same where many are published by one caller.
+pub const BULK_IN_FLIGHT: usize = 1_000;
+
+/// A job as a message.
+#[must_use]
+pub fn message(job: &Job) -> Message {
+    Message::new(subjects::jobs(job.lane, &job.tenant), job.id.to_string(), job)
+}
+
 /// Publishes a job and waits until the broker has stored it.
 ///
 /// # Errors
 /// The broker did not take it: it is away, or its stream is full. The job was then not accepted.
-pub async fn job(jetstream: &jetstream::Context, job: &Job) -> anyhow::Result<Published> {
-    let subject = subjects::jobs(job.lane, &job.tenant);
-    let message = Message::new(subject, job.id.to_string(), job);
-    publish(jetstream, &message).await.with_context(|| format!("job {} was not accepted", job.id))
+pub async fn job(publisher: &Publisher, job: &Job) -> anyhow::Result<Published> {
+    publisher.publish(&message(job)).await.with_context(|| format!("job {} was not accepted", job.id))
 }
 
 /// Publishes a job until the broker has taken it, however long it is away; returns how many tries it took. The
 /// message id is the same each time, so that a try whose acknowledgement was lost is no second job.
-pub async fn until_accepted(jetstream: &jetstream::Context, one: &Job) -> u64 {
+pub async fn until_accepted(publisher: &Publisher, one: &Job) -> u64 {
     let mut tries = 1;
-    while let Err(error) = job(jetstream, one).await {
+    while let Err(error) = job(publisher, one).await {
         tracing::debug!(error = format!("{error:#}"), "publishing again");
         tries += 1;
         tokio::time::sleep(TRY_AGAIN_AFTER).await;
@@ -42,9 +48,10 @@ pub async fn until_accepted(jetstream: &jetstream::Context, one: &Job) -> u64 {
 ///
 /// # Errors
 /// The first that was not accepted; others may have been.
-pub async fn jobs(jetstream: &jetstream::Context, all: &[Job]) -> anyhow::Result<()> {
-    let publishes = futures::stream::iter(all).map(|one| job(jetstream, one));
-    publishes.buffered(PUBLISHES_IN_FLIGHT).try_for_each(|_| async { Ok(()) }).await
+pub async fn jobs(publisher: &Publisher, all: &[Job]) -> anyhow::Result<()> {
+    let messages = all.iter().map(message);
+    publisher.publish_all(messages, BULK_IN_FLIGHT).await.context("a job was not accepted")?;
+    Ok(())
 }
 
 /// Puts a file into the artifact store under its hash, and names it as a job's input.

@@ -6,6 +6,8 @@
 mod body;
 mod constraints;
 
+use std::sync::Arc;
+
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
 use schemas::workflow::Requirements;
 use schemas::{Catalog, Class, Failure, Job, Lane, PolicyConfig, SCHEMA_VERSION};
@@ -43,7 +45,7 @@ pub struct Admitted {
     /// How it says what to make.
     pub form: Form,
     /// What it needs of a ComfyUI server: the workflow's nodes and files, or the template's.
-    pub requirements: Requirements,
+    pub requirements: Arc<Requirements>,
 }
 
 /// Checks a job against the limits and the catalog.

@@ -12,6 +12,7 @@ pub mod breaker;
 pub mod cost;
 pub mod defaults;
 pub mod dispose;
+pub mod fair;
 pub mod fleet;
 pub mod invariants;
 pub mod overdue;

@@ -12,7 +12,7 @@ use policy::admit::admit;
 use policy::dispose::{Disposition, dispose};
 use runtime::clock;
 use runtime::exit::Fault;
-use runtime::publish::{self, Message as Publish};
+use runtime::publish::Message as Publish;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{
     AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobFacts, JobState, subjects, topology,
@@ -200,7 +200,7 @@ impl Dead {
             next_at_ms,
         };
         let event = Event::new(letter.time_ms, job.tenant.clone(), job.id, letter.assignment.attempt, fact);
-        publish::publish(&self.router.broker.jetstream, &Publish::event(&event)).await?;
+        self.router.broker.publisher.publish(&Publish::event(&event)).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use runtime::clock;
-use runtime::publish::{self, Message, PublishError};
+use runtime::publish::{Message, PublishError};
 use schemas::codec;
 use schemas::{
     AttemptFacts, Event, Fact, Failure, FailureCode, Job, JobFacts, JobId, JobState, Parked, SCHEMA_VERSION,
@@ -58,7 +58,7 @@ impl Original {
 /// # Errors
 /// The broker did not take it.
 pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
-    let jetstream = &router.broker.jetstream;
+    let publisher = &router.broker.publisher;
     let event = |attempt, fact| Event::new(clock::now_ms(), end.tenant.clone(), end.job, attempt, fact);
     let ended = event(
         end.attempt,
@@ -71,7 +71,7 @@ pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
         },
     );
     metrics::counter!("argosy_router_ended_total", "state" => end.state.as_str()).increment(1);
-    match publish::publish(jetstream, &Message::event(&ended)).await {
+    match publisher.publish(&Message::event(&ended)).await {
         Ok(_) => {
             let code = end.failure.as_ref().map_or("", |failure| failure.code.as_str());
             tracing::info!(job = %end.job, state = end.state.as_str(), code, "job ended");
@@ -81,7 +81,7 @@ pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
             for ended_attempt in end.attempts {
                 let attempt = ended_attempt.attempt;
                 let charged = event(attempt, Fact::Charged { facts: end.facts.clone(), ended_attempt });
-                publish::publish(jetstream, &Message::event(&charged)).await?;
+                publisher.publish(&Message::event(&charged)).await?;
             }
             Ok(())
         }
@@ -112,7 +112,7 @@ pub async fn park(
         payload_base64: base64::engine::general_purpose::STANDARD.encode(&original.payload),
         attempts,
     };
-    publish::publish(&router.broker.jetstream, &Message::new(subject, id, &parked)).await.map(|_| ())
+    router.broker.publisher.publish(&Message::new(subject, id, &parked)).await.map(|_| ())
 }
 
 /// Says that a publish was not accepted as a job.
@@ -127,7 +127,7 @@ pub async fn refuse(
 ) -> Result<(), PublishError> {
     let fact = Fact::Refused { failure: failure.clone() };
     let event = Event::new(clock::now_ms(), tenant.clone(), job, 0, fact);
-    publish::publish(&router.broker.jetstream, &Message::event(&event)).await.map(|_| ())
+    router.broker.publisher.publish(&Message::event(&event)).await.map(|_| ())
 }
 
 /// Says that a publish was an earlier job again.
@@ -137,7 +137,7 @@ pub async fn refuse(
 pub async fn duplicate(router: &Router, job: &Job, of: JobId) -> Result<(), PublishError> {
     metrics::counter!("argosy_router_duplicates_total").increment(1);
     let event = Event::new(clock::now_ms(), job.tenant.clone(), job.id, 0, Fact::Duplicate { of });
-    publish::publish(&router.broker.jetstream, &Message::event(&event)).await.map(|_| ())
+    router.broker.publisher.publish(&Message::event(&event)).await.map(|_| ())
 }
 
 /// The job ended `failed` after it was accepted: inbox first, then the terminal event, so that nobody

@@ -12,11 +12,14 @@ use runtime::telemetry;
 use schemas::topology;
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
 
-use crate::queue;
+use crate::{queue, room};
 use crate::shared::Router;
 
 /// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
 const BACKLOG_EVERY: Duration = Duration::from_millis(300);
+
+/// The same while jobs in hand wait for room: what ends makes room for them.
+const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
 
 /// How long to wait before a broken watch or subscription is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
@@ -88,7 +91,8 @@ pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
     while !router.soft.is_cancelled() {
         poll_backlog(&router).await;
         forget_old_offers(&router);
-        rest(&router, BACKLOG_EVERY).await;
+        room::look(&router);
+        rest(&router, if router.room.is_empty() { BACKLOG_EVERY } else { BACKLOG_EVERY_WHEN_WAITING }).await;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ pub struct History {
 /// # Errors
 /// The broker's words when it does not answer.
 pub async fn read(broker: &Broker, job: JobId) -> Result<History, String> {
-    let events = broker.jetstream.get_stream(stream::EVENTS).await;
+    let events = broker.jetstream.get_stream_no_info(stream::EVENTS).await;
     let events = events.map_err(|error| telemetry::chain(&error))?;
     let filter = subjects::events_of_job(job);
     let mut history = History::default();
@@ -61,7 +61,7 @@ pub async fn last_assigned(
     tenant: &Tenant,
     job: JobId,
 ) -> Result<Option<LastAssigned>, String> {
-    let events = broker.jetstream.get_stream(stream::EVENTS).await;
+    let events = broker.jetstream.get_stream_no_info(stream::EVENTS).await;
     let events = events.map_err(|error| telemetry::chain(&error))?;
     match events.direct_get_last_for_subject(subjects::event(tenant, job, "assigned")).await {
         Ok(message) => {

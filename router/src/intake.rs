@@ -1,40 +1,51 @@
 //! Jobs from one lane: decode, admit, place, acknowledge.
 //!
 //! Each lane has its own consumer and its own loop, so an urgent job never waits behind a batch. What
-//! finds no room is handed back with a delay and waits in the stream; a lane in which nothing found
-//! room rests a moment before it asks for more.
+//! finds no room waits in hand ([`crate::room`]), and the lane pulls no more while much waits; when it has
+//! waited for long, some of it is handed back, to see what lies behind it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull::Batch;
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use policy::admit::{Admitted, admit};
+use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::Fault;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::subjects::{self, Subject};
-use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane, Tenant, topology};
+use schemas::{Class, Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane, Tenant, topology};
 
 use crate::ending::{self, End, Original};
 use crate::fleet::rest;
 use crate::history;
 use crate::keys::Keyed;
 use crate::place::{self, PlaceError, Placed, Placing};
+use crate::room::Told;
 use crate::shared::Router;
 
 /// How long one pull waits for jobs.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// How long a lane rests in which nothing found room.
-const NO_ROOM_REST: Duration = Duration::from_millis(100);
+/// Jobs of a lane that may wait for room before it pulls no more.
+const WAITING_MAX: usize = 64;
+
+/// How often the broker hears of a job that waits in hand, well within the time after which it would deliver
+/// it to another router. One that waits for so long may be handed back to see what lies behind it.
+const SPEAK_UP_EVERY: Duration = Duration::from_millis(topology::INTAKE_ACK_WAIT_MS / 5);
+
+/// How long a job rests that was handed back for that.
+const BEHIND_REST: Duration = Duration::from_secs(20);
 
 /// How long a job rests after the broker failed us in between.
 const TROUBLE_REST: Duration = Duration::from_secs(1);
 
-/// The shortest delay of a deferred job.
+/// The shortest wait of a job whose money was refused.
 const DEFER_MIN_MS: i64 = 50;
 
 type Message = async_nats::jetstream::Message;
@@ -45,14 +56,16 @@ pub struct Intake {
     lane: Lane,
     consumer: PullConsumer,
     in_hand: usize,
+    waiting: AtomicUsize,
+    arrived: AtomicUsize,
 }
 
 /// What is to be done with a job's message.
 enum Verdict {
     /// It is settled elsewhere: acknowledge.
     Done,
-    /// Hand it back until then (Unix milliseconds).
-    Later(i64),
+    /// Hand it back, to be delivered again after a while.
+    Back(Option<Duration>),
 }
 
 impl Intake {
@@ -64,70 +77,80 @@ impl Intake {
         let name = topology::intake_consumer_name(lane);
         let consumer =
             runtime::topology::consumer(&router.broker.jetstream, topology::stream::JOBS, &name).await?;
-        Ok(Self { router, lane, consumer, in_hand: in_hand.clamp(1, 10_000) })
+        let in_hand = in_hand.clamp(1, 10_000);
+        let (waiting, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { router, lane, consumer, in_hand, waiting, arrived })
     }
 
-    /// Takes jobs in until stopped.
+    /// Takes jobs in until stopped, and settles what is in hand then.
     ///
     /// # Errors
     /// Never while the broker lives or comes back.
     pub async fn run(self) -> Result<(), Fault> {
-        while !self.router.soft.is_cancelled() {
-            match self.take_batch().await {
-                Ok(true) => {}
-                Ok(false) => rest(&self.router, NO_ROOM_REST).await,
-                Err(reason) => {
-                    tracing::warn!(lane = self.lane.as_str(), reason, "pulling failed, trying again");
-                    rest(&self.router, TROUBLE_REST).await;
-                }
+        let mut at_work = FuturesUnordered::new();
+        let mut pulled: Option<Batch> = None;
+        loop {
+            if pulled.is_none() && !self.router.soft.is_cancelled() {
+                pulled = self.pull(at_work.len()).await;
+            }
+            if pulled.is_none() && at_work.is_empty() && self.router.soft.is_cancelled() {
+                return Ok(());
+            }
+            tokio::select! {
+                message = next_of(&mut pulled), if pulled.is_some() => match message {
+                    Some(Ok(message)) => at_work.push(self.settle(message)),
+                    Some(Err(error)) => {
+                        tracing::warn!(lane = self.lane.as_str(), %error, "a pull ended early");
+                        pulled = None;
+                    }
+                    None => pulled = None,
+                },
+                Some(()) = at_work.next(), if !at_work.is_empty() => {}
+                // As many wait as may; or nothing can be pulled just now.
+                () = rest(&self.router, TROUBLE_REST), if pulled.is_none() => {}
             }
         }
-        Ok(())
     }
 
-    /// Pulls and settles up to `in_hand` jobs; false when none of them found room.
-    async fn take_batch(&self) -> Result<bool, String> {
-        let batch = self.consumer.batch().max_messages(self.in_hand).expires(WAIT).messages().await;
-        let messages = batch.map_err(|error| error.to_string())?;
-        let (deferred, placed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        messages
-            .for_each_concurrent(self.in_hand, |message| {
-                let (deferred, placed) = (Arc::clone(&deferred), Arc::clone(&placed));
-                async move {
-                    match message {
-                        Ok(message) => {
-                            let found = if self.settle(&message).await { &placed } else { &deferred };
-                            found.store(true, Ordering::Relaxed);
-                        }
-                        Err(error) => {
-                            tracing::warn!(lane = self.lane.as_str(), %error, "a pull ended early");
-                        }
-                    }
-                }
-            })
-            .await;
-        Ok(placed.load(Ordering::Relaxed) || !deferred.load(Ordering::Relaxed))
-    }
-
-    /// Settles one message; false when the job was handed back.
-    async fn settle(&self, message: &Message) -> bool {
-        let acknowledgement = match self.verdict(message).await {
-            Ok(Verdict::Done) => AckKind::Ack,
-            Ok(Verdict::Later(at_ms)) => {
-                let wait_ms = (at_ms - clock::now_ms()).max(DEFER_MIN_MS).unsigned_abs();
-                AckKind::Nak(Some(Duration::from_millis(wait_ms)))
-            }
+    /// Asks for as many jobs as may come; none when none may, or when the broker does not answer.
+    async fn pull(&self, at_work: usize) -> Option<Batch> {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let more = if waiting == 0 {
+            self.in_hand.saturating_sub(at_work)
+        } else {
+            WAITING_MAX.saturating_sub(waiting).min(self.in_hand.saturating_sub(at_work))
+        };
+        if more == 0 {
+            return None;
+        }
+        match self.consumer.batch().max_messages(more).expires(WAIT).messages().await {
+            Ok(batch) => Some(batch),
             Err(error) => {
-                tracing::warn!(lane = self.lane.as_str(), %error, "handing a job back");
-                AckKind::Nak(Some(TROUBLE_REST))
+                tracing::warn!(lane = self.lane.as_str(), %error, "pulling failed, trying again");
+                rest(&self.router, TROUBLE_REST).await;
+                None
+            }
+        }
+    }
+
+    /// Settles one message.
+    async fn settle(&self, message: Message) {
+        let acknowledgement = if self.router.soft.is_cancelled() {
+            AckKind::Nak(None)
+        } else {
+            match self.verdict(&message).await {
+                Ok(Verdict::Done) => AckKind::Ack,
+                Ok(Verdict::Back(wait)) => AckKind::Nak(wait),
+                Err(error) => {
+                    tracing::warn!(lane = self.lane.as_str(), %error, "handing a job back");
+                    AckKind::Nak(Some(TROUBLE_REST))
+                }
             }
         };
-        let done = matches!(acknowledgement, AckKind::Ack);
         // A lost acknowledgement is a repeat, and a repeat finds its own tracks (`place::recover`).
         if let Err(error) = message.ack_with(acknowledgement).await {
             tracing::debug!(%error, "acknowledging");
         }
-        done
     }
 
     async fn verdict(&self, message: &Message) -> Result<Verdict, PlaceError> {
@@ -137,63 +160,110 @@ impl Intake {
         });
         let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
         let redelivered = info.as_ref().is_some_and(|info| info.delivered > 1);
+        let behind = info.as_ref().is_some_and(|info| info.pending > 0);
         let taken = match self.read(message, submitted_at_ms) {
             Ok(taken) => taken,
             Err(refused) => return self.refuse(message, sequence, submitted_at_ms, *refused).await,
         };
-        let Taken { job, admitted } = taken;
-        match self.router.keys.take(&job).await.map_err(PlaceError::Key)? {
+        let job = &taken.job;
+        match self.router.keys.take(job).await.map_err(PlaceError::Key)? {
             Keyed::First => {}
             Keyed::SameAs(of) => {
                 tracing::info!(job = %job.id, %of, "the same job again, by its idempotency key");
-                ending::duplicate(&self.router, &job, of).await?;
+                ending::duplicate(&self.router, job, of).await?;
                 return Ok(Verdict::Done);
             }
             Keyed::Refused(failure) => {
-                let refused = Refused { id: Some(job.id), job: Some(job), failure };
+                let refused = Refused { id: Some(job.id), job: Some(taken.job), failure };
                 return self.refuse(message, sequence, submitted_at_ms, refused).await;
             }
         }
-        let facts = JobFacts::of(&job, Some(admitted.class.clone()), submitted_at_ms);
-        let end = |state, failure| End {
-            tenant: job.tenant.clone(),
-            job: job.id,
-            attempt: 0,
-            facts: facts.clone(),
-            state,
-            failure: Some(failure),
-            attempts: Vec::new(),
-        };
-        let placing = Placing {
-            job: &job,
-            admitted: &admitted,
-            submitted_at_ms,
-            attempt: 1,
-            counted_attempts: 0,
-            history: &[],
-        };
-        if redelivered && let Some(placed) = place::recover(&self.router, &placing).await? {
-            return Ok(verdict_of(&placed));
+        if redelivered && let Some(placed) = place::recover(&self.router, &taken.placing()).await? {
+            return Ok(match placed {
+                Placed::Later(at_ms) => Verdict::Back(Some(until(at_ms))),
+                Placed::Done | Placed::Refused(_) => Verdict::Done,
+            });
         }
-        if self.router.cancels.contains(job.id) {
-            let failure = Failure::new(FailureCode::Cancelled, "cancelled before it was placed");
-            ending::end(&self.router, end(JobState::Cancelled, failure)).await?;
-            return Ok(Verdict::Done);
-        }
-        if job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= clock::now_ms()) {
-            let failure = Failure::new(FailureCode::Expired, "its deadline passed while it waited for room");
-            ending::end(&self.router, end(JobState::Expired, failure)).await?;
-            return Ok(Verdict::Done);
-        }
-        match place::place(&self.router, placing).await? {
-            Placed::Refused(failure) => {
-                let state =
-                    if failure.code == FailureCode::Expired { JobState::Expired } else { JobState::Failed };
-                ending::fail(&self.router, &job, end(state, failure), &original(message)).await?;
-                Ok(Verdict::Done)
+        self.place(message, taken, behind).await
+    }
+
+    /// Places a job as soon as there is room for it.
+    async fn place(&self, message: &Message, taken: Taken, behind: bool) -> Result<Verdict, PlaceError> {
+        let (router, taken) = (&self.router, Arc::new(taken));
+        let mut held = None;
+        // Whoever waits already comes first.
+        let mut plan = router.room.is_empty().then(|| place::decide(router, &taken.placing(), &[]));
+        loop {
+            if let Some((state, failure)) = taken.is_over(router) {
+                if let Some(Plan::Assign(assign)) = &plan {
+                    place::give_room_back(router, assign);
+                }
+                ending::end(router, taken.end(state, failure)).await?;
+                return Ok(Verdict::Done);
             }
-            placed => Ok(verdict_of(&placed)),
+            let planned = match plan.take() {
+                None | Some(Plan::Defer { .. }) => {
+                    let held = held.get_or_insert_with(|| self.hold(behind));
+                    match self.wait_for_room(message, &taken, held).await {
+                        Ok(Told::Plan(plan)) => plan,
+                        Ok(Told::Look) => continue,
+                        Err(back) => return Ok(back),
+                    }
+                }
+                Some(planned) => planned,
+            };
+            match place::carry(router, taken.placing(), planned).await? {
+                Placed::Done => return Ok(Verdict::Done),
+                Placed::Refused(failure) => {
+                    let expired = failure.code == FailureCode::Expired;
+                    let state = if expired { JobState::Expired } else { JobState::Failed };
+                    let end = taken.end(state, failure);
+                    ending::fail(router, &taken.job, end, &original(message)).await?;
+                    return Ok(Verdict::Done);
+                }
+                // Its money was refused just now; others may have room meanwhile.
+                Placed::Later(at_ms) => {
+                    held.get_or_insert_with(|| self.hold(behind));
+                    rest(router, until(at_ms)).await;
+                }
+            }
         }
+    }
+
+    /// Waits until the job is planned; what is to be done with its message where it is not.
+    async fn wait_for_room(
+        &self,
+        message: &Message,
+        taken: &Arc<Taken>,
+        held: &Held<'_>,
+    ) -> Result<Told, Verdict> {
+        metrics::counter!("argosy_router_deferred_total").increment(1);
+        let mut seat = self.router.room.enter(Arc::clone(taken), self.cost_ms(&taken.admitted.class));
+        loop {
+            tokio::select! {
+                told = seat.told() => return told.ok_or(Verdict::Back(None)),
+                () = self.router.soft.cancelled() => return Err(Verdict::Back(None)),
+                () = tokio::time::sleep(SPEAK_UP_EVERY) => {}
+            }
+            if held.looks_behind() {
+                return Err(Verdict::Back(Some(BEHIND_REST)));
+            }
+            if let Err(error) = message.ack_with(AckKind::Progress).await {
+                tracing::debug!(%error, "speaking up");
+            }
+        }
+    }
+
+    fn hold(&self, behind: bool) -> Held<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Held { intake: self, nth: self.arrived.fetch_add(1, Ordering::Relaxed), behind }
+    }
+
+    /// The slot time that a job of the class takes where it is made first.
+    fn cost_ms(&self, class: &Class) -> u64 {
+        let config = self.router.config.borrow();
+        let service = config.catalog.services.iter().find(|service| service.class == *class);
+        service.map_or(1, |service| service.expected_ms)
     }
 
     /// Decodes and admits a job.
@@ -215,7 +285,7 @@ impl Intake {
             Ok(()) => admit(&job, &config.catalog, &config.policy, payload_bytes, submitted_at_ms),
         };
         match admitted {
-            Ok(admitted) => Ok(Taken { job, admitted }),
+            Ok(admitted) => Ok(Taken { job, admitted, submitted_at_ms }),
             Err(failure) => Err(Box::new(Refused { id: Some(job.id), job: Some(job), failure })),
         }
     }
@@ -266,9 +336,73 @@ impl Intake {
     }
 }
 
-struct Taken {
-    job: Job,
-    admitted: Admitted,
+/// A job in hand.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The job.
+    pub(crate) job: Job,
+    /// What admission found out about it.
+    pub(crate) admitted: Admitted,
+    /// When the broker took it in, Unix milliseconds.
+    submitted_at_ms: i64,
+}
+
+impl Taken {
+    /// Its first attempt.
+    pub(crate) const fn placing(&self) -> Placing<'_> {
+        Placing {
+            job: &self.job,
+            admitted: &self.admitted,
+            submitted_at_ms: self.submitted_at_ms,
+            attempt: 1,
+            counted_attempts: 0,
+            history: &[],
+        }
+    }
+
+    /// It is not to be placed any more: how it ends.
+    pub(crate) fn is_over(&self, router: &Router) -> Option<(JobState, Failure)> {
+        if router.cancels.contains(self.job.id) {
+            let words = "cancelled before it was placed";
+            return Some((JobState::Cancelled, Failure::new(FailureCode::Cancelled, words)));
+        }
+        let words = "its deadline passed while it waited for room";
+        let passed = self.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= clock::now_ms());
+        passed.then(|| (JobState::Expired, Failure::new(FailureCode::Expired, words)))
+    }
+
+    fn end(&self, state: JobState, failure: Failure) -> End {
+        End {
+            tenant: self.job.tenant.clone(),
+            job: self.job.id,
+            attempt: 0,
+            facts: JobFacts::of(&self.job, Some(self.admitted.class.clone()), self.submitted_at_ms),
+            state,
+            failure: Some(failure),
+            attempts: Vec::new(),
+        }
+    }
+}
+
+/// One that waits, from its first wait to its end.
+struct Held<'a> {
+    intake: &'a Intake,
+    nth: usize,
+    /// There was more behind it when it came.
+    behind: bool,
+}
+
+impl Held<'_> {
+    /// As many wait as may: every other is handed back, since what lies behind may find room elsewhere.
+    fn looks_behind(&self) -> bool {
+        self.behind && self.nth % 2 == 1 && self.intake.waiting.load(Ordering::Relaxed) >= WAITING_MAX
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.intake.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Refused {
@@ -277,11 +411,16 @@ struct Refused {
     failure: Failure,
 }
 
-fn verdict_of(placed: &Placed) -> Verdict {
-    match placed {
-        Placed::Later(at_ms) => Verdict::Later(*at_ms),
-        Placed::Done | Placed::Refused(_) => Verdict::Done,
+/// The next message of a pull.
+async fn next_of(pulled: &mut Option<Batch>) -> Option<Result<Message, async_nats::Error>> {
+    match pulled {
+        Some(batch) => batch.next().await,
+        None => None,
     }
+}
+
+fn until(at_ms: i64) -> Duration {
+    Duration::from_millis((at_ms - clock::now_ms()).max(DEFER_MIN_MS).unsigned_abs())
 }
 
 fn content_type(message: &Message) -> Option<String> {

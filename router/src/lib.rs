@@ -32,6 +32,7 @@ pub mod keys;
 pub mod place;
 mod queue;
 pub mod reserving;
+pub mod room;
 pub mod shared;
 pub mod start;
 pub mod sweep;

@@ -4,7 +4,7 @@
 use policy::admit::Admitted;
 use policy::plan::{Assign, Plan, PlanInput, plan};
 use runtime::clock;
-use runtime::publish::{self, Message, PublishError};
+use runtime::publish::{Message, PublishError};
 use schemas::reserve::Reservation;
 use schemas::{
     Assignment, AttemptFacts, Decision, Event, Fact, Failure, Job, JobFacts, SCHEMA_VERSION, subjects,
@@ -81,27 +81,55 @@ pub fn weigh(router: &Router, placing: &Placing<'_>, refused: &[(schemas::Backen
     })
 }
 
+/// Decides, and counts the room that an assignment takes: plans that follow see it taken.
+#[must_use]
+pub fn decide(router: &Router, placing: &Placing<'_>, refused: &[(schemas::Backend, String)]) -> Plan {
+    let plan = weigh(router, placing, refused);
+    if let Plan::Assign(assign) = &plan {
+        router.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
+    }
+    plan
+}
+
+/// Undoes what [`decide`] counted, for an assignment that is not made.
+pub fn give_room_back(router: &Router, assign: &Assign) {
+    router.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, -1));
+}
+
 /// Places an attempt.
 ///
 /// # Errors
 /// The broker failed in between; doing it again is safe.
 pub async fn place(router: &Router, placing: Placing<'_>) -> Result<Placed, PlaceError> {
+    let plan = decide(router, &placing, &[]);
+    carry(router, placing, plan).await
+}
+
+/// Carries out what was decided; decides again where money was refused.
+///
+/// # Errors
+/// As [`place`].
+pub async fn carry(router: &Router, placing: Placing<'_>, mut plan: Plan) -> Result<Placed, PlaceError> {
     let mut refused = Vec::new();
     loop {
-        match weigh(router, &placing, &refused) {
-            Plan::Defer { until_ms, why, decision } => {
+        match plan {
+            Plan::Defer { until_ms, why, .. } => {
                 metrics::counter!("argosy_router_deferred_total").increment(1);
-                tracing::debug!(job = %placing.job.id, why, reason = decision.reason, "deferred");
+                tracing::debug!(job = %placing.job.id, why, "deferred");
                 return Ok(Placed::Later(until_ms));
             }
             Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),
             Plan::Assign(assign) => match reserve(router, &placing, &assign).await {
                 Reserved::Yes => return carry_out(router, &placing, *assign).await,
-                Reserved::No(words) => refused.push((assign.backend.clone(), words)),
+                Reserved::No(words) => {
+                    give_room_back(router, &assign);
+                    refused.push((assign.backend.clone(), words));
+                }
                 // The next plan sees that the ledger is away.
-                Reserved::Away => {}
+                Reserved::Away => give_room_back(router, &assign),
             },
         }
+        plan = decide(router, &placing, &refused);
     }
 }
 
@@ -139,7 +167,7 @@ async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Re
         1 => message,
         _ => message.after(last_assigned(router, placing).await?),
     };
-    match publish::publish(&router.broker.jetstream, &message).await {
+    match router.broker.publisher.publish(&message).await {
         Ok(_) => {}
         // Somebody placed the attempt before: a crash in between, a router that slept, or a repeated publish.
         Err(PublishError::Occupied { .. }) => {
@@ -156,7 +184,6 @@ async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Re
         Err(error) => return Err(error.into()),
     }
     let assignment = assignment(placing, &assign, event.time_ms);
-    router.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
     metrics::counter!("argosy_router_assigned_total", "backend" => assign.backend.to_string()).increment(1);
     assign_work(router, &assignment).await
 }
@@ -209,7 +236,7 @@ async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Re
 async fn assign_work(router: &Router, assignment: &Assignment) -> Result<Placed, PlaceError> {
     let subject = subjects::work(&assignment.backend, &assignment.class, assignment.job.id);
     let message = Message::new(subject, format!("{}.work", assignment.id()), assignment);
-    match publish::publish(&router.broker.jetstream, &message).await {
+    match router.broker.publisher.publish(&message).await {
         Ok(_) => Ok(Placed::Done),
         // The subject holds this job's first assignment already.
         Err(PublishError::Occupied { .. }) if assignment.attempt == 1 => Ok(Placed::Done),

@@ -31,8 +31,8 @@ pub(crate) async fn undelivered_from(router: &Router, backend: &Backend, class: 
 ///
 /// # Errors
 /// The broker's words.
-pub(crate) async fn work(router: &Router) -> Result<Stream, String> {
-    router.broker.jetstream.get_stream(stream::WORK).await.map_err(|error| telemetry::chain(&error))
+pub(crate) async fn work(router: &Router) -> Result<Stream<()>, String> {
+    router.broker.jetstream.get_stream_no_info(stream::WORK).await.map_err(|error| telemetry::chain(&error))
 }
 
 /// The next assignment of a backend and class, from a sequence on. Unreadable ones are passed over: the next
@@ -41,7 +41,7 @@ pub(crate) async fn work(router: &Router) -> Result<Stream, String> {
 /// # Errors
 /// The broker's words.
 pub(crate) async fn next(
-    work: &Stream,
+    work: &Stream<()>,
     backend: &Backend,
     class: &Class,
     from: u64,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::keys::Keys;
 use crate::reserving::Reserver;
+use crate::room::Room;
 
 /// Everything a router needs to carry plans out.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Router {
     pub claims: Claims,
     /// Idempotency keys.
     pub keys: Keys,
+    /// Jobs in hand that wait for room.
+    pub room: Room,
     /// Fires when the process is asked to stop.
     pub soft: CancellationToken,
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::keys::Keys;
 use crate::reserving::Reserver;
+use crate::room::Room;
 use crate::shared::Router;
 use crate::{advisories, api, dead, fleet, intake, sweep};
 
@@ -31,13 +32,13 @@ pub struct RouterProcess {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouterConfig {
-    /// Jobs of one lane in hand at once.
+    /// Jobs of one lane that are being placed at once.
     pub in_hand: usize,
 }
 
 impl Default for RouterConfig {
     fn default() -> Self {
-        Self { in_hand: 128 }
+        Self { in_hand: 256 }
     }
 }
 
@@ -58,6 +59,7 @@ pub async fn start(context: Context<RouterProcess>) -> Result<(), Fault> {
         reserver: Reserver::start(context.broker.clone(), tasks, soft.clone()),
         claims: Claims::new(open_bucket(jetstream, bucket::ATTEMPTS).await?),
         keys: Keys::new(open_bucket(jetstream, bucket::KEYS).await?),
+        room: Room::default(),
         soft: soft.clone(),
     };
     let workers = open_bucket(jetstream, bucket::WORKERS).await?;

@@ -2,7 +2,7 @@
 
 use policy::cost;
 use runtime::clock;
-use runtime::publish::{self, Message};
+use runtime::publish::Message;
 use runtime::worker::claim::Asked;
 use runtime::worker::machine::{self, Ended};
 use schemas::{
@@ -51,7 +51,7 @@ pub(crate) async fn send(router: &Router, letter: &DeadLetter) -> Result<(), Str
     let assignment = &letter.assignment;
     let id = assignment.id();
     let message = Message::new(subjects::dead(&assignment.backend, id.job), format!("{id}.dead"), letter);
-    publish::publish(&router.broker.jetstream, &message).await.map(|_| ()).map_err(|error| error.to_string())
+    router.broker.publisher.publish(&message).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Who claims when no worker will.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream;
+use async_nats::{Event, jetstream};
 use backon::{ExponentialBuilder, Retryable};
+use tokio::sync::watch;
 
 use crate::config::NatsConfig;
 use crate::exit::{Exit, Fault};
+use crate::publish::Publisher;
 use crate::telemetry;
 
 /// The oldest broker that has what we use (subject-wise limits, atomic expectations, message TTL).
@@ -22,6 +24,8 @@ pub struct Broker {
     pub client: async_nats::Client,
     /// Streams and buckets.
     pub jetstream: jetstream::Context,
+    /// Stores messages in streams.
+    pub publisher: Publisher,
 }
 
 impl Broker {
@@ -36,18 +40,26 @@ impl Broker {
             .with_max_delay(Duration::from_secs(1))
             .with_total_delay(Some(patience))
             .without_max_times();
+        let (lose, lost) = watch::channel(0);
         let attempt = || async {
-            options(config, name).await?.connect(servers(&config.url)).await.map_err(absent(config))
+            let options = options(config, name, lose.clone()).await?;
+            options.connect(servers(&config.url)).await.map_err(absent(config))
         };
         let client = attempt.retry(retry).when(|fault: &Fault| fault.exit == Exit::BrokerAbsent).await?;
         check_version(&client.server_info().version)?;
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(REQUEST_TIMEOUT);
-        Ok(Self { client, jetstream })
+        let closed = |error: async_nats::SubscribeError| Fault::new(Exit::BrokerAbsent, error.to_string());
+        let publisher = Publisher::open(client.clone(), lost).await.map_err(closed)?;
+        Ok(Self { client, jetstream, publisher })
     }
 }
 
-async fn options(config: &NatsConfig, name: &str) -> Result<async_nats::ConnectOptions, Fault> {
+async fn options(
+    config: &NatsConfig,
+    name: &str,
+    lose: watch::Sender<u64>,
+) -> Result<async_nats::ConnectOptions, Fault> {
     crate::tls::install();
     let options = async_nats::ConnectOptions::new()
         .name(format!("argosy {name}"))
@@ -58,7 +70,12 @@ async fn options(config: &NatsConfig, name: &str) -> Result<async_nats::ConnectO
         .reconnect_delay_callback(|attempts| {
             Duration::from_millis(50u64.saturating_mul(1 << attempts.min(5)).min(1_000))
         })
-        .event_callback(|event| async move { tracing::info!(%event, "broker") });
+        .event_callback(move |event| {
+            if event == Event::Disconnected {
+                lose.send_modify(|times| *times += 1);
+            }
+            async move { tracing::info!(%event, "broker") }
+        });
     match &config.credentials_file {
         None => Ok(options),
         Some(file) => options.credentials_file(file).await.map_err(|error| {

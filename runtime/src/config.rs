@@ -16,8 +16,8 @@ use toml::{Table, Value};
 use crate::exit::{Exit, Fault};
 
 /// Sections that exist in the fleet. Those of other processes are skipped, all else is refused.
-const SECTIONS: [&str; 10] =
-    ["nats", "http", "log", "shutdown", "worker", "router", "ledger", "comfyui", "runpod", "gemini"];
+const SECTIONS: [&str; 11] =
+    ["nats", "http", "log", "shutdown", "worker", "router", "ledger", "comfyui", "runpod", "gemini", "null"];
 
 /// Prefix of environment variables that are configuration.
 const PREFIX: &str = "ARGOSY_";

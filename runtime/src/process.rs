@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
+use futures::FutureExt as _;
+use futures::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +51,16 @@ pub struct Context<C> {
     pub inbox: Inbox,
 }
 
+impl Context<()> {
+    fn with<C>(self, config: C) -> Context<C> {
+        let Self { config: (), common, broker, lifecycle, tasks, health, inbox } = self;
+        Context { config, common, broker, lifecycle, tasks, health, inbox }
+    }
+}
+
+/// Begins a process's work. Boxed, so that all that is the same in every process is compiled once, here.
+type Start<'a> = Box<dyn FnOnce(Context<()>) -> LocalBoxFuture<'a, Result<(), Fault>> + 'a>;
+
 /// Runs a process to its end. `start` begins the work as tasks and returns.
 pub fn run<C, S>(description: Description, start: S) -> ExitCode
 where
@@ -66,13 +78,18 @@ where
         eprintln!("{}: the configuration is good", description.name);
         return Exit::Stopped.into();
     }
+    let start: Start<'_> = Box::new(|context| async move { start(context.with(config)).await }.boxed_local());
+    run_to_its_end(description.name, common, start)
+}
+
+fn run_to_its_end(name: &'static str, common: Common, start: Start<'_>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return end(description.name, &Fault::new(Exit::Crashed, error.to_string())),
+        Err(error) => return end(name, &Fault::new(Exit::Crashed, error.to_string())),
     };
-    match runtime.block_on(live(description.name, common, config, start)) {
+    match runtime.block_on(live(name, common, start)) {
         Ok(()) => Exit::Stopped.into(),
-        Err(fault) => end(description.name, &fault),
+        Err(fault) => end(name, &fault),
     }
 }
 
@@ -96,10 +113,7 @@ fn end(name: &str, fault: &Fault) -> ExitCode {
     fault.exit.into()
 }
 
-async fn live<C, S>(name: &'static str, common: Common, config: C, start: S) -> Result<(), Fault>
-where
-    S: AsyncFnOnce(Context<C>) -> Result<(), Fault>,
-{
+async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<(), Fault> {
     let metrics = telemetry::start(&common.log)?;
     let pages = Pages::bind(&common.http).await?;
     let lifecycle = Lifecycle::default();
@@ -118,7 +132,7 @@ where
     let serving = pages.serve(health.clone(), metrics, inbox.clone(), pages_stop);
     let grace = Duration::from_millis(common.shutdown.grace_ms);
     let context = Context {
-        config,
+        config: (),
         common,
         broker: broker.clone(),
         lifecycle: lifecycle.clone(),

@@ -1,20 +1,26 @@
 //! Publishing that may be repeated: every message has an id, and the broker says what it did with it.
 
+mod acks;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::jetstream;
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
-use jetstream::message::PublishMessage;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{Encoding, Event, Fact, subjects};
 use serde::Serialize;
+use tokio::sync::watch;
 
+use acks::{Acks, Answer, Awaited};
+
+use crate::broker::REQUEST_TIMEOUT;
 use crate::telemetry;
 
-/// The broker's error for a subject that already holds its one message.
-const ERROR_STORE_FAILED: u64 = 10_077;
+/// Why a message was not stored of which the broker said nothing.
+const SILENT: &str = "the broker did not answer";
 
 /// What the broker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +67,12 @@ impl Message {
         Self { subject, id, payload: codec::encode(message).into(), expected: None }
     }
 
+    /// A message of bytes, for measurements.
+    #[must_use]
+    pub fn raw(subject: String, id: String, payload: Vec<u8>) -> Self {
+        Self { subject, id, payload: payload.into(), expected: None }
+    }
+
     /// Only if the subject holds nothing yet; else [`PublishError::Occupied`].
     #[must_use]
     pub fn first(self) -> Self {
@@ -87,51 +99,140 @@ impl Message {
         };
         if first { message.first() } else { message }
     }
-}
 
-/// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
-///
-/// # Errors
-/// Occupied at once; refused after the last try.
-pub async fn publish(jetstream: &jetstream::Context, message: &Message) -> Result<Published, PublishError> {
-    let retry = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .with_max_times(6)
-        .with_jitter();
-    let once = || publish_once(jetstream, message);
-    once.retry(retry).when(|error| matches!(error, PublishError::Refused { .. })).await
-}
-
-async fn publish_once(jetstream: &jetstream::Context, message: &Message) -> Result<Published, PublishError> {
-    let mut build = PublishMessage::build()
-        .payload(message.payload.clone())
-        .message_id(&message.id)
-        .header(CONTENT_TYPE, Encoding::MessagePack.content_type());
-    if let Some(sequence) = message.expected {
-        build = build.expected_last_subject_sequence(sequence);
-    }
-    let subject = message.subject.clone();
-    let refused = |error: &async_nats::jetstream::context::PublishError| PublishError::Refused {
-        subject: subject.clone(),
-        reason: telemetry::chain(error),
-    };
-    let acknowledgement =
-        jetstream.send_publish(message.subject.clone(), build).await.map_err(|error| refused(&error))?.await;
-    match acknowledgement {
-        Ok(ack) if ack.duplicate => Ok(Published::Repeat),
-        Ok(_) => Ok(Published::New),
-        Err(error) if error.kind() == PublishErrorKind::WrongLastSequence || is_occupied(&error) => {
-            Err(PublishError::Occupied { subject })
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, self.id.as_str());
+        headers.insert(CONTENT_TYPE, Encoding::MessagePack.content_type());
+        if let Some(sequence) = self.expected {
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string().as_str());
         }
-        Err(error) => Err(refused(&error)),
+        headers
     }
 }
 
-fn is_occupied(error: &async_nats::jetstream::context::PublishError) -> bool {
-    let source = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<jetstream::Error>());
-    // The store fails for other reasons too (a full stream): only the per-subject words mean "occupied".
-    source.is_some_and(|cause| {
-        cause.error_code().0 == ERROR_STORE_FAILED && cause.to_string().contains("per subject")
-    })
+/// Publishes, and hears for each message what the broker did with it. Clones share one reply inbox, so that a
+/// publish costs neither a subscription nor an inbox of its own.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    client: async_nats::Client,
+    acks: Acks,
+}
+
+impl Publisher {
+    /// Opens the inbox. `lost` changes whenever the connection is lost.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    pub(crate) async fn open(
+        client: async_nats::Client,
+        lost: watch::Receiver<u64>,
+    ) -> Result<Self, async_nats::SubscribeError> {
+        let acks = Acks::open(&client, lost).await?;
+        Ok(Self { client, acks })
+    }
+
+    /// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
+    ///
+    /// # Errors
+    /// Occupied at once; refused after the last try.
+    pub async fn publish(&self, message: &Message) -> Result<Published, PublishError> {
+        match self.once(message).await {
+            Err(PublishError::Refused { .. }) => self.again(message).await,
+            answered => answered,
+        }
+    }
+
+    /// Publishes many in their order, so many of them unacknowledged at a time; returns how many were new.
+    /// Costs less than as many calls of [`Publisher::publish`] at once.
+    ///
+    /// # Errors
+    /// The first that was not stored, after its tries; some of those after it may have been.
+    pub async fn publish_all(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+        in_flight: usize,
+    ) -> Result<u64, PublishError> {
+        let mut flying: VecDeque<(Message, Sent)> = VecDeque::with_capacity(in_flight);
+        let mut new = 0;
+        let mut landed = async |flying: &mut VecDeque<(Message, Sent)>| -> Result<(), PublishError> {
+            let Some((message, sent)) = flying.pop_front() else { return Ok(()) };
+            let published = match sent.landed(&message).await {
+                Err(PublishError::Refused { .. }) => self.again(&message).await?,
+                answered => answered?,
+            };
+            new += u64::from(published == Published::New);
+            Ok(())
+        };
+        for message in messages {
+            if flying.len() >= in_flight.max(1) {
+                landed(&mut flying).await?;
+            }
+            let sent = self.send(&message).await;
+            flying.push_back((message, sent));
+        }
+        while !flying.is_empty() {
+            landed(&mut flying).await?;
+        }
+        Ok(new)
+    }
+
+    /// What is rare is boxed, so that the common publish is small.
+    async fn again(&self, message: &Message) -> Result<Published, PublishError> {
+        let retry = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(2))
+            .with_max_times(5)
+            .with_jitter();
+        let once = || self.once(message);
+        let trying = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            once.retry(retry).when(|error| matches!(error, PublishError::Refused { .. })).await
+        };
+        Box::pin(trying).await
+    }
+
+    async fn once(&self, message: &Message) -> Result<Published, PublishError> {
+        self.send(message).await.landed(message).await
+    }
+
+    async fn send(&self, message: &Message) -> Sent {
+        let awaited = self.acks.expect();
+        let sent = self.client.publish_with_reply_and_headers(
+            message.subject.clone(),
+            awaited.reply.clone(),
+            message.headers(),
+            message.payload.clone(),
+        );
+        // The queue to a broker that is away fills up; then this is a broker that does not answer.
+        match tokio::time::timeout(REQUEST_TIMEOUT, sent).await {
+            Ok(Ok(())) => Sent(Ok(awaited)),
+            Ok(Err(error)) => Sent(Err(telemetry::chain(&error))),
+            Err(_) => Sent(Err(SILENT.to_owned())),
+        }
+    }
+}
+
+/// A message on its way, or why it could not be sent.
+struct Sent(Result<Awaited, String>);
+
+impl Sent {
+    async fn landed(self, message: &Message) -> Result<Published, PublishError> {
+        let answer = match self.0 {
+            Ok(awaited) => match tokio::time::timeout(REQUEST_TIMEOUT, awaited.answer()).await {
+                Ok(answer) => answer,
+                Err(_) => Err(SILENT.to_owned()),
+            },
+            Err(reason) => Err(reason),
+        };
+        let subject = || message.subject.clone();
+        match answer {
+            Ok(Answer::Stored) => Ok(Published::New),
+            Ok(Answer::Repeated) => Ok(Published::Repeat),
+            Ok(Answer::Occupied) => Err(PublishError::Occupied { subject: subject() }),
+            Ok(Answer::Refused(reason)) | Err(reason) => {
+                Err(PublishError::Refused { subject: subject(), reason })
+            }
+        }
+    }
 }

@@ -3,10 +3,12 @@
 //! Model ids, sizes, durations and retirement dates are data here and appear in no code.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::workflow::{Requirements, WorkflowError, requirements};
 use crate::{Backend, Class, Kind, Usage};
 
 /// Everything the fleet can make.
@@ -58,6 +60,32 @@ pub struct Model {
     pub duration_ms: u32,
     /// The API-format workflow that a prompt is put into; see [`crate::workflow::render`].
     pub template: serde_json::Value,
+    /// What the template asks of a server; no part of the document.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub needs: Needs,
+}
+
+/// What a template asks of a server: read when first asked for, and remembered.
+#[derive(Debug, Clone, Default)]
+pub struct Needs(OnceLock<Result<Arc<Requirements>, WorkflowError>>);
+
+impl PartialEq for Needs {
+    /// It follows from the template.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Model {
+    /// What a prompt for this model asks of a ComfyUI server: what its template does. Nothing without one.
+    ///
+    /// # Errors
+    /// The template is no workflow.
+    pub fn requirements(&self) -> Result<Arc<Requirements>, WorkflowError> {
+        let read = || if self.template.is_object() { requirements(&self.template) } else { Ok(Requirements::default()) };
+        self.needs.0.get_or_init(|| read().map(Arc::new)).clone()
+    }
 }
 
 /// One backend's way of making one class.

@@ -87,9 +87,10 @@ impl Encoding {
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
         match self {
             Self::MessagePack => {
-                let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-                deserializer.set_max_depth(DEPTH_MAX);
-                serde_path_to_error::deserialize(&mut deserializer).map_err(malformed)
+                // Keeping track of the path costs as much as decoding: only what cannot be read is read twice.
+                T::deserialize(&mut message_pack(bytes)).or_else(|_| {
+                    serde_path_to_error::deserialize(&mut message_pack(bytes)).map_err(malformed)
+                })
             }
             Self::Json => {
                 let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -116,6 +117,12 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 /// As [`Encoding::detect`] and [`Encoding::decode`].
 pub fn decode<T: DeserializeOwned>(content_type: Option<&str>, bytes: &[u8]) -> Result<T, DecodeError> {
     Encoding::detect(content_type, bytes)?.decode(bytes)
+}
+
+fn message_pack(bytes: &[u8]) -> rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'_, [u8]>> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(DEPTH_MAX);
+    deserializer
 }
 
 fn malformed<E: std::fmt::Display>(error: serde_path_to_error::Error<E>) -> DecodeError {

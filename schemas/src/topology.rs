@@ -142,6 +142,9 @@ pub struct Topology {
 /// How long a worker may be silent about a delivery, milliseconds; it speaks up at a third of it.
 pub const WORK_ACK_WAIT_MS: u64 = 15_000;
 
+/// How long a router may be silent about a job in hand, milliseconds.
+pub const INTAKE_ACK_WAIT_MS: u64 = 15_000;
+
 /// A worker that died with the same assignment this often killed itself with it: `poison`.
 pub const POISON_DELIVERIES: i64 = 3;
 
@@ -235,10 +238,11 @@ fn consumers() -> Vec<ConsumerSpec> {
         max_deliver: -1,
         max_ack_pending,
     };
-    // Jobs that wait for room count as pending: a lane may hold this many back before it stalls.
-    let intake = Lane::ALL
-        .into_iter()
-        .map(|lane| consumer(stream::JOBS, intake_consumer_name(lane), subjects::jobs_filter(lane), 20_000));
+    // Jobs that wait for room count as pending: a lane may put so many aside before it stalls.
+    let intake = Lane::ALL.into_iter().map(|lane| ConsumerSpec {
+        ack_wait_ms: INTAKE_ACK_WAIT_MS,
+        ..consumer(stream::JOBS, intake_consumer_name(lane), subjects::jobs_filter(lane), 20_000)
+    });
     intake
         .chain([
             consumer(stream::DEAD, DEAD_CONSUMER.to_owned(), subjects::DEAD_FILTER.to_owned(), 20_000),

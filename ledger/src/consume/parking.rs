@@ -1,17 +1,17 @@
 //! Putting aside what cannot be booked, with its reason and its bytes.
 
-use async_nats::jetstream::{self, Message};
+use async_nats::jetstream::Message;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use runtime::clock;
-use runtime::publish;
+use runtime::publish::{self, Publisher};
 use schemas::codec::CONTENT_TYPE;
 use schemas::subjects::{self, Subject};
 use schemas::{Event, Failure, Parked, SCHEMA_VERSION};
 
 /// Publishes the message to the operator's inbox; true when it lies there, and may be acknowledged.
 pub(super) async fn park(
-    jetstream: &jetstream::Context,
+    publisher: &Publisher,
     message: &Message,
     event: Option<&Event>,
     failure: Failure,
@@ -38,7 +38,7 @@ pub(super) async fn park(
     };
     // The same event parks under the same id, however often it is delivered.
     let id = format!("event-{sequence}");
-    match publish::publish(jetstream, &publish::Message::new(subject, id, &parked)).await {
+    match publisher.publish(&publish::Message::new(subject, id, &parked)).await {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(%error, sequence, "could not be put aside, the broker keeps it");

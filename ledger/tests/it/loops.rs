@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream;
 use ledger::{consume, reserving};
 use ops::servers::{NatsOptions, NatsServer};
+use runtime::broker::Broker;
+use runtime::config::NatsConfig;
 use runtime::fleet_config::FleetConfig;
 use runtime::health::Health;
-use runtime::publish::{self, Message};
+use runtime::publish::Message;
 use schemas::reserve::{ReserveReply, ReserveRequest};
 use schemas::topology::{LEDGER_CONSUMER, Topology, stream};
 use schemas::{MicroUsd, Parked, SCHEMA_VERSION, codec, subjects};
@@ -21,21 +23,27 @@ use crate::story::Story;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Broker {
-    client: async_nats::Client,
-    jetstream: jetstream::Context,
+struct Served {
+    broker: Broker,
     _server: NatsServer,
     _dir: tempfile::TempDir,
 }
 
-async fn broker() -> Broker {
-    runtime::tls::install();
+impl std::ops::Deref for Served {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+async fn broker() -> Served {
     let dir = scratch();
     let server = NatsServer::start(&found(), NatsOptions::new(dir.path())).await.expect("it starts");
-    let client = async_nats::connect(server.url()).await.expect("it is ready");
-    let jetstream = jetstream::new(client.clone());
-    runtime::topology::apply(&jetstream, &Topology::new(1)).await.expect("the topology applies");
-    Broker { client, jetstream, _server: server, _dir: dir }
+    let config = NatsConfig { url: server.url(), ..NatsConfig::default() };
+    let broker = Broker::connect(&config, "test").await.expect("it is ready");
+    runtime::topology::apply(&broker.jetstream, &Topology::new(1)).await.expect("the topology applies");
+    Served { broker, _server: server, _dir: dir }
 }
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -60,15 +68,15 @@ async fn events_reach_the_tables_and_what_cannot_is_parked() {
     let (broker, database) = (broker().await, migrated().await);
     let story = Story::new(1);
     for event in story.eventful() {
-        publish::publish(&broker.jetstream, &Message::event(&event)).await.unwrap();
+        broker.publisher.publish(&Message::event(&event)).await.unwrap();
     }
     let odd = subjects::event(&story.tenant, story.job, "running");
     broker.jetstream.publish(odd, "not an event".into()).await.unwrap().await.unwrap();
 
     let (stop, health) = (CancellationToken::new(), Health::default());
     let mut tasks = JoinSet::new();
-    let (jetstream, store) = (broker.jetstream.clone(), database.store.clone());
-    tasks.spawn(consume::run(jetstream, store, health.clone(), stop.clone()));
+    let (events, store) = (Broker::clone(&broker), database.store.clone());
+    tasks.spawn(consume::run(events, store, health.clone(), stop.clone()));
     until("all events are acknowledged", async || unacknowledged(&broker.jetstream).await == 0).await;
     assert_eq!(database.number("select count(*) from events").await, 9);
     assert_eq!(database.text("select state from jobs").await, "completed");
@@ -92,10 +100,10 @@ async fn events_wait_while_the_database_is_away() {
     sqlx::query(away).execute(&database.pool).await.unwrap();
     let (stop, health) = (CancellationToken::new(), Health::default());
     let mut tasks = JoinSet::new();
-    let (jetstream, store) = (broker.jetstream.clone(), database.store.clone());
-    tasks.spawn(consume::run(jetstream, store, health.clone(), stop.clone()));
+    let (events, store) = (Broker::clone(&broker), database.store.clone());
+    tasks.spawn(consume::run(events, store, health.clone(), stop.clone()));
     for event in Story::new(1).eventful() {
-        publish::publish(&broker.jetstream, &Message::event(&event)).await.unwrap();
+        broker.publisher.publish(&Message::event(&event)).await.unwrap();
     }
     until("it says that it is not ready", async || health.ready().is_err()).await;
     assert!(unacknowledged(&broker.jetstream).await > 0, "nothing is acknowledged away");

@@ -62,30 +62,31 @@ impl Which {
 
 impl Dead {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let jetstream = session.broker().await?.jetstream;
+        let broker = session.broker().await?;
+        let jetstream = &broker.jetstream;
         match self.action {
             Action::List { which } => {
-                let entries = parked::list(&jetstream, &which.filter(), which.limit).await?;
+                let entries = parked::list(jetstream, &which.filter(), which.limit).await?;
                 if session.json {
                     return entries.iter().try_for_each(table::say_json);
                 }
                 table::say(list_table(&entries, now_ms()));
                 Ok(())
             }
-            Action::Show { sequence } => show(session, &parked::get(&jetstream, sequence).await?),
+            Action::Show { sequence } => show(session, &parked::get(jetstream, sequence).await?),
             Action::Redrive { sequences, all, which } => {
                 let mut entries = Vec::new();
                 for sequence in &sequences {
-                    entries.push(parked::get(&jetstream, *sequence).await?);
+                    entries.push(parked::get(jetstream, *sequence).await?);
                 }
                 if all {
-                    entries = parked::list(&jetstream, &which.filter(), which.limit).await?;
+                    entries = parked::list(jetstream, &which.filter(), which.limit).await?;
                 } else if sequences.is_empty() {
                     return Err(Usage("name messages by number, or say --all".to_owned()).into());
                 }
                 let mut failed = 0;
                 for entry in &entries {
-                    match parked::redrive(&jetstream, entry).await {
+                    match parked::redrive(&broker, entry).await {
                         Ok(job) if session.json => {
                             let line = serde_json::json!({ "sequence": entry.sequence, "job": job });
                             table::say_json(&line)?;

@@ -55,7 +55,7 @@ impl Submit {
         if !self.no_check {
             check(&broker, &jobs).await?;
         }
-        submit::jobs(&broker.jetstream, &jobs).await?;
+        submit::jobs(&broker.publisher, &jobs).await?;
         for job in &jobs {
             if session.json {
                 table::say_json(&serde_json::json!({

@@ -206,7 +206,7 @@ async fn publish(broker: &Broker, take: mpsc::Receiver<&Job>, told: mpsc::Sender
     let jobs = futures::stream::unfold(take, async |mut take| take.recv().await.map(|job| (job, take)));
     let told = &told;
     let each = async |job: &Job| {
-        let tries = submit::until_accepted(&broker.jetstream, job).await;
+        let tries = submit::until_accepted(&broker.publisher, job).await;
         // Nobody listens any more once the drill is over.
         let _ = told.send(Line::Accepted { job: job.id, at_ms: now_ms(), tries }).await;
     };

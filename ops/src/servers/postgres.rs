@@ -38,12 +38,14 @@ pub struct PostgresOptions {
     pub max_connections: u16,
     /// The data are deleted when it is dropped: for tests.
     pub ephemeral: bool,
+    /// Remembers when each transaction was committed: for measurements.
+    pub commit_times: bool,
 }
 
 impl PostgresOptions {
     /// A free port, safe writes, 100 connections, data that stay.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), port: None, fsync: true, max_connections: 100, ephemeral: false }
+        Self { dir: dir.into(), port: None, fsync: true, max_connections: 100, ephemeral: false, commit_times: false }
     }
 
     /// For tests: no waiting for the disk, and nothing left behind.
@@ -215,6 +217,7 @@ fn spec(place: &Place, user: Option<RunAs>, port: u16, options: &PostgresOptions
         "unix_socket_directories=".to_owned(),
         format!("max_connections={}", options.max_connections),
         format!("fsync={}", if options.fsync { "on" } else { "off" }),
+        format!("track_commit_timestamp={}", if options.commit_times { "on" } else { "off" }),
         "timezone=UTC".to_owned(),
         "log_timezone=UTC".to_owned(),
         "logging_collector=off".to_owned(),

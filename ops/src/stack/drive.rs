@@ -24,7 +24,7 @@ impl Stack {
     /// # Errors
     /// One was not accepted.
     pub async fn submit(&self, jobs: &[Job]) -> anyhow::Result<()> {
-        submit::jobs(&self.broker.jetstream, jobs).await
+        submit::jobs(&self.broker.publisher, jobs).await
     }
 
     /// Waits until all of these jobs have ended, from the events; returns how.

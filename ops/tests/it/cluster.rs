@@ -5,7 +5,7 @@ use crate::{repository, scratch};
 use ops::servers::{Found, LinkState, NatsCluster, NatsOptions};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
-use runtime::publish::{Message, Published, publish};
+use runtime::publish::{Message, Published};
 use runtime::topology::apply;
 use schemas::topology::{Topology, stream};
 use std::process::Command;
@@ -42,18 +42,18 @@ async fn three_nodes_go_on_with_one_killed_or_parted() {
     until("topology", async || apply(jetstream, &topology).await).await;
     let differences = runtime::topology::verify(jetstream, &topology).await.expect("the broker answers");
     assert_eq!(differences, Vec::<String>::new());
-    let published = until("first", async || publish(jetstream, &message(0)).await).await;
+    let published = until("first", async || broker.publisher.publish(&message(0)).await).await;
     assert_eq!(published, Published::New);
     for node in 0..3 {
         cluster.nodes[node].kill9().expect("killed");
-        until("without a node", async || publish(jetstream, &message(10 + node as u32)).await).await;
+        until("without a node", async || broker.publisher.publish(&message(10 + node as u32)).await).await;
         cluster.nodes[node].restart().await.expect("back");
         let (_, links) = cluster.parts();
         let state = if node == 0 { LinkState::Stalled } else { LinkState::Cut };
         links.set(node, state);
         let others = NatsConfig { url: cluster.nodes[(node + 1) % 3].url(), ..NatsConfig::default() };
         let other = Broker::connect(&others, "test").await.expect("the others answer");
-        until("parted", async || publish(&other.jetstream, &message(20 + node as u32)).await).await;
+        until("parted", async || other.publisher.publish(&message(20 + node as u32)).await).await;
         cluster.parts().1.set(node, LinkState::Open);
     }
     let count = until("all are there", async || {

@@ -1,10 +1,11 @@
 //! What is to be made: sizes, files, and which class of the catalog it is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use schemas::catalog::Model;
 use schemas::config::Limits;
-use schemas::workflow::{self, Requirements};
+use schemas::workflow;
 use schemas::{Body, Catalog, Class, Failure, Input, Job, Kind};
 
 use super::{Admitted, Form, INPUT_NAME_MAX_BYTES, shortened};
@@ -164,7 +165,7 @@ fn of_workflow(
         )
     })?;
     check_kind(&class, body.kind, catalog, "the workflow's files are")?;
-    Ok(Admitted { class, form: Form::Workflow, requirements })
+    Ok(Admitted { class, form: Form::Workflow, requirements: Arc::new(requirements) })
 }
 
 fn of_prompt(job: &Job, named: Option<&Model>, catalog: &Catalog) -> Result<Admitted, Failure> {
@@ -188,20 +189,15 @@ fn of_prompt(job: &Job, named: Option<&Model>, catalog: &Catalog) -> Result<Admi
     })?;
     check_kind(&model.class, body.kind, catalog, &format!("model `{}` is", model.model))?;
     // A model without a template is made only by those who take prompts as they are.
-    let requirements = if model.template.is_object() {
-        let graph = workflow::render(model, body, job.id, "argosy");
-        workflow::requirements(&graph).map_err(|error| {
-            Failure::invalid(
-                "body.model",
-                format!(
-                    "the catalog's template of model `{}` cannot be used ({error}): tell the operator",
-                    model.model
-                ),
-            )
-        })?
-    } else {
-        Requirements::default()
-    };
+    let requirements = model.requirements().map_err(|error| {
+        Failure::invalid(
+            "body.model",
+            format!(
+                "the catalog's template of model `{}` cannot be used ({error}): tell the operator",
+                model.model
+            ),
+        )
+    })?;
     Ok(Admitted { class: model.class.clone(), form: Form::Prompt, requirements })
 }
 

@@ -4,7 +4,7 @@
 //! the longer of two: what is ahead of it in its class, on the workers that could take it; and what is
 //! ahead of it in all classes, on all workers.
 
-use schemas::Service;
+use schemas::{Lane, Service};
 use schemas::config::BackendConfig;
 
 use super::PlanInput;
@@ -54,7 +54,7 @@ pub(super) fn queue(
         }
     }
     let over = |ahead: &Ahead, slots: u32| {
-        let room = u64::from(slots).saturating_mul(u64::from(config.backlog_per_slot));
+        let room = room(u64::from(slots).saturating_mul(u64::from(config.backlog_per_slot)), input.job.lane);
         (slots > 0 && ahead.jobs >= room).then_some(Over { jobs: ahead.jobs, room })
     };
     let wait_ms = own.wait_ms(capacity.slots).max(all.wait_ms(capacity.slots_well));
@@ -65,6 +65,15 @@ pub(super) fn queue(
         wait_ms,
         completion_ms: wait_ms.saturating_add(startup_ms).saturating_add(run_ms),
         over: over(&own, capacity.slots).or_else(|| over(&all, capacity.slots_well)),
+    }
+}
+
+/// What a lane may fill of a queue's bound: some of it is kept for what is more urgent.
+const fn room(bound: u64, lane: Lane) -> u64 {
+    match lane {
+        Lane::Interactive => bound.saturating_add(bound / 4),
+        Lane::Standard | Lane::Unknown => bound,
+        Lane::Batch => bound - bound / 4,
     }
 }
 

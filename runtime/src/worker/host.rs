@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use schemas::topology::bucket;
 use schemas::{Class, Health, WorkerId};
 use serde::Deserialize;
@@ -18,6 +20,7 @@ use crate::fleet_config::{self, FleetConfig};
 use crate::health::Health as Readiness;
 use crate::lifecycle::Lifecycle;
 use crate::process::Context;
+use crate::reports::Inbox;
 use crate::tasks::Tasks;
 use crate::worker::adopt::{Address, Adopter};
 use crate::worker::cancels::Cancels;
@@ -119,10 +122,51 @@ where
     B: Backend,
     F: FnOnce(watch::Receiver<FleetConfig>) -> Result<B, Fault>,
 {
-    let jetstream = &context.broker.jetstream;
-    let (sender, config) = watch::channel(fleet_config::load(jetstream).await?);
+    let loaded = loaded(&context.broker).await?;
+    let (sender, config) = watch::channel(loaded);
     let backend: Arc<dyn Backend> = Arc::new(make(config.clone())?);
     let slots = worker.slots.unwrap_or(default_slots);
+    let with = With { worker, name, slots, backend, sender, config };
+    begin(Parts::of(context), with).await
+}
+
+/// What all workers share of their process's context, whatever their configuration is.
+struct Parts<'a> {
+    broker: &'a Broker,
+    lifecycle: &'a Lifecycle,
+    tasks: &'a Tasks,
+    health: &'a Readiness,
+    inbox: &'a Inbox,
+}
+
+impl<'a> Parts<'a> {
+    const fn of<C>(context: &'a Context<C>) -> Self {
+        let Context { broker, lifecycle, tasks, health, inbox, .. } = context;
+        Self { broker, lifecycle, tasks, health, inbox }
+    }
+}
+
+struct With<'a> {
+    worker: &'a WorkerConfig,
+    name: schemas::Backend,
+    slots: u32,
+    backend: Arc<dyn Backend>,
+    sender: watch::Sender<FleetConfig>,
+    config: watch::Receiver<FleetConfig>,
+}
+
+/// Boxed, as [`begin`] is, so that it is compiled once, here, and not again in every worker.
+fn loaded(broker: &Broker) -> BoxFuture<'_, Result<FleetConfig, Fault>> {
+    fleet_config::load(&broker.jetstream).boxed()
+}
+
+fn begin<'a>(context: Parts<'a>, with: With<'a>) -> BoxFuture<'a, Result<(), Fault>> {
+    begin_with(context, with).boxed()
+}
+
+async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
+    let With { worker, name, slots, backend, sender, config } = with;
+    let jetstream = &context.broker.jetstream;
     if !(1..=SLOTS_MAX).contains(&slots) {
         let message = format!("configuration key `worker.slots`: {slots} is not within 1 to {SLOTS_MAX}");
         return Err(Fault::new(Exit::Config, message));

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::publish::{self, Message};
+use crate::publish::Message;
 use crate::worker::attempt::{Attempt, Stop, Stopper};
 use crate::worker::claim::{Asked, ClaimError, Held};
 use crate::worker::host::Shared;
@@ -350,7 +350,7 @@ impl Run<'_> {
             started_at_ms,
         };
         let event = Event::new(clock::now_ms(), job.tenant.clone(), job.id, self.assignment.attempt, fact);
-        if let Err(error) = publish::publish(&self.shared.broker.jetstream, &Message::event(&event)).await {
+        if let Err(error) = self.shared.broker.publisher.publish(&Message::event(&event)).await {
             tracing::debug!(%error, "the running event was not stored");
         }
     }

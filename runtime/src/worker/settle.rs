@@ -12,7 +12,7 @@ use schemas::{
 };
 
 use crate::clock;
-use crate::publish::{self, Message, PublishError};
+use crate::publish::{Message, PublishError};
 use crate::worker::claim::{ClaimError, Held};
 use crate::worker::host::Shared;
 use crate::worker::machine::{self, Ended, Settlement};
@@ -130,14 +130,14 @@ async fn complete(
         attempts,
     };
     let event = |fact| Event::new(facts.finished_at_ms, job.tenant.clone(), job.id, assignment.attempt, fact);
-    let jetstream = &shared.broker.jetstream;
-    match publish::publish(jetstream, &Message::event(&event(fact))).await {
+    let publisher = &shared.broker.publisher;
+    match publisher.publish(&Message::event(&event(fact))).await {
         Ok(_) => Ok(()),
         // The job ended otherwise in the meantime; the artifacts stay unannounced, the money is told.
         Err(PublishError::Occupied { .. }) => {
             tracing::info!(job = %job.id, attempt = assignment.attempt, "the job had ended before");
             let charged = event(Fact::Charged { facts: job_facts, ended_attempt: facts.clone() });
-            let told = publish::publish(jetstream, &Message::event(&charged)).await;
+            let told = publisher.publish(&Message::event(&charged)).await;
             told.map(|_| ()).map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),
@@ -156,7 +156,7 @@ async fn dead(shared: &Shared, letter: &DeadLetter) -> Result<(), String> {
     );
     let subject = subjects::dead(&assignment.backend, assignment.job.id);
     let message = Message::new(subject, format!("{}.dead", assignment.id()), letter);
-    publish::publish(&shared.broker.jetstream, &message).await.map(|_| ()).map_err(|error| error.to_string())
+    shared.broker.publisher.publish(&message).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// An assignment that cannot be read goes to the operator's inbox with its bytes, then it is acknowledged.
@@ -178,7 +178,7 @@ pub(crate) async fn park_unreadable(shared: &Shared, message: &Delivered, error:
     let sequence = message.info().map_or(0, |info| info.stream_sequence);
     let subject = subjects::parked(None, FailureCode::InvalidJob, job);
     let parking = Message::new(subject, format!("work.{sequence}.parked"), &parked);
-    match publish::publish(&shared.broker.jetstream, &parking).await {
+    match shared.broker.publisher.publish(&parking).await {
         Ok(_) => {
             let _ = message.double_ack().await;
         }

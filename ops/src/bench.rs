@@ -1,0 +1,132 @@
+//! The benchmark: what the fleet costs beside the broker that it lives on. Every figure is a ratio, or has the
+//! broker's own beside it from the same run, because machines differ. Servers are real, files are files.
+
+pub mod cpu;
+mod fleet;
+mod ground;
+mod latency;
+mod limit;
+mod little;
+mod load;
+pub mod report;
+mod router;
+pub mod show;
+pub mod spread;
+pub mod started;
+mod submit;
+pub mod targets;
+
+use crate::audience::Audience;
+use anyhow::bail;
+use clap::ValueEnum;
+use report::{Report, Row};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Part {
+    /// What the broker can do, without us
+    Limit,
+    /// Jobs through routers alone
+    Router,
+    /// Jobs through everything, to the committed row
+    Fleet,
+    /// From publish to start and to the row, at given rates
+    Latency,
+    /// What one client can publish
+    Submit,
+}
+
+impl Part {
+    /// All, in the order in which they run.
+    pub const ALL: [Self; 5] = [Self::Limit, Self::Router, Self::Fleet, Self::Latency, Self::Submit];
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Runs of each measurement.
+    pub runs: usize,
+    /// Jobs of one throughput run.
+    pub jobs: usize,
+    /// How long the sustained run publishes.
+    pub sustained: Duration,
+    /// How long one open-loop run publishes.
+    pub open_loop: Duration,
+}
+
+impl Scale {
+    /// Whose figures are worth something.
+    pub const FULL: Self = Self {
+        runs: 3,
+        jobs: 60_000,
+        sustained: Duration::from_secs(60),
+        open_loop: Duration::from_secs(10),
+    };
+    /// Only to see that everything holds.
+    pub const SHORT: Self = Self {
+        runs: 1,
+        jobs: 2_000,
+        sustained: Duration::from_secs(2),
+        open_loop: Duration::from_secs(2),
+    };
+}
+
+/// What is measured, and where.
+#[derive(Debug, Clone)]
+pub struct BenchOptions {
+    /// The folder whose `.argosy/servers.json` names the servers.
+    pub root: PathBuf,
+    /// Data, logs and port files.
+    pub dir: PathBuf,
+    /// Where our binaries lie.
+    pub bin_dir: PathBuf,
+    /// Which parts.
+    pub parts: Vec<Part>,
+    /// How much.
+    pub scale: Scale,
+}
+
+/// Runs the parts one after the other and writes the report into `out`.
+///
+/// # Errors
+/// A server or process does not start, something is lost, or a result breaks Little's law: then there is no
+/// figure.
+pub async fn run(
+    options: &BenchOptions,
+    out: &Path,
+    audience: &mut impl Audience,
+) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let mut rows: Vec<Row> = Vec::new();
+    for part in Part::ALL.into_iter().filter(|part| options.parts.contains(part)) {
+        audience.line(&format!("{} (at {} s)", part.describe(), started.elapsed().as_secs()));
+        let mut measured = match part {
+            Part::Limit => limit::rows(options, audience).await?,
+            Part::Router => router::rows(options, &rows, audience).await?,
+            Part::Fleet => fleet::rows(options, audience).await?,
+            Part::Latency => latency::rows(options, &rows, audience).await?,
+            Part::Submit => submit::rows(options, audience).await?,
+        };
+        rows.append(&mut measured);
+    }
+    if rows.is_empty() {
+        bail!("nothing was measured");
+    }
+    let report = Report::new(rows, started.elapsed());
+    report.write(out)?;
+    Ok(report)
+}
+
+impl Part {
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Limit => "limit: the broker without us",
+            Self::Router => "router: jobs through routers alone",
+            Self::Fleet => "fleet: the whole life, to the committed row",
+            Self::Latency => "latency: open loop",
+            Self::Submit => "submit: one client",
+        }
+    }
+}

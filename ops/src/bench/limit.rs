@@ -1,0 +1,269 @@
+//! The yardstick: what the broker lets the best client do that we can write, with the same messages on the same
+//! streams, and no routing.
+//!
+//! `limit.bridge` moves messages of a job's size from one work queue to another (consume, publish confirmed,
+//! acknowledge). `limit.router_shapes` does what a router does for a free job: it also stores an event of a
+//! decision's size first.
+
+use super::cpu::{self, between};
+use super::ground::{Ground, Lay};
+use super::report::Row;
+use super::spread::percentile;
+use super::started::now_us;
+use super::{BenchOptions, load};
+use crate::audience::Audience;
+use crate::submit;
+use anyhow::{Context as _, anyhow};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use policy::fleet::Fleet;
+use runtime::broker::Broker;
+use runtime::publish::Message;
+use schemas::topology::{intake_consumer_name, stream};
+use schemas::{JobId, Lane, codec, subjects};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Messages of one pull, and published without an acknowledgement at once.
+const PULLED: usize = 1_000;
+/// Jobs of a second in the raw latency, as in the fleet's.
+pub(super) const RAW_RATES: [u64; 3] = [100, 1_000, 5_000];
+
+/// Measures.
+pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
+    let (mut bridge, mut shapes, mut client, mut server) = (vec![], vec![], vec![], vec![]);
+    for run in 0..options.scale.runs {
+        for with_event in [false, true] {
+            let ground = Ground::lay(options, Lay::default()).await?;
+            let done = move_all(&ground, options.scale.jobs, with_event).await?;
+            ground.clear().await?;
+            audience.line(&format!("  run {}: {:.0} messages/s", run + 1, done.per_second));
+            if with_event {
+                shapes.push(done.per_second);
+                client.push(done.client_us);
+                server.push(done.server_us);
+            } else {
+                bridge.push(done.per_second);
+            }
+        }
+    }
+    let mut rows: Vec<Row> = [
+        Row::of("limit.bridge", "messages/s", &bridge),
+        Row::of("limit.router_shapes", "jobs/s", &shapes),
+        Row::of("limit.router_shapes.cpu.client", "us/job", &client),
+        Row::of("limit.router_shapes.cpu.nats-server", "us/job", &server),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mut raw: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for _ in 0..options.scale.runs {
+        for rate in RAW_RATES {
+            let latencies = two_hops(options, rate).await?;
+            for (name, per_mille) in PERCENTILES {
+                let us = percentile(&latencies, per_mille).context("nothing arrived")?;
+                raw.entry(format!("limit.two_hops.{rate}.{name}")).or_default().push(us as f64 / 1_000.0);
+            }
+        }
+    }
+    rows.extend(raw.iter().filter_map(|(name, runs)| Row::of(name, "ms", runs)));
+    Ok(rows)
+}
+
+/// The percentiles that are shown, by name and per mille.
+pub(super) const PERCENTILES: [(&str, usize); 4] = [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)];
+
+struct Moved {
+    per_second: f64,
+    client_us: f64,
+    server_us: f64,
+}
+
+/// Fills the stream of jobs, then moves all of them on.
+async fn move_all(ground: &Ground, jobs: usize, with_event: bool) -> anyhow::Result<Moved> {
+    let broker = &ground.broker;
+    fill(broker, jobs).await?;
+    let event = if with_event { Some(decision_event(ground)?) } else { None };
+    let watched = ground.watched();
+    let (before, own_before, started) = (watched.used()?, cpu::own_us()?, Instant::now());
+    bridge(broker, jobs, event.as_deref()).await?;
+    let took = started.elapsed();
+    let used = between(&before, &watched.used()?);
+    let each = |us: u64| us as f64 / jobs as f64;
+    Ok(Moved {
+        per_second: jobs as f64 / took.as_secs_f64(),
+        client_us: each(cpu::own_us()? - own_before),
+        server_us: each(used.get("nats-server").copied().unwrap_or_default()),
+    })
+}
+
+/// Publishes so many jobs to one lane.
+pub(super) async fn fill(broker: &Broker, jobs: usize) -> anyhow::Result<()> {
+    let tenant = load::tenant()?;
+    let messages = (0..jobs).map(|_| submit::message(&load::job(Lane::Standard, &tenant)));
+    broker.publisher.publish_all(messages, submit::BULK_IN_FLIGHT).await?;
+    Ok(())
+}
+
+/// An event as a router writes it for a plain job, as bytes.
+fn decision_event(ground: &Ground) -> anyhow::Result<Vec<u8>> {
+    let job = load::job(Lane::Standard, &load::tenant()?);
+    let documents = crate::documents::Documents::default();
+    let policy = serde_json::from_str(&documents.policy)?;
+    let prices = serde_json::from_str(&documents.prices)?;
+    let tenants: schemas::TenantsConfig = serde_json::from_str(&documents.tenants)?;
+    let admitted = policy::admit::admit(&job, &ground.catalog, &policy, 0, job.time_ms)
+        .map_err(|failure| anyhow!("the benchmark's own job is refused: {}", failure.message))?;
+    let mut fleet = Fleet::default();
+    load::offers(&ground.catalog)?.into_iter().for_each(|offer| fleet.upsert_offer(offer));
+    let plan = policy::plan::plan(&policy::plan::PlanInput {
+        job: &job,
+        admitted: &admitted,
+        attempt: 1,
+        counted_attempts: 0,
+        history: &[],
+        fleet: &fleet,
+        catalog: &ground.catalog,
+        prices: &prices,
+        policy: &policy,
+        tenant: tenants.of(&job.tenant),
+        ledger_available: true,
+        refused: &[],
+        now_ms: job.time_ms,
+    });
+    Ok(codec::encode(plan.decision()))
+}
+
+/// Consumes, publishes (the event first where there is one), acknowledges; as much at once as pays.
+async fn bridge(broker: &Broker, jobs: usize, event: Option<&[u8]>) -> anyhow::Result<()> {
+    let name = intake_consumer_name(Lane::Standard);
+    let consumer = runtime::topology::consumer(&broker.jetstream, stream::JOBS, &name).await?;
+    let (tenant, local) = (load::tenant()?, schemas::Backend::new("local")?);
+    let class = schemas::Class::new("image-small")?;
+    let mut moved = 0;
+    let mut at_work = FuturesUnordered::new();
+    while moved < jobs {
+        let mut batch = consumer.batch().max_messages(PULLED).messages().await?;
+        loop {
+            tokio::select! {
+                message = batch.next(), if at_work.len() < 2 * PULLED => match message {
+                    None => break,
+                    Some(message) => {
+                        let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
+                        let (id, tenant, local, class) = (JobId::new(), &tenant, &local, &class);
+                        at_work.push(async move {
+                            if let Some(event) = event {
+                                let subject = subjects::event(tenant, id, "assigned");
+                                let first = Message::raw(subject, format!("{id}.1.assigned"), event.to_vec());
+                                broker.publisher.publish(&first.first()).await?;
+                            }
+                            let subject = subjects::work(local, class, id);
+                            let work = Message::raw(subject, format!("{id}.1.work"), message.payload.to_vec());
+                            broker.publisher.publish(&work).await?;
+                            message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
+                        });
+                    }
+                },
+                Some(done) = at_work.next() => {
+                    done?;
+                    moved += 1;
+                }
+            }
+        }
+    }
+    while let Some(done) = at_work.next().await {
+        done?;
+    }
+    Ok(())
+}
+
+/// Raw latency: published, stored, pulled, published, stored, pulled. Sorted, microseconds.
+async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>> {
+    let ground = Ground::lay(options, Lay::default()).await?;
+    let broker = &ground.broker;
+    let name = intake_consumer_name(Lane::Standard);
+    let first = runtime::topology::consumer(&broker.jetstream, stream::JOBS, &name).await?;
+    let (local, class) = (schemas::Backend::new("local")?, schemas::Class::new("image-small")?);
+    let spec = schemas::topology::work_consumer(&local, &class);
+    let second = runtime::topology::ensure_consumer(&broker.jetstream, &spec).await?;
+    let total = usize::try_from(rate * options.scale.open_loop.as_secs())?;
+    let hop = async {
+        let mut at_work = FuturesUnordered::new();
+        loop {
+            let mut batch = first.batch().max_messages(256).expires(Duration::from_secs(1)).messages().await?;
+            loop {
+                tokio::select! {
+                    message = batch.next() => match message {
+                        None => break,
+                        Some(message) => {
+                            let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
+                            let subject = subjects::work(&local, &class, JobId::new());
+                            at_work.push(async move {
+                                let id = JobId::new().to_string();
+                                let work = Message::raw(subject, id, message.payload.to_vec());
+                                broker.publisher.publish(&work).await?;
+                                message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
+                            });
+                        }
+                    },
+                    Some(done) = at_work.next() => done?,
+                }
+            }
+        }
+    };
+    let arrive = async {
+        let mut latencies = Vec::with_capacity(total);
+        while latencies.len() < total {
+            let mut batch = second.batch().max_messages(256).expires(Duration::from_secs(1)).messages().await?;
+            while let Some(message) = batch.next().await {
+                let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
+                let stamp = message.payload.first_chunk::<8>().context("no stamp")?;
+                latencies.push((now_us() - i64::from_be_bytes(*stamp)).max(0).unsigned_abs());
+                message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))?;
+            }
+        }
+        anyhow::Ok(latencies)
+    };
+    let tenant = load::tenant()?;
+    let publish = open_loop(rate, total, async |_| {
+        let mut payload = now_us().to_be_bytes().to_vec();
+        payload.extend([0; 300]);
+        let id = JobId::new().to_string();
+        let message = Message::raw(subjects::jobs(Lane::Standard, &tenant), id, payload);
+        broker.publisher.publish(&message).await?;
+        Ok(())
+    });
+    let mut latencies = tokio::select! {
+        arrived = async { futures::future::try_join(publish, arrive).await } => arrived?.1,
+        ended = hop => { let ended: anyhow::Result<()> = ended; ended?; unreachable!("the bridge has no end") }
+    };
+    ground.clear().await?;
+    latencies.sort_unstable();
+    Ok(latencies)
+}
+
+/// Calls at a fixed rate, whether or not the calls before have ended: a slow system meets as much as a quick one.
+pub(super) async fn open_loop<F>(
+    rate: u64,
+    total: usize,
+    mut call: impl FnMut(usize) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let started = Instant::now();
+    let due = |nth: usize| Duration::from_secs_f64(nth as f64 / rate as f64);
+    let mut open = FuturesUnordered::new();
+    let mut late: VecDeque<usize> = (0..total).collect();
+    while !late.is_empty() || !open.is_empty() {
+        while late.front().is_some_and(|nth| due(*nth) <= started.elapsed()) {
+            open.extend(late.pop_front().map(&mut call));
+        }
+        let next = late.front().map(|nth| due(*nth).saturating_sub(started.elapsed()));
+        tokio::select! {
+            Some(done) = open.next() => done?,
+            () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
+        }
+    }
+    Ok(())
+}

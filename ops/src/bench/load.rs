@@ -1,0 +1,86 @@
+//! What is published: plain jobs for the free backend, and offers of workers that are not there.
+
+use runtime::broker::Broker;
+use runtime::clock::now_ms;
+use schemas::offer::ClassOffer;
+use schemas::topology::bucket;
+use schemas::{
+    Backend, Body, Catalog, Constraints, Health, Job, JobId, Lane, Offer, Preferences, SCHEMA_VERSION,
+    Tenant, WorkerId, codec,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Slots that an offer of the benchmark claims: room for everything that is waiting.
+const SLOTS: u32 = 10_000;
+
+/// Offers are renewed well within the age at which they count as gone.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// A job like most: a prompt, no more said than needed.
+pub(super) fn job(lane: Lane, tenant: &Tenant) -> Job {
+    Job {
+        schema_version: SCHEMA_VERSION,
+        id: JobId::new(),
+        time_ms: now_ms(),
+        tenant: tenant.clone(),
+        idempotency_key: None,
+        lane,
+        body: Body {
+            prompt: Some("a lighthouse in a storm, oil on canvas".to_owned()),
+            model: Some("sd15".to_owned()),
+            width: Some(512),
+            height: Some(512),
+            ..Body::default()
+        },
+        constraints: Constraints::default(),
+        preferences: Preferences::default(),
+        labels: BTreeMap::new(),
+    }
+}
+
+/// The tenant of jobs where it does not matter.
+pub(super) fn tenant() -> anyhow::Result<Tenant> {
+    Ok(Tenant::new("bench")?)
+}
+
+/// A worker for each backend of the catalog, with room for everything.
+pub(super) fn offers(catalog: &Catalog) -> anyhow::Result<Vec<Offer>> {
+    let mut backends: Vec<&Backend> = catalog.services.iter().map(|service| &service.backend).collect();
+    backends.sort_unstable();
+    backends.dedup();
+    let offer = |backend: &&Backend| {
+        Ok(Offer {
+            schema_version: SCHEMA_VERSION,
+            worker: WorkerId::new(&format!("{backend}-offered"))?,
+            backend: Backend::clone(backend),
+            time_ms: now_ms(),
+            started_at_ms: now_ms(),
+            classes: catalog
+                .services_of(backend)
+                .map(|service| ClassOffer { class: service.class.clone(), learned_ms: Some(10) })
+                .collect(),
+            slots: SLOTS,
+            free_slots: SLOTS,
+            health: Health::Healthy,
+            health_reason: None,
+            unavailable_until_ms: None,
+            models: None,
+            nodes: None,
+            gpus: Vec::new(),
+            simulated: true,
+        })
+    };
+    backends.iter().map(offer).collect()
+}
+
+/// Tells of such workers for as long as it is polled.
+pub(super) async fn offer(broker: &Broker, catalog: &Catalog) -> anyhow::Result<()> {
+    let store = broker.jetstream.get_key_value(bucket::WORKERS).await?;
+    loop {
+        for offer in offers(catalog)? {
+            store.put(offer.worker.as_str(), codec::encode(&offer).into()).await?;
+        }
+        tokio::time::sleep(RENEW_EVERY).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! What the figures should be.
+
+use serde::{Deserialize, Serialize};
+
+/// A target.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Not less.
+    AtLeast(f64),
+    /// Not more.
+    AtMost(f64),
+}
+
+impl Target {
+    /// Whether a figure is so.
+    #[must_use]
+    pub fn is_met(self, figure: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => figure >= least,
+            Self::AtMost(most) => figure <= most,
+        }
+    }
+}
+
+/// The targets by the names of their rows.
+pub const TARGETS: [(&str, Target); 11] = [
+    ("router.one.share_of_limit", Target::AtLeast(0.80)),
+    ("fleet.sustained", Target::AtLeast(15_000.0)),
+    ("fleet.cpu_per_job", Target::AtMost(130.0)),
+    ("fleet.synced", Target::AtLeast(3_000.0)),
+    ("latency.start.1000.p50.share_of_raw", Target::AtMost(2.0)),
+    ("latency.start.1000.p99.share_of_raw", Target::AtMost(2.0)),
+    ("decide.backends_3", Target::AtMost(1.0)),
+    ("decide.offers_1000", Target::AtMost(20.0)),
+    ("backlog.router_memory", Target::AtMost(64.0)),
+    ("backlog.cpu_growth", Target::AtMost(1.2)),
+    ("fair.few_beside_many", Target::AtMost(2.0)),
+];
+
+/// The target of a row, if it has one.
+#[must_use]
+pub fn target_of(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(of, _)| *of == name).map(|(_, target)| *target)
+}

@@ -1,0 +1,89 @@
+//! A worker whose backend does nothing, for benchmarks: what is left is what the fleet itself costs.
+
+use async_trait::async_trait;
+use ops::bench::started::Started;
+use runtime::process::{self, Context, Description};
+use runtime::worker::host::{self, WorkerConfig};
+use runtime::worker::{Attempt, Backend, Discovery};
+use schemas::{Class, Failure, FailureCode, Outcome};
+use serde::Deserialize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Attempts at once where nothing else is said.
+const SLOTS: u32 = 512;
+
+/// The sections of the configuration that are this process's own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sections {
+    #[serde(default)]
+    worker: WorkerConfig,
+    null: NullConfig,
+}
+
+/// Section `[null]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NullConfig {
+    /// Whose work it does nothing about.
+    backend: schemas::Backend,
+    /// How long doing nothing takes, milliseconds.
+    #[serde(default)]
+    run_ms: u64,
+    /// Tells the start of each attempt, outside of any stream.
+    #[serde(default)]
+    tell: bool,
+}
+
+struct Null {
+    classes: Vec<Class>,
+    run: Duration,
+    tell: Option<Started>,
+}
+
+#[async_trait]
+impl Backend for Null {
+    async fn discover(&self) -> Discovery {
+        Discovery::healthy(self.classes.clone())
+    }
+
+    async fn run(&self, attempt: &Attempt) -> Outcome {
+        if let Some(tell) = &self.tell {
+            tell.tell(attempt.assignment.job.id).await;
+        }
+        if !self.run.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(self.run) => {}
+                stop = attempt.stopped() => {
+                    let failure = Failure::new(stop.code(), "stopped while it did nothing");
+                    return Outcome { failure: Some(failure), ..Outcome::default() };
+                }
+            }
+        }
+        if attempt.assignment.is_paid() {
+            let failure = Failure::new(FailureCode::Transient, "this worker makes nothing that costs money");
+            return Outcome { failure: Some(failure), ..Outcome::default() };
+        }
+        Outcome::default()
+    }
+}
+
+fn main() -> ExitCode {
+    let description = Description {
+        name: "worker-null",
+        about: "Does nothing about Argosy's jobs, for benchmarks",
+        sections: &["worker", "null"],
+    };
+    process::run(description, async |context: Context<Sections>| {
+        let Sections { worker, null } = context.config.clone();
+        let tell = null.tell.then(|| Started::new(context.broker.client.clone()));
+        let backend = null.backend.clone();
+        host::start(&context, &worker, null.backend, SLOTS, |fleet| {
+            let catalog = fleet.borrow().catalog.clone();
+            let classes = catalog.services_of(&backend).map(|service| service.class.clone()).collect();
+            Ok(Null { classes, run: Duration::from_millis(null.run_ms), tell })
+        })
+        .await
+    })
+}

@@ -1,0 +1,74 @@
+//! `argosy bench`: what the fleet costs beside the broker that it lives on.
+
+use super::crowd::Crowd;
+use super::session::Session;
+use crate::audience::Audience as _;
+use crate::bench::{self, BenchOptions, Part, Scale, show};
+use crate::exit::DoesNotHold;
+use crate::station::{Station, stop_signal};
+use crate::table;
+use anyhow::Context as _;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Measure the fleet: what the broker alone can do, routers, the whole life of a job, latencies. Every part
+/// starts servers of its own; nothing of it touches a fleet that runs. There is no figure where the audit or
+/// Little's law does not hold.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  argosy bench                       all parts, several runs each\n  \
+    argosy bench router fleet          two parts\n  \
+    argosy bench --short               whether everything holds; the figures are worth nothing\n\n\
+    Written into out/bench: report.json (ops/docs/bench.md).")]
+pub(crate) struct Bench {
+    /// Which parts; all when none is named
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Few jobs, one run: only whether everything holds
+    #[arg(long)]
+    short: bool,
+    /// Runs of each measurement [default: 3]
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Jobs of one throughput run [default: 60000]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Seconds that the sustained run publishes [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    sustained: Option<u64>,
+    /// Where the report goes [default: out/bench]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Bench {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let mut scale = if self.short { Scale::SHORT } else { Scale::FULL };
+        scale.runs = self.runs.unwrap_or(scale.runs).max(1);
+        scale.jobs = self.jobs.unwrap_or(scale.jobs).max(100);
+        scale.sustained = self.sustained.map_or(scale.sustained, std::time::Duration::from_secs);
+        let executable = std::env::current_exe().context("the path of this executable")?;
+        let options = BenchOptions {
+            root: session.root.clone(),
+            dir: session.root.join(".argosy").join("bench"),
+            bin_dir: executable.parent().context("the folder of this executable")?.to_owned(),
+            parts: if self.parts.is_empty() { Part::ALL.to_vec() } else { self.parts.clone() },
+            scale,
+        };
+        let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join("bench"));
+        let _station = Station::claim(&session.root)?;
+        let mut stop = Box::pin(stop_signal()?);
+        let mut crowd = Crowd::new(0, session.json);
+        crowd.line("measuring; workers and providers do nothing (null workers)");
+        let report = tokio::select! {
+            done = bench::run(&options, &out, &mut crowd) => done?,
+            signal = &mut stop => return Err(DoesNotHold(format!("{signal}: the benchmark was stopped")).into()),
+        };
+        crowd.close();
+        if session.json {
+            table::say_json(&report)
+        } else {
+            table::say(format!("\n{}", show::text(&report)));
+            Ok(())
+        }
+    }
+}
