@@ -11,7 +11,7 @@ use runtime::config::Secret;
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config;
 use runtime::health::Health;
-use runtime::process::{Context, Description};
+use runtime::process::{Context, Description, Threads};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ const DESCRIPTION: Description = Description {
     name: "ledger",
     about: "Reserves money, books events, keeps the tables. `ledger migrate` applies the migrations and ends.",
     sections: &["ledger"],
+    threads: Threads::One,
 };
 
 /// How often the coming months' partitions are looked after.
@@ -57,6 +58,8 @@ const fn ten() -> u32 {
 const fn thirty_seconds() -> u64 {
     30_000
 }
+
+runtime::allocator!();
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("migrate") {

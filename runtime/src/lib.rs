@@ -23,3 +23,14 @@ mod there;
 pub mod tls;
 pub mod topology;
 pub mod worker;
+
+pub use mimalloc::MiMalloc;
+
+/// Gives a binary the allocator of the fleet: messages are many small pieces that are soon dropped.
+#[macro_export]
+macro_rules! allocator {
+    () => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::MiMalloc = $crate::MiMalloc;
+    };
+}

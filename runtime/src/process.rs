@@ -31,6 +31,17 @@ pub struct Description {
     pub about: &'static str,
     /// Its own configuration sections.
     pub sections: &'static [&'static str],
+    /// On how many threads it works.
+    pub threads: Threads,
+}
+
+/// On how many threads a process works. One scales a fleet by processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// What it does is little and many: one thread saves handing it back and forth.
+    One,
+    /// Some of what it does (hashing a video) takes a while: one for each processor.
+    Many,
 }
 
 /// What a binary starts its work with.
@@ -79,11 +90,16 @@ where
         return Exit::Stopped.into();
     }
     let start: Start<'_> = Box::new(|context| async move { start(context.with(config)).await }.boxed_local());
-    run_to_its_end(description.name, common, start)
+    run_to_its_end(description, common, start)
 }
 
-fn run_to_its_end(name: &'static str, common: Common, start: Start<'_>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+fn run_to_its_end(description: Description, common: Common, start: Start<'_>) -> ExitCode {
+    let name = description.name;
+    let mut builder = match description.threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::Many => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(name, &Fault::new(Exit::Crashed, error.to_string())),
     };

@@ -3,6 +3,7 @@
 mod acks;
 
 use std::collections::VecDeque;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -153,28 +154,26 @@ impl Publisher {
         messages: impl IntoIterator<Item = Message>,
         in_flight: usize,
     ) -> Result<u64, PublishError> {
-        let mut flying: VecDeque<(Message, Sent)> = VecDeque::with_capacity(in_flight);
+        let mut flying: VecDeque<Sent> = VecDeque::with_capacity(in_flight);
         let mut new = 0;
-        let mut landed = async |flying: &mut VecDeque<(Message, Sent)>| -> Result<(), PublishError> {
-            let Some((message, sent)) = flying.pop_front() else { return Ok(()) };
-            let published = match sent.landed(&message).await {
-                Err(PublishError::Refused { .. }) => self.again(&message).await?,
-                answered => answered?,
-            };
-            new += u64::from(published == Published::New);
-            Ok(())
-        };
         for message in messages {
-            if flying.len() >= in_flight.max(1) {
-                landed(&mut flying).await?;
+            if flying.len() >= in_flight.max(1)
+                && let Some(sent) = flying.pop_front()
+            {
+                new += u64::from(sent.landed().await? == Published::New);
             }
-            let sent = self.send(&message).await;
-            flying.push_back((message, sent));
+            flying.push_back(self.send(message).await);
         }
-        while !flying.is_empty() {
-            landed(&mut flying).await?;
+        for sent in flying {
+            new += u64::from(sent.landed().await? == Published::New);
         }
         Ok(new)
+    }
+
+    /// Sends a message without waiting for the broker's word, which [`Sent::landed`] has.
+    pub async fn send(&self, message: Message) -> Sent {
+        let awaited = self.start(&message).await;
+        Sent { publisher: self.clone(), message, awaited }
     }
 
     /// What is rare is boxed, so that the common publish is small.
@@ -193,10 +192,11 @@ impl Publisher {
     }
 
     async fn once(&self, message: &Message) -> Result<Published, PublishError> {
-        self.send(message).await.landed(message).await
+        let awaited = self.start(message).await;
+        read(message, awaited).await
     }
 
-    async fn send(&self, message: &Message) -> Sent {
+    async fn start(&self, message: &Message) -> Result<Awaited, String> {
         let awaited = self.acks.expect();
         let sent = self.client.publish_with_reply_and_headers(
             message.subject.clone(),
@@ -204,35 +204,54 @@ impl Publisher {
             message.headers(),
             message.payload.clone(),
         );
-        // The queue to a broker that is away fills up; then this is a broker that does not answer.
-        match tokio::time::timeout(REQUEST_TIMEOUT, sent).await {
-            Ok(Ok(())) => Sent(Ok(awaited)),
-            Ok(Err(error)) => Sent(Err(telemetry::chain(&error))),
-            Err(_) => Sent(Err(SILENT.to_owned())),
+        let mut sent = std::pin::pin!(sent);
+        let sent = match futures::poll!(&mut sent) {
+            Poll::Ready(sent) => Ok(sent),
+            // The queue to a broker that is away fills up; then this is a broker that does not answer.
+            Poll::Pending => tokio::time::timeout(REQUEST_TIMEOUT, sent).await,
+        };
+        match sent {
+            Ok(Ok(())) => Ok(awaited),
+            Ok(Err(error)) => Err(telemetry::chain(&error)),
+            Err(_) => Err(SILENT.to_owned()),
         }
     }
 }
 
-/// A message on its way, or why it could not be sent.
-struct Sent(Result<Awaited, String>);
+/// A message on its way.
+#[derive(Debug)]
+pub struct Sent {
+    publisher: Publisher,
+    message: Message,
+    awaited: Result<Awaited, String>,
+}
 
 impl Sent {
-    async fn landed(self, message: &Message) -> Result<Published, PublishError> {
-        let answer = match self.0 {
-            Ok(awaited) => match tokio::time::timeout(REQUEST_TIMEOUT, awaited.answer()).await {
-                Ok(answer) => answer,
-                Err(_) => Err(SILENT.to_owned()),
-            },
-            Err(reason) => Err(reason),
-        };
-        let subject = || message.subject.clone();
-        match answer {
-            Ok(Answer::Stored) => Ok(Published::New),
-            Ok(Answer::Repeated) => Ok(Published::Repeat),
-            Ok(Answer::Occupied) => Err(PublishError::Occupied { subject: subject() }),
-            Ok(Answer::Refused(reason)) | Err(reason) => {
-                Err(PublishError::Refused { subject: subject(), reason })
-            }
+    /// Waits for the broker's word; a message that was refused is tried again for a while.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn landed(self) -> Result<Published, PublishError> {
+        let Self { publisher, message, awaited } = self;
+        match read(&message, awaited).await {
+            Err(PublishError::Refused { .. }) => publisher.again(&message).await,
+            answered => answered,
+        }
+    }
+}
+
+async fn read(message: &Message, awaited: Result<Awaited, String>) -> Result<Published, PublishError> {
+    let answer = match awaited {
+        Ok(awaited) => awaited.answer().await.ok_or_else(|| SILENT.to_owned()),
+        Err(reason) => Err(reason),
+    };
+    let subject = || message.subject.clone();
+    match answer {
+        Ok(Answer::Stored) => Ok(Published::New),
+        Ok(Answer::Repeated) => Ok(Published::Repeat),
+        Ok(Answer::Occupied) => Err(PublishError::Occupied { subject: subject() }),
+        Ok(Answer::Refused(reason)) | Err(reason) => {
+            Err(PublishError::Refused { subject: subject(), reason })
         }
     }
 }

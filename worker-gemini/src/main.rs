@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use runtime::exit::{Exit, Fault};
-use runtime::process::{self, Context, Description};
+use runtime::process::{self, Context, Description, Threads};
 use runtime::worker::host::{self, WorkerConfig};
 use serde::Deserialize;
 use worker_gemini::{ConfigError, GeminiBackend, GeminiConfig};
@@ -33,11 +33,14 @@ impl TryFrom<Written> for Sections {
     }
 }
 
+runtime::allocator!();
+
 fn main() -> ExitCode {
     let description = Description {
         name: "worker-gemini",
         about: "Runs Argosy's jobs on the Gemini API",
         sections: &["worker", "gemini"],
+        threads: Threads::Many,
     };
     process::run(description, async |context: Context<Sections>| {
         let Sections(Written { worker, gemini }) = context.config.clone();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use runtime::exit::{Exit, Fault};
-use runtime::process::{self, Context, Description};
+use runtime::process::{self, Context, Description, Threads};
 use runtime::worker::host::{self, WorkerConfig};
 use serde::{Deserialize, Deserializer};
 use worker_local::{ComfyBackend, ComfyConfig};
@@ -28,11 +28,14 @@ fn checked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ComfyConfig, D:
     Ok(config)
 }
 
+runtime::allocator!();
+
 fn main() -> ExitCode {
     let description = Description {
         name: "worker-local",
         about: "Runs Argosy's jobs on a ComfyUI server",
         sections: &["worker", "comfyui"],
+        threads: Threads::Many,
     };
     process::run(description, async |context: Context<Sections>| {
         let comfyui = context.config.comfyui.clone();

@@ -18,7 +18,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use policy::fleet::Fleet;
 use runtime::broker::Broker;
-use runtime::publish::Message;
+use runtime::publish::{Message, Publisher, Sent};
 use schemas::topology::{intake_consumer_name, stream};
 use schemas::{JobId, Lane, codec, subjects};
 use std::collections::{BTreeMap, VecDeque};
@@ -140,41 +140,64 @@ async fn bridge(broker: &Broker, jobs: usize, event: Option<&[u8]>) -> anyhow::R
     let consumer = runtime::topology::consumer(&broker.jetstream, stream::JOBS, &name).await?;
     let (tenant, local) = (load::tenant()?, schemas::Backend::new("local")?);
     let class = schemas::Class::new("image-small")?;
-    let mut moved = 0;
-    let mut at_work = FuturesUnordered::new();
-    while moved < jobs {
-        let mut batch = consumer.batch().max_messages(PULLED).messages().await?;
-        loop {
-            tokio::select! {
-                message = batch.next(), if at_work.len() < 2 * PULLED => match message {
-                    None => break,
-                    Some(message) => {
-                        let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
-                        let (id, tenant, local, class) = (JobId::new(), &tenant, &local, &class);
-                        at_work.push(async move {
-                            if let Some(event) = event {
-                                let subject = subjects::event(tenant, id, "assigned");
-                                let first = Message::raw(subject, format!("{id}.1.assigned"), event.to_vec());
-                                broker.publisher.publish(&first.first()).await?;
-                            }
-                            let subject = subjects::work(local, class, id);
-                            let work = Message::raw(subject, format!("{id}.1.work"), message.payload.to_vec());
-                            broker.publisher.publish(&work).await?;
-                            message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
-                        });
-                    }
-                },
-                Some(done) = at_work.next() => {
-                    done?;
-                    moved += 1;
+    let publisher = &broker.publisher;
+    let (mut events, mut works) = (VecDeque::new(), VecDeque::new());
+    let mut pulled = 0;
+    while pulled < jobs {
+        let mut batch = consumer.batch().max_messages(PULLED.min(jobs - pulled)).messages().await?;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
+            pulled += 1;
+            let id = JobId::new();
+            if let Some(event) = event {
+                let subject = subjects::event(&tenant, id, "assigned");
+                let first = Message::raw(subject, format!("{id}.1.assigned"), event.to_vec()).first();
+                events.push_back((publisher.send(first).await, id, message));
+                if events.len() > PULLED {
+                    step(publisher, &mut events, &mut works, &local, &class).await?;
                 }
+            } else {
+                works.push_back((publisher.send(work(&local, &class, id, &message)).await, message));
+            }
+            if works.len() > PULLED {
+                land(&mut works).await?;
             }
         }
     }
-    while let Some(done) = at_work.next().await {
-        done?;
+    while !events.is_empty() {
+        step(publisher, &mut events, &mut works, &local, &class).await?;
+    }
+    while !works.is_empty() {
+        land(&mut works).await?;
     }
     Ok(())
+}
+
+type Pulled = async_nats::jetstream::Message;
+
+fn work(backend: &schemas::Backend, class: &schemas::Class, id: JobId, message: &Pulled) -> Message {
+    Message::raw(subjects::work(backend, class, id), format!("{id}.1.work"), message.payload.to_vec())
+}
+
+/// The oldest event is stored: on with its assignment.
+async fn step(
+    publisher: &Publisher,
+    events: &mut VecDeque<(Sent, JobId, Pulled)>,
+    works: &mut VecDeque<(Sent, Pulled)>,
+    backend: &schemas::Backend,
+    class: &schemas::Class,
+) -> anyhow::Result<()> {
+    let Some((sent, id, message)) = events.pop_front() else { return Ok(()) };
+    sent.landed().await?;
+    works.push_back((publisher.send(work(backend, class, id, &message)).await, message));
+    Ok(())
+}
+
+/// The oldest assignment is stored: its message is done with.
+async fn land(works: &mut VecDeque<(Sent, Pulled)>) -> anyhow::Result<()> {
+    let Some((sent, message)) = works.pop_front() else { return Ok(()) };
+    sent.landed().await?;
+    message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
 }
 
 /// Raw latency: published, stored, pulled, published, stored, pulled. Sorted, microseconds.

@@ -1,5 +1,7 @@
 //! The `argosy` command.
 
+runtime::allocator!();
+
 fn main() -> std::process::ExitCode {
     ops::command::main()
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use ops::bench::started::Started;
-use runtime::process::{self, Context, Description};
+use runtime::process::{self, Context, Description, Threads};
 use runtime::worker::host::{self, WorkerConfig};
 use runtime::worker::{Attempt, Backend, Discovery};
 use schemas::{Class, Failure, FailureCode, Outcome};
@@ -69,11 +69,14 @@ impl Backend for Null {
     }
 }
 
+runtime::allocator!();
+
 fn main() -> ExitCode {
     let description = Description {
         name: "worker-null",
         about: "Does nothing about Argosy's jobs, for benchmarks",
         sections: &["worker", "null"],
+        threads: Threads::One,
     };
     process::run(description, async |context: Context<Sections>| {
         let Sections { worker, null } = context.config.clone();

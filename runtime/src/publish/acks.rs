@@ -1,7 +1,8 @@
 //! The broker's words on what was published: one inbox for all, told apart by a number in the subject.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_nats::StatusCode;
 use futures::StreamExt as _;
@@ -45,6 +46,12 @@ struct Pending {
     tell: HashMap<u64, oneshot::Sender<Answer>>,
 }
 
+/// How often the inbox is looked through for answers that do not come: one timer for all of them.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// An answer is waited for for so many of those, and the one that has begun.
+const FORGET_AFTER: usize = 5;
+
 impl Acks {
     /// `lost` changes whenever the connection is lost: answers that were awaited then never come.
     pub(super) async fn open(
@@ -57,6 +64,9 @@ impl Acks {
         let (told, prefix) = (Arc::clone(&waiting), inbox.len());
         let mut reader = JoinSet::new();
         reader.spawn(async move {
+            let mut tick = tokio::time::interval(FORGET_EVERY);
+            // The last number that was given out at each of the latest ticks.
+            let mut given_out: VecDeque<u64> = [0; FORGET_AFTER].into();
             loop {
                 tokio::select! {
                     answer = answers.next() => match answer {
@@ -64,6 +74,12 @@ impl Acks {
                         None => return,
                     },
                     Ok(()) = lost.changed() => lock(&told).tell.clear(),
+                    _ = tick.tick() => {
+                        let mut pending = lock(&told);
+                        given_out.push_back(pending.last);
+                        let old = given_out.pop_front().unwrap_or_default();
+                        pending.tell.retain(|number, _| *number > old);
+                    }
                 }
             }
         });
@@ -96,6 +112,7 @@ fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, Pending> {
 }
 
 /// One answer to come. Dropped, it is waited for no more.
+#[derive(Debug)]
 pub(super) struct Awaited {
     /// Where the broker shall answer.
     pub(super) reply: String,
@@ -105,8 +122,9 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    pub(super) async fn answer(mut self) -> Result<Answer, String> {
-        (&mut self.told).await.map_err(|_| "the connection was lost".to_owned())
+    /// None when the connection was lost, or when no answer came for some seconds.
+    pub(super) async fn answer(mut self) -> Option<Answer> {
+        (&mut self.told).await.ok()
     }
 }
 
