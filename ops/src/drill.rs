@@ -40,7 +40,7 @@ impl Default for DrillOptions {
 }
 
 /// ComfyUI servers of a drill: a worker each, and each makes one picture at a time.
-const COMFYUIS: usize = 4;
+const COMFYUIS: usize = 8;
 
 /// A fleet for the drill: two of what is stateless, quick simulators, and their waits in proportion.
 ///
