@@ -163,22 +163,30 @@ impl Intake {
         let behind = info.as_ref().is_some_and(|info| info.pending > 0);
         let taken = match self.read(message, submitted_at_ms) {
             Ok(taken) => taken,
-            Err(refused) => return self.refuse(message, sequence, submitted_at_ms, *refused).await,
+            Err(refused) => {
+                return Box::pin(self.refuse(message, sequence, submitted_at_ms, *refused)).await;
+            }
         };
         let job = &taken.job;
-        match self.router.keys.take(job).await.map_err(PlaceError::Key)? {
+        let keyed = match &job.idempotency_key {
+            None => Keyed::First,
+            Some(_) => Box::pin(self.router.keys.take(job)).await.map_err(PlaceError::Key)?,
+        };
+        match keyed {
             Keyed::First => {}
             Keyed::SameAs(of) => {
                 tracing::info!(job = %job.id, %of, "the same job again, by its idempotency key");
-                ending::duplicate(&self.router, job, of).await?;
+                Box::pin(ending::duplicate(&self.router, job, of)).await?;
                 return Ok(Verdict::Done);
             }
             Keyed::Refused(failure) => {
                 let refused = Refused { id: Some(job.id), job: Some(taken.job), failure };
-                return self.refuse(message, sequence, submitted_at_ms, refused).await;
+                return Box::pin(self.refuse(message, sequence, submitted_at_ms, refused)).await;
             }
         }
-        if redelivered && let Some(placed) = place::recover(&self.router, &taken.placing()).await? {
+        if redelivered
+            && let Some(placed) = Box::pin(place::recover(&self.router, &taken.placing())).await?
+        {
             return Ok(match placed {
                 Placed::Later(at_ms) => Verdict::Back(Some(until(at_ms))),
                 Placed::Done | Placed::Refused(_) => Verdict::Done,
@@ -198,13 +206,13 @@ impl Intake {
                 if let Some(Plan::Assign(assign)) = &plan {
                     place::give_room_back(router, assign);
                 }
-                ending::end(router, taken.end(state, failure)).await?;
+                Box::pin(ending::end(router, taken.end(state, failure))).await?;
                 return Ok(Verdict::Done);
             }
             let planned = match plan.take() {
                 None | Some(Plan::Defer { .. }) => {
                     let held = held.get_or_insert_with(|| self.hold(behind));
-                    match self.wait_for_room(message, &taken, held).await {
+                    match Box::pin(self.wait_for_room(message, &taken, held)).await {
                         Ok(Told::Plan(plan)) => plan,
                         Ok(Told::Look) => continue,
                         Err(back) => return Ok(back),
@@ -218,7 +226,7 @@ impl Intake {
                     let expired = failure.code == FailureCode::Expired;
                     let state = if expired { JobState::Expired } else { JobState::Failed };
                     let end = taken.end(state, failure);
-                    ending::fail(router, &taken.job, end, &original(message)).await?;
+                    Box::pin(ending::fail(router, &taken.job, end, &original(message))).await?;
                     return Ok(Verdict::Done);
                 }
                 // Its money was refused just now; others may have room meanwhile.

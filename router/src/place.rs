@@ -7,7 +7,8 @@ use runtime::clock;
 use runtime::publish::{Message, PublishError};
 use schemas::reserve::Reservation;
 use schemas::{
-    Assignment, AttemptFacts, Decision, Event, Fact, Failure, Job, JobFacts, SCHEMA_VERSION, subjects,
+    Assignment, AttemptFacts, Backend, Class, Decision, Event, Fact, Failure, Job, JobFacts, MicroUsd,
+    SCHEMA_VERSION, subjects,
 };
 
 use crate::history::{self, History};
@@ -60,7 +61,7 @@ const OCCUPIED_AGAIN_MS: i64 = 150;
 
 /// Decides without placing: what `estimate` shows.
 #[must_use]
-pub fn weigh(router: &Router, placing: &Placing<'_>, refused: &[(schemas::Backend, String)]) -> Plan {
+pub fn weigh(router: &Router, placing: &Placing<'_>, refused: &[(Backend, String)]) -> Plan {
     let config = router.config();
     router.with_fleet(|fleet| {
         plan(&PlanInput {
@@ -83,7 +84,7 @@ pub fn weigh(router: &Router, placing: &Placing<'_>, refused: &[(schemas::Backen
 
 /// Decides, and counts the room that an assignment takes: plans that follow see it taken.
 #[must_use]
-pub fn decide(router: &Router, placing: &Placing<'_>, refused: &[(schemas::Backend, String)]) -> Plan {
+pub fn decide(router: &Router, placing: &Placing<'_>, refused: &[(Backend, String)]) -> Plan {
     let plan = weigh(router, placing, refused);
     if let Plan::Assign(assign) = &plan {
         router.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
@@ -120,7 +121,7 @@ pub async fn carry(router: &Router, placing: Placing<'_>, mut plan: Plan) -> Res
             }
             Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),
             Plan::Assign(assign) => match reserve(router, &placing, &assign).await {
-                Reserved::Yes => return carry_out(router, &placing, *assign).await,
+                Reserved::Yes => return carry_out(router, &placing, assign).await,
                 Reserved::No(words) => {
                     give_room_back(router, &assign);
                     refused.push((assign.backend.clone(), words));
@@ -159,33 +160,38 @@ async fn reserve(router: &Router, placing: &Placing<'_>, assign: &Assign) -> Res
     }
 }
 
-async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Assign) -> Result<Placed, PlaceError> {
-    let event = assigned_event(placing, &assign);
+async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Box<Assign>) -> Result<Placed, PlaceError> {
+    let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = *assign;
+    let at = At { backend, class, model, timeout_ms, reserve_micro_usd };
+    let event = assigned_event(placing, &at, decision);
     let message = Message::event(&event);
     // Each attempt is placed once: the first onto an empty subject, the others right after the one before.
     let message = match placing.attempt {
         1 => message,
-        _ => message.after(last_assigned(router, placing).await?),
+        _ => message.after(Box::pin(last_assigned(router, placing)).await?),
     };
     match router.broker.publisher.publish(&message).await {
         Ok(_) => {}
         // Somebody placed the attempt before: a crash in between, a router that slept, or a repeated publish.
         Err(PublishError::Occupied { .. }) => {
-            let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
-            let placed = history.last_assigned().is_some_and(|event| event.attempt >= placing.attempt);
-            // Read from a replica that lags: nothing may be concluded from what it does not show.
-            if !placed && history.ended().is_none() {
-                return Err(PlaceError::History(
-                    "the event that is in the way cannot be read yet".to_owned(),
-                ));
-            }
-            return finish(router, placing, &history).await;
+            return Box::pin(placed_before(router, placing)).await;
         }
         Err(error) => return Err(error.into()),
     }
-    let assignment = assignment(placing, &assign, event.time_ms);
-    metrics::counter!("argosy_router_assigned_total", "backend" => assign.backend.to_string()).increment(1);
-    assign_work(router, &assignment).await
+    let assignment = assignment(placing, at, event.time_ms);
+    drop(event);
+    metrics::counter!("argosy_router_assigned_total", "backend" => assignment.backend.to_string()).increment(1);
+    assign_work(router, assignment).await
+}
+
+async fn placed_before(router: &Router, placing: &Placing<'_>) -> Result<Placed, PlaceError> {
+    let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
+    let placed = history.last_assigned().is_some_and(|event| event.attempt >= placing.attempt);
+    // Read from a replica that lags: nothing may be concluded from what it does not show.
+    if !placed && history.ended().is_none() {
+        return Err(PlaceError::History("the event that is in the way cannot be read yet".to_owned()));
+    }
+    finish(router, placing, &history).await
 }
 
 /// Where the job's last `assigned` event lies, as long as it is of an earlier attempt; else 0, which refuses
@@ -222,55 +228,65 @@ async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Re
     tracing::info!(job = %placing.job.id, attempt = placing.attempt, %backend, "finishing a placement");
     let config = router.config();
     let service = config.catalog.service(backend, class);
-    let assign = Assign {
-        decision: Decision::clone(decision),
+    let at = At {
         backend: backend.clone(),
         class: class.clone(),
         model: model.clone(),
         timeout_ms: service.map_or(config.policy.patience_ms, |service| service.timeout_ms),
         reserve_micro_usd: *reserved_micro_usd,
     };
-    assign_work(router, &assignment(placing, &assign, event.time_ms)).await
+    assign_work(router, assignment(placing, at, event.time_ms)).await
 }
 
-async fn assign_work(router: &Router, assignment: &Assignment) -> Result<Placed, PlaceError> {
+/// Where an attempt is placed: an [`Assign`] without its decision, which is in the `assigned` event.
+struct At {
+    backend: Backend,
+    class: Class,
+    model: String,
+    timeout_ms: u64,
+    reserve_micro_usd: MicroUsd,
+}
+
+async fn assign_work(router: &Router, assignment: Assignment) -> Result<Placed, PlaceError> {
     let subject = subjects::work(&assignment.backend, &assignment.class, assignment.job.id);
-    let message = Message::new(subject, format!("{}.work", assignment.id()), assignment);
+    let message = Message::new(subject, format!("{}.work", assignment.id()), &assignment);
+    let attempt = assignment.attempt;
+    drop(assignment);
     match router.broker.publisher.publish(&message).await {
         Ok(_) => Ok(Placed::Done),
         // The subject holds this job's first assignment already.
-        Err(PublishError::Occupied { .. }) if assignment.attempt == 1 => Ok(Placed::Done),
+        Err(PublishError::Occupied { .. }) if attempt == 1 => Ok(Placed::Done),
         // The attempt before is published as failed and about to be acknowledged.
         Err(PublishError::Occupied { .. }) => Ok(Placed::Later(clock::now_ms() + OCCUPIED_AGAIN_MS)),
         Err(error) => Err(error.into()),
     }
 }
 
-fn assigned_event(placing: &Placing<'_>, assign: &Assign) -> Event {
+fn assigned_event(placing: &Placing<'_>, at: &At, decision: Decision) -> Event {
     let job = placing.job;
     let fact = Fact::Assigned {
-        facts: JobFacts::of(job, Some(assign.class.clone()), placing.submitted_at_ms),
-        backend: assign.backend.clone(),
-        class: assign.class.clone(),
-        model: assign.model.clone(),
-        reserved_micro_usd: assign.reserve_micro_usd,
-        decision: assign.decision.clone(),
+        facts: JobFacts::of(job, Some(at.class.clone()), placing.submitted_at_ms),
+        backend: at.backend.clone(),
+        class: at.class.clone(),
+        model: at.model.clone(),
+        reserved_micro_usd: at.reserve_micro_usd,
+        decision,
     };
     Event::new(clock::now_ms(), job.tenant.clone(), job.id, placing.attempt, fact)
 }
 
-fn assignment(placing: &Placing<'_>, assign: &Assign, time_ms: i64) -> Assignment {
+fn assignment(placing: &Placing<'_>, at: At, time_ms: i64) -> Assignment {
     Assignment {
         schema_version: SCHEMA_VERSION,
         time_ms,
         submitted_at_ms: placing.submitted_at_ms,
         attempt: placing.attempt,
         counted_attempts: placing.counted_attempts,
-        backend: assign.backend.clone(),
-        class: assign.class.clone(),
-        model: assign.model.clone(),
-        timeout_ms: assign.timeout_ms,
-        reserved_micro_usd: assign.reserve_micro_usd,
+        backend: at.backend,
+        class: at.class,
+        model: at.model,
+        timeout_ms: at.timeout_ms,
+        reserved_micro_usd: at.reserve_micro_usd,
         job: placing.job.clone(),
         history: placing.history.to_vec(),
     }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, RwLock};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use policy::fleet::Fleet;
 use runtime::exit::Fault;
 use runtime::fleet_config;
@@ -38,7 +40,7 @@ pub struct RouterConfig {
 
 impl Default for RouterConfig {
     fn default() -> Self {
-        Self { in_hand: 256 }
+        Self { in_hand: 512 }
     }
 }
 
@@ -46,7 +48,11 @@ impl Default for RouterConfig {
 ///
 /// # Errors
 /// Missing streams, buckets or documents.
-pub async fn start(context: Context<RouterProcess>) -> Result<(), Fault> {
+pub fn start(context: Context<RouterProcess>) -> BoxFuture<'static, Result<(), Fault>> {
+    start_all(context).boxed()
+}
+
+async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     let jetstream = &context.broker.jetstream;
     let (sender, config) = watch::channel(fleet_config::load(jetstream).await?);
     let soft = context.lifecycle.soft.clone();

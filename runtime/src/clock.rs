@@ -1,10 +1,21 @@
 //! The one clock. Decisions get the time as an argument; only plumbing asks for it.
 
+use std::time::Duration;
+
 /// Now, in Unix milliseconds.
 #[must_use]
 pub fn now_ms() -> i64 {
+    i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Now, in Unix microseconds: for measurements.
+#[must_use]
+pub fn now_us() -> i64 {
+    i64::try_from(since_epoch().as_micros()).unwrap_or(i64::MAX)
+}
+
+fn since_epoch() -> Duration {
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }

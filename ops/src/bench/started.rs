@@ -2,8 +2,8 @@
 //! fleet can be measured finer than its own messages tell time.
 
 use bytes::Bytes;
+use runtime::clock::now_us;
 use schemas::JobId;
-use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// Where it is told.
@@ -36,13 +36,6 @@ impl Started {
 pub fn read(payload: &[u8]) -> Option<(JobId, i64)> {
     let (id, at_us) = payload.split_first_chunk::<16>()?;
     Some((JobId(Uuid::from_bytes(*id)), i64::from_be_bytes(at_us.try_into().ok()?)))
-}
-
-/// Unix microseconds.
-#[must_use]
-pub fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
