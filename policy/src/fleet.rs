@@ -34,6 +34,12 @@ impl Fleet {
         self.backends.get(backend)
     }
 
+    /// Some backend failed since it last succeeded.
+    #[must_use]
+    pub fn is_troubled(&self) -> bool {
+        self.backends.values().any(|view| view.breaker != Breaker::default())
+    }
+
     /// One backend, to be updated.
     pub fn view_mut(&mut self, backend: &Backend) -> &mut BackendView {
         self.backends.entry(backend.clone()).or_default()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::kv;
 use futures::StreamExt;
+use policy::fleet::Fleet;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::telemetry;
@@ -163,6 +164,10 @@ async fn follow_outcomes_once(router: &Router) -> String {
             }
             message = ends.next() => {
                 let Some(message) = message else { break };
+                // A success only mends what is broken; most of the time nothing is, and nothing is read.
+                if !router.with_fleet(Fleet::is_troubled) {
+                    continue;
+                }
                 let Ok(event) = codec::decode::<Event>(None, &message.payload) else { continue };
                 let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { continue };
                 if let Some(last) = attempts.last() {

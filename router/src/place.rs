@@ -222,7 +222,7 @@ async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Re
     let Some(event) = history.last_assigned().filter(|event| event.attempt == placing.attempt) else {
         return Ok(Placed::Done);
     };
-    let Fact::Assigned { backend, class, model, reserved_micro_usd, decision, .. } = &event.fact else {
+    let Fact::Assigned { backend, class, model, reserved_micro_usd, .. } = &event.fact else {
         return Ok(Placed::Done);
     };
     tracing::info!(job = %placing.job.id, attempt = placing.attempt, %backend, "finishing a placement");

@@ -1,14 +1,16 @@
 //! A worker whose backend does nothing, for benchmarks: what is left is what the fleet itself costs.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ops::bench::started::Started;
 use runtime::process::{self, Context, Description, Threads};
 use runtime::worker::host::{self, WorkerConfig};
 use runtime::worker::{Attempt, Backend, Discovery};
-use schemas::{Class, Failure, FailureCode, Outcome};
+use schemas::{Artifact, Class, Failure, FailureCode, Outcome};
 use serde::Deserialize;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// Attempts at once where nothing else is said.
 const SLOTS: u32 = 512;
@@ -36,7 +38,11 @@ struct NullConfig {
     tell: bool,
 }
 
+/// What it makes: one file for all.
+const MADE: &[u8] = b"nothing";
+
 struct Null {
+    made: OnceCell<Artifact>,
     classes: Vec<Class>,
     run: Duration,
     tell: Option<Started>,
@@ -65,7 +71,11 @@ impl Backend for Null {
             let failure = Failure::new(FailureCode::Transient, "this worker makes nothing that costs money");
             return Outcome { failure: Some(failure), ..Outcome::default() };
         }
-        Outcome::default()
+        let made = self.made.get_or_try_init(|| attempt.save(0, "text/plain", Bytes::from_static(MADE))).await;
+        match made {
+            Ok(made) => Outcome { artifacts: vec![made.clone()], ..Outcome::default() },
+            Err(failure) => Outcome { failure: Some(failure), ..Outcome::default() },
+        }
     }
 }
 
@@ -85,7 +95,7 @@ fn main() -> ExitCode {
         host::start(&context, &worker, null.backend, SLOTS, |fleet| {
             let catalog = fleet.borrow().catalog.clone();
             let classes = catalog.services_of(&backend).map(|service| service.class.clone()).collect();
-            Ok(Null { classes, run: Duration::from_millis(null.run_ms), tell })
+            Ok(Null { made: OnceCell::new(), classes, run: Duration::from_millis(null.run_ms), tell })
         })
         .await
     })

@@ -38,7 +38,7 @@ pub trait AttemptIo: Send + Sync + 'static {
 /// One attempt in a worker's hands.
 pub struct Attempt {
     /// What to do.
-    pub assignment: Assignment,
+    pub assignment: Arc<Assignment>,
     /// The catalog at the time of the assignment.
     pub catalog: Arc<Catalog>,
     /// The catalog's row for this backend and class.
@@ -55,14 +55,14 @@ impl Attempt {
     /// Puts an attempt together.
     #[must_use]
     pub fn new(
-        assignment: Assignment,
+        assignment: impl Into<Arc<Assignment>>,
         catalog: Arc<Catalog>,
         service: Service,
         resume_id: Option<String>,
         io: Arc<dyn AttemptIo>,
         stopper: Stopper,
     ) -> Self {
-        Self { assignment, catalog, service, resume_id, report_url: None, io, stopper }
+        Self { assignment: assignment.into(), catalog, service, resume_id, report_url: None, io, stopper }
     }
 
     /// With an address for the provider's report.
@@ -86,7 +86,7 @@ impl Attempt {
 
     /// Which attempt it is.
     #[must_use]
-    pub const fn id(&self) -> AttemptId {
+    pub fn id(&self) -> AttemptId {
         self.assignment.id()
     }
 

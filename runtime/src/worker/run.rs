@@ -10,7 +10,6 @@ use schemas::{
     SCHEMA_VERSION, topology,
 };
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::publish::Message;
@@ -49,23 +48,23 @@ pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, message
     if shared.lifecycle.soft.is_cancelled() {
         return hand_back(&message, None).await;
     }
-    // Speaks up for as long as anything is done about the delivery, and stops when this function ends.
-    let done = CancellationToken::new();
-    let _ends = done.clone().drop_guard();
-    shared.tasks.spawn_piece(speak_up(message.clone(), done));
+    let assignment = Arc::new(assignment);
     let run = Run { shared, backend, message: &message, assignment: &assignment };
-    if let Err(reason) = run.begin().await {
+    let run = std::pin::pin!(run.begin());
+    // Speaks up for as long as anything is done about the delivery.
+    let done = tokio::select! {
+        done = run => done,
+        never = speak_up(&message) => match never {},
+    };
+    if let Err(reason) = done {
         tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, reason, "handing back");
         hand_back(&message, Some(REST)).await;
     }
 }
 
-async fn speak_up(message: Delivered, done: CancellationToken) {
+async fn speak_up(message: &Delivered) -> std::convert::Infallible {
     loop {
-        tokio::select! {
-            () = done.cancelled() => return,
-            () = tokio::time::sleep(SPEAK_UP_EVERY) => {}
-        }
+        tokio::time::sleep(SPEAK_UP_EVERY).await;
         if let Err(error) = message.ack_with(AckKind::Progress).await {
             tracing::debug!(%error, "speaking up");
         }
@@ -82,7 +81,7 @@ struct Run<'a> {
     shared: &'a Arc<Shared>,
     backend: &'a dyn Backend,
     message: &'a Delivered,
-    assignment: &'a Assignment,
+    assignment: &'a Arc<Assignment>,
 }
 
 impl Run<'_> {
@@ -277,7 +276,7 @@ impl Run<'_> {
         };
         let stopper = Stopper::default();
         let attempt =
-            Attempt::new(self.assignment.clone(), catalog, service, resume_id, Arc::new(io), stopper.clone());
+            Attempt::new(Arc::clone(self.assignment), catalog, service, resume_id, Arc::new(io), stopper.clone());
         let attempt = attempt.reporting_to(self.report_url());
         Ok((attempt, stopper))
     }
@@ -292,29 +291,7 @@ impl Run<'_> {
         let (attempt, stopper) = self.attempt(Arc::clone(&held), resume_id)?;
         shared.cancels.running(job, &stopper);
         metrics::gauge!("argosy_worker_attempts_running").increment(1.0);
-        let over = CancellationToken::new();
-        shared.tasks.spawn_piece(stop_in_time(
-            Arc::clone(shared),
-            self.assignment.clone(),
-            started_at_ms,
-            stopper,
-            over.clone(),
-        ));
-        let outcome = {
-            let backend_run = self.backend.run(&attempt);
-            tokio::pin!(backend_run);
-            tokio::select! {
-                outcome = &mut backend_run => Some(outcome),
-                () = tokio::time::sleep(TELL_RUNNING_AFTER) => {
-                    self.tell_running(started_at_ms).await;
-                    tokio::select! {
-                        outcome = &mut backend_run => Some(outcome),
-                        () = let_go(shared) => None,
-                    }
-                }
-            }
-        };
-        over.cancel();
+        let outcome = self.run_in_time(&attempt, &stopper, started_at_ms).await;
         shared.cancels.ended(job);
         metrics::gauge!("argosy_worker_attempts_running").decrement(1.0);
         let Some(outcome) = outcome else { return Err("the backend did not let go in time".to_owned()) };
@@ -322,6 +299,33 @@ impl Run<'_> {
         self.learn(&outcome, started_at_ms);
         let held = held.lock().await.take();
         self.settle_or_adopt(held, outcome, Some(started_at_ms)).await
+    }
+
+    /// Runs the attempt; stops it at its limit, at the job's deadline, or when the process lets go. None when
+    /// the backend does not end then.
+    async fn run_in_time(&self, attempt: &Attempt, stopper: &Stopper, started_at_ms: i64) -> Option<Outcome> {
+        let mut running = self.backend.run(attempt);
+        // Most of what is quick ends before any of the following is needed.
+        let quick = tokio::time::timeout(TELL_RUNNING_AFTER, &mut running).await;
+        if let Ok(outcome) = quick {
+            return Some(outcome);
+        }
+        let (wait, stop) = limit(self.assignment, started_at_ms);
+        let in_time = async {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => stopper.stop(stop),
+                () = self.shared.lifecycle.hard.cancelled() => stopper.stop(Stop::Drain),
+            }
+            let_go(self.shared).await;
+        };
+        let told_and_ended = async {
+            let ((), outcome) = tokio::join!(self.tell_running(started_at_ms), running);
+            outcome
+        };
+        tokio::select! {
+            outcome = told_and_ended => Some(outcome),
+            () = in_time => None,
+        }
     }
 
     fn learn(&self, outcome: &Outcome, started_at_ms: i64) {
@@ -385,27 +389,16 @@ async fn let_go(shared: &Shared) {
     tokio::time::sleep(LET_GO).await;
 }
 
-/// Stops an attempt at its limit, at the job's deadline, or when the process lets go.
-async fn stop_in_time(
-    shared: Arc<Shared>,
-    assignment: Assignment,
-    started_at_ms: i64,
-    stopper: Stopper,
-    over: CancellationToken,
-) {
+/// For how long an attempt may go on, and why it is stopped then.
+fn limit(assignment: &Assignment, started_at_ms: i64) -> (Duration, Stop) {
     let now_ms = clock::now_ms();
     let spent_ms = (now_ms - started_at_ms).max(0).unsigned_abs();
     let limit = Duration::from_millis(assignment.timeout_ms.saturating_sub(spent_ms));
     let deadline = assignment.job.constraints.deadline_ms;
     let to_deadline =
         deadline.map(|deadline| Duration::from_millis((deadline - now_ms).max(0).unsigned_abs()));
-    let (wait, stop) = match to_deadline {
+    match to_deadline {
         Some(left) if left < limit => (left, Stop::Expired),
         _ => (limit, Stop::Timeout),
-    };
-    tokio::select! {
-        () = over.cancelled() => {}
-        () = tokio::time::sleep(wait) => stopper.stop(stop),
-        () = shared.lifecycle.hard.cancelled() => stopper.stop(Stop::Drain),
     }
 }

@@ -56,8 +56,14 @@ pub(crate) async fn settle(
             dead(shared, &letter).await?;
         }
     }
-    // Confirmed: a lost acknowledgement would run the work again.
-    settling.message.double_ack().await.map_err(|error| format!("acknowledging: {error}"))
+    // Confirmed where a repeat would cost money. Of free work a lost acknowledgement is a repeat that changes
+    // nothing: ComfyUI still knows the prompt, and the job has ended.
+    let acknowledged = if assignment.is_paid() {
+        settling.message.double_ack().await
+    } else {
+        settling.message.ack().await
+    };
+    acknowledged.map_err(|error| format!("acknowledging: {error}"))
 }
 
 fn price(

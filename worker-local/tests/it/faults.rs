@@ -57,7 +57,7 @@ async fn memory_is_freed_after_it_ran_out() {
     assert_eq!(failure.code, FailureCode::OutOfMemory);
     assert!(failure.provider_words.is_some());
     // The next attempt of the job has another id and works.
-    let mut next = case.attempt.assignment.clone();
+    let mut next = schemas::Assignment::clone(&case.attempt.assignment);
     next.attempt += 1;
     let outcome = Case::new(config(&server.url()), next).run().await;
     assert_eq!((outcome.failure, outcome.artifacts.len()), (None, 1));

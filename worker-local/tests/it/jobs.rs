@@ -111,7 +111,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn new(config: ComfyConfig, assignment: Assignment) -> Self {
+    pub(crate) fn new(config: ComfyConfig, assignment: impl Into<Arc<Assignment>>) -> Self {
         let backend = Arc::new(ComfyBackend::new(config, catalog).expect("a good configuration"));
         let io = Arc::new(MemoryIo::default());
         let stopper = Stopper::default();
