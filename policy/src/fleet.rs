@@ -4,6 +4,8 @@
 //! workers are kept by name.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Deref;
 
 use schemas::{Backend, Class, Offer, WorkerId};
 
@@ -16,11 +18,49 @@ pub struct Fleet {
     pub backends: BTreeMap<Backend, BackendView>,
 }
 
+/// A worker's latest offer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    offer: Offer,
+    kind: u64,
+}
+
+impl Known {
+    fn new(offer: Offer) -> Self {
+        // The hasher's keys are fixed: the same offer has the same kind everywhere.
+        let mut hasher = DefaultHasher::new();
+        offer.classes.iter().for_each(|class| class.class.hash(&mut hasher));
+        (&offer.models, &offer.nodes).hash(&mut hasher);
+        offer.gpus.iter().map(|gpu| gpu.vram_total_bytes).max().hash(&mut hasher);
+        Self { kind: hasher.finish(), offer }
+    }
+
+    /// The same for workers that can do the same: classes, models, nodes and memory. Told once, when the offer
+    /// arrives, so that a plan compares a number and not hundreds of names.
+    pub(crate) const fn kind(&self) -> u64 {
+        self.kind
+    }
+
+    /// The offer itself.
+    #[must_use]
+    pub fn into_offer(self) -> Offer {
+        self.offer
+    }
+}
+
+impl Deref for Known {
+    type Target = Offer;
+
+    fn deref(&self) -> &Offer {
+        &self.offer
+    }
+}
+
 /// One backend.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BackendView {
     /// Its workers' latest offers, by worker name; old ones are told by their age.
-    pub offers: Vec<Offer>,
+    pub offers: Vec<Known>,
     /// Jobs waiting or running there, by class.
     pub backlog: BTreeMap<Class, u64>,
     /// What is remembered of its failures.
@@ -54,8 +94,8 @@ impl Fleet {
         }
         let offers = &mut self.view_mut(&offer.backend).offers;
         match offers.binary_search_by(|known| known.worker.cmp(&offer.worker)) {
-            Ok(at) => offers[at] = offer,
-            Err(at) => offers.insert(at, offer),
+            Ok(at) => offers[at] = Known::new(offer),
+            Err(at) => offers.insert(at, Known::new(offer)),
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select_all;
 use policy::admit::admit;
+use policy::fleet::Known;
 use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
@@ -19,7 +20,7 @@ use schemas::api::{
 };
 use schemas::codec::CONTENT_TYPE;
 use schemas::topology::{bucket, stream};
-use schemas::{AttemptId, Encoding, Event, Fact, Failure, FailureCode, JobId, JobState, subjects};
+use schemas::{AttemptId, Encoding, Event, Fact, Failure, FailureCode, JobId, JobState, Offer, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -200,7 +201,7 @@ fn backends(router: &Router) -> BackendsReply {
     let backends = router.with_fleet(|fleet| {
         let status = |backend: &schemas::config::BackendConfig| {
             let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
-            let mut workers = view.offers;
+            let mut workers: Vec<Offer> = view.offers.into_iter().map(Known::into_offer).collect();
             workers.sort_by(|a, b| a.worker.cmp(&b.worker));
             // A worker's own node list is long and for the planner; people ask for health and load.
             workers.iter_mut().for_each(|offer| offer.nodes = None);

@@ -1,5 +1,7 @@
 //! What the router concluded for a job, so that anybody can read why (promise P5).
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,7 @@ pub struct Decision {
     /// The weights of the four terms.
     pub weights: Terms,
     /// Who consented to spend money, or why nobody did.
-    pub consent: String,
+    pub consent: Cow<'static, str>,
 }
 
 /// One backend, weighed.
@@ -86,7 +88,7 @@ pub struct Rejection {
     /// The closed reason.
     pub reason: FilterReason,
     /// With the figures.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
 }
 
 /// The closed set of filters.

@@ -131,7 +131,7 @@ pub fn decision() -> Decision {
         backend: name("gemini"),
         rejections: vec![Rejection {
             reason: FilterReason::NotAllowedByJob,
-            detail: "constraints.exclude_backends names it".to_owned(),
+            detail: "constraints.exclude_backends names it".into(),
         }],
         terms: Terms::default(),
         score: 0.0,
@@ -148,7 +148,7 @@ pub fn decision() -> Decision {
         candidates: vec![winner, loser],
         second_best_micro_usd: None,
         weights,
-        consent: "the job allows paid backends".to_owned(),
+        consent: "the job allows paid backends".into(),
     }
 }
 

@@ -149,7 +149,7 @@ fn a_decision_shows_every_candidate_and_why_it_lost() {
     for candidate in &decision.candidates {
         assert!(text.contains(candidate.backend.as_str()), "{text}");
         for rejection in &candidate.rejections {
-            assert!(text.contains(rejection.reason.as_str()) && text.contains(&rejection.detail), "{text}");
+            assert!(text.contains(rejection.reason.as_str()) && text.contains(&*rejection.detail), "{text}");
         }
     }
     assert!(text.lines().all(|line| line == line.trim_end()), "nothing trails");

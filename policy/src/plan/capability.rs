@@ -1,11 +1,13 @@
 //! What a backend's workers can do for a job: who is fresh, well, and has what it needs.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use schemas::workflow::Requirements;
 use schemas::{Class, FilterReason, Health, Offer, Rejection, Service};
 
 use super::PlanInput;
-use crate::fleet::BackendView;
+use crate::fleet::{BackendView, Known};
 
 /// The workers that could take the job now, added up.
 #[derive(Default)]
@@ -21,49 +23,127 @@ pub(super) struct Capacity {
     pub(super) missing: Vec<String>,
 }
 
-/// Adds up the workers of a backend that could take the job.
+/// Adds up the workers of a backend that could take the job, in one pass over their offers.
 pub(super) fn capacity(
     input: &PlanInput<'_>,
     view: Option<&BackendView>,
     service: Option<&Service>,
 ) -> Capacity {
     let max_age_ms = i64::try_from(input.policy.offer_max_age_ms).unwrap_or(i64::MAX);
-    let is_fresh = |offer: &&Offer| input.now_ms.saturating_sub(offer.time_ms) < max_age_ms;
-    let fresh: Vec<&Offer> = view.map_or(&[][..], |view| &view.offers).iter().filter(is_fresh).collect();
-    let well: Vec<&Offer> = fresh.iter().copied().filter(|offer| is_well(offer, input.now_ms)).collect();
-    let making: Vec<&Offer> = well.iter().copied().filter(|offer| makes(offer, input)).collect();
-    let able: Vec<&Offer> =
-        making.iter().copied().filter(|offer| lacks(offer, input, service).is_empty()).collect();
-
-    let mut capacity = sum(if able.is_empty() { &making } else { &able }, input);
-    capacity.slots_well = slots(&well);
-    capacity.simulated = fresh.iter().any(|offer| offer.simulated);
-    if fresh.is_empty() {
-        capacity.reject(FilterReason::NoWorker, "no worker of it is there");
-    } else if well.is_empty() {
-        capacity.reject(FilterReason::Unhealthy, unwell_words(&fresh));
-    } else if able.is_empty() {
-        let unwell = fresh.iter().any(|offer| {
-            !is_well(offer, input.now_ms) && makes(offer, input) && lacks(offer, input, service).is_empty()
-        });
-        if unwell {
-            capacity.reject(FilterReason::Unhealthy, "the worker that could run it is not well");
-        } else if making.is_empty() {
-            let class = &input.admitted.class;
-            capacity
-                .reject(FilterReason::CapabilityMissing, format!("none of its workers makes class {class}"));
-        } else {
-            let closest = making.iter().map(|offer| lacks(offer, input, service)).min_by_key(Vec::len);
-            capacity.missing = closest.unwrap_or_default();
-            let words = format!("none of its workers has {}", capacity.missing.join(", "));
-            capacity.reject(FilterReason::CapabilityMissing, words);
+    let needs = Needs::of(input, service);
+    let (mut fresh, mut making, mut able) = (Tally::default(), Tally::default(), Tally::default());
+    let mut capacity = Capacity::default();
+    // Of those that are not well, one that could run it; of those that make the class, the closest.
+    let (mut unwell_able, mut closest) = (false, None);
+    let mut kinds = Kinds::default();
+    for offer in view.map_or(&[][..], |view| &view.offers) {
+        if input.now_ms.saturating_sub(offer.time_ms) >= max_age_ms {
+            continue;
         }
+        fresh.add(offer, None);
+        capacity.simulated |= offer.simulated;
+        let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
+        if !is_well(offer, input.now_ms) {
+            unwell_able = unwell_able || (made.is_some() && lacking == 0);
+            continue;
+        }
+        capacity.slots_well = capacity.slots_well.saturating_add(offer.slots);
+        let Some(made) = made else { continue };
+        let learned_ms = offer.classes[made].learned_ms;
+        making.add(offer, learned_ms);
+        match lacking {
+            0 => able.add(offer, learned_ms),
+            lacking if closest.is_none_or(|(least, _)| lacking < least) => closest = Some((lacking, offer)),
+            _ => {}
+        }
+    }
+    let counted = if able.workers > 0 { &able } else { &making };
+    (capacity.slots, capacity.learned_ms) = (counted.slots, counted.learned_ms());
+    if able.workers > 0 {
+        return capacity;
+    }
+    if fresh.workers == 0 {
+        capacity.reject(FilterReason::NoWorker, "no worker of it is there");
+    } else if capacity.slots_well == 0 {
+        capacity.reject(FilterReason::Unhealthy, unwell_words(input, view, fresh.workers));
+    } else if unwell_able {
+        capacity.reject(FilterReason::Unhealthy, "the worker that could run it is not well");
+    } else if let Some((_, closest)) = closest {
+        capacity.missing = needs.missing(closest);
+        let words = format!("none of its workers has {}", capacity.missing.join(", "));
+        capacity.reject(FilterReason::CapabilityMissing, words);
+    } else {
+        let class = &input.admitted.class;
+        capacity.reject(FilterReason::CapabilityMissing, format!("none of its workers makes class {class}"));
     }
     capacity
 }
 
+/// How a kind of worker fits the job.
+#[derive(Clone, Copy)]
+struct Fit {
+    /// Which of its classes is the job's.
+    made: Option<usize>,
+    lacking: usize,
+}
+
+/// The kinds that were met. A fleet has few; what is beyond these is looked at worker by worker.
+#[derive(Default)]
+struct Kinds {
+    met: [Option<(u64, Fit)>; 4],
+}
+
+impl Kinds {
+    fn fit(&mut self, offer: &Known, needs: &Needs<'_>, class: &Class) -> Fit {
+        let kind = offer.kind();
+        for met in &mut self.met {
+            match met {
+                Some((known, fit)) if *known == kind => return *fit,
+                Some(_) => {}
+                None => {
+                    let fit = fit(offer, needs, class);
+                    *met = Some((kind, fit));
+                    return fit;
+                }
+            }
+        }
+        fit(offer, needs, class)
+    }
+}
+
+fn fit(offer: &Offer, needs: &Needs<'_>, class: &Class) -> Fit {
+    let made = offer.classes.iter().position(|made| made.class == *class);
+    Fit { made, lacking: if made.is_some() { needs.lacking(offer) } else { 0 } }
+}
+
+/// Some workers, added up.
+#[derive(Default)]
+struct Tally {
+    workers: usize,
+    slots: u32,
+    learned: u32,
+    learned_total_ms: u128,
+}
+
+impl Tally {
+    fn add(&mut self, offer: &Offer, learned_ms: Option<u64>) {
+        self.workers += 1;
+        self.slots = self.slots.saturating_add(offer.slots);
+        if let Some(learned_ms) = learned_ms {
+            self.learned += 1;
+            self.learned_total_ms += u128::from(learned_ms);
+        }
+    }
+
+    /// The mean.
+    fn learned_ms(&self) -> Option<u64> {
+        let mean = self.learned_total_ms.checked_div(u128::from(self.learned))?;
+        Some(u64::try_from(mean).unwrap_or(u64::MAX))
+    }
+}
+
 impl Capacity {
-    fn reject(&mut self, reason: FilterReason, detail: impl Into<String>) {
+    fn reject(&mut self, reason: FilterReason, detail: impl Into<Cow<'static, str>>) {
         self.rejections.push(Rejection { reason, detail: detail.into() });
     }
 }
@@ -74,47 +154,81 @@ fn is_well(offer: &Offer, now_ms: i64) -> bool {
         && offer.unavailable_until_ms.is_none_or(|until_ms| until_ms <= now_ms)
 }
 
-fn makes(offer: &Offer, input: &PlanInput<'_>) -> bool {
-    offer.classes.iter().any(|class| class.class == input.admitted.class)
-}
-
-fn unwell_words(fresh: &[&Offer]) -> String {
-    let reason = fresh.iter().find_map(|offer| offer.health_reason.clone());
-    let first = format!("none of its {} workers is well", fresh.len());
+fn unwell_words(input: &PlanInput<'_>, view: Option<&BackendView>, fresh: usize) -> String {
+    let max_age_ms = i64::try_from(input.policy.offer_max_age_ms).unwrap_or(i64::MAX);
+    let mut offers = view.iter().flat_map(|view| &view.offers);
+    let reason = offers.find_map(|offer| {
+        let is_fresh = input.now_ms.saturating_sub(offer.time_ms) < max_age_ms;
+        offer.health_reason.as_ref().filter(|_| is_fresh)
+    });
+    let first = format!("none of its {fresh} workers is well");
     reason.map_or(first.clone(), |reason| format!("{first}: {reason}"))
 }
 
-/// What a worker lacks for the job, as far as it says what it has.
+/// What a job asks of a worker.
 ///
 /// A service that runs workflows needs nodes, files and memory; one that only takes prompts needs its
 /// provider's model.
-fn lacks(offer: &Offer, input: &PlanInput<'_>, service: Option<&Service>) -> Vec<String> {
-    let Some(service) = service else { return Vec::new() };
-    let absent = |needed: &BTreeSet<String>, present: &Option<BTreeSet<String>>| -> Vec<String> {
-        present.as_ref().map_or_else(Vec::new, |present| needed.difference(present).cloned().collect())
-    };
-    if !service.workflows {
-        return absent(&BTreeSet::from([service.model.clone()]), &offer.models);
-    }
-    let needs = &input.admitted.requirements;
-    let mut missing = absent(&needs.models, &offer.models);
-    missing.extend(absent(&needs.nodes, &offer.nodes));
-    let vram_bytes = input.catalog.class(&input.admitted.class).map_or(0, |spec| spec.vram_bytes);
-    if let Some(most) = offer.gpus.iter().map(|gpu| gpu.vram_total_bytes).max()
-        && most < vram_bytes
-    {
-        missing.push(format!("{vram_bytes} bytes of GPU memory (the largest has {most})"));
-    }
-    missing
+enum Needs<'a> {
+    Nothing,
+    Model(&'a String),
+    Server { requirements: &'a Requirements, vram_bytes: u64 },
 }
 
-fn sum(offers: &[&Offer], input: &PlanInput<'_>) -> Capacity {
-    let learned_ms = learned_ms(offers.iter().copied(), &input.admitted.class);
-    Capacity { slots: slots(offers), learned_ms, ..Capacity::default() }
+impl<'a> Needs<'a> {
+    fn of(input: &PlanInput<'a>, service: Option<&'a Service>) -> Self {
+        match service {
+            None => Self::Nothing,
+            Some(service) if !service.workflows => Self::Model(&service.model),
+            Some(_) => {
+                let class = input.catalog.class(&input.admitted.class);
+                let vram_bytes = class.map_or(0, |spec| spec.vram_bytes);
+                Self::Server { requirements: &input.admitted.requirements, vram_bytes }
+            }
+        }
+    }
+
+    /// How much a worker lacks, as far as it says what it has.
+    fn lacking(&self, offer: &Offer) -> usize {
+        let absent = |needed: &BTreeSet<String>, present: &Option<BTreeSet<String>>| {
+            present.as_ref().map_or(0, |present| needed.iter().filter(|name| !present.contains(*name)).count())
+        };
+        match self {
+            Self::Nothing => 0,
+            Self::Model(model) => {
+                usize::from(offer.models.as_ref().is_some_and(|models| !models.contains(*model)))
+            }
+            Self::Server { requirements, vram_bytes } => {
+                absent(&requirements.models, &offer.models)
+                    + absent(&requirements.nodes, &offer.nodes)
+                    + usize::from(memory_bytes(offer).is_some_and(|most| most < *vram_bytes))
+            }
+        }
+    }
+
+    /// The same in words.
+    fn missing(&self, offer: &Offer) -> Vec<String> {
+        let absent = |needed: &BTreeSet<String>, present: &Option<BTreeSet<String>>| -> Vec<String> {
+            present.as_ref().map_or_else(Vec::new, |present| needed.difference(present).cloned().collect())
+        };
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Model(model) => vec![String::clone(model)],
+            Self::Server { requirements, vram_bytes } => {
+                let mut missing = absent(&requirements.models, &offer.models);
+                missing.extend(absent(&requirements.nodes, &offer.nodes));
+                if let Some(most) = memory_bytes(offer).filter(|most| most < vram_bytes) {
+                    missing.push(format!("{vram_bytes} bytes of GPU memory (the largest has {most})"));
+                }
+                missing
+            }
+        }
+    }
 }
 
-fn slots(offers: &[&Offer]) -> u32 {
-    offers.iter().map(|offer| offer.slots).fold(0, u32::saturating_add)
+/// The memory of the worker's largest GPU.
+fn memory_bytes(offer: &Offer) -> Option<u64> {
+    offer.gpus.iter().map(|gpu| gpu.vram_total_bytes).max()
 }
 
 /// Mean of what workers learned about a class, milliseconds.

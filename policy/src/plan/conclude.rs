@@ -1,5 +1,7 @@
 //! From weighed backends to a plan with its explanation.
 
+use std::borrow::Cow;
+
 use schemas::{Backend, Candidate, Decision, Failure, FailureCode, FilterReason, MicroUsd};
 
 use super::weigh::Weighed;
@@ -7,7 +9,7 @@ use super::{Assign, Plan, PlanInput, score};
 use crate::dispose::{code_of, max_attempts};
 
 /// Concludes. `weighed` is in the order of [`score::rank`].
-pub(super) fn conclude(input: &PlanInput<'_>, mut weighed: Vec<Weighed>, consent: String) -> Plan {
+pub(super) fn conclude(input: &PlanInput<'_>, mut weighed: Vec<Weighed>, consent: Cow<'static, str>) -> Plan {
     if let Some(failure) = given_up(input) {
         let reason = failure.message.clone();
         return Plan::Refuse { decision: Box::new(decision(input, weighed, None, reason, consent)), failure };
@@ -80,7 +82,7 @@ fn winner(input: &PlanInput<'_>, eligible: &[Weighed]) -> (usize, String) {
     (0, why)
 }
 
-fn assign(input: &PlanInput<'_>, weighed: Vec<Weighed>, why: &str, consent: String) -> Plan {
+fn assign(input: &PlanInput<'_>, weighed: Vec<Weighed>, why: &str, consent: Cow<'static, str>) -> Plan {
     let winner = weighed[0].candidate.clone();
     let class = input.admitted.class.clone();
     let Some(service) = input.catalog.service(&winner.backend, &class) else {
@@ -107,7 +109,7 @@ fn decision(
     weighed: Vec<Weighed>,
     second_best_micro_usd: Option<MicroUsd>,
     reason: String,
-    consent: String,
+    consent: Cow<'static, str>,
 ) -> Decision {
     Decision {
         time_ms: input.now_ms,
@@ -199,7 +201,7 @@ fn words<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> String {
     let mut all: Vec<String> = candidates
         .map(|candidate| {
             let details: Vec<_> =
-                candidate.rejections.iter().map(|rejection| rejection.detail.as_str()).collect();
+                candidate.rejections.iter().map(|rejection| &*rejection.detail).collect();
             format!("{}: {}", candidate.backend, details.join(", "))
         })
         .collect();

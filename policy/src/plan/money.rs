@@ -1,5 +1,7 @@
 //! Consent, ceiling and reservation of one attempt.
 
+use std::borrow::Cow;
+
 use schemas::config::BackendConfig;
 use schemas::{FailureCode, FilterReason, MicroUsd, Rejection, Service};
 
@@ -10,18 +12,19 @@ use crate::dispose::code_of;
 /// Whether money may be spent on the job, and who said so.
 pub(super) struct Consent {
     pub(super) given: bool,
-    pub(super) words: String,
+    pub(super) words: Cow<'static, str>,
 }
 
 /// The job's own word, else its tenant's. Preferring a paid backend is a wish, not consent.
 pub(super) fn consent(input: &PlanInput<'_>) -> Consent {
     let (given, words) = match (input.job.constraints.allow_paid, input.tenant.allow_paid) {
-        (Some(true), _) => (true, "the job allows paid backends (constraints.allow_paid)".to_owned()),
-        (Some(false), _) => (false, "the job forbids paid backends (constraints.allow_paid)".to_owned()),
-        (None, true) => (true, format!("tenant {} allows paid backends", input.job.tenant)),
+        (Some(true), _) => (true, "the job allows paid backends (constraints.allow_paid)".into()),
+        (Some(false), _) => (false, "the job forbids paid backends (constraints.allow_paid)".into()),
+        (None, true) => (true, format!("tenant {} allows paid backends", input.job.tenant).into()),
         (None, false) => (
             false,
-            format!("nobody consented: neither the job nor tenant {} allows paid backends", input.job.tenant),
+            format!("nobody consented: neither the job nor tenant {} allows paid backends", input.job.tenant)
+                .into(),
         ),
     };
     Consent { given, words }
@@ -96,7 +99,7 @@ fn prices_of(input: &PlanInput<'_>, service: &Service) -> Result<(MicroUsd, Micr
 }
 
 impl Quote {
-    fn reject(&mut self, reason: FilterReason, detail: impl Into<String>) {
+    fn reject(&mut self, reason: FilterReason, detail: impl Into<Cow<'static, str>>) {
         self.rejections.push(Rejection { reason, detail: detail.into() });
     }
 

@@ -47,7 +47,7 @@ pub(super) fn queue(
             own.add(*jobs, run_ms);
             all.add(*jobs, run_ms);
         } else {
-            let learned = view.and_then(|view| learned_ms(&view.offers, other));
+            let learned = view.and_then(|view| learned_ms(view.offers.iter().map(|known| &**known), other));
             let expected =
                 || input.catalog.service(&config.backend, other).map(|service| service.expected_ms);
             all.add(*jobs, learned.or_else(expected).unwrap_or(run_ms));

@@ -1,5 +1,7 @@
 //! One backend, weighed: its figures, everything that speaks against it, and its score.
 
+use std::borrow::Cow;
+
 use schemas::config::BackendConfig;
 use schemas::{Candidate, FilterReason, Rejection, Service, Terms};
 
@@ -101,30 +103,30 @@ pub(super) fn readmit(weighed: &mut [Weighed]) {
     }
 }
 
-pub(super) fn rejected(reason: FilterReason, detail: impl Into<String>) -> Rejection {
+pub(super) fn rejected(reason: FilterReason, detail: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection { reason, detail: detail.into() }
 }
 
 fn unsupported(input: &PlanInput<'_>, service: Option<&Service>) -> Option<Rejection> {
     let class = &input.admitted.class;
-    let words = match service {
-        None => format!("it does not make class {class}"),
+    let words: Cow<'static, str> = match service {
+        None => format!("it does not make class {class}").into(),
         Some(service) => {
             let (form, form_taken) = match input.admitted.form {
                 Form::Prompt => ("prompts", service.prompts),
                 Form::Workflow => ("workflows", service.workflows),
             };
             if !form_taken {
-                format!("it takes no {form} for class {class}")
+                format!("it takes no {form} for class {class}").into()
             } else if !input.job.body.inputs.is_empty() && !service.inputs {
-                format!("it takes no input files for class {class}")
+                format!("it takes no input files for class {class}").into()
             } else if service.retires_at_ms.is_some_and(|retires_at_ms| retires_at_ms <= input.now_ms) {
-                format!("its model {} is retired", service.model)
+                format!("its model {} is retired", service.model).into()
             } else if input.admitted.form == Form::Prompt
                 && service.workflows
                 && input.admitted.requirements.nodes.is_empty()
             {
-                "the job's model has no workflow template, which it would need".to_owned()
+                "the job's model has no workflow template, which it would need".into()
             } else {
                 return None;
             }

@@ -107,7 +107,7 @@ proptest! {
         let mut turned = world.clone();
         turned.fleet = Fleet::default();
         for at in 0..offers.len() {
-            turned.fleet.upsert_offer(offers[(at + order.index(offers.len())) % offers.len()].clone());
+            turned.fleet.upsert_offer(offers[(at + order.index(offers.len())) % offers.len()].clone().into_offer());
         }
         for (backend, view) in &world.fleet.backends {
             for (class, jobs) in &view.backlog {

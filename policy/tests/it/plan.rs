@@ -95,7 +95,7 @@ fn check(plan: &Plan, line: &str) -> Result<(), String> {
             }
         },
         "because" => decision.reason.clone(),
-        "consent" => decision.consent.clone(),
+        "consent" => decision.consent.to_string(),
         "says" => match plan {
             Plan::Refuse { failure, .. } => failure.message.clone(),
             Plan::Assign(_) | Plan::Defer { .. } => String::new(),
