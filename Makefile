@@ -3,6 +3,7 @@
 #   make demo     everything from nothing, then 100 jobs; JOBS=, SEED= and FAULT=0 vary it (make hands what
 #                 is set on its command line to `argosy demo` as environment variables)
 #   make drill    20,000 jobs while every process is killed at random, then the audit; JOBS= and SEED= vary it
+#   make bench    what the fleet costs beside the broker that it lives on; PARTS="router fleet" for some parts
 #   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
 #   make test     every test, the servers obtained the same way
 #   make fuzz     bad bytes against every decoder, optimised; INPUTS= (ten million in all), SEED=
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo drill drill-cluster up test fuzz lint fmt servers build
+.PHONY: help demo drill drill-cluster bench up test fuzz lint fmt servers build
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -28,6 +29,10 @@ drill: servers build ## kill everything at random, then audit (JOBS=20000 SEED=1
 
 drill-cluster: servers build ## the same on a broker of three nodes, killed and parted
 	@exec "$(TARGET_DIR)/release/argosy" drill --nodes 3 $(ARGS)
+
+bench: servers build ## measure the fleet (PARTS="limit router fleet latency backlog submit decide")
+	@cargo bench --quiet -p policy
+	@exec "$(TARGET_DIR)/release/argosy" bench $(PARTS) $(ARGS)
 
 up: servers build ## run the fleet and stay (ARGS=--simulate)
 	@exec "$(TARGET_DIR)/release/argosy" up $(ARGS)

@@ -1,7 +1,9 @@
 //! The benchmark: what the fleet costs beside the broker that it lives on. Every figure is a ratio, or has the
 //! broker's own beside it from the same run, because machines differ. Servers are real, files are files.
 
+mod backlog;
 pub mod cpu;
+mod decide;
 mod fleet;
 mod ground;
 mod latency;
@@ -34,13 +36,18 @@ pub enum Part {
     Fleet,
     /// From publish to start and to the row, at given rates
     Latency,
+    /// Many jobs waiting, against few
+    Backlog,
     /// What one client can publish
     Submit,
+    /// What one decision costs
+    Decide,
 }
 
 impl Part {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 5] = [Self::Limit, Self::Router, Self::Fleet, Self::Latency, Self::Submit];
+    pub const ALL: [Self; 7] =
+        [Self::Limit, Self::Router, Self::Fleet, Self::Latency, Self::Backlog, Self::Submit, Self::Decide];
 }
 
 /// How much is measured.
@@ -50,6 +57,8 @@ pub struct Scale {
     pub runs: usize,
     /// Jobs of one throughput run.
     pub jobs: usize,
+    /// Jobs that wait where many do.
+    pub backlog: usize,
     /// How long the sustained run publishes.
     pub sustained: Duration,
     /// How long one open-loop run publishes.
@@ -61,6 +70,7 @@ impl Scale {
     pub const FULL: Self = Self {
         runs: 3,
         jobs: 60_000,
+        backlog: 1_000_000,
         sustained: Duration::from_secs(60),
         open_loop: Duration::from_secs(10),
     };
@@ -68,6 +78,7 @@ impl Scale {
     pub const SHORT: Self = Self {
         runs: 1,
         jobs: 2_000,
+        backlog: 5_000,
         sustained: Duration::from_secs(2),
         open_loop: Duration::from_secs(2),
     };
@@ -93,11 +104,7 @@ pub struct BenchOptions {
 /// # Errors
 /// A server or process does not start, something is lost, or a result breaks Little's law: then there is no
 /// figure.
-pub async fn run(
-    options: &BenchOptions,
-    out: &Path,
-    audience: &mut impl Audience,
-) -> anyhow::Result<Report> {
+pub async fn run(options: &BenchOptions, out: &Path, audience: &mut impl Audience) -> anyhow::Result<Report> {
     let started = Instant::now();
     let mut rows: Vec<Row> = Vec::new();
     for part in Part::ALL.into_iter().filter(|part| options.parts.contains(part)) {
@@ -107,7 +114,9 @@ pub async fn run(
             Part::Router => router::rows(options, &rows, audience).await?,
             Part::Fleet => fleet::rows(options, audience).await?,
             Part::Latency => latency::rows(options, &rows, audience).await?,
+            Part::Backlog => backlog::rows(options, audience).await?,
             Part::Submit => submit::rows(options, audience).await?,
+            Part::Decide => decide::rows(options, audience)?,
         };
         rows.append(&mut measured);
     }
@@ -126,7 +135,9 @@ impl Part {
             Self::Router => "router: jobs through routers alone",
             Self::Fleet => "fleet: the whole life, to the committed row",
             Self::Latency => "latency: open loop",
+            Self::Backlog => "backlog: many jobs waiting",
             Self::Submit => "submit: one client",
+            Self::Decide => "decide: one plan",
         }
     }
 }

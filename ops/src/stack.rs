@@ -71,7 +71,8 @@ impl Stack {
         let config = NatsConfig { url: nats.url(), ..NatsConfig::default() };
         let broker = Broker::connect(&config, "stack").await?;
         let topology = Topology::new(options.nodes);
-        let (applied, migrated) = tokio::join!(apply(&broker, &topology, &options.documents), migrate(&options, &database_url));
+        let (applied, migrated) =
+            tokio::join!(apply(&broker, &topology, &options.documents), migrate(&options, &database_url));
         applied?;
         migrated?;
         let (mut simulators, mut members) = (Vec::new(), Members::default());

@@ -9,8 +9,8 @@ use policy::fleet::Fleet;
 use policy::plan::{PlanInput, plan};
 use schemas::samples::TIME_MS;
 use schemas::{
-    Backend, Catalog, ClassOffer, Gpu, Health, Job, Offer, PolicyConfig, PriceList, SCHEMA_VERSION, TenantsConfig,
-    WorkerId,
+    Backend, Catalog, ClassOffer, Gpu, Health, Job, Offer, PolicyConfig, PriceList, SCHEMA_VERSION,
+    TenantsConfig, WorkerId,
 };
 use serde_json::json;
 use std::hint::black_box;

@@ -13,8 +13,8 @@ use runtime::telemetry;
 use schemas::topology;
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
 
-use crate::{queue, room};
 use crate::shared::Router;
+use crate::{queue, room};
 
 /// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
 const BACKLOG_EVERY: Duration = Duration::from_millis(300);

@@ -4,6 +4,8 @@
 //! finds no room waits in hand ([`crate::room`]), and the lane pulls no more while much waits; when it has
 //! waited for long, some of it is handed back, to see what lies behind it.
 
+mod taken;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Batch;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use policy::admit::{Admitted, admit};
+use policy::admit::admit;
 use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::Fault;
@@ -25,9 +27,12 @@ use crate::ending::{self, End, Original};
 use crate::fleet::rest;
 use crate::history;
 use crate::keys::Keyed;
-use crate::place::{self, PlaceError, Placed, Placing};
+use crate::place::{self, PlaceError, Placed};
 use crate::room::Told;
 use crate::shared::Router;
+
+pub(crate) use taken::Taken;
+use taken::{same_address, sniff_id};
 
 /// How long one pull waits for jobs.
 const WAIT: Duration = Duration::from_secs(1);
@@ -184,9 +189,7 @@ impl Intake {
                 return Box::pin(self.refuse(message, sequence, submitted_at_ms, refused)).await;
             }
         }
-        if redelivered
-            && let Some(placed) = Box::pin(place::recover(&self.router, &taken.placing())).await?
-        {
+        if redelivered && let Some(placed) = Box::pin(place::recover(&self.router, &taken.placing())).await? {
             return Ok(match placed {
                 Placed::Later(at_ms) => Verdict::Back(Some(until(at_ms))),
                 Placed::Done | Placed::Refused(_) => Verdict::Done,
@@ -287,7 +290,7 @@ impl Intake {
         })?;
         let config = self.router.config();
         let payload_bytes = message.payload.len();
-        let admitted = match same_address(message, &job) {
+        let admitted = match same_address(&message.subject, &job) {
             Err(failure) => Err(failure),
             // As of the time it was submitted: a deadline that passes while it waits is no fault of the job's.
             Ok(()) => admit(&job, &config.catalog, &config.policy, payload_bytes, submitted_at_ms),
@@ -344,54 +347,6 @@ impl Intake {
     }
 }
 
-/// A job in hand.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    /// The job.
-    pub(crate) job: Job,
-    /// What admission found out about it.
-    pub(crate) admitted: Admitted,
-    /// When the broker took it in, Unix milliseconds.
-    submitted_at_ms: i64,
-}
-
-impl Taken {
-    /// Its first attempt.
-    pub(crate) const fn placing(&self) -> Placing<'_> {
-        Placing {
-            job: &self.job,
-            admitted: &self.admitted,
-            submitted_at_ms: self.submitted_at_ms,
-            attempt: 1,
-            counted_attempts: 0,
-            history: &[],
-        }
-    }
-
-    /// It is not to be placed any more: how it ends.
-    pub(crate) fn is_over(&self, router: &Router) -> Option<(JobState, Failure)> {
-        if router.cancels.contains(self.job.id) {
-            let words = "cancelled before it was placed";
-            return Some((JobState::Cancelled, Failure::new(FailureCode::Cancelled, words)));
-        }
-        let words = "its deadline passed while it waited for room";
-        let passed = self.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= clock::now_ms());
-        passed.then(|| (JobState::Expired, Failure::new(FailureCode::Expired, words)))
-    }
-
-    fn end(&self, state: JobState, failure: Failure) -> End {
-        End {
-            tenant: self.job.tenant.clone(),
-            job: self.job.id,
-            attempt: 0,
-            facts: JobFacts::of(&self.job, Some(self.admitted.class.clone()), self.submitted_at_ms),
-            state,
-            failure: Some(failure),
-            attempts: Vec::new(),
-        }
-    }
-}
-
 /// One that waits, from its first wait to its end.
 struct Held<'a> {
     intake: &'a Intake,
@@ -442,33 +397,4 @@ fn original(message: &Message) -> Original {
         content_type: content_type(message),
         payload: message.payload.to_vec(),
     }
-}
-
-/// A job says whose it is and how urgent, and so does its subject; permissions and queues go by the
-/// subject, so the two must agree.
-fn same_address(message: &Message, job: &Job) -> Result<(), Failure> {
-    let Some(Subject::Jobs(lane, tenant)) = subjects::parse(&message.subject) else {
-        return Ok(());
-    };
-    let expected = subjects::jobs(job.lane, &job.tenant);
-    if job.tenant != tenant {
-        let message =
-            format!("the job says `{}`, its subject `{tenant}`: publish it to {expected}", job.tenant);
-        return Err(Failure::invalid("tenant", message));
-    }
-    if job.lane != lane && job.lane != Lane::Unknown {
-        let (said, subject) = (job.lane.as_str(), lane.as_str());
-        let message = format!("the job says `{said}`, its subject `{subject}`: publish it to {expected}");
-        return Err(Failure::invalid("lane", message));
-    }
-    Ok(())
-}
-
-/// The id of a job that cannot be read as one, if it has a readable `id`.
-fn sniff_id(content_type: Option<&str>, payload: &[u8]) -> Option<JobId> {
-    #[derive(serde::Deserialize)]
-    struct OnlyId {
-        id: JobId,
-    }
-    codec::decode::<OnlyId>(content_type, payload).ok().map(|only| only.id)
 }

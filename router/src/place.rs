@@ -160,7 +160,11 @@ async fn reserve(router: &Router, placing: &Placing<'_>, assign: &Assign) -> Res
     }
 }
 
-async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Box<Assign>) -> Result<Placed, PlaceError> {
+async fn carry_out(
+    router: &Router,
+    placing: &Placing<'_>,
+    assign: Box<Assign>,
+) -> Result<Placed, PlaceError> {
     let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = *assign;
     let at = At { backend, class, model, timeout_ms, reserve_micro_usd };
     let event = assigned_event(placing, &at, decision);
@@ -180,7 +184,8 @@ async fn carry_out(router: &Router, placing: &Placing<'_>, assign: Box<Assign>) 
     }
     let assignment = assignment(placing, at, event.time_ms);
     drop(event);
-    metrics::counter!("argosy_router_assigned_total", "backend" => assignment.backend.to_string()).increment(1);
+    metrics::counter!("argosy_router_assigned_total", "backend" => assignment.backend.to_string())
+        .increment(1);
     assign_work(router, assignment).await
 }
 

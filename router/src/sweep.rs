@@ -148,7 +148,12 @@ fn again(router: &Router, letter: &DeadLetter) -> Option<Plan> {
     Some(place::weigh(router, &placing, &[]))
 }
 
-async fn take_back(router: &Router, work: &Stream<()>, queued: Queued, words: String) -> Result<bool, String> {
+async fn take_back(
+    router: &Router,
+    work: &Stream<()>,
+    queued: Queued,
+    words: String,
+) -> Result<bool, String> {
     let Queued { sequence, assignment } = queued;
     let failure = Failure::new(FailureCode::Interrupted, words.clone());
     let reserved = assignment.reserved_micro_usd;

@@ -83,7 +83,9 @@ impl Model {
     /// # Errors
     /// The template is no workflow.
     pub fn requirements(&self) -> Result<Arc<Requirements>, WorkflowError> {
-        let read = || if self.template.is_object() { requirements(&self.template) } else { Ok(Requirements::default()) };
+        let read = || {
+            if self.template.is_object() { requirements(&self.template) } else { Ok(Requirements::default()) }
+        };
         self.needs.0.get_or_init(|| read().map(Arc::new)).clone()
     }
 }

@@ -73,9 +73,9 @@ struct Stat {
 
 fn stats() -> anyhow::Result<Vec<Stat>> {
     let entries = fs::read_dir("/proc").context("/proc: processor time is measured on Linux only")?;
-    let texts = entries.flatten().filter(|entry| {
-        entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit)
-    });
+    let texts = entries
+        .flatten()
+        .filter(|entry| entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit));
     // One that ends while we look is passed over.
     Ok(texts.filter_map(|entry| parse(&fs::read_to_string(entry.path().join("stat")).ok()?)).collect())
 }

@@ -67,7 +67,8 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     for (name, runs) in &by_process {
         rows.extend(Row::of(&format!("fleet.cpu.{name}"), "us/job", runs));
     }
-    let synced = live(options, Lay { sync_always: true, ..Lay::default() }, options.scale.sustained / 4).await?;
+    let synced =
+        live(options, Lay { sync_always: true, ..Lay::default() }, options.scale.sustained / 4).await?;
     audience.line(&format!("  every write synced: {:.0}/s", synced.per_second));
     rows.extend(Row::of("fleet.synced", "jobs/s", &[synced.per_second]));
     Ok(rows)
@@ -101,7 +102,8 @@ pub(super) async fn drive(ground: &Ground, publishing: Duration) -> anyhow::Resu
         over.store(true, Ordering::Release);
         anyhow::Ok(())
     };
-    let (inside, ()) = futures::future::try_join(follow(ground, &begun, &ended, &over, started), publishers).await?;
+    let (inside, ()) =
+        futures::future::try_join(follow(ground, &begun, &ended, &over, started), publishers).await?;
     let wall = started.elapsed();
     let used = between(&before, &watched.used()?);
     let own_us = cpu::own_us()? - own_before;

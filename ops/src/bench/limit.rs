@@ -213,7 +213,8 @@ async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>>
     let hop = async {
         let mut at_work = FuturesUnordered::new();
         loop {
-            let mut batch = first.batch().max_messages(256).expires(Duration::from_secs(1)).messages().await?;
+            let mut batch =
+                first.batch().max_messages(256).expires(Duration::from_secs(1)).messages().await?;
             loop {
                 tokio::select! {
                     message = batch.next() => match message {
@@ -237,7 +238,8 @@ async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>>
     let arrive = async {
         let mut latencies = Vec::with_capacity(total);
         while latencies.len() < total {
-            let mut batch = second.batch().max_messages(256).expires(Duration::from_secs(1)).messages().await?;
+            let mut batch =
+                second.batch().max_messages(256).expires(Duration::from_secs(1)).messages().await?;
             while let Some(message) = batch.next().await {
                 let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
                 let stamp = message.payload.first_chunk::<8>().context("no stamp")?;

@@ -67,7 +67,11 @@ pub(super) async fn route(options: &BenchOptions, routers: usize, jobs: usize) -
                 last = (done, Instant::now());
             }
             if last.1.elapsed() > STALLED_AFTER {
-                bail!("{} of {jobs} jobs were placed, then nothing more; see {}", last.0, ground.dir().display());
+                bail!(
+                    "{} of {jobs} jobs were placed, then nothing more; see {}",
+                    last.0,
+                    ground.dir().display()
+                );
             }
             if from.is_none() && done * 100 >= jobs as u64 * FROM_PERCENT {
                 from = Some((done, Instant::now(), watched.used()?));

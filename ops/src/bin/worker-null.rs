@@ -71,7 +71,8 @@ impl Backend for Null {
             let failure = Failure::new(FailureCode::Transient, "this worker makes nothing that costs money");
             return Outcome { failure: Some(failure), ..Outcome::default() };
         }
-        let made = self.made.get_or_try_init(|| attempt.save(0, "text/plain", Bytes::from_static(MADE))).await;
+        let made =
+            self.made.get_or_try_init(|| attempt.save(0, "text/plain", Bytes::from_static(MADE))).await;
         match made {
             Ok(made) => Outcome { artifacts: vec![made.clone()], ..Outcome::default() },
             Err(failure) => Outcome { failure: Some(failure), ..Outcome::default() },

@@ -45,7 +45,14 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// A free port, safe writes, 100 connections, data that stay.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), port: None, fsync: true, max_connections: 100, ephemeral: false, commit_times: false }
+        Self {
+            dir: dir.into(),
+            port: None,
+            fsync: true,
+            max_connections: 100,
+            ephemeral: false,
+            commit_times: false,
+        }
     }
 
     /// For tests: no waiting for the disk, and nothing left behind.

@@ -191,7 +191,9 @@ impl<'a> Needs<'a> {
     /// How much a worker lacks, as far as it says what it has.
     fn lacking(&self, offer: &Offer) -> usize {
         let absent = |needed: &BTreeSet<String>, present: &Option<BTreeSet<String>>| {
-            present.as_ref().map_or(0, |present| needed.iter().filter(|name| !present.contains(*name)).count())
+            present
+                .as_ref()
+                .map_or(0, |present| needed.iter().filter(|name| !present.contains(*name)).count())
         };
         match self {
             Self::Nothing => 0,

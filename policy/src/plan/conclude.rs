@@ -200,8 +200,7 @@ fn last_failure(input: &PlanInput<'_>) -> Option<Failure> {
 fn words<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> String {
     let mut all: Vec<String> = candidates
         .map(|candidate| {
-            let details: Vec<_> =
-                candidate.rejections.iter().map(|rejection| &*rejection.detail).collect();
+            let details: Vec<_> = candidate.rejections.iter().map(|rejection| &*rejection.detail).collect();
             format!("{}: {}", candidate.backend, details.join(", "))
         })
         .collect();

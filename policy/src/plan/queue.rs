@@ -4,8 +4,8 @@
 //! the longer of two: what is ahead of it in its class, on the workers that could take it; and what is
 //! ahead of it in all classes, on all workers.
 
-use schemas::{Lane, Service};
 use schemas::config::BackendConfig;
+use schemas::{Lane, Service};
 
 use super::PlanInput;
 use super::capability::{Capacity, learned_ms};

@@ -12,7 +12,8 @@ use crate::world::{NOW_MS, plain_job};
 fn bad_input_is_refused_with_field_limit_and_cure() {
     let (policy, mut catalog) = (defaults::policy(), defaults::catalog());
     // Known to the catalog, and made by nobody.
-    catalog.models.push(schemas::catalog::Model { needs: schemas::catalog::Needs::default(),
+    catalog.models.push(schemas::catalog::Model {
+        needs: schemas::catalog::Needs::default(),
         model: "orphan".to_owned(),
         class: "image-orphan".parse().expect("a name"),
         ..catalog.models[0].clone()

@@ -183,7 +183,9 @@ mod tests {
     fn answers_are_read() {
         let refused = |words: &str| Answer::Refused(words.to_owned());
         let error = |code: u64, words: &str| {
-            format!(r#"{{"error":{{"code":503,"err_code":{code},"description":"{words}"}},"stream":"WORK","seq":0}}"#)
+            format!(
+                r#"{{"error":{{"code":503,"err_code":{code},"description":"{words}"}},"stream":"WORK","seq":0}}"#
+            )
         };
         for (payload, answer) in [
             (r#"{"stream":"JOBS","seq":7}"#.to_owned(), Answer::Stored),

@@ -275,8 +275,14 @@ impl Run<'_> {
             worker: self.shared.worker.clone(),
         };
         let stopper = Stopper::default();
-        let attempt =
-            Attempt::new(Arc::clone(self.assignment), catalog, service, resume_id, Arc::new(io), stopper.clone());
+        let attempt = Attempt::new(
+            Arc::clone(self.assignment),
+            catalog,
+            service,
+            resume_id,
+            Arc::new(io),
+            stopper.clone(),
+        );
         let attempt = attempt.reporting_to(self.report_url());
         Ok((attempt, stopper))
     }

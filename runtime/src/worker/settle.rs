@@ -58,11 +58,8 @@ pub(crate) async fn settle(
     }
     // Confirmed where a repeat would cost money. Of free work a lost acknowledgement is a repeat that changes
     // nothing: ComfyUI still knows the prompt, and the job has ended.
-    let acknowledged = if assignment.is_paid() {
-        settling.message.double_ack().await
-    } else {
-        settling.message.ack().await
-    };
+    let acknowledged =
+        if assignment.is_paid() { settling.message.double_ack().await } else { settling.message.ack().await };
     acknowledged.map_err(|error| format!("acknowledging: {error}"))
 }
 

@@ -36,7 +36,8 @@ fn requirements_are_nodes_and_model_files() {
 
 #[test]
 fn a_prompt_fills_the_template_with_the_right_types() {
-    let model = Model { needs: schemas::catalog::Needs::default(),
+    let model = Model {
+        needs: schemas::catalog::Needs::default(),
         model: "m".to_owned(),
         class: samples::decision().class,
         files: vec![],

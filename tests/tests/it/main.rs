@@ -1,6 +1,7 @@
 //! End to end with real servers and our real binaries, and the workspace's own rules.
 
 mod backpressure;
+mod bench;
 mod cancel;
 mod doctor;
 mod drill;
@@ -12,6 +13,7 @@ mod model;
 mod processes;
 mod python;
 mod refusals;
+mod room;
 mod simulation;
 mod stops;
 mod tidy;

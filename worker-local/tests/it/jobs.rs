@@ -48,7 +48,8 @@ pub(crate) fn catalog() -> Arc<Catalog> {
             ClassSpec { class: class.clone(), kind: Kind::Image, vram_bytes: 4 << 30 },
             ClassSpec { class: "huge".parse().expect("a name"), kind: Kind::Image, vram_bytes: 1 << 50 },
         ],
-        models: vec![Model { needs: schemas::catalog::Needs::default(),
+        models: vec![Model {
+            needs: schemas::catalog::Needs::default(),
             model: "sd15".to_owned(),
             class: class.clone(),
             files: vec!["v1-5-pruned-emaonly-fp16.safetensors".to_owned()],

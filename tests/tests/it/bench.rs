@@ -1,0 +1,37 @@
+//! The benchmark in short: its audit and Little's law hold. Its figures are worth nothing here and are not looked
+//! at.
+
+use anyhow::ensure;
+use ops::audience::Audience;
+use ops::bench::report::{Report, find};
+use ops::bench::{BenchOptions, Part, Scale, run};
+use ops::stack::StackOptions;
+use tests::fleet::root;
+
+struct Nobody;
+
+impl Audience for Nobody {
+    fn ended(&mut self, _: usize, _: usize) {}
+    fn line(&mut self, _: &str) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_benchmark_holds() -> anyhow::Result<()> {
+    let dir = tempfile::Builder::new().prefix("argosy-bench-").tempdir()?;
+    let options = BenchOptions {
+        root: root(),
+        dir: dir.path().join("ground"),
+        bin_dir: StackOptions::simulated(&root(), dir.path())?.bin_dir,
+        parts: vec![Part::Fleet],
+        scale: Scale::SHORT,
+    };
+    // No figure comes out where the audit or Little's law does not hold.
+    let report = run(&options, dir.path(), &mut Nobody).await?;
+    for name in ["fleet.sustained", "fleet.cpu_per_job", "fleet.cpu.postgres", "fleet.synced"] {
+        let row = find(&report.rows, name);
+        ensure!(row.is_some_and(|row| row.spread.median > 0.0), "{name} is missing: {report:?}");
+    }
+    let written: Report = serde_json::from_slice(&std::fs::read(dir.path().join("report.json"))?)?;
+    ensure!(written.rows.len() == report.rows.len(), "the file tells another story");
+    Ok(())
+}
