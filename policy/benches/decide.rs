@@ -1,8 +1,8 @@
-//! What one decision costs: the plan of a plain job over three backends, with a few and with many workers.
+//! What one decision costs, its end included: the plan of a plain job over three backends, with a few and with many workers.
 //!
 //! `cargo bench -p policy`; `argosy bench` reads the figures from where criterion leaves them.
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use policy::admit::{Admitted, admit};
 use policy::defaults;
 use policy::fleet::Fleet;
@@ -14,6 +14,10 @@ use schemas::{
 };
 use serde_json::json;
 use std::hint::black_box;
+
+/// As in the router.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct World {
     job: Job,
@@ -106,10 +110,7 @@ fn decide(criterion: &mut Criterion) {
             refused: &[],
             now_ms: TIME_MS,
         };
-        // The plan is dropped outside of the time: that is the router's business.
-        group.bench_function(name, |bencher| {
-            bencher.iter_batched(|| (), |()| plan(black_box(&input)), BatchSize::SmallInput);
-        });
+        group.bench_function(name, |bencher| bencher.iter(|| plan(black_box(&input))));
     }
     group.finish();
 }

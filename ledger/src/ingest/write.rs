@@ -14,8 +14,8 @@ pub(super) async fn events(connection: &mut PgConnection, fresh: &[Checked]) -> 
     let keys: Vec<Key> = fresh.iter().map(|checked| key(&checked.event)).collect();
     let rows = sqlx::query!(
         r#"insert into events (job, attempt, kind, occurred_at, body)
-        select job, attempt, kind, at_ms(occurred_at_ms), body
-        from unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::jsonb[])
+        select job, attempt, kind, at_ms(occurred_at_ms), body::jsonb
+        from unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[])
             as n (job, attempt, kind, occurred_at_ms, body)
         on conflict do nothing
         returning job, attempt, kind"#,
