@@ -95,10 +95,11 @@ impl Intake {
         let mut at_work = FuturesUnordered::new();
         let mut pulled: Option<Batch> = None;
         loop {
-            if pulled.is_none() && !self.router.soft.is_cancelled() {
+            let stopping = self.router.soft.is_cancelled();
+            if pulled.is_none() && !stopping {
                 pulled = self.pull(at_work.len()).await;
             }
-            if pulled.is_none() && at_work.is_empty() && self.router.soft.is_cancelled() {
+            if pulled.is_none() && at_work.is_empty() && stopping {
                 return Ok(());
             }
             tokio::select! {
@@ -112,7 +113,7 @@ impl Intake {
                 },
                 Some(()) = at_work.next(), if !at_work.is_empty() => {}
                 // As many wait as may; or nothing can be pulled just now.
-                () = rest(&self.router, TROUBLE_REST), if pulled.is_none() => {}
+                () = rest(&self.router, TROUBLE_REST), if pulled.is_none() && !stopping => {}
             }
         }
     }
@@ -120,10 +121,12 @@ impl Intake {
     /// Asks for as many jobs as may come; none when none may, or when the broker does not answer.
     async fn pull(&self, at_work: usize) -> Option<Batch> {
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let more = if waiting == 0 {
-            self.in_hand.saturating_sub(at_work)
-        } else {
-            WAITING_MAX.saturating_sub(waiting).min(self.in_hand.saturating_sub(at_work))
+        let free = self.in_hand.saturating_sub(at_work);
+        let more = match waiting {
+            // A pull costs as much as a job: not one for each that is settled.
+            0 if free < self.in_hand.div_ceil(4) => 0,
+            0 => free,
+            _ => free.min(WAITING_MAX.saturating_sub(waiting)),
         };
         if more == 0 {
             return None;

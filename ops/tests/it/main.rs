@@ -1,6 +1,7 @@
 //! Real processes: the two servers, killed and started again; children that end with their parent; the
 //! script that obtains the servers.
 
+mod bench;
 mod children;
 mod cluster;
 mod command_line;
