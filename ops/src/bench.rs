@@ -10,6 +10,7 @@ mod latency;
 mod limit;
 mod little;
 mod load;
+mod open_loop;
 pub mod report;
 mod router;
 pub mod show;

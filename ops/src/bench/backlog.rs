@@ -68,7 +68,7 @@ async fn place(options: &BenchOptions, jobs: usize, waiting: u64) -> anyhow::Res
         let mut filled = first as u64;
         let mut last = (0, Instant::now());
         loop {
-            let done = messages(&ground, stream::WORK).await?;
+            let done = ground.messages(stream::WORK).await?;
             if done > last.0 {
                 last = (done, Instant::now());
             }
@@ -100,14 +100,9 @@ async fn place(options: &BenchOptions, jobs: usize, waiting: u64) -> anyhow::Res
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    let placed = tokio::select! {
-        placed = placing => placed?,
-        offered = load::offer(&broker, &catalog) => {
-            bail!("the offers ended: {:?}", offered.err());
-        }
-    };
+    let placed = load::offer_during(&broker, &catalog, placing).await;
     ground.clear().await?;
-    Ok(placed)
+    placed
 }
 
 /// A router with everything waiting and nowhere to place it; what it takes, bytes.
@@ -119,9 +114,4 @@ async fn idle(options: &BenchOptions) -> anyhow::Result<f64> {
     let resident = ground.watched().resident_bytes();
     ground.clear().await?;
     Ok(resident.get("router").copied().context("no router")? as f64)
-}
-
-async fn messages(ground: &Ground, name: &str) -> anyhow::Result<u64> {
-    let stream = ground.broker.jetstream.get_stream(name).await?;
-    Ok(stream.cached_info().state.messages)
 }

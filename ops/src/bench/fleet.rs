@@ -8,7 +8,7 @@ use super::little::{Inside, check};
 use super::report::Row;
 use super::{BenchOptions, load};
 use crate::audience::Audience;
-use crate::{audit, submit};
+use crate::{audit, counters, submit};
 use anyhow::{Context as _, bail, ensure};
 use ledger::Store;
 use runtime::clock::now_us;
@@ -74,14 +74,9 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     Ok(rows)
 }
 
-/// Lays a ground with one router, one worker a backend and the ledger, and lives on it for a while.
+/// Lays a ground with a whole fleet, and lives on it for a while.
 pub(super) async fn live(options: &BenchOptions, lay: Lay, publishing: Duration) -> anyhow::Result<Lived> {
-    let mut ground = Ground::lay(options, lay).await?;
-    ground.open_books().await?;
-    ground.routers(1).await?;
-    for backend in ["local", "cloud", "gemini"] {
-        ground.workers(backend, 1, &[]).await?;
-    }
+    let ground = Ground::lay_fleet(options, lay, &[]).await?;
     let lived = drive(&ground, publishing).await;
     ground.clear().await?;
     lived
@@ -163,7 +158,7 @@ async fn follow(
         let is_over = over.load(Ordering::Acquire);
         let all = begun.load(Ordering::Acquire);
         let page = http.get(&url).send().await?.text().await?;
-        let count = counter(&page, "argosy_ledger_jobs_ended_total");
+        let count = counters::sum(&page, &["argosy_ledger_jobs_ended_total"]) as u64;
         if ended.swap(count, Ordering::AcqRel) < count {
             last = Instant::now();
         }
@@ -176,11 +171,6 @@ async fn follow(
         }
         tokio::time::sleep(SAMPLE_EVERY).await;
     }
-}
-
-fn counter(page: &str, name: &str) -> u64 {
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-    value.unwrap_or_default() as u64
 }
 
 /// Everything ended once and is booked, and counts and clocks agree.

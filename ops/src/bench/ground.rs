@@ -24,6 +24,9 @@ const BACKLOG_PER_SLOT: u32 = 10_000;
 /// Connections of the benchmark to the database.
 const CONNECTIONS: u32 = 2;
 
+/// Every backend of the shipped documents.
+const BACKENDS: [&str; 3] = ["local", "cloud", "gemini"];
+
 /// Servers and processes of one measurement; all end with it.
 pub(super) struct Ground {
     pub(super) members: Members,
@@ -70,6 +73,21 @@ impl Ground {
         crate::stack::apply(&broker, &Topology::new(lay.nodes), &options.documents).await?;
         let catalog = serde_json::from_str(&options.documents.catalog).context("the shipped catalog")?;
         Ok(Self { members: Members::default(), broker, catalog, nats, books: None, options })
+    }
+
+    /// The same with a whole fleet: the ledger, a router, and a worker for each backend.
+    pub(super) async fn lay_fleet(
+        bench: &BenchOptions,
+        lay: Lay,
+        worker_env: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let mut ground = Self::lay(bench, lay).await?;
+        ground.open_books().await?;
+        ground.routers(1).await?;
+        for backend in BACKENDS {
+            ground.workers(backend, 1, worker_env).await?;
+        }
+        Ok(ground)
     }
 
     /// Starts the database, with safe writes, and the ledger.
@@ -133,6 +151,12 @@ impl Ground {
         member.ready(READY_WITHIN).await?;
         self.members.push(member);
         Ok(())
+    }
+
+    /// Messages in a stream.
+    pub(super) async fn messages(&self, stream: &str) -> anyhow::Result<u64> {
+        let stream = self.broker.jetstream.get_stream(stream).await?;
+        Ok(stream.cached_info().state.messages)
     }
 
     /// All processes but this one, by what they are.

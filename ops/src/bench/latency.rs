@@ -2,12 +2,12 @@
 //! is slow does not slow down what it is asked to do.
 
 use super::ground::{Ground, Lay};
-use super::limit::{PERCENTILES, RAW_RATES, open_loop};
+use super::open_loop::{PERCENTILES, RATES, open_loop};
 use super::report::{Row, find};
-use super::spread::percentile;
 use super::started;
 use super::{BenchOptions, load};
 use crate::audience::Audience;
+use crate::figures::percentile;
 use crate::submit;
 use anyhow::{Context as _, ensure};
 use futures::StreamExt as _;
@@ -28,7 +28,7 @@ pub(super) async fn rows(
 ) -> anyhow::Result<Vec<Row>> {
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for run in 0..options.scale.runs {
-        for rate in RAW_RATES {
+        for rate in RATES {
             let Timed { start_us, row_us } = time(options, rate).await?;
             let p50 = percentile(&start_us, 500).context("nothing started")?;
             audience.line(&format!("  run {}: {rate} jobs/s, start p50 {p50} us", run + 1));
@@ -59,12 +59,8 @@ struct Timed {
 }
 
 async fn time(options: &BenchOptions, rate: u64) -> anyhow::Result<Timed> {
-    let mut ground = Ground::lay(options, Lay::default()).await?;
-    ground.open_books().await?;
-    ground.routers(1).await?;
-    for backend in ["local", "cloud", "gemini"] {
-        ground.workers(backend, 1, &[("ARGOSY_NULL__TELL", "true".to_owned())]).await?;
-    }
+    let tell = [("ARGOSY_NULL__TELL", "true".to_owned())];
+    let ground = Ground::lay_fleet(options, Lay::default(), &tell).await?;
     let timed = publish_and_time(&ground, rate, options.scale.open_loop).await;
     ground.clear().await?;
     timed
@@ -77,7 +73,7 @@ async fn publish_and_time(ground: &Ground, rate: u64, lasting: Duration) -> anyh
     let total = usize::try_from(rate * lasting.as_secs())?;
     let published: RefCell<HashMap<JobId, i64>> = RefCell::default();
     let tenant = load::tenant()?;
-    let publishing = open_loop(rate, total, |_| {
+    let publishing = open_loop(rate, total, || {
         let job = load::job(Lane::Interactive, &tenant);
         let message = submit::message(&job);
         published.borrow_mut().insert(job.id, now_us());

@@ -55,14 +55,13 @@ pub(super) async fn route(options: &BenchOptions, routers: usize, jobs: usize) -
     let mut ground = Ground::lay(options, Lay::default()).await?;
     limit::fill(&ground.broker, jobs).await?;
     let (broker, catalog) = (ground.broker.clone(), ground.catalog.clone());
-    let placed = async {
+    let placing = async {
         ground.routers(routers).await?;
         let watched = ground.watched();
         let mut from = None;
         let mut last = (0, Instant::now());
         loop {
-            let work = broker.jetstream.get_stream(stream::WORK).await?;
-            let done = work.cached_info().state.messages;
+            let done = ground.messages(stream::WORK).await?;
             if done > last.0 {
                 last = (done, Instant::now());
             }
@@ -89,10 +88,7 @@ pub(super) async fn route(options: &BenchOptions, routers: usize, jobs: usize) -
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    let routed = tokio::select! {
-        placed = placed => placed?,
-        offered = load::offer(&broker, &catalog) => return Err(offered.err().unwrap_or_else(|| unreachable!("it has no end"))),
-    };
+    let routed = load::offer_during(&broker, &catalog, placing).await;
     ground.clear().await?;
-    Ok(routed)
+    routed
 }
