@@ -23,6 +23,8 @@ const INSIDE_MAX: u64 = 10_000;
 /// Jobs of one publish of many; so many of those at once.
 const CHUNK: usize = 250;
 const PUBLISHERS: usize = 4;
+/// Where every write is synced, a part of the time will do.
+const SYNCED_PART: u32 = 4;
 /// How often what is inside is counted.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 /// A fleet in which nothing ends for so long has stalled.
@@ -67,10 +69,12 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     for (name, runs) in &by_process {
         rows.extend(Row::of(&format!("fleet.cpu.{name}"), "us/job", runs));
     }
-    let synced =
-        live(options, Lay { sync_always: true, ..Lay::default() }, options.scale.sustained / 4).await?;
-    audience.line(&format!("  every write synced: {:.0}/s", synced.per_second));
-    rows.extend(Row::of("fleet.synced", "jobs/s", &[synced.per_second]));
+    for (name, nodes) in [("fleet.synced", 1), ("fleet.synced_cluster", 3)] {
+        let lay = Lay { sync_always: true, nodes, ..Lay::default() };
+        let synced = live(options, lay, options.scale.sustained / SYNCED_PART).await?;
+        audience.line(&format!("  every write synced, nodes {nodes}: {:.0}/s", synced.per_second));
+        rows.extend(Row::of(name, "jobs/s", &[synced.per_second]));
+    }
     Ok(rows)
 }
 

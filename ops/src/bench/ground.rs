@@ -6,17 +6,20 @@ use crate::documents::{self, Documents};
 use crate::servers::{Found, NatsCluster, NatsOptions, Postgres, PostgresOptions};
 use crate::stack::{Member, Members, Role, StackOptions};
 use anyhow::Context as _;
+use futures::StreamExt as _;
 use ledger::Store;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use schemas::Catalog;
-use schemas::topology::Topology;
+use schemas::topology::{Topology, bucket};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A process of ours is ready within this.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether all are there.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What processes get to stop.
 const GRACE: Duration = Duration::from_secs(10);
 /// Waiting and running jobs that a slot may have: none is held back for want of room.
@@ -138,6 +141,18 @@ impl Ground {
             self.start(Role::WorkerLocal, &name, "worker-null", &all).await?;
         }
         Ok(())
+    }
+
+    /// Waits until so many workers have told of themselves.
+    pub(super) async fn joined(&self, workers: usize) -> anyhow::Result<()> {
+        let offers = self.broker.jetstream.get_key_value(bucket::WORKERS).await?;
+        let looking = async {
+            while offers.keys().await?.count().await < workers {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(READY_WITHIN, looking).await.context("some workers did not join")?
     }
 
     async fn start(

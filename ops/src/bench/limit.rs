@@ -12,7 +12,6 @@ use super::report::Row;
 use super::{BenchOptions, load};
 use crate::audience::Audience;
 use crate::figures::percentile;
-use crate::submit;
 use anyhow::{Context as _, anyhow};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -78,7 +77,7 @@ struct Moved {
 /// Fills the stream of jobs, then moves all of them on.
 async fn move_all(ground: &Ground, jobs: usize, with_event: bool) -> anyhow::Result<Moved> {
     let broker = &ground.broker;
-    fill(broker, jobs).await?;
+    load::fill(broker, Lane::Standard, &load::tenant()?, jobs).await?;
     let event = if with_event { Some(decision_event(ground)?) } else { None };
     let watched = ground.watched();
     let (before, own_before, started) = (watched.used()?, cpu::own_us()?, Instant::now());
@@ -91,14 +90,6 @@ async fn move_all(ground: &Ground, jobs: usize, with_event: bool) -> anyhow::Res
         client_us: each(cpu::own_us()? - own_before),
         server_us: each(used.get("nats-server").copied().unwrap_or_default()),
     })
-}
-
-/// Publishes so many jobs to one lane.
-pub(super) async fn fill(broker: &Broker, jobs: usize) -> anyhow::Result<()> {
-    let tenant = load::tenant()?;
-    let messages = (0..jobs).map(|_| submit::message(&load::job(Lane::Standard, &tenant)));
-    broker.publisher.publish_all(messages, submit::BULK_IN_FLIGHT).await?;
-    Ok(())
 }
 
 /// An event as a router writes it for a plain job, as bytes.

@@ -1,5 +1,6 @@
 //! What is published: plain jobs for the free backend, and offers of workers that are not there.
 
+use crate::submit;
 use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use schemas::offer::ClassOffer;
@@ -31,6 +32,13 @@ pub(super) fn job(lane: Lane, tenant: &Tenant) -> Job {
 /// The tenant of jobs where it does not matter.
 pub(super) fn tenant() -> anyhow::Result<Tenant> {
     Ok(Tenant::new("bench")?)
+}
+
+/// Publishes so many jobs of a tenant to one lane.
+pub(super) async fn fill(broker: &Broker, lane: Lane, tenant: &Tenant, jobs: usize) -> anyhow::Result<()> {
+    let messages = (0..jobs).map(|_| submit::message(&job(lane, tenant)));
+    broker.publisher.publish_all(messages, submit::BULK_IN_FLIGHT).await?;
+    Ok(())
 }
 
 /// A worker for each backend of the catalog, with room for everything.

@@ -3,9 +3,10 @@
 use super::cpu::between;
 use super::ground::{Ground, Lay};
 use super::report::{Row, find};
-use super::{BenchOptions, limit, load};
+use super::{BenchOptions, load};
 use crate::audience::Audience;
 use anyhow::bail;
+use schemas::Lane;
 use schemas::topology::stream;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ pub(super) async fn rows(
 /// Lets so many routers place so many jobs that lie there.
 pub(super) async fn route(options: &BenchOptions, routers: usize, jobs: usize) -> anyhow::Result<Routed> {
     let mut ground = Ground::lay(options, Lay::default()).await?;
-    limit::fill(&ground.broker, jobs).await?;
+    load::fill(&ground.broker, Lane::Standard, &load::tenant()?, jobs).await?;
     let (broker, catalog) = (ground.broker.clone(), ground.catalog.clone());
     let placing = async {
         ground.routers(routers).await?;
