@@ -10,7 +10,7 @@ const JOINED: [usize; 6] = [1, 2, 4, 16, 64, 256];
 /// Beyond so many processes, each is several workers.
 const PROCESSES_MAX: usize = 16;
 /// Of the sustained run, a part will do for each.
-const LASTING_PART: u32 = 12;
+const LASTING_PART: u32 = 20;
 
 /// Measures.
 pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
