@@ -4,7 +4,7 @@
 //! redelivery each time. Whenever news of the fleet arrives the first of them are planned again; what is
 //! planned goes on its way, and of jobs that would all be told the same only the first is asked about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use policy::fair::{self, Fair};
@@ -65,6 +65,16 @@ impl Room {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
+    }
+
+    /// How many of a lane wait, by tenant.
+    pub(crate) fn tenants(&self, lane: Lane) -> HashMap<Tenant, usize> {
+        let inner = self.lock();
+        let mut tenants = HashMap::new();
+        for job in inner.waiting.values().map(|waiting| &waiting.taken.job).filter(|job| job.lane == lane) {
+            *tenants.entry(job.tenant.clone()).or_default() += 1;
+        }
+        tenants
     }
 
     /// Waits for room; `cost_ms` is the slot time that the job will take.
