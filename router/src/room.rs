@@ -138,8 +138,8 @@ pub(crate) fn look(router: &Router) {
     }
 }
 
-/// Whether a plan for one would say of the other what it says of the one: all that a plan looks at but the
-/// deadline, which only makes it stricter.
+/// Whether a plan for one would say of the other what it says of the one: all that a plan looks at is the same,
+/// the deadline among it.
 fn are_alike(one: &Taken, other: &Taken) -> bool {
     one.job.tenant == other.job.tenant
         && one.job.lane == other.job.lane

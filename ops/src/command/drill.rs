@@ -72,7 +72,7 @@ impl Drill {
         let mut stop = Box::pin(stop_signal()?);
         let mut crowd = Crowd::new(options.jobs, session.json);
         let report = tokio::select! {
-            done = whole(session, &station, &options, &out, &mut crowd) => done?,
+            done = Box::pin(whole(session, &station, &options, &out, &mut crowd)) => done?,
             // What was started ends as the future that owns it is dropped.
             signal = &mut stop => return Err(DoesNotHold(format!("{signal}: the drill was stopped")).into()),
         };
