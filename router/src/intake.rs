@@ -266,6 +266,15 @@ impl Intake {
     ) -> Result<Told, Verdict> {
         metrics::counter!("argosy_router_deferred_total").increment(1);
         let mut seat = self.router.room.enter(Arc::clone(taken), self.cost_ms(&taken.admitted.class));
+        if seat.is_first() {
+            match place::decide(&self.router, &taken.placing(), &[]) {
+                Plan::Defer { .. } => {}
+                plan => {
+                    seat.served();
+                    return Ok(Told::Plan(plan));
+                }
+            }
+        }
         loop {
             tokio::select! {
                 told = seat.told() => return told.ok_or(Verdict::Back(None)),

@@ -57,6 +57,7 @@ struct Waiting {
 pub(crate) struct Seat {
     room: Room,
     turn: Turn,
+    is_first: bool,
     told: oneshot::Receiver<Told>,
 }
 
@@ -86,8 +87,9 @@ impl Room {
         inner.arrivals += 1;
         let turn = (tag, inner.arrivals);
         inner.waiting.insert(turn, Waiting { taken, tell });
+        let is_first = inner.waiting.first_key_value().is_some_and(|(first, _)| *first == turn);
         drop(inner);
-        Seat { room: self.clone(), turn, told }
+        Seat { room: self.clone(), turn, is_first, told }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -96,6 +98,17 @@ impl Room {
 }
 
 impl Seat {
+    /// Whoever comes before all others when it enters need not wait for the next look: there may be room that is
+    /// kept for such as it.
+    pub(crate) const fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// It was planned at once.
+    pub(crate) fn served(self) {
+        self.room.lock().fair.served(self.turn.0);
+    }
+
     pub(crate) async fn told(&mut self) -> Option<Told> {
         (&mut self.told).await.ok()
     }

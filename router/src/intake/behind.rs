@@ -19,10 +19,10 @@ use super::arrived::{Arrived, Reading};
 use crate::shared::Router;
 
 /// Jobs of one tenant that are read past the consumer.
-const EACH_MAX: usize = 8;
+const EACH_MAX: usize = 16;
 
 /// Jobs of a lane that are in hand and were read past the consumer, at most.
-const READ_MAX: usize = 64;
+const READ_MAX: usize = 128;
 
 /// Tenants of a lane that are looked at in one look.
 const TENANTS_MAX: usize = 1_000;
@@ -119,9 +119,9 @@ mod tests {
     fn those_with_few_come_first_and_a_flood_that_is_in_hand_not_at_all() {
         let waiting = [(subject("flood"), 100_000), (subject("few"), 10), (subject("one"), 1)];
         let in_hand = HashMap::from([("flood".parse().expect("a tenant"), 64)]);
-        assert_eq!(wanted(&waiting, &in_hand), [(subject("one"), 1), (subject("few"), EACH_MAX)]);
+        assert_eq!(wanted(&waiting, &in_hand), [(subject("one"), 1), (subject("few"), 10)]);
         let in_hand =
             HashMap::from([("few".parse().expect("a tenant"), 6), ("one".parse().expect("a tenant"), 1)]);
-        assert_eq!(wanted(&waiting, &in_hand), [(subject("few"), 2), (subject("flood"), EACH_MAX)]);
+        assert_eq!(wanted(&waiting, &in_hand), [(subject("few"), 4), (subject("flood"), EACH_MAX)]);
     }
 }
