@@ -78,6 +78,8 @@ pub struct Scale {
     pub backlog: usize,
     /// The most workers that join.
     pub workers: usize,
+    /// Jobs inside a fleet at most while it is kept busy.
+    pub inside_max: u64,
     /// How long the sustained run publishes.
     pub sustained: Duration,
     /// How long one open-loop run publishes.
@@ -93,6 +95,8 @@ impl Scale {
         jobs: 60_000,
         backlog: 1_000_000,
         workers: 256,
+        // Enough to keep everybody busy: a second or so of work.
+        inside_max: 10_000,
         sustained: Duration::from_secs(60),
         open_loop: Duration::from_secs(10),
         patience: Duration::from_secs(15),
@@ -102,7 +106,8 @@ impl Scale {
         runs: 1,
         jobs: 2_000,
         backlog: 5_000,
-        workers: 4,
+        workers: 2,
+        inside_max: 1_000,
         sustained: Duration::from_secs(2),
         open_loop: Duration::from_secs(2),
         patience: Duration::from_secs(4),

@@ -28,12 +28,16 @@ const FEW: usize = 10;
 const MANY: usize = 100_000;
 /// What one of those takes.
 const RUN_MS: u64 = 500;
+/// How often the few come beside the many: at moments spread over that time, since slots fall free together.
+const TIMES: u32 = 5;
 /// What an urgent one takes, and one of those that it comes behind.
 const URGENT_RUN_MS: u64 = 50;
 /// Urgent ones a second: half of what is kept for them.
 const URGENT_RATE: u64 = 100;
 /// The urgent ones' percentiles, per mille.
 const PERCENTILES: [(&str, usize); 2] = [("p50", 500), ("p99", 990)];
+/// What is alone is over within this.
+const ALONE_WITHIN: Duration = Duration::from_secs(30);
 /// Half of the slots are taken within this.
 const BUSY_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether they are.
@@ -48,20 +52,23 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
 
 async fn few_beside_many(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
     let (mut alone_s, mut beside_s, mut shares, mut given_up) = (vec![], vec![], vec![], false);
-    for run in 0..options.scale.runs {
-        let few = few(options).await?;
-        let (alone, beside) = (few.alone.as_secs_f64(), few.beside.unwrap_or(options.scale.patience));
-        let beside = beside.as_secs_f64();
-        let line = if few.beside.is_none() { "NOT DONE, given up" } else { "done" };
-        audience.line(&format!(
-            "  run {}: {FEW} jobs alone done after {alone:.2} s, beside {} of another tenant {line} after {beside:.2} s",
-            run + 1,
-            few.many
-        ));
-        given_up |= few.beside.is_none();
+    let many = MANY.min(options.scale.backlog);
+    for run in 1..=options.scale.runs {
+        let few = few(options, many).await?;
+        let alone = few.alone.as_secs_f64();
+        audience.line(&format!("  run {run}: {FEW} jobs alone done after {alone:.2} s"));
+        for beside in few.beside {
+            let (words, time) = match beside {
+                Some(time) => ("done", time),
+                None => ("NOT DONE, given up", options.scale.patience),
+            };
+            let beside_many = time.as_secs_f64();
+            audience.line(&format!("    beside {many} of another tenant {words} after {beside_many:.2} s"));
+            given_up |= beside.is_none();
+            beside_s.push(beside_many);
+            shares.push(beside_many / alone);
+        }
         alone_s.push(alone);
-        beside_s.push(beside);
-        shares.push(beside / alone);
     }
     let of = if given_up { Row::of_given_up } else { Row::of };
     let rows = [
@@ -74,27 +81,36 @@ async fn few_beside_many(options: &BenchOptions, audience: &mut impl Audience) -
 
 struct Few {
     alone: Duration,
-    many: usize,
-    /// None when it was given up.
-    beside: Option<Duration>,
+    /// Each time that they came; none when it was given up, which is the last.
+    beside: Vec<Option<Duration>>,
 }
 
-async fn few(options: &BenchOptions) -> anyhow::Result<Few> {
+async fn few(options: &BenchOptions, many: usize) -> anyhow::Result<Few> {
     let ground = lay(options, RUN_MS).await?;
-    let few = few_on(&ground, MANY.min(options.scale.backlog), options.scale.patience).await;
+    let few = few_on(&ground, many, options.scale.patience).await;
     ground.clear().await?;
     few
 }
 
 async fn few_on(ground: &Ground, many: usize, patience: Duration) -> anyhow::Result<Few> {
+    let broker = &ground.broker;
     let tenant = Tenant::new("few")?;
-    let jobs = |count: usize| (0..count).map(|_| load::job(Lane::Standard, &tenant)).collect::<Vec<_>>();
-    warm(&ground.broker, patience).await?;
-    let alone = until_done(&ground.broker, &jobs(FEW), patience).await?.context("alone they did not end")?;
-    load::fill(&ground.broker, Lane::Standard, &Tenant::new("many")?, many).await?;
+    let jobs = || (0..FEW).map(|_| load::job(Lane::Standard, &tenant)).collect::<Vec<_>>();
+    warm(broker).await?;
+    let alone = until_done(broker, &jobs(), ALONE_WITHIN).await?.context("alone they did not end")?;
+    load::fill(broker, Lane::Standard, &Tenant::new("many")?, many).await?;
     busy(ground).await?;
-    let beside = until_done(&ground.broker, &jobs(FEW), patience).await?;
-    Ok(Few { alone, many, beside })
+    let mut beside = Vec::new();
+    for nth in 0..TIMES {
+        tokio::time::sleep(Duration::from_millis(RUN_MS) * nth / TIMES).await;
+        let took = until_done(broker, &jobs(), patience).await?;
+        still_waiting(ground).await?;
+        beside.push(took);
+        if took.is_none() {
+            break;
+        }
+    }
+    Ok(Few { alone, beside })
 }
 
 /// From the publish of these jobs to the end of the last; none when it is given up.
@@ -150,12 +166,18 @@ async fn interactive_behind_many(
 async fn interactive(options: &BenchOptions, waiting: usize) -> anyhow::Result<Starts> {
     let ground = lay(options, URGENT_RUN_MS).await?;
     let timed = async {
-        warm(&ground.broker, options.scale.patience).await?;
+        warm(&ground.broker).await?;
+        let mut patience = ALONE_WITHIN;
         if waiting > 0 {
             load::fill(&ground.broker, Lane::Batch, &Tenant::new("many")?, waiting).await?;
             busy(&ground).await?;
+            patience = options.scale.patience;
         }
-        starts(&ground.broker, URGENT_RATE, options.scale.open_loop, options.scale.patience).await
+        let starts = starts(&ground.broker, URGENT_RATE, options.scale.open_loop, patience).await?;
+        if waiting > 0 {
+            still_waiting(&ground).await?;
+        }
+        Ok(starts)
     };
     let timed = timed.await;
     ground.clear().await?;
@@ -179,9 +201,15 @@ async fn lay(options: &BenchOptions, run_ms: u64) -> anyhow::Result<Ground> {
 }
 
 /// The first job finds everything for the first time.
-async fn warm(broker: &Broker, patience: Duration) -> anyhow::Result<()> {
+async fn warm(broker: &Broker) -> anyhow::Result<()> {
     let first = load::job(Lane::Standard, &Tenant::new("first")?);
-    until_done(broker, &[first], patience).await?.context("the first job did not end")?;
+    until_done(broker, &[first], ALONE_WITHIN).await?.context("the first job did not end")?;
+    Ok(())
+}
+
+/// What is to be in the way is still there.
+async fn still_waiting(ground: &Ground) -> anyhow::Result<()> {
+    ensure!(ground.messages(stream::JOBS).await? > 0, "the flood was over before the jobs beside it");
     Ok(())
 }
 

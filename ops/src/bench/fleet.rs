@@ -18,8 +18,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Jobs inside at most: enough to keep everybody busy, a second or so of work.
-const INSIDE_MAX: u64 = 10_000;
 /// Jobs of one publish of many; so many of those at once.
 const CHUNK: usize = 250;
 const PUBLISHERS: usize = 4;
@@ -31,6 +29,22 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// The books are settled within this once everything ended.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a fleet is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// How long is published.
+    pub(super) publishing: Duration,
+    /// Jobs inside at most.
+    pub(super) inside_max: u64,
+}
+
+impl Pace {
+    /// Such a part of the sustained run.
+    pub(super) fn part(options: &BenchOptions, part: u32) -> Self {
+        Self { publishing: options.scale.sustained / part, inside_max: options.scale.inside_max }
+    }
+}
 
 /// What a run came to.
 pub(super) struct Lived {
@@ -50,7 +64,7 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     let (mut rate, mut all) = (Vec::new(), Vec::new());
     let mut by_process: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for run in 0..options.scale.runs {
-        let lived = live(options, Lay::default(), options.scale.sustained).await?;
+        let lived = live(options, Lay::default(), Pace::part(options, 1)).await?;
         audience.line(&format!(
             "  run {}: {} jobs, {:.0}/s, {:.0} us of processor time each",
             run + 1,
@@ -71,7 +85,7 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     }
     for (name, nodes) in [("fleet.synced", 1), ("fleet.synced_cluster", 3)] {
         let lay = Lay { sync_always: true, nodes, ..Lay::default() };
-        let synced = live(options, lay, options.scale.sustained / SYNCED_PART).await?;
+        let synced = live(options, lay, Pace::part(options, SYNCED_PART)).await?;
         audience.line(&format!("  every write synced, nodes {nodes}: {:.0}/s", synced.per_second));
         rows.extend(Row::of(name, "jobs/s", &[synced.per_second]));
     }
@@ -79,15 +93,15 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
 }
 
 /// Lays a ground with a whole fleet, and lives on it for a while.
-pub(super) async fn live(options: &BenchOptions, lay: Lay, publishing: Duration) -> anyhow::Result<Lived> {
+pub(super) async fn live(options: &BenchOptions, lay: Lay, pace: Pace) -> anyhow::Result<Lived> {
     let ground = Ground::lay_fleet(options, lay, &[]).await?;
-    let lived = drive(&ground, publishing).await;
+    let lived = drive(&ground, pace).await;
     ground.clear().await?;
     lived
 }
 
 /// Publishes for a while and waits until all is booked; then audits.
-pub(super) async fn drive(ground: &Ground, publishing: Duration) -> anyhow::Result<Lived> {
+pub(super) async fn drive(ground: &Ground, pace: Pace) -> anyhow::Result<Lived> {
     let begun = AtomicU64::new(0);
     let ended = AtomicU64::new(0);
     let over = AtomicBool::new(false);
@@ -96,7 +110,8 @@ pub(super) async fn drive(ground: &Ground, publishing: Duration) -> anyhow::Resu
     let (before, own_before) = (watched.used()?, cpu::own_us()?);
     let started = Instant::now();
     let publishers = async {
-        let each = (0..PUBLISHERS).map(|_| publish(ground, &begun, &ended, &published, started + publishing));
+        let each = (0..PUBLISHERS)
+            .map(|_| publish(ground, &begun, &ended, &published, pace.inside_max, started + pace.publishing));
         futures::future::try_join_all(each).await?;
         over.store(true, Ordering::Release);
         anyhow::Ok(())
@@ -124,11 +139,12 @@ async fn publish(
     begun: &AtomicU64,
     ended: &AtomicU64,
     published: &Mutex<HashMap<JobId, i64>>,
+    inside_max: u64,
     until: Instant,
 ) -> anyhow::Result<()> {
     let tenant = load::tenant()?;
     while Instant::now() < until {
-        if begun.load(Ordering::Acquire).saturating_sub(ended.load(Ordering::Acquire)) > INSIDE_MAX {
+        if begun.load(Ordering::Acquire).saturating_sub(ended.load(Ordering::Acquire)) > inside_max {
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         }

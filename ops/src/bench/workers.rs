@@ -43,7 +43,7 @@ async fn live(options: &BenchOptions, joined: usize) -> anyhow::Result<fleet::Li
     let each = ("ARGOSY_NULL__WORKERS", joined.div_ceil(processes).to_string());
     ground.workers("local", processes, &[each]).await?;
     ground.joined(joined).await?;
-    let lived = fleet::drive(&ground, options.scale.sustained / LASTING_PART).await;
+    let lived = fleet::drive(&ground, fleet::Pace::part(options, LASTING_PART)).await;
     ground.clear().await?;
     lived
 }

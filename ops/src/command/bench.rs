@@ -32,6 +32,9 @@ pub(crate) struct Bench {
     /// Jobs of one throughput run [default: 60000]
     #[arg(long)]
     jobs: Option<usize>,
+    /// Jobs that wait where many do [default: 1000000]
+    #[arg(long)]
+    backlog: Option<usize>,
     /// Seconds that the sustained run publishes [default: 60]
     #[arg(long, value_name = "SECONDS")]
     sustained: Option<u64>,
@@ -45,6 +48,7 @@ impl Bench {
         let mut scale = if self.short { Scale::SHORT } else { Scale::FULL };
         scale.runs = self.runs.unwrap_or(scale.runs).max(1);
         scale.jobs = self.jobs.unwrap_or(scale.jobs).max(100);
+        scale.backlog = self.backlog.unwrap_or(scale.backlog).max(100);
         scale.sustained = self.sustained.map_or(scale.sustained, std::time::Duration::from_secs);
         let executable = std::env::current_exe().context("the path of this executable")?;
         let options = BenchOptions {

@@ -22,12 +22,20 @@ async fn a_short_benchmark_holds() -> anyhow::Result<()> {
         root: root(),
         dir: dir.path().join("ground"),
         bin_dir: StackOptions::simulated(&root(), dir.path())?.bin_dir,
-        parts: vec![Part::Fleet],
+        parts: vec![Part::Fleet, Part::Fair],
         scale: Scale::SHORT,
     };
     // No figure comes out where the audit or Little's law does not hold.
     let report = run(&options, dir.path(), &mut Nobody).await?;
-    for name in ["fleet.sustained", "fleet.cpu_per_job", "fleet.cpu.postgres", "fleet.synced"] {
+    for name in [
+        "fleet.sustained",
+        "fleet.cpu_per_job",
+        "fleet.cpu.postgres",
+        "fleet.synced",
+        "fleet.synced_cluster",
+        "fair.few_beside_many",
+        "fair.interactive_behind_many.p99",
+    ] {
         let row = find(&report.rows, name);
         ensure!(row.is_some_and(|row| row.spread.median > 0.0), "{name} is missing: {report:?}");
     }
