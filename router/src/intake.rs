@@ -11,7 +11,7 @@ mod taken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
@@ -44,8 +44,10 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Jobs of a lane that may wait for room before it pulls no more.
 const WAITING_MAX: usize = 64;
 
-/// How often a lane looks at what lies behind those that wait, while as many wait as may.
+/// How often a lane looks at what lies behind those that wait, while as many wait as may; less often where a look
+/// takes long (many tenants): it shall take a tenth of the time.
 const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(100);
+const LOOK_BEHIND_SHARE: u32 = 10;
 
 /// How often the broker hears of a job that waits in hand, well within the time after which it would deliver
 /// it to another router. One that waits for so long may be handed back to see what lies behind it.
@@ -103,7 +105,7 @@ impl Intake {
     pub async fn run(self) -> Result<(), Fault> {
         let mut at_work = FuturesUnordered::new();
         let mut pulled: Option<Batch> = None;
-        let mut behind = self.behind().boxed().fuse();
+        let mut behind = self.behind(LOOK_BEHIND_EVERY).boxed().fuse();
         loop {
             let stopping = self.router.soft.is_cancelled();
             if pulled.is_none() && !stopping {
@@ -122,9 +124,10 @@ impl Intake {
                     None => pulled = None,
                 },
                 Some(()) = at_work.next(), if !at_work.is_empty() => {}
-                arrived = &mut behind, if !stopping => {
+                (arrived, took) = &mut behind, if !stopping => {
                     at_work.extend(arrived.into_iter().map(|arrived| self.settle(arrived)));
-                    behind = self.behind().boxed().fuse();
+                    let rest = LOOK_BEHIND_EVERY.max(took * LOOK_BEHIND_SHARE);
+                    behind = self.behind(rest).boxed().fuse();
                 }
                 // As many wait as may; or nothing can be pulled just now.
                 () = rest(&self.router, TROUBLE_REST), if pulled.is_none() && !stopping => {}
@@ -155,13 +158,15 @@ impl Intake {
         }
     }
 
-    /// In a while, what lies behind those that wait, if as many wait as may.
-    async fn behind(&self) -> Vec<Arrived> {
-        tokio::time::sleep(LOOK_BEHIND_EVERY).await;
+    /// After a rest, what lies behind those that wait, if as many wait as may; and how long it took to find.
+    async fn behind(&self, rest: Duration) -> (Vec<Arrived>, Duration) {
+        tokio::time::sleep(rest).await;
         if self.waiting.load(Ordering::Relaxed) < WAITING_MAX {
-            return Vec::new();
+            return (Vec::new(), Duration::ZERO);
         }
-        behind::look(&self.router, self.lane, &self.reading).await
+        let started = Instant::now();
+        let arrived = behind::look(&self.router, self.lane, &self.reading).await;
+        (arrived, started.elapsed())
     }
 
     /// Settles one message.

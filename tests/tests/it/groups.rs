@@ -11,6 +11,7 @@ use schemas::topology::{Topology, stream};
 use schemas::{Backend, Class, JobId, Lane, subjects};
 use tests::fleet::root;
 use tests::jobs::{prompt, tenant};
+use tokio::task::JoinSet;
 
 async fn broker(nats: &NatsServer) -> anyhow::Result<Broker> {
     let config = NatsConfig { url: nats.url(), group_writes: true, ..NatsConfig::default() };
@@ -72,10 +73,8 @@ async fn a_broker_killed_in_the_middle_of_groups_has_each_message_once() -> anyh
     let mut nats = NatsServer::start(&found, options).await?;
     let broker = broker(&nats).await?;
     let publisher = broker.publisher.clone();
-    let publishing = tokio::spawn(async move {
-        let jobs = (0..20_000).map(job);
-        publisher.publish_all(jobs, 1_000).await
-    });
+    let mut publishing = JoinSet::new();
+    publishing.spawn(async move { publisher.publish_all((0..20_000).map(job), 1_000).await });
     for least in [2_000, 9_000] {
         while stored(&broker, stream::JOBS).await.is_ok_and(|count| count < least) {
             tokio::task::yield_now().await;
@@ -83,7 +82,7 @@ async fn a_broker_killed_in_the_middle_of_groups_has_each_message_once() -> anyh
         nats.kill9()?;
         nats.restart().await?;
     }
-    publishing.await??;
+    publishing.join_next().await.expect("one is there")??;
     ensure!(stored(&broker, stream::JOBS).await? == 20_000);
     Ok(())
 }
