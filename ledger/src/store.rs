@@ -7,12 +7,14 @@
 //! a reservation touches four budgets and a job's ceiling, and the order of locks becomes the design.
 
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::Error;
+use crate::ingest::Recent;
 
 /// How long to wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +33,7 @@ pub(crate) const MONEY_LOCK: i64 = 0x4152_474f_0002;
 pub struct Store {
     options: PgConnectOptions,
     pub(crate) pool: PgPool,
+    pub(crate) recent: Arc<Mutex<Recent>>,
 }
 
 impl Store {
@@ -47,7 +50,7 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]))
             .await?;
-        Ok(Self { options, pool })
+        Ok(Self { options, pool, recent: Arc::default() })
     }
 
     /// Applies the migrations that are missing and prepares the coming months. Safe to repeat, and to

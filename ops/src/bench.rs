@@ -14,6 +14,7 @@ mod load;
 mod open_loop;
 pub mod report;
 mod router;
+pub mod running;
 pub mod show;
 pub mod spread;
 pub mod started;

@@ -4,7 +4,7 @@
 //! redelivery each time. Whenever news of the fleet arrives the first of them are planned again; what is
 //! planned goes on its way, and of jobs that would all be told the same only the first is asked about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use policy::fair::{self, Fair};
@@ -57,6 +57,7 @@ struct Waiting {
 pub(crate) struct Seat {
     room: Room,
     turn: Turn,
+    is_first: bool,
     told: oneshot::Receiver<Told>,
 }
 
@@ -65,6 +66,16 @@ impl Room {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
+    }
+
+    /// How many of a lane wait, by tenant.
+    pub(crate) fn tenants(&self, lane: Lane) -> HashMap<Tenant, usize> {
+        let inner = self.lock();
+        let mut tenants = HashMap::new();
+        for job in inner.waiting.values().map(|waiting| &waiting.taken.job).filter(|job| job.lane == lane) {
+            *tenants.entry(job.tenant.clone()).or_default() += 1;
+        }
+        tenants
     }
 
     /// Waits for room; `cost_ms` is the slot time that the job will take.
@@ -76,8 +87,9 @@ impl Room {
         inner.arrivals += 1;
         let turn = (tag, inner.arrivals);
         inner.waiting.insert(turn, Waiting { taken, tell });
+        let is_first = inner.waiting.first_key_value().is_some_and(|(first, _)| *first == turn);
         drop(inner);
-        Seat { room: self.clone(), turn, told }
+        Seat { room: self.clone(), turn, is_first, told }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -86,6 +98,17 @@ impl Room {
 }
 
 impl Seat {
+    /// Whoever comes before all others when it enters need not wait for the next look: there may be room that is
+    /// kept for such as it.
+    pub(crate) const fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// It was planned at once.
+    pub(crate) fn served(self) {
+        self.room.lock().fair.served(self.turn.0);
+    }
+
     pub(crate) async fn told(&mut self) -> Option<Told> {
         (&mut self.told).await.ok()
     }

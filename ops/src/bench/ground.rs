@@ -71,7 +71,9 @@ impl Ground {
         options.documents = documents(lay.backlog_per_slot.unwrap_or(BACKLOG_PER_SLOT))?;
         let nats = NatsOptions { sync_always: lay.sync_always, ..NatsOptions::new(dir.join("nats")) };
         let nats = NatsCluster::start(&found, nats, lay.nodes).await?;
-        let config = NatsConfig { url: nats.url(), ..NatsConfig::default() };
+        let group_writes = lay.sync_always && lay.nodes == 1;
+        options.env.push(("ARGOSY_NATS__GROUP_WRITES".to_owned(), group_writes.to_string()));
+        let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
         let broker = Broker::connect(&config, "bench").await?;
         crate::stack::apply(&broker, &Topology::new(lay.nodes), &options.documents).await?;
         let catalog = serde_json::from_str(&options.documents.catalog).context("the shipped catalog")?;

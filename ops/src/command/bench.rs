@@ -3,21 +3,31 @@
 use super::crowd::Crowd;
 use super::session::Session;
 use crate::audience::Audience as _;
+use crate::bench::report::Report;
+use crate::bench::running::{self, RunningOptions};
 use crate::bench::{self, BenchOptions, Part, Scale, show};
 use crate::exit::DoesNotHold;
 use crate::station::{Station, stop_signal};
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
-use std::path::PathBuf;
+use schemas::Tenant;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Jobs of a measurement of the fleet that runs.
+const RUNNING_JOBS: usize = 100;
+/// How long the last of them may take.
+const RUNNING_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Measure the fleet: what the broker alone can do, routers, the whole life of a job, latencies. Every part
-/// starts servers of its own; nothing of it touches a fleet that runs. There is no figure where the audit or
+/// starts servers of its own; nothing of it touches a fleet that runs, unless `--running` asks for that. There is no figure where the audit or
 /// Little's law does not hold.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy bench                       all parts, several runs each\n  \
     argosy bench router fleet          two parts\n  \
-    argosy bench --short               whether everything holds; the figures are worth nothing\n\n\
+    argosy bench --short               whether everything holds; the figures are worth nothing\n  \
+    argosy bench --running --rate 20   the fleet that runs, with 100 jobs of tenant `bench`\n\n\
     Written into out/bench: report.json (ops/docs/bench.md).")]
 pub(crate) struct Bench {
     /// Which parts; all when none is named
@@ -38,6 +48,15 @@ pub(crate) struct Bench {
     /// Seconds that the sustained run publishes [default: 60]
     #[arg(long, value_name = "SECONDS")]
     sustained: Option<u64>,
+    /// Measure the fleet that runs, with plain jobs of its own that consent to no cost
+    #[arg(long, conflicts_with_all = ["parts", "short", "runs", "backlog", "sustained"])]
+    running: bool,
+    /// Jobs a second, with --running
+    #[arg(long, requires = "running", default_value_t = 10)]
+    rate: u64,
+    /// Whose jobs, with --running
+    #[arg(long, requires = "running", default_value = "bench")]
+    tenant: Tenant,
     /// Where the report goes [default: out/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -45,11 +64,36 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join("bench"));
+        let report =
+            if self.running { self.running(session).await? } else { self.all(session, &out).await? };
+        report.write(&out)?;
+        if session.json {
+            table::say_json(&report)
+        } else {
+            table::say(format!("\n{}", show::text(&report)));
+            Ok(())
+        }
+    }
+
+    async fn running(&self, session: &Session) -> anyhow::Result<Report> {
+        let options = RunningOptions {
+            jobs: self.jobs.unwrap_or(RUNNING_JOBS).max(1),
+            rate: self.rate,
+            tenant: self.tenant.clone(),
+            patience: RUNNING_PATIENCE,
+        };
+        let (broker, store) = (session.broker().await?, session.store().await?);
+        let simulators = session.simulators()?;
+        running::measure(&broker, &store, &simulators, &options).await
+    }
+
+    async fn all(&self, session: &Session, out: &Path) -> anyhow::Result<Report> {
         let mut scale = if self.short { Scale::SHORT } else { Scale::FULL };
         scale.runs = self.runs.unwrap_or(scale.runs).max(1);
         scale.jobs = self.jobs.unwrap_or(scale.jobs).max(100);
         scale.backlog = self.backlog.unwrap_or(scale.backlog).max(100);
-        scale.sustained = self.sustained.map_or(scale.sustained, std::time::Duration::from_secs);
+        scale.sustained = self.sustained.map_or(scale.sustained, Duration::from_secs);
         let executable = std::env::current_exe().context("the path of this executable")?;
         let options = BenchOptions {
             root: session.root.clone(),
@@ -58,21 +102,15 @@ impl Bench {
             parts: if self.parts.is_empty() { Part::ALL.to_vec() } else { self.parts.clone() },
             scale,
         };
-        let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join("bench"));
         let _station = Station::claim(&session.root)?;
         let mut stop = Box::pin(stop_signal()?);
         let mut crowd = Crowd::new(0, session.json);
         crowd.line("measuring; workers and providers do nothing (null workers)");
         let report = tokio::select! {
-            done = bench::run(&options, &out, &mut crowd) => done?,
+            done = bench::run(&options, out, &mut crowd) => done?,
             signal = &mut stop => return Err(DoesNotHold(format!("{signal}: the benchmark was stopped")).into()),
         };
         crowd.close();
-        if session.json {
-            table::say_json(&report)
-        } else {
-            table::say(format!("\n{}", show::text(&report)));
-            Ok(())
-        }
+        Ok(report)
     }
 }

@@ -52,7 +52,7 @@ impl Drill {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let report = match &self.audit {
             Some(dir) => judge(dir)?,
-            None => self.strike(session).await?,
+            None => Box::pin(self.strike(session)).await?,
         };
         if session.json {
             table::say_json(&report)?;
