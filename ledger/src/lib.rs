@@ -21,6 +21,7 @@ mod ingest;
 pub mod read;
 mod reserve;
 pub mod reserving;
+pub mod rollup;
 pub mod store;
 
 pub use durability::Durability;
