@@ -17,6 +17,16 @@
 -- The ledger sums (`Store::roll_up`): periods that had no news for a while become a span when there are enough
 -- jobs in them or their hour is over; a span with a mark is summed again.
 
+-- The same times by arithmetic that is not decimal, and in words that Postgres can put in place of the call: `extract`
+-- from a time with a zone counts as depending on the session, which kept a call for each row.
+create or replace function at_ms(ms bigint) returns timestamptz
+    language sql immutable strict parallel safe
+    return to_timestamp(ms::double precision / 1000);
+
+create or replace function to_ms(at timestamptz) returns bigint
+    language sql immutable strict parallel safe
+    return (date_part('epoch', at at time zone 'UTC') * 1000)::bigint;
+
 create schema rollup;
 comment on schema rollup is 'Sums behind the views of analytics; kept by the ledger, not for reading.';
 
@@ -65,7 +75,8 @@ left join lateral (
 group by s.first_period, s.last_period, m.period <= s.last_period;
 
 -- For each kind of sums: the sums, what each span came to, and a function that sums the rows of some periods.
--- The functions see their bounds when they are planned: a plan for unknown bounds reads whole tables.
+-- The functions see their bounds when they are planned: a plan for unknown bounds reads whole tables. How many rows
+-- lie within two near ids Postgres does not know and takes for one, which makes joins by nested loops look cheap.
 
 create table rollup.charges (
     day date, budget_day date, backend text, tenant text, simulated boolean,
@@ -99,7 +110,8 @@ create table rollup.labels_by_span (span bigint not null, like rollup.labels);
 create index on rollup.labels_by_span (span);
 
 create function rollup.labels_of(first_period bigint, last_period bigint) returns setof rollup.labels
-    language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off rows 100 as $$
+    language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off set enable_nestloop = off
+    rows 100 as $$
 begin
     return query
     select l.label, l.value, sum(c.charges)::bigint, sum(c.posted)::bigint, sum(c.possibly_paid)::bigint,
@@ -124,7 +136,8 @@ create table rollup.savings_by_span (span bigint not null, like rollup.savings);
 create index on rollup.savings_by_span (span);
 
 create function rollup.savings_of(first_period bigint, last_period bigint) returns setof rollup.savings
-    language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off rows 3 as $$
+    language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off set enable_nestloop = off
+    rows 3 as $$
 begin
     return query
     select e.against, count(*), sum(coalesce(m.posted, 0))::bigint, sum(e.expected::bigint)::bigint
@@ -209,7 +222,8 @@ create index on rollup.latency (day);
 
 create function rollup.latency_of(first_period bigint, last_period bigint)
     returns table (day date, backend text, class text, queue_ms bigint[], run_ms bigint[], total_ms bigint[])
-    language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off rows 30 as $$
+    language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off set enable_nestloop = off
+    rows 30 as $$
 #variable_conflict use_column
 begin
     return query
@@ -219,10 +233,14 @@ begin
         array_agg(to_ms(j.ended_at) - to_ms(j.submitted_at))
     from jobs j
     left join (
-        select distinct on (a.job) a.job, a.backend, to_ms(a.finished_at) - to_ms(a.started_at) as run_ms,
-            min(a.started_at) over (partition by a.job) as first_started_at
-        from attempts a where a.job between rollup.first_id($1) and rollup.last_id($2)
-        order by a.job, a.attempt desc
+        select job, last.backend, to_ms(last.finished_at) - to_ms(last.started_at) as run_ms, first_started_at
+        from (
+            select job, max(attempt) as attempt, min(started_at) as first_started_at from attempts
+            where job between rollup.first_id($1) and rollup.last_id($2) group by job
+        ) as whole
+        join (
+            select * from attempts where job between rollup.first_id($1) and rollup.last_id($2)
+        ) as last using (job, attempt)
     ) t on t.job = j.id
     where j.state = 'completed' and j.id between rollup.first_id($1) and rollup.last_id($2)
     group by 1, 2, 3;
@@ -371,6 +389,31 @@ begin
     end if;
 end $$;
 
--- What is there already is summed like news.
-insert into rollup.marks
-select distinct rollup.period_of(id), true from (select id from jobs union all select job from charges) as known (id);
+-- Marks everything that is there, to be summed anew: what was there before there were sums, and what is left after old
+-- months were dropped. Returns the number of new marks.
+create function rollup.mark_all() returns bigint
+    language plpgsql set jit = off as $$
+declare
+    marked bigint;
+begin
+    with recursive with_jobs (period) as (
+        select rollup.period_of((select id from jobs order by id limit 1))
+        union all
+        select rollup.period_of((select id from jobs where id > rollup.last_id(period) order by id limit 1))
+        from with_jobs where period is not null
+    ), with_charges (period) as (
+        select rollup.period_of((select job from charges order by job limit 1))
+        union all
+        select rollup.period_of((select job from charges where job > rollup.last_id(period) order by job limit 1))
+        from with_charges where period is not null
+    )
+    insert into rollup.marks
+    select period, true from (
+        table with_jobs union table with_charges union select first_period from rollup.spans
+    ) as known where period is not null
+    on conflict do nothing;
+    get diagnostics marked = row_count;
+    return marked;
+end $$;
+
+select rollup.mark_all();

@@ -165,6 +165,42 @@ select day, backend, class, jobs, queue_p50_ms, queue_p95_ms, queue_p99_ms, run_
     total_p50_ms, total_p95_ms, total_p99_ms
 from rollup.latency_now();
 
+-- The tenant and the charge are looked up for each attempt that is asked for: joined, they made Postgres read all jobs
+-- and all charges for a day's attempts of one tenant.
+create or replace view analytics.attempts as
+select a.job, a.attempt, j.tenant, a.backend, a.class, a.model, a.worker, a.simulated, a.assigned_at, a.started_at,
+    a.finished_at, to_ms(a.finished_at) - to_ms(a.started_at) as run_ms, a.provider_id, a.reason,
+    a.expected_micro_usd, a.failure_code, a.failure ->> 'message' as failure_message, a.disposition, a.energy_mj,
+    c.state as charge_state, coalesce(c.posted_micro_usd, 0) as posted_micro_usd,
+    coalesce(c.open_micro_usd, 0) as open_micro_usd
+from attempts a
+cross join lateral (select tenant from jobs where id = a.job limit 1) j
+left join lateral (
+    select state, posted_micro_usd, open_micro_usd from charges where job = a.job and attempt = a.attempt limit 1
+) c on true;
+
+-- Of a charge's day, for one tenant or all; in place of an index that no view could use.
+create index charges_day on charges ((coalesce(posted_day, budget_day)), tenant);
+drop index charges_posted;
+
+create function analytics.first_job(at timestamptz) returns uuid
+    language sql immutable strict parallel safe
+    return uuid_floor(at);
+comment on function analytics.first_job is 'The smallest job id of a moment. Job ids begin with the time at which they were made, so job >= first_job(..) and job < first_job(..) is a range of time, and every view that has the column job has an index for it.';
+comment on column analytics.jobs.submitted_day is 'Day of submitted_at; to look for days, ask for submitted_at, which has an index';
+comment on column analytics.attempts.assigned_at is 'When it was placed; to look for days, ask for this';
+comment on column analytics.savings.day is 'Day of the end of the job; it has no index: ask for a range of job as well, see first_job';
+comment on column analytics.candidates.decided_at is 'When; it has no index: ask for a range of job as well, see first_job, and for the newest by order of job';
+
+-- Compiling these queries takes Postgres longer than running them.
+do $$
+begin
+    execute format('alter database %I set jit = off', current_database());
+exception
+    when insufficient_privilege then
+        raise warning 'jit could not be switched off for this database: its owner should, views are slower with it';
+end $$;
+
 -- A name without a schema means our own tables, also where an analyst has a temporary one of that name.
 do $$
 declare

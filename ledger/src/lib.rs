@@ -16,6 +16,7 @@ pub mod consume;
 mod durability;
 pub mod error;
 pub mod event_check;
+mod fill;
 pub mod fold;
 mod ingest;
 pub mod read;

@@ -2,6 +2,7 @@
 //! broker's own beside it from the same run, because machines differ. Servers are real, files are files.
 
 mod backlog;
+mod books;
 pub mod cpu;
 mod decide;
 mod fleet;
@@ -42,12 +43,22 @@ pub enum Part {
     Submit,
     /// What one decision costs
     Decide,
+    /// The ledger's database: events, and the views over many attempts
+    Ledger,
 }
 
 impl Part {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 7] =
-        [Self::Limit, Self::Router, Self::Fleet, Self::Latency, Self::Backlog, Self::Submit, Self::Decide];
+    pub const ALL: [Self; 8] = [
+        Self::Limit,
+        Self::Router,
+        Self::Fleet,
+        Self::Latency,
+        Self::Backlog,
+        Self::Submit,
+        Self::Decide,
+        Self::Ledger,
+    ];
 }
 
 /// How much is measured.
@@ -59,6 +70,8 @@ pub struct Scale {
     pub jobs: usize,
     /// Jobs that wait where many do.
     pub backlog: usize,
+    /// Attempts that the views are read over.
+    pub attempts: i64,
     /// How long the sustained run publishes.
     pub sustained: Duration,
     /// How long one open-loop run publishes.
@@ -71,6 +84,7 @@ impl Scale {
         runs: 3,
         jobs: 60_000,
         backlog: 1_000_000,
+        attempts: 10_000_000,
         sustained: Duration::from_secs(60),
         open_loop: Duration::from_secs(10),
     };
@@ -79,6 +93,7 @@ impl Scale {
         runs: 1,
         jobs: 2_000,
         backlog: 5_000,
+        attempts: 5_000,
         sustained: Duration::from_secs(2),
         open_loop: Duration::from_secs(2),
     };
@@ -117,6 +132,7 @@ pub async fn run(options: &BenchOptions, out: &Path, audience: &mut impl Audienc
             Part::Backlog => backlog::rows(options, audience).await?,
             Part::Submit => submit::rows(options, audience).await?,
             Part::Decide => decide::rows(options, audience)?,
+            Part::Ledger => books::rows(options, audience).await?,
         };
         rows.append(&mut measured);
     }
@@ -138,6 +154,7 @@ impl Part {
             Self::Backlog => "backlog: many jobs waiting",
             Self::Submit => "submit: one client",
             Self::Decide => "decide: one plan",
+            Self::Ledger => "ledger: events into the database, and the views over many attempts",
         }
     }
 }
