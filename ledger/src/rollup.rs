@@ -112,6 +112,7 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let connection = &mut *transaction;
         if !is_ours(connection).await? {
+            transaction.rollback().await?;
             return Ok(None);
         }
         let next = sqlx::query!(
@@ -122,9 +123,14 @@ impl Store {
         )
         .fetch_optional(&mut *connection)
         .await?;
-        let Some(next) = next else { return Ok(None) };
+        // Rolled back and not only dropped: the lock has to be free when this returns.
+        let Some(next) = next else {
+            transaction.rollback().await?;
+            return Ok(None);
+        };
         let last_period = next.last_period;
         if !next.ready {
+            transaction.rollback().await?;
             return Ok(Some(Summed { last_period, kept: None }));
         }
         sqlx::query!("select set_config('statement_timeout', $1, true)", SUM_TIMEOUT)
@@ -162,6 +168,7 @@ impl Store {
     async fn keep_latency(&self) -> Result<bool, Error> {
         let mut transaction = self.pool.begin().await?;
         if !is_ours(&mut transaction).await? {
+            transaction.rollback().await?;
             return Ok(false);
         }
         let kept = sqlx::query_scalar!(r#"select rollup.keep_latency() as "kept!""#)
@@ -175,6 +182,7 @@ impl Store {
     async fn notice(&self) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await?;
         if !is_ours(&mut transaction).await? {
+            transaction.rollback().await?;
             return Ok(());
         }
         sqlx::query!("select pg_advisory_xact_lock($1)", MONEY_LOCK).execute(&mut *transaction).await?;
