@@ -17,12 +17,8 @@
 -- The ledger sums (`Store::roll_up`): periods that had no news for a while become a span when there are enough
 -- jobs in them or their hour is over; a span with a mark is summed again.
 
--- The same times by arithmetic that is not decimal, and in words that Postgres can put in place of the call: `extract`
--- from a time with a zone counts as depending on the session, which kept a call for each row.
-create or replace function at_ms(ms bigint) returns timestamptz
-    language sql immutable strict parallel safe
-    return to_timestamp(ms::double precision / 1000);
-
+-- Without decimal arithmetic, and in words that Postgres can put in place of the call: `extract` from a time with a
+-- zone counts as depending on the session, which kept a call for each row.
 create or replace function to_ms(at timestamptz) returns bigint
     language sql immutable strict parallel safe
     return (date_part('epoch', at at time zone 'UTC') * 1000)::bigint;

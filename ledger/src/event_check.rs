@@ -2,6 +2,9 @@
 //! allowed to stop those behind it.
 
 use schemas::{AttemptFacts, ChargeState, Event, Fact, Failure, FailureCode, MicroUsd};
+use uuid::Uuid;
+
+use crate::Error;
 
 /// An event that can be stored, and its JSON as it will be.
 #[derive(Debug, Clone)]
@@ -10,6 +13,15 @@ pub struct Checked {
     pub event: Event,
     /// The same as JSON text.
     pub body: String,
+}
+
+/// Reads an event as it was stored.
+///
+/// # Errors
+/// [`Error::Stored`] when it was written by a newer version.
+pub(crate) fn stored_event(body: &str, job: Uuid, attempt: i32, kind: &str) -> Result<Event, Error> {
+    serde_json::from_str(body)
+        .map_err(|error| Error::Stored { id: format!("{job}.{attempt}.{kind}"), message: error.to_string() })
 }
 
 /// Checks an event before it is stored.

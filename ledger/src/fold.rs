@@ -75,9 +75,9 @@ pub struct Folded {
     pub money: BTreeMap<u32, Told>,
 }
 
-/// Folds a job. None when its events describe no job: only a refused publish is known.
+/// Folds a job, and puts its events in order. None when they describe no job: only a refused publish is known.
 #[must_use]
-pub fn fold(mut events: Vec<Event>) -> Option<Folded> {
+pub fn fold(events: &mut [Event]) -> Option<Folded> {
     events.sort_by(|a, b| order(a).cmp(&order(b)));
     let last = events.iter().rev().find(|event| facts_of(event).is_some())?;
     let mut facts = facts_of(last)?.clone();
@@ -85,9 +85,9 @@ pub fn fold(mut events: Vec<Event>) -> Option<Folded> {
         facts.class = events.iter().rev().find_map(|event| facts_of(event)?.class.clone());
     }
     let numbers: BTreeSet<u32> = events.iter().flat_map(numbers_of).collect();
-    let attempts = numbers.iter().filter_map(|number| attempt(*number, &events)).collect();
-    let money = numbers.iter().map(|number| (*number, charge::told(*number, &events))).collect();
-    let job = job(last, facts, &events);
+    let attempts = numbers.iter().filter_map(|number| attempt(*number, events)).collect();
+    let money = numbers.iter().map(|number| (*number, charge::told(*number, events))).collect();
+    let job = job(last, facts, events);
     Some(Folded { job, attempts, money })
 }
 

@@ -2,9 +2,11 @@
 
 mod columns;
 mod load;
+mod recent;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use schemas::{Event, Failure, JobId};
 use uuid::Uuid;
@@ -14,6 +16,7 @@ use crate::fold::{ChargeRow, Folded, Told, charge, fold};
 use crate::store::{INGEST_LOCK, MONEY_LOCK};
 use crate::{Error, Store, rollup};
 
+pub(crate) use recent::Recent;
 pub(crate) use write::charges as write_charges;
 
 /// Events that one call takes.
@@ -60,7 +63,7 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let connection = &mut *transaction;
         sqlx::query!("select pg_advisory_xact_lock($1)", INGEST_LOCK).execute(&mut *connection).await?;
-        let stored = write::events(connection, &fresh).await?;
+        let write::Booked { fresh: stored, older } = write::events(connection, &fresh).await?;
         ingested.stored = stored.len();
         ingested.ended = stored.iter().filter(|(_, _, kind)| kind == ENDED).count();
         ingested.repeated = fresh.len() - stored.len();
@@ -70,7 +73,8 @@ impl Store {
             transaction.rollback().await?;
             return Ok(ingested);
         }
-        let folded = refold(connection, &touched, fresh, &stored).await?;
+        let mut by_job = self.all_events(connection, &touched, fresh, &stored, older).await?;
+        let folded: Vec<Folded> = by_job.values_mut().filter_map(|events| fold(events)).collect();
         write::jobs(connection, &folded).await?;
         write::attempts(connection, &folded).await?;
         sqlx::query!("select pg_advisory_xact_lock($1)", MONEY_LOCK).execute(&mut *connection).await?;
@@ -79,33 +83,59 @@ impl Store {
         write::charges(connection, &charges).await?;
         rollup::mark(connection, touched.iter().copied()).await?;
         transaction.commit().await?;
+        self.keep_recent(&folded, by_job);
         Ok(ingested)
+    }
+
+    /// All events of the jobs that have news: of this batch, kept from before, or read back.
+    async fn all_events(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        touched: &[Uuid],
+        fresh: Vec<Checked>,
+        stored: &[Key],
+        older: Vec<Key>,
+    ) -> Result<ByJob, Error> {
+        let mut by_job = ByJob::new();
+        // Of two events with the same key in one batch, the first was stored; so is only the first folded.
+        let mut wanted: BTreeSet<&Key> = stored.iter().collect();
+        for checked in fresh {
+            if wanted.remove(&columns::key(&checked.event)) {
+                by_job.entry(checked.event.job.0).or_default().push(checked.event);
+            }
+        }
+        let mut missing: BTreeSet<Key> =
+            older.into_iter().filter(|(job, _, _)| touched.binary_search(job).is_ok()).collect();
+        let kept: Vec<Event> = {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            touched.iter().flat_map(|job| recent.take(*job)).collect()
+        };
+        let kept: Vec<Event> =
+            kept.into_iter().filter(|event| missing.remove(&columns::key(event))).collect();
+        let missing: Vec<Key> = missing.into_iter().collect();
+        let read = if missing.is_empty() { Vec::new() } else { load::events(connection, &missing).await? };
+        for event in kept.into_iter().chain(read) {
+            by_job.entry(event.job.0).or_default().push(event);
+        }
+        Ok(by_job)
+    }
+
+    /// Keeps the events of jobs that go on; hardly anything follows an end.
+    fn keep_recent(&self, folded: &[Folded], mut by_job: ByJob) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        for Folded { job, .. } in folded.iter().filter(|folded| folded.job.ended_at_ms.is_none()) {
+            if let Some(events) = by_job.remove(&job.id.0) {
+                recent.keep(job.id.0, events);
+            }
+        }
     }
 }
 
 /// Where an event is stored: the key of `events`.
 type Key = (Uuid, i32, String);
 
-/// Folds the jobs that have news, from the events of this batch and those stored before.
-async fn refold(
-    connection: &mut sqlx::PgConnection,
-    touched: &[Uuid],
-    fresh: Vec<Checked>,
-    stored: &[Key],
-) -> Result<Vec<Folded>, Error> {
-    let mut by_job: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
-    // Of two events with the same key in one batch, the first was stored; so is only the first folded.
-    let mut wanted: BTreeSet<&Key> = stored.iter().collect();
-    for checked in fresh {
-        if wanted.remove(&columns::key(&checked.event)) {
-            by_job.entry(checked.event.job.0).or_default().push(checked.event);
-        }
-    }
-    for event in load::older_events(connection, touched, stored).await? {
-        by_job.entry(event.job.0).or_default().push(event);
-    }
-    Ok(by_job.into_values().filter_map(fold).collect())
-}
+/// Events of jobs.
+type ByJob = BTreeMap<Uuid, Vec<Event>>;
 
 /// A charge with its key and who pays.
 pub(crate) struct Charged {

@@ -9,12 +9,14 @@
 //! it is never waited for.
 
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::Error;
+use crate::ingest::Recent;
 
 /// How long to wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +36,7 @@ pub(crate) const ROLLUP_LOCK: i64 = 0x4152_474f_0003;
 pub struct Store {
     options: PgConnectOptions,
     pub(crate) pool: PgPool,
+    pub(crate) recent: Arc<Mutex<Recent>>,
 }
 
 impl Store {
@@ -50,7 +53,7 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]))
             .await?;
-        Ok(Self { options, pool })
+        Ok(Self { options, pool, recent: Arc::default() })
     }
 
     /// Applies the migrations that are missing and prepares the coming months. Safe to repeat, and to

@@ -5,19 +5,23 @@ mod backlog;
 mod books;
 pub mod cpu;
 mod decide;
+mod fair;
 mod fleet;
 mod ground;
 mod latency;
 mod limit;
 mod little;
 mod load;
+mod open_loop;
 pub mod report;
 mod router;
 pub mod show;
 pub mod spread;
 pub mod started;
+mod starts;
 mod submit;
 pub mod targets;
+mod workers;
 
 use crate::audience::Audience;
 use anyhow::bail;
@@ -39,6 +43,10 @@ pub enum Part {
     Latency,
     /// Many jobs waiting, against few
     Backlog,
+    /// Few and many workers joined
+    Workers,
+    /// Few jobs beside many, and urgent ones behind many
+    Fair,
     /// What one client can publish
     Submit,
     /// What one decision costs
@@ -49,12 +57,14 @@ pub enum Part {
 
 impl Part {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Limit,
         Self::Router,
         Self::Fleet,
         Self::Latency,
         Self::Backlog,
+        Self::Workers,
+        Self::Fair,
         Self::Submit,
         Self::Decide,
         Self::Ledger,
@@ -72,10 +82,14 @@ pub struct Scale {
     pub backlog: usize,
     /// Attempts that the views are read over.
     pub attempts: i64,
+    /// The most workers that join.
+    pub workers: usize,
     /// How long the sustained run publishes.
     pub sustained: Duration,
     /// How long one open-loop run publishes.
     pub open_loop: Duration,
+    /// How long something is waited for that may take for ever.
+    pub patience: Duration,
 }
 
 impl Scale {
@@ -85,8 +99,10 @@ impl Scale {
         jobs: 60_000,
         backlog: 1_000_000,
         attempts: 10_000_000,
+        workers: 256,
         sustained: Duration::from_secs(60),
         open_loop: Duration::from_secs(10),
+        patience: Duration::from_secs(15),
     };
     /// Only to see that everything holds.
     pub const SHORT: Self = Self {
@@ -94,8 +110,10 @@ impl Scale {
         jobs: 2_000,
         backlog: 5_000,
         attempts: 5_000,
+        workers: 4,
         sustained: Duration::from_secs(2),
         open_loop: Duration::from_secs(2),
+        patience: Duration::from_secs(4),
     };
 }
 
@@ -130,6 +148,8 @@ pub async fn run(options: &BenchOptions, out: &Path, audience: &mut impl Audienc
             Part::Fleet => fleet::rows(options, audience).await?,
             Part::Latency => latency::rows(options, &rows, audience).await?,
             Part::Backlog => backlog::rows(options, audience).await?,
+            Part::Workers => workers::rows(options, audience).await?,
+            Part::Fair => fair::rows(options, audience).await?,
             Part::Submit => submit::rows(options, audience).await?,
             Part::Decide => decide::rows(options, audience)?,
             Part::Ledger => books::rows(options, audience).await?,
@@ -152,6 +172,8 @@ impl Part {
             Self::Fleet => "fleet: the whole life, to the committed row",
             Self::Latency => "latency: open loop",
             Self::Backlog => "backlog: many jobs waiting",
+            Self::Workers => "workers: few and many joined",
+            Self::Fair => "fair: few beside many, urgent behind many",
             Self::Submit => "submit: one client",
             Self::Decide => "decide: one plan",
             Self::Ledger => "ledger: events into the database, and the views over many attempts",

@@ -64,6 +64,9 @@ pub(crate) struct Global {
     /// The broker; the running fleet of this folder when absent, else nats://127.0.0.1:4222.
     #[arg(long, global = true, env = "ARGOSY_NATS__URL", hide_env_values = true, value_name = "URL")]
     nats: Option<String>,
+    /// Write many messages at once: for a broker of one node that syncs every write.
+    #[arg(long, global = true, env = "ARGOSY_NATS__GROUP_WRITES")]
+    group_writes: bool,
     /// The ledger's database; the running fleet's when absent.
     #[arg(
         long,
@@ -152,7 +155,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(command) => command.run(&session).await,
         Command::Demo(command) => command.run(&session).await,
-        Command::Drill(command) => command.run(&session).await,
+        Command::Drill(command) => Box::pin(command.run(&session)).await,
         Command::Bench(command) => Box::pin(command.run(&session)).await,
         Command::Submit(command) => command.run(&session).await,
         Command::Watch(command) => command.run(&session).await,

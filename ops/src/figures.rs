@@ -72,9 +72,27 @@ pub(crate) fn unsigned(value: i64) -> u64 {
 pub fn percentiles(values: impl Iterator<Item = i64>) -> Percentiles {
     let mut sorted: Vec<u64> = values.map(unsigned).collect();
     sorted.sort_unstable();
-    let at = |percent: usize| {
-        let rank = (sorted.len() * percent).div_ceil(100);
-        sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    };
-    Percentiles { p50: at(50), p95: at(95), p99: at(99) }
+    let at = |per_mille: usize| percentile(&sorted, per_mille).unwrap_or_default();
+    Percentiles { p50: at(500), p95: at(950), p99: at(990) }
+}
+
+/// The percentile by nearest rank, of sorted samples; none of none.
+pub(crate) fn percentile(sorted: &[u64], per_mille: usize) -> Option<u64> {
+    let rank = (sorted.len() * per_mille).div_ceil(1_000).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_go_by_rank() {
+        let sorted: Vec<u64> = (1..=1_000).collect();
+        assert_eq!(percentile(&sorted, 500), Some(500));
+        assert_eq!(percentile(&sorted, 999), Some(999));
+        assert_eq!(percentile(&sorted, 1_000), Some(1_000));
+        assert_eq!(percentile(&[7], 500), Some(7));
+        assert_eq!(percentile(&[], 500), None);
+    }
 }

@@ -16,6 +16,9 @@ pub struct FleetFile {
     /// Where the broker tells about itself.
     #[serde(default)]
     pub monitor_url: Option<String>,
+    /// The broker syncs every write, so that many go together ([`runtime::config::NatsConfig::group_writes`]).
+    #[serde(default)]
+    pub group_writes: bool,
     /// The ledger's database.
     pub database_url: String,
     /// Its processes.

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bench;
 pub mod chance;
 pub mod command;
+mod counters;
 pub mod demo;
 pub mod doctor;
 pub mod documents;

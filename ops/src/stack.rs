@@ -68,7 +68,8 @@ impl Stack {
         let name = &options.database;
         postgres.create_database(name).await.with_context(|| format!("database {name}"))?;
         let database_url = postgres.url(name);
-        let config = NatsConfig { url: nats.url(), ..NatsConfig::default() };
+        let group_writes = options.group_writes();
+        let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
         let broker = Broker::connect(&config, "stack").await?;
         let topology = Topology::new(options.nodes);
         let (applied, migrated) =
@@ -162,6 +163,7 @@ impl Stack {
             pid: std::process::id(),
             nats_url: self.nats.url(),
             monitor_url: Some(self.nats.monitor_url()),
+            group_writes: self.options.group_writes(),
             database_url: self.database_url.clone(),
             processes: nodes.chain([postgres]).chain(self.members.iter().map(process)).collect(),
             simulators: self

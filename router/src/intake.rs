@@ -1,9 +1,12 @@
 //! Jobs from one lane: decode, admit, place, acknowledge.
 //!
 //! Each lane has its own consumer and its own loop, so an urgent job never waits behind a batch. What
-//! finds no room waits in hand ([`crate::room`]), and the lane pulls no more while much waits; when it has
-//! waited for long, some of it is handed back, to see what lies behind it.
+//! finds no room waits in hand ([`crate::room`]), and the lane pulls no more while much waits. Meanwhile the
+//! first jobs of other tenants are read past it ([`behind`]); and what has waited for long is handed back in
+//! part, to see what lies behind it.
 
+mod arrived;
+mod behind;
 mod taken;
 
 use std::sync::Arc;
@@ -13,8 +16,8 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Batch;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt};
 use policy::admit::admit;
 use policy::plan::Plan;
 use runtime::clock;
@@ -23,7 +26,7 @@ use schemas::codec::{self, CONTENT_TYPE};
 use schemas::subjects::{self, Subject};
 use schemas::{Class, Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane, Tenant, topology};
 
-use crate::ending::{self, End, Original};
+use crate::ending::{self, End};
 use crate::fleet::rest;
 use crate::history;
 use crate::keys::Keyed;
@@ -31,6 +34,7 @@ use crate::place::{self, PlaceError, Placed};
 use crate::room::Told;
 use crate::shared::Router;
 
+use arrived::{Arrived, Reading};
 pub(crate) use taken::Taken;
 use taken::{same_address, sniff_id};
 
@@ -39,6 +43,9 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// Jobs of a lane that may wait for room before it pulls no more.
 const WAITING_MAX: usize = 64;
+
+/// How often a lane looks at what lies behind those that wait, while as many wait as may.
+const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the broker hears of a job that waits in hand, well within the time after which it would deliver
 /// it to another router. One that waits for so long may be handed back to see what lies behind it.
@@ -63,6 +70,8 @@ pub struct Intake {
     in_hand: usize,
     waiting: AtomicUsize,
     arrived: AtomicUsize,
+    /// Jobs in hand that were read past the consumer.
+    reading: Reading,
 }
 
 /// What is to be done with a job's message.
@@ -84,7 +93,7 @@ impl Intake {
             runtime::topology::consumer(&router.broker.jetstream, topology::stream::JOBS, &name).await?;
         let in_hand = in_hand.clamp(1, 10_000);
         let (waiting, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { router, lane, consumer, in_hand, waiting, arrived })
+        Ok(Self { router, lane, consumer, in_hand, waiting, arrived, reading: Reading::default() })
     }
 
     /// Takes jobs in until stopped, and settles what is in hand then.
@@ -94,6 +103,7 @@ impl Intake {
     pub async fn run(self) -> Result<(), Fault> {
         let mut at_work = FuturesUnordered::new();
         let mut pulled: Option<Batch> = None;
+        let mut behind = self.behind().boxed().fuse();
         loop {
             let stopping = self.router.soft.is_cancelled();
             if pulled.is_none() && !stopping {
@@ -104,7 +114,7 @@ impl Intake {
             }
             tokio::select! {
                 message = next_of(&mut pulled), if pulled.is_some() => match message {
-                    Some(Ok(message)) => at_work.push(self.settle(message)),
+                    Some(Ok(message)) => at_work.push(self.settle(Arrived::delivered(message))),
                     Some(Err(error)) => {
                         tracing::warn!(lane = self.lane.as_str(), %error, "a pull ended early");
                         pulled = None;
@@ -112,6 +122,10 @@ impl Intake {
                     None => pulled = None,
                 },
                 Some(()) = at_work.next(), if !at_work.is_empty() => {}
+                arrived = &mut behind, if !stopping => {
+                    at_work.extend(arrived.into_iter().map(|arrived| self.settle(arrived)));
+                    behind = self.behind().boxed().fuse();
+                }
                 // As many wait as may; or nothing can be pulled just now.
                 () = rest(&self.router, TROUBLE_REST), if pulled.is_none() && !stopping => {}
             }
@@ -141,12 +155,21 @@ impl Intake {
         }
     }
 
+    /// In a while, what lies behind those that wait, if as many wait as may.
+    async fn behind(&self) -> Vec<Arrived> {
+        tokio::time::sleep(LOOK_BEHIND_EVERY).await;
+        if self.waiting.load(Ordering::Relaxed) < WAITING_MAX {
+            return Vec::new();
+        }
+        behind::look(&self.router, self.lane, &self.reading).await
+    }
+
     /// Settles one message.
-    async fn settle(&self, message: Message) {
-        let acknowledgement = if self.router.soft.is_cancelled() {
+    async fn settle(&self, arrived: Arrived) {
+        let word = if self.router.soft.is_cancelled() {
             AckKind::Nak(None)
         } else {
-            match self.verdict(&message).await {
+            match self.verdict(&arrived).await {
                 Ok(Verdict::Done) => AckKind::Ack,
                 Ok(Verdict::Back(wait)) => AckKind::Nak(wait),
                 Err(error) => {
@@ -155,25 +178,13 @@ impl Intake {
                 }
             }
         };
-        // A lost acknowledgement is a repeat, and a repeat finds its own tracks (`place::recover`).
-        if let Err(error) = message.ack_with(acknowledgement).await {
-            tracing::debug!(%error, "acknowledging");
-        }
+        arrived.settle(word).await;
     }
 
-    async fn verdict(&self, message: &Message) -> Result<Verdict, PlaceError> {
-        let info = message.info().ok();
-        let submitted_at_ms = info.as_ref().map_or_else(clock::now_ms, |info| {
-            i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
-        });
-        let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
-        let redelivered = info.as_ref().is_some_and(|info| info.delivered > 1);
-        let behind = info.as_ref().is_some_and(|info| info.pending > 0);
-        let taken = match self.read(message, submitted_at_ms) {
+    async fn verdict(&self, arrived: &Arrived) -> Result<Verdict, PlaceError> {
+        let taken = match self.read(arrived) {
             Ok(taken) => taken,
-            Err(refused) => {
-                return Box::pin(self.refuse(message, sequence, submitted_at_ms, *refused)).await;
-            }
+            Err(refused) => return Box::pin(self.refuse(arrived, *refused)).await,
         };
         let job = &taken.job;
         let keyed = match &job.idempotency_key {
@@ -189,20 +200,22 @@ impl Intake {
             }
             Keyed::Refused(failure) => {
                 let refused = Refused { id: Some(job.id), job: Some(taken.job), failure };
-                return Box::pin(self.refuse(message, sequence, submitted_at_ms, refused)).await;
+                return Box::pin(self.refuse(arrived, refused)).await;
             }
         }
-        if redelivered && let Some(placed) = Box::pin(place::recover(&self.router, &taken.placing())).await? {
+        if arrived.seen_before
+            && let Some(placed) = Box::pin(place::recover(&self.router, &taken.placing())).await?
+        {
             return Ok(match placed {
                 Placed::Later(at_ms) => Verdict::Back(Some(until(at_ms))),
                 Placed::Done | Placed::Refused(_) => Verdict::Done,
             });
         }
-        self.place(message, taken, behind).await
+        self.place(arrived, taken).await
     }
 
     /// Places a job as soon as there is room for it.
-    async fn place(&self, message: &Message, taken: Taken, behind: bool) -> Result<Verdict, PlaceError> {
+    async fn place(&self, arrived: &Arrived, taken: Taken) -> Result<Verdict, PlaceError> {
         let (router, taken) = (&self.router, Arc::new(taken));
         let mut held = None;
         // Whoever waits already comes first.
@@ -217,8 +230,8 @@ impl Intake {
             }
             let planned = match plan.take() {
                 None | Some(Plan::Defer { .. }) => {
-                    let held = held.get_or_insert_with(|| self.hold(behind));
-                    match Box::pin(self.wait_for_room(message, &taken, held)).await {
+                    let held = held.get_or_insert_with(|| self.hold(arrived));
+                    match Box::pin(self.wait_for_room(arrived, &taken, held)).await {
                         Ok(Told::Plan(plan)) => plan,
                         Ok(Told::Look) => continue,
                         Err(back) => return Ok(back),
@@ -232,12 +245,12 @@ impl Intake {
                     let expired = failure.code == FailureCode::Expired;
                     let state = if expired { JobState::Expired } else { JobState::Failed };
                     let end = taken.end(state, failure);
-                    Box::pin(ending::fail(router, &taken.job, end, &original(message))).await?;
+                    Box::pin(ending::fail(router, &taken.job, end, &arrived.original())).await?;
                     return Ok(Verdict::Done);
                 }
                 // Its money was refused just now; others may have room meanwhile.
                 Placed::Later(at_ms) => {
-                    held.get_or_insert_with(|| self.hold(behind));
+                    held.get_or_insert_with(|| self.hold(arrived));
                     rest(router, until(at_ms)).await;
                 }
             }
@@ -247,7 +260,7 @@ impl Intake {
     /// Waits until the job is planned; what is to be done with its message where it is not.
     async fn wait_for_room(
         &self,
-        message: &Message,
+        arrived: &Arrived,
         taken: &Arc<Taken>,
         held: &Held<'_>,
     ) -> Result<Told, Verdict> {
@@ -262,15 +275,17 @@ impl Intake {
             if held.looks_behind() {
                 return Err(Verdict::Back(Some(BEHIND_REST)));
             }
-            if let Err(error) = message.ack_with(AckKind::Progress).await {
-                tracing::debug!(%error, "speaking up");
-            }
+            arrived.speak_up().await;
         }
     }
 
-    fn hold(&self, behind: bool) -> Held<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Held { intake: self, nth: self.arrived.fetch_add(1, Ordering::Relaxed), behind }
+    fn hold(&self, arrived: &Arrived) -> Held<'_> {
+        // What was read past the consumer keeps nothing from being pulled.
+        let waiting = (!arrived.is_read()).then_some(&self.waiting);
+        if let Some(waiting) = waiting {
+            waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        Held { waiting, nth: self.arrived.fetch_add(1, Ordering::Relaxed), behind: arrived.behind }
     }
 
     /// The slot time that a job of the class takes where it is made first.
@@ -281,22 +296,22 @@ impl Intake {
     }
 
     /// Decodes and admits a job.
-    fn read(&self, message: &Message, submitted_at_ms: i64) -> Result<Taken, Box<Refused>> {
-        let header = content_type(message);
-        let job: Job = codec::decode(header.as_deref(), &message.payload).map_err(|error| {
+    fn read(&self, arrived: &Arrived) -> Result<Taken, Box<Refused>> {
+        let (header, payload) = (arrived.content_type.as_deref(), &arrived.payload);
+        let submitted_at_ms = arrived.submitted_at_ms;
+        let job: Job = codec::decode(header, payload).map_err(|error| {
             let field = match &error {
                 codec::DecodeError::Malformed { field, .. } => field.clone(),
                 codec::DecodeError::ContentType(_) => CONTENT_TYPE.to_owned(),
             };
             let failure = Failure::invalid(&field, format!("the job cannot be read: {error}"));
-            Box::new(Refused { job: None, id: sniff_id(header.as_deref(), &message.payload), failure })
+            Box::new(Refused { job: None, id: sniff_id(header, payload), failure })
         })?;
         let config = self.router.config();
-        let payload_bytes = message.payload.len();
-        let admitted = match same_address(&message.subject, &job) {
+        let admitted = match same_address(&arrived.subject, &job) {
             Err(failure) => Err(failure),
             // As of the time it was submitted: a deadline that passes while it waits is no fault of the job's.
-            Ok(()) => admit(&job, &config.catalog, &config.policy, payload_bytes, submitted_at_ms),
+            Ok(()) => admit(&job, &config.catalog, &config.policy, payload.len(), submitted_at_ms),
         };
         match admitted {
             Ok(admitted) => Ok(Taken { job, admitted, submitted_at_ms }),
@@ -306,15 +321,9 @@ impl Intake {
 
     /// Puts a publish aside that is no job: parked with its bytes, told where tenant and id are known,
     /// and only then acknowledged.
-    async fn refuse(
-        &self,
-        message: &Message,
-        sequence: u64,
-        submitted_at_ms: i64,
-        refused: Refused,
-    ) -> Result<Verdict, PlaceError> {
+    async fn refuse(&self, arrived: &Arrived, refused: Refused) -> Result<Verdict, PlaceError> {
         let Refused { job, id, failure } = refused;
-        let tenant = match subjects::parse(&message.subject) {
+        let tenant = match subjects::parse(&arrived.subject) {
             Some(Subject::Jobs(_, tenant)) => Some(tenant),
             _ => None,
         };
@@ -327,14 +336,15 @@ impl Intake {
             "refused"
         );
         let about = (tenant.as_ref(), id);
-        let parked_id = format!("jobs.{sequence}.parked");
-        ending::park(&self.router, parked_id, about, failure.clone(), &original(message), Vec::new()).await?;
+        let parked_id = format!("jobs.{}.parked", arrived.sequence);
+        ending::park(&self.router, parked_id, about, failure.clone(), &arrived.original(), Vec::new())
+            .await?;
         let (Some(tenant), Some(id)) = (tenant, id) else { return Ok(Verdict::Done) };
         ending::refuse(&self.router, &tenant, id, &failure).await?;
         // A job that runs under this id is not ended by a bad publish that borrows it.
         let history = history::read(&self.router.broker, id).await.map_err(PlaceError::History)?;
         if let Some(job) = job.filter(|_| history.facts().is_none()) {
-            let facts = JobFacts::of(&job, None, submitted_at_ms);
+            let facts = JobFacts::of(&job, None, arrived.submitted_at_ms);
             let end = End {
                 tenant,
                 job: id,
@@ -352,7 +362,8 @@ impl Intake {
 
 /// One that waits, from its first wait to its end.
 struct Held<'a> {
-    intake: &'a Intake,
+    /// Where it counts as waiting.
+    waiting: Option<&'a AtomicUsize>,
     nth: usize,
     /// There was more behind it when it came.
     behind: bool,
@@ -361,13 +372,16 @@ struct Held<'a> {
 impl Held<'_> {
     /// As many wait as may: every other is handed back, since what lies behind may find room elsewhere.
     fn looks_behind(&self) -> bool {
-        self.behind && self.nth % 2 == 1 && self.intake.waiting.load(Ordering::Relaxed) >= WAITING_MAX
+        let full = self.waiting.is_some_and(|waiting| waiting.load(Ordering::Relaxed) >= WAITING_MAX);
+        self.behind && self.nth % 2 == 1 && full
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.intake.waiting.fetch_sub(1, Ordering::Relaxed);
+        if let Some(waiting) = self.waiting {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -387,17 +401,4 @@ async fn next_of(pulled: &mut Option<Batch>) -> Option<Result<Message, async_nat
 
 fn until(at_ms: i64) -> Duration {
     Duration::from_millis((at_ms - clock::now_ms()).max(DEFER_MIN_MS).unsigned_abs())
-}
-
-fn content_type(message: &Message) -> Option<String> {
-    let headers = message.headers.as_ref()?;
-    headers.get(CONTENT_TYPE).map(|value| value.as_str().to_owned())
-}
-
-fn original(message: &Message) -> Original {
-    Original {
-        subject: message.subject.to_string(),
-        content_type: content_type(message),
-        payload: message.payload.to_vec(),
-    }
 }

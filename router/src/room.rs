@@ -4,7 +4,7 @@
 //! redelivery each time. Whenever news of the fleet arrives the first of them are planned again; what is
 //! planned goes on its way, and of jobs that would all be told the same only the first is asked about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use policy::fair::{self, Fair};
@@ -65,6 +65,16 @@ impl Room {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
+    }
+
+    /// How many of a lane wait, by tenant.
+    pub(crate) fn tenants(&self, lane: Lane) -> HashMap<Tenant, usize> {
+        let inner = self.lock();
+        let mut tenants = HashMap::new();
+        for job in inner.waiting.values().map(|waiting| &waiting.taken.job).filter(|job| job.lane == lane) {
+            *tenants.entry(job.tenant.clone()).or_default() += 1;
+        }
+        tenants
     }
 
     /// Waits for room; `cost_ms` is the slot time that the job will take.
@@ -128,8 +138,8 @@ pub(crate) fn look(router: &Router) {
     }
 }
 
-/// Whether a plan for one would say of the other what it says of the one: all that a plan looks at but the
-/// deadline, which only makes it stricter.
+/// Whether a plan for one would say of the other what it says of the one: all that a plan looks at is the same,
+/// the deadline among it.
 fn are_alike(one: &Taken, other: &Taken) -> bool {
     one.job.tenant == other.job.tenant
         && one.job.lane == other.job.lane

@@ -50,7 +50,7 @@ impl Broker {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(REQUEST_TIMEOUT);
         let closed = |error: async_nats::SubscribeError| Fault::new(Exit::BrokerAbsent, error.to_string());
-        let publisher = Publisher::open(client.clone(), lost).await.map_err(closed)?;
+        let publisher = Publisher::open(client.clone(), lost, config.group_writes).await.map_err(closed)?;
         Ok(Self { client, jetstream, publisher })
     }
 }

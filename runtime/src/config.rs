@@ -46,11 +46,19 @@ pub struct NatsConfig {
     pub credentials_file: Option<PathBuf>,
     /// How long to go on trying at start, milliseconds.
     pub connect_patience_ms: u64,
+    /// Write what is published at the same time in one batch: for a single node that syncs every write
+    /// (`sync_interval: always`). Elsewhere it only costs; a cluster groups its writes by itself.
+    pub group_writes: bool,
 }
 
 impl Default for NatsConfig {
     fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".to_owned(), credentials_file: None, connect_patience_ms: 10_000 }
+        Self {
+            url: "nats://127.0.0.1:4222".to_owned(),
+            credentials_file: None,
+            connect_patience_ms: 10_000,
+            group_writes: false,
+        }
     }
 }
 

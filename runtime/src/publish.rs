@@ -1,9 +1,10 @@
 //! Publishing that may be repeated: every message has an id, and the broker says what it did with it.
 
 mod acks;
+mod groups;
+mod wire;
 
 use std::collections::VecDeque;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -13,15 +14,11 @@ use bytes::Bytes;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{Encoding, Event, Fact, subjects};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use acks::{Acks, Answer, Awaited};
-
-use crate::broker::REQUEST_TIMEOUT;
-use crate::telemetry;
-
-/// Why a message was not stored of which the broker said nothing.
-const SILENT: &str = "the broker did not answer";
+use groups::Groups;
+use wire::{SILENT, Wire};
 
 /// What the broker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,21 +113,25 @@ impl Message {
 /// publish costs neither a subscription nor an inbox of its own.
 #[derive(Debug, Clone)]
 pub struct Publisher {
-    client: async_nats::Client,
-    acks: Acks,
+    wire: Wire,
+    groups: Option<Groups>,
 }
 
 impl Publisher {
-    /// Opens the inbox. `lost` changes whenever the connection is lost.
+    /// Opens the inbox. `lost` changes whenever the connection is lost; with `group_writes`, what is published at
+    /// the same time is written together.
     ///
     /// # Errors
     /// The connection is closed.
     pub(crate) async fn open(
         client: async_nats::Client,
         lost: watch::Receiver<u64>,
+        group_writes: bool,
     ) -> Result<Self, async_nats::SubscribeError> {
         let acks = Acks::open(&client, lost).await?;
-        Ok(Self { client, acks })
+        let wire = Wire { client, acks };
+        let groups = group_writes.then(|| Groups::open(&wire));
+        Ok(Self { wire, groups })
     }
 
     /// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
@@ -196,24 +197,28 @@ impl Publisher {
         read(message, awaited).await
     }
 
-    async fn start(&self, message: &Message) -> Result<Awaited, String> {
-        let awaited = self.acks.expect();
-        let sent = self.client.publish_with_reply_and_headers(
-            message.subject.clone(),
-            awaited.reply.clone(),
-            message.headers(),
-            message.payload.clone(),
-        );
-        let mut sent = std::pin::pin!(sent);
-        let sent = match futures::poll!(&mut sent) {
-            Poll::Ready(sent) => Ok(sent),
-            // The queue to a broker that is away fills up; then this is a broker that does not answer.
-            Poll::Pending => tokio::time::timeout(REQUEST_TIMEOUT, sent).await,
-        };
-        match sent {
-            Ok(Ok(())) => Ok(awaited),
-            Ok(Err(error)) => Err(telemetry::chain(&error)),
-            Err(_) => Err(SILENT.to_owned()),
+    async fn start(&self, message: &Message) -> Result<Told, String> {
+        if let Some(groups) = &self.groups
+            && let Some(told) = groups.join(message).await
+        {
+            return Ok(Told::OfGroup(told));
+        }
+        self.wire.ask(message, message.headers()).await.map(Told::Alone)
+    }
+}
+
+/// Where the broker's word on a message comes from.
+#[derive(Debug)]
+enum Told {
+    Alone(Awaited),
+    OfGroup(oneshot::Receiver<Answer>),
+}
+
+impl Told {
+    async fn answer(self) -> Option<Answer> {
+        match self {
+            Self::Alone(awaited) => awaited.answer().await,
+            Self::OfGroup(told) => told.await.ok(),
         }
     }
 }
@@ -223,7 +228,7 @@ impl Publisher {
 pub struct Sent {
     publisher: Publisher,
     message: Message,
-    awaited: Result<Awaited, String>,
+    awaited: Result<Told, String>,
 }
 
 impl Sent {
@@ -240,7 +245,7 @@ impl Sent {
     }
 }
 
-async fn read(message: &Message, awaited: Result<Awaited, String>) -> Result<Published, PublishError> {
+async fn read(message: &Message, awaited: Result<Told, String>) -> Result<Published, PublishError> {
     let answer = match awaited {
         Ok(awaited) => awaited.answer().await.ok_or_else(|| SILENT.to_owned()),
         Err(reason) => Err(reason),

@@ -52,6 +52,8 @@ pub fn stream_config(spec: &StreamSpec, replicas: usize) -> Config {
         storage: StorageType::File,
         num_replicas: replicas,
         allow_direct: true,
+        // For publishers with `nats.group_writes`.
+        allow_atomic_publish: true,
         ..Config::default()
     }
 }
@@ -230,6 +232,7 @@ fn stream_differences(want: &Config, have: &Config) -> Vec<String> {
             have.max_messages_per_subject.to_string(),
         ),
         ("duplicate_window", format!("{:?}", want.duplicate_window), format!("{:?}", have.duplicate_window)),
+        ("allow_atomic", want.allow_atomic_publish.to_string(), have.allow_atomic_publish.to_string()),
         ("replicas", want.num_replicas.to_string(), have.num_replicas.to_string()),
     ];
     let differing = pairs.into_iter().filter(|(_, want, have)| want != have);

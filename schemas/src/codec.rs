@@ -95,7 +95,7 @@ impl Encoding {
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
         match self {
             Self::MessagePack => {
-                // Keeping track of the path costs as much as decoding: only what cannot be read is read twice.
+                // Only what cannot be read is read twice: what can does not pay for keeping track of the path.
                 T::deserialize(&mut message_pack(bytes)).or_else(|_| {
                     serde_path_to_error::deserialize(&mut message_pack(bytes)).map_err(malformed)
                 })

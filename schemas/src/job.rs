@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactRef, Backend, JobId, MicroUsd, Tenant};
+use crate::{ArtifactRef, Backend, JobId, MicroUsd, SCHEMA_VERSION, Tenant};
 
 /// What a client wants made. Published to `argosy.jobs.<lane>.<tenant>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,25 @@ pub struct Job {
     /// The client's own words for its reports; carried into the ledger.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+impl Job {
+    /// A plain job: nothing must hold, nothing would be nice.
+    #[must_use]
+    pub fn new(id: JobId, tenant: Tenant, body: Body, time_ms: i64) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            id,
+            idempotency_key: None,
+            time_ms,
+            tenant,
+            lane: Lane::default(),
+            body,
+            constraints: Constraints::default(),
+            preferences: Preferences::default(),
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 /// How urgent a job is. Each lane has its own queue, so an urgent job never waits behind a batch.

@@ -1,6 +1,6 @@
 //! Jobs for tests: small pictures, quick to make.
 
-use schemas::{Body, Constraints, Job, JobId, Kind, Lane, Preferences, SCHEMA_VERSION, Tenant};
+use schemas::{Body, Job, JobId, Tenant};
 
 /// A tenant by name.
 ///
@@ -14,25 +14,14 @@ pub fn tenant(name: &str) -> Tenant {
 /// A prompt for a small picture, tenant `default`.
 #[must_use]
 pub fn prompt(words: &str) -> Job {
-    Job {
-        schema_version: SCHEMA_VERSION,
-        id: JobId::new(),
-        idempotency_key: None,
-        time_ms: runtime::clock::now_ms(),
-        tenant: tenant("default"),
-        lane: Lane::Standard,
-        body: Body {
-            kind: Kind::Image,
-            prompt: Some(words.to_owned()),
-            model: Some("sd15".to_owned()),
-            width: Some(512),
-            height: Some(512),
-            ..Body::default()
-        },
-        constraints: Constraints::default(),
-        preferences: Preferences::default(),
-        labels: Default::default(),
-    }
+    let body = Body {
+        prompt: Some(words.to_owned()),
+        model: Some("sd15".to_owned()),
+        width: Some(512),
+        height: Some(512),
+        ..Body::default()
+    };
+    Job::new(JobId::new(), tenant("default"), body, runtime::clock::now_ms())
 }
 
 /// The same, consenting to paid backends and confined to one.

@@ -1,6 +1,6 @@
 -- The decisions behind the attempts that were placed from $1 (Unix milliseconds) on, all of the same length.
 insert into events (job, attempt, kind, occurred_at, body)
-select a.job, a.attempt, 'assigned', a.assigned_at, jsonb_build_object('schema_version', 1,
+select a.job, a.attempt, 'assigned', a.assigned_at, (jsonb_build_object('schema_version', 1,
     'id', a.job || '.' || a.attempt || '.assigned', 'time_ms', to_ms(a.assigned_at), 'tenant', j.tenant, 'job', a.job,
     'attempt', a.attempt, 'fact', jsonb_build_object('kind', 'assigned',
         'facts', jsonb_build_object('submitted_at_ms', to_ms(j.submitted_at), 'lane', j.lane, 'kind', j.kind,
@@ -14,6 +14,6 @@ select a.job, a.attempt, 'assigned', a.assigned_at, jsonb_build_object('schema_v
                     'terms', '{"priority": 1.0, "cost": 1.0, "speed": 0.75, "queue": 0.5}'::jsonb,
                     'expected_micro_usd', a.expected_micro_usd, 'reserve_micro_usd', a.expected_micro_usd * 2,
                     'wait_ms', 0, 'completion_ms', 15000, 'backlog', 3, 'slots', 16))
-                from unnest(array['local', 'cloud', 'gemini']) as b))))
+                from unnest(array['local', 'cloud', 'gemini']) as b)))))::text
 from attempts a join jobs j on j.id = a.job
 where a.assigned_at >= at_ms($1::bigint)

@@ -9,39 +9,25 @@ use uuid::Uuid;
 use super::Key;
 use super::columns::{attempt, column};
 use crate::Error;
+use crate::event_check::stored_event;
 use crate::fold::Request;
 
 /// Granted reservations by job and attempt.
 pub(super) type Requests = HashMap<Uuid, BTreeMap<u32, Request>>;
 
-/// All events of the jobs but those just stored.
-pub(super) async fn older_events(
-    connection: &mut PgConnection,
-    jobs: &[Uuid],
-    fresh: &[Key],
-) -> Result<Vec<Event>, Error> {
+/// Events by their keys.
+pub(super) async fn events(connection: &mut PgConnection, keys: &[Key]) -> Result<Vec<Event>, Error> {
     let rows = sqlx::query!(
         r#"select e.job, e.attempt, e.kind, e.body
-        from events e
-        where e.job = any($1)
-            and not exists (
-                select from unnest($2::uuid[], $3::integer[], $4::text[]) as n (job, attempt, kind)
-                where n.job = e.job and n.attempt = e.attempt and n.kind = e.kind)"#,
-        jobs,
-        &column(fresh, |key| key.0),
-        &column(fresh, |key| key.1),
-        &column(fresh, |key| key.2.clone()),
+        from unnest($1::uuid[], $2::integer[], $3::text[]) as n (job, attempt, kind)
+        join events e on e.job = n.job and e.attempt = n.attempt and e.kind = n.kind"#,
+        &column(keys, |key| key.0),
+        &column(keys, |key| key.1),
+        &column(keys, |key| key.2.clone()),
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            serde_json::from_value(row.body).map_err(|error| Error::Stored {
-                id: format!("{}.{}.{}", row.job, row.attempt, row.kind),
-                message: error.to_string(),
-            })
-        })
-        .collect()
+    rows.into_iter().map(|row| stored_event(&row.body, row.job, row.attempt, &row.kind)).collect()
 }
 
 /// What was granted for the jobs.

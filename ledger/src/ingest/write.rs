@@ -9,25 +9,45 @@ use crate::calendar::clamp_ms;
 use crate::event_check::Checked;
 use crate::fold::{AttemptRow, Folded};
 
-/// Stores events that are not there yet, and says which those were.
-pub(super) async fn events(connection: &mut PgConnection, fresh: &[Checked]) -> Result<Vec<Key>, Error> {
-    let keys: Vec<Key> = fresh.iter().map(|checked| key(&checked.event)).collect();
+/// The keys of events.
+#[derive(Debug, Default)]
+pub(super) struct Booked {
+    /// Those just stored.
+    pub(super) fresh: Vec<Key>,
+    /// Those that were there before, of the same jobs.
+    pub(super) older: Vec<Key>,
+}
+
+/// Stores events that are not there yet, and says which those were, and which their jobs had before.
+pub(super) async fn events(connection: &mut PgConnection, events: &[Checked]) -> Result<Booked, Error> {
+    let keys: Vec<Key> = events.iter().map(|checked| key(&checked.event)).collect();
+    // Both parts see the table as it was before.
     let rows = sqlx::query!(
-        r#"insert into events (job, attempt, kind, occurred_at, body)
-        select job, attempt, kind, at_ms(occurred_at_ms), body::jsonb
-        from unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[])
-            as n (job, attempt, kind, occurred_at_ms, body)
-        on conflict do nothing
-        returning job, attempt, kind"#,
+        r#"with fresh as (
+            insert into events (job, attempt, kind, occurred_at, body)
+            select job, attempt, kind, at_ms(occurred_at_ms), body
+            from unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[])
+                as n (job, attempt, kind, occurred_at_ms, body)
+            on conflict do nothing
+            returning job, attempt, kind
+        )
+        select job as "job!", attempt as "attempt!", kind as "kind!", true as "fresh!" from fresh
+        union all
+        select job, attempt, kind, false from events where job = any($1)"#,
         &column(&keys, |key| key.0),
         &column(&keys, |key| key.1),
-        &column(&keys, |key| key.2.clone()),
-        &column(fresh, |checked| clamp_ms(checked.event.time_ms)),
-        &column(fresh, |checked| checked.body.clone()),
+        &column(&keys, |key| key.2.as_str()) as &[&str],
+        &column(events, |checked| clamp_ms(checked.event.time_ms)),
+        &column(events, |checked| checked.body.as_str()) as &[&str],
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.job, row.attempt, row.kind)).collect())
+    let mut booked = Booked::default();
+    for row in rows {
+        let to = if row.fresh { &mut booked.fresh } else { &mut booked.older };
+        to.push((row.job, row.attempt, row.kind));
+    }
+    Ok(booked)
 }
 
 pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Result<(), Error> {

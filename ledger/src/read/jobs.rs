@@ -4,6 +4,7 @@ use schemas::{Backend, Event, JobId, JobState, Tenant};
 use serde::Serialize;
 
 use super::ROWS_MAX;
+use crate::event_check::stored_event;
 use crate::{Error, Store};
 
 /// Which jobs; what is absent does not matter.
@@ -119,12 +120,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let events = rows.into_iter().map(|row| {
-            serde_json::from_value(row.body).map_err(|error| Error::Stored {
-                id: format!("{job}.{}.{}", row.attempt, row.kind),
-                message: error.to_string(),
-            })
-        });
+        let events = rows.into_iter().map(|row| stored_event(&row.body, job.0, row.attempt, &row.kind));
         Ok(Some(JobDetail { summary, attempts, events: events.collect::<Result<_, _>>()? }))
     }
 

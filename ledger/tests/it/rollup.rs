@@ -35,7 +35,9 @@ const AGO_MS: i64 = 3 * 365 * 86_400_000;
 async fn compared() -> Database {
     let database = migrated().await;
     let views = OF_ROWS.split("-- The read-only role").next().expect("the views come first");
-    let plain = views.replace("analytics", "plain");
+    // Decisions are not summed, and what they are stored as has changed since.
+    let statements = views.split(";\n").filter(|statement| !statement.contains("analytics.candidates"));
+    let plain = statements.collect::<Vec<_>>().join(";\n").replace("analytics", "plain");
     sqlx::raw_sql(AssertSqlSafe(plain)).execute(&database.pool).await.expect("the old views are made");
     database
 }

@@ -4,9 +4,10 @@
 use super::cpu::between;
 use super::ground::{Ground, Lay};
 use super::report::Row;
-use super::{BenchOptions, limit, load};
+use super::{BenchOptions, load};
 use crate::audience::Audience;
 use anyhow::{Context as _, bail};
+use schemas::Lane;
 use schemas::topology::stream;
 use std::time::{Duration, Instant};
 
@@ -57,9 +58,10 @@ struct Placed {
 /// Has a router place so many jobs while so many wait.
 async fn place(options: &BenchOptions, jobs: usize, waiting: u64) -> anyhow::Result<Placed> {
     let mut ground = Ground::lay(options, Lay::default()).await?;
+    let tenant = load::tenant()?;
     let total = jobs.max(usize::try_from(waiting)?);
     let first = usize::try_from(waiting)?.min(total);
-    limit::fill(&ground.broker, first).await?;
+    load::fill(&ground.broker, Lane::Standard, &tenant, first).await?;
     let (broker, catalog) = (ground.broker.clone(), ground.catalog.clone());
     let placing = async {
         ground.routers(1).await?;
@@ -68,7 +70,7 @@ async fn place(options: &BenchOptions, jobs: usize, waiting: u64) -> anyhow::Res
         let mut filled = first as u64;
         let mut last = (0, Instant::now());
         loop {
-            let done = messages(&ground, stream::WORK).await?;
+            let done = ground.messages(stream::WORK).await?;
             if done > last.0 {
                 last = (done, Instant::now());
             }
@@ -94,34 +96,24 @@ async fn place(options: &BenchOptions, jobs: usize, waiting: u64) -> anyhow::Res
             }
             let missing = (done + waiting).min(total as u64).saturating_sub(filled);
             if missing > 0 {
-                limit::fill(&ground.broker, usize::try_from(missing)?).await?;
+                load::fill(&ground.broker, Lane::Standard, &tenant, usize::try_from(missing)?).await?;
                 filled += missing;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    let placed = tokio::select! {
-        placed = placing => placed?,
-        offered = load::offer(&broker, &catalog) => {
-            bail!("the offers ended: {:?}", offered.err());
-        }
-    };
+    let placed = load::offer_during(&broker, &catalog, placing).await;
     ground.clear().await?;
-    Ok(placed)
+    placed
 }
 
 /// A router with everything waiting and nowhere to place it; what it takes, bytes.
 async fn idle(options: &BenchOptions) -> anyhow::Result<f64> {
     let mut ground = Ground::lay(options, Lay::default()).await?;
-    limit::fill(&ground.broker, options.scale.backlog).await?;
+    load::fill(&ground.broker, Lane::Standard, &load::tenant()?, options.scale.backlog).await?;
     ground.routers(1).await?;
     tokio::time::sleep(IDLE_FOR).await;
     let resident = ground.watched().resident_bytes();
     ground.clear().await?;
     Ok(resident.get("router").copied().context("no router")? as f64)
-}
-
-async fn messages(ground: &Ground, name: &str) -> anyhow::Result<u64> {
-    let stream = ground.broker.jetstream.get_stream(name).await?;
-    Ok(stream.cached_info().state.messages)
 }

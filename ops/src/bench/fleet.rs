@@ -8,7 +8,7 @@ use super::little::{Inside, check};
 use super::report::Row;
 use super::{BenchOptions, load};
 use crate::audience::Audience;
-use crate::{audit, submit};
+use crate::{audit, counters, submit};
 use anyhow::{Context as _, bail, ensure};
 use ledger::Store;
 use runtime::clock::now_us;
@@ -23,6 +23,8 @@ const INSIDE_MAX: u64 = 10_000;
 /// Jobs of one publish of many; so many of those at once.
 const CHUNK: usize = 250;
 const PUBLISHERS: usize = 4;
+/// Where every write is synced, a part of the time will do.
+const SYNCED_PART: u32 = 4;
 /// How often what is inside is counted.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 /// A fleet in which nothing ends for so long has stalled.
@@ -67,21 +69,18 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     for (name, runs) in &by_process {
         rows.extend(Row::of(&format!("fleet.cpu.{name}"), "us/job", runs));
     }
-    let synced =
-        live(options, Lay { sync_always: true, ..Lay::default() }, options.scale.sustained / 4).await?;
-    audience.line(&format!("  every write synced: {:.0}/s", synced.per_second));
-    rows.extend(Row::of("fleet.synced", "jobs/s", &[synced.per_second]));
+    for (name, nodes) in [("fleet.synced", 1), ("fleet.synced_cluster", 3)] {
+        let lay = Lay { sync_always: true, nodes, ..Lay::default() };
+        let synced = live(options, lay, options.scale.sustained / SYNCED_PART).await?;
+        audience.line(&format!("  every write synced, nodes {nodes}: {:.0}/s", synced.per_second));
+        rows.extend(Row::of(name, "jobs/s", &[synced.per_second]));
+    }
     Ok(rows)
 }
 
-/// Lays a ground with one router, one worker a backend and the ledger, and lives on it for a while.
+/// Lays a ground with a whole fleet, and lives on it for a while.
 pub(super) async fn live(options: &BenchOptions, lay: Lay, publishing: Duration) -> anyhow::Result<Lived> {
-    let mut ground = Ground::lay(options, lay).await?;
-    ground.open_books().await?;
-    ground.routers(1).await?;
-    for backend in ["local", "cloud", "gemini"] {
-        ground.workers(backend, 1, &[]).await?;
-    }
+    let ground = Ground::lay_fleet(options, lay, &[]).await?;
     let lived = drive(&ground, publishing).await;
     ground.clear().await?;
     lived
@@ -163,7 +162,7 @@ async fn follow(
         let is_over = over.load(Ordering::Acquire);
         let all = begun.load(Ordering::Acquire);
         let page = http.get(&url).send().await?.text().await?;
-        let count = counter(&page, "argosy_ledger_jobs_ended_total");
+        let count = counters::sum(&page, &["argosy_ledger_jobs_ended_total"]) as u64;
         if ended.swap(count, Ordering::AcqRel) < count {
             last = Instant::now();
         }
@@ -176,11 +175,6 @@ async fn follow(
         }
         tokio::time::sleep(SAMPLE_EVERY).await;
     }
-}
-
-fn counter(page: &str, name: &str) -> u64 {
-    let value = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-    value.unwrap_or_default() as u64
 }
 
 /// Everything ended once and is booked, and counts and clocks agree.

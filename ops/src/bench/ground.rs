@@ -6,23 +6,29 @@ use crate::documents::{self, Documents};
 use crate::servers::{Found, NatsCluster, NatsOptions, Postgres, PostgresOptions};
 use crate::stack::{Member, Members, Role, StackOptions};
 use anyhow::Context as _;
+use futures::StreamExt as _;
 use ledger::Store;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use schemas::Catalog;
-use schemas::topology::Topology;
+use schemas::topology::{Topology, bucket};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A process of ours is ready within this.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether all are there.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What processes get to stop.
 const GRACE: Duration = Duration::from_secs(10);
 /// Waiting and running jobs that a slot may have: none is held back for want of room.
 const BACKLOG_PER_SLOT: u32 = 10_000;
 /// Connections of the benchmark to the database.
 const CONNECTIONS: u32 = 2;
+
+/// Every backend of the shipped documents.
+const BACKENDS: [&str; 3] = ["local", "cloud", "gemini"];
 
 /// Servers and processes of one measurement; all end with it.
 pub(super) struct Ground {
@@ -65,11 +71,28 @@ impl Ground {
         options.documents = documents(lay.backlog_per_slot.unwrap_or(BACKLOG_PER_SLOT))?;
         let nats = NatsOptions { sync_always: lay.sync_always, ..NatsOptions::new(dir.join("nats")) };
         let nats = NatsCluster::start(&found, nats, lay.nodes).await?;
-        let config = NatsConfig { url: nats.url(), ..NatsConfig::default() };
+        let group_writes = lay.sync_always && lay.nodes == 1;
+        options.env.push(("ARGOSY_NATS__GROUP_WRITES".to_owned(), group_writes.to_string()));
+        let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
         let broker = Broker::connect(&config, "bench").await?;
         crate::stack::apply(&broker, &Topology::new(lay.nodes), &options.documents).await?;
         let catalog = serde_json::from_str(&options.documents.catalog).context("the shipped catalog")?;
         Ok(Self { members: Members::default(), broker, catalog, nats, books: None, options })
+    }
+
+    /// The same with a whole fleet: the ledger, a router, and a worker for each backend.
+    pub(super) async fn lay_fleet(
+        bench: &BenchOptions,
+        lay: Lay,
+        worker_env: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let mut ground = Self::lay(bench, lay).await?;
+        ground.open_books().await?;
+        ground.routers(1).await?;
+        for backend in BACKENDS {
+            ground.workers(backend, 1, worker_env).await?;
+        }
+        Ok(ground)
     }
 
     /// Starts the database, with safe writes, and the ledger.
@@ -122,6 +145,18 @@ impl Ground {
         Ok(())
     }
 
+    /// Waits until so many workers have told of themselves.
+    pub(super) async fn joined(&self, workers: usize) -> anyhow::Result<()> {
+        let offers = self.broker.jetstream.get_key_value(bucket::WORKERS).await?;
+        let looking = async {
+            while offers.keys().await?.count().await < workers {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(READY_WITHIN, looking).await.context("some workers did not join")?
+    }
+
     async fn start(
         &mut self,
         role: Role,
@@ -133,6 +168,12 @@ impl Ground {
         member.ready(READY_WITHIN).await?;
         self.members.push(member);
         Ok(())
+    }
+
+    /// Messages in a stream.
+    pub(super) async fn messages(&self, stream: &str) -> anyhow::Result<u64> {
+        let stream = self.broker.jetstream.get_stream(stream).await?;
+        Ok(stream.cached_info().state.messages)
     }
 
     /// All processes but this one, by what they are.

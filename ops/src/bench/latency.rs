@@ -1,20 +1,16 @@
 //! From publish to the worker's start and to the committed row, at given rates: open loop, so that a fleet that
 //! is slow does not slow down what it is asked to do.
 
+use super::BenchOptions;
 use super::ground::{Ground, Lay};
-use super::limit::{PERCENTILES, RAW_RATES, open_loop};
+use super::open_loop::{PERCENTILES, RATES};
 use super::report::{Row, find};
-use super::spread::percentile;
-use super::started;
-use super::{BenchOptions, load};
+use super::starts::{Starts, starts};
 use crate::audience::Audience;
-use crate::submit;
+use crate::figures::percentile;
 use anyhow::{Context as _, ensure};
-use futures::StreamExt as _;
-use runtime::clock::now_us;
-use schemas::{JobId, Lane};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use ledger::read::Commit;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// All have started and are booked within this after the last publish.
@@ -28,7 +24,7 @@ pub(super) async fn rows(
 ) -> anyhow::Result<Vec<Row>> {
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for run in 0..options.scale.runs {
-        for rate in RAW_RATES {
+        for rate in RATES {
             let Timed { start_us, row_us } = time(options, rate).await?;
             let p50 = percentile(&start_us, 500).context("nothing started")?;
             audience.line(&format!("  run {}: {rate} jobs/s, start p50 {p50} us", run + 1));
@@ -59,49 +55,18 @@ struct Timed {
 }
 
 async fn time(options: &BenchOptions, rate: u64) -> anyhow::Result<Timed> {
-    let mut ground = Ground::lay(options, Lay::default()).await?;
-    ground.open_books().await?;
-    ground.routers(1).await?;
-    for backend in ["local", "cloud", "gemini"] {
-        ground.workers(backend, 1, &[("ARGOSY_NULL__TELL", "true".to_owned())]).await?;
-    }
+    let tell = [("ARGOSY_NULL__TELL", "true".to_owned())];
+    let ground = Ground::lay_fleet(options, Lay::default(), &tell).await?;
     let timed = publish_and_time(&ground, rate, options.scale.open_loop).await;
     ground.clear().await?;
     timed
 }
 
 async fn publish_and_time(ground: &Ground, rate: u64, lasting: Duration) -> anyhow::Result<Timed> {
-    let broker = &ground.broker;
-    let mut starts = broker.client.subscribe(started::SUBJECT).await?;
-    broker.client.flush().await?;
-    let total = usize::try_from(rate * lasting.as_secs())?;
-    let published: RefCell<HashMap<JobId, i64>> = RefCell::default();
-    let tenant = load::tenant()?;
-    let publishing = open_loop(rate, total, |_| {
-        let job = load::job(Lane::Interactive, &tenant);
-        let message = submit::message(&job);
-        published.borrow_mut().insert(job.id, now_us());
-        async move {
-            broker.publisher.publish(&message).await?;
-            Ok(())
-        }
-    });
-    let counting = async {
-        let mut started: Vec<(JobId, i64)> = Vec::with_capacity(total);
-        while started.len() < total {
-            let next = tokio::time::timeout(lasting + OVER_WITHIN, starts.next()).await;
-            let message = next.context("some jobs did not start")?.context("the connection closed")?;
-            started.extend(started::read(&message.payload));
-        }
-        anyhow::Ok(started)
-    };
-    let ((), started) = futures::future::try_join(publishing, counting).await?;
-    let published = published.into_inner();
-    let since = |(job, at_us): &(JobId, i64)| {
-        let from_us = published.get(job).context("a start of a job that was never published")?;
-        anyhow::Ok((at_us - from_us).max(0).unsigned_abs())
-    };
-    let mut start_us: Vec<u64> = started.iter().map(since).collect::<anyhow::Result<_>>()?;
+    let Starts { published, waited_us: start_us, missing } =
+        starts(&ground.broker, rate, lasting, OVER_WITHIN).await?;
+    ensure!(missing == 0, "{missing} of {} jobs did not start", published.len());
+    let total = published.len();
     let store = ground.store().await?;
     let deadline = Instant::now() + OVER_WITHIN;
     let commits = loop {
@@ -113,9 +78,11 @@ async fn publish_and_time(ground: &Ground, rate: u64, lasting: Duration) -> anyh
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     store.close().await;
-    let rows = commits.iter().map(|commit| since(&(commit.job, commit.at_us)));
-    let mut row_us: Vec<u64> = rows.collect::<anyhow::Result<_>>()?;
-    start_us.sort_unstable();
+    let since = |commit: &Commit| {
+        let from_us = published.get(&commit.job).context("a row of a job that was never published")?;
+        anyhow::Ok((commit.at_us - from_us).max(0).unsigned_abs())
+    };
+    let mut row_us: Vec<u64> = commits.iter().map(since).collect::<anyhow::Result<_>>()?;
     row_us.sort_unstable();
     Ok(Timed { start_us, row_us })
 }

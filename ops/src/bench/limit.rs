@@ -7,11 +7,11 @@
 
 use super::cpu::{self, between};
 use super::ground::{Ground, Lay};
+use super::open_loop::{PERCENTILES, RATES, open_loop};
 use super::report::Row;
-use super::spread::percentile;
 use super::{BenchOptions, load};
 use crate::audience::Audience;
-use crate::submit;
+use crate::figures::percentile;
 use anyhow::{Context as _, anyhow};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -26,8 +26,6 @@ use std::time::{Duration, Instant};
 
 /// Messages of one pull, and published without an acknowledgement at once.
 const PULLED: usize = 1_000;
-/// Jobs of a second in the raw latency, as in the fleet's.
-pub(super) const RAW_RATES: [u64; 3] = [100, 1_000, 5_000];
 
 /// Measures.
 pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
@@ -58,7 +56,7 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     .collect();
     let mut raw: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for _ in 0..options.scale.runs {
-        for rate in RAW_RATES {
+        for rate in RATES {
             let latencies = two_hops(options, rate).await?;
             for (name, per_mille) in PERCENTILES {
                 let us = percentile(&latencies, per_mille).context("nothing arrived")?;
@@ -70,9 +68,6 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     Ok(rows)
 }
 
-/// The percentiles that are shown, by name and per mille.
-pub(super) const PERCENTILES: [(&str, usize); 4] = [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)];
-
 struct Moved {
     per_second: f64,
     client_us: f64,
@@ -82,7 +77,7 @@ struct Moved {
 /// Fills the stream of jobs, then moves all of them on.
 async fn move_all(ground: &Ground, jobs: usize, with_event: bool) -> anyhow::Result<Moved> {
     let broker = &ground.broker;
-    fill(broker, jobs).await?;
+    load::fill(broker, Lane::Standard, &load::tenant()?, jobs).await?;
     let event = if with_event { Some(decision_event(ground)?) } else { None };
     let watched = ground.watched();
     let (before, own_before, started) = (watched.used()?, cpu::own_us()?, Instant::now());
@@ -95,14 +90,6 @@ async fn move_all(ground: &Ground, jobs: usize, with_event: bool) -> anyhow::Res
         client_us: each(cpu::own_us()? - own_before),
         server_us: each(used.get("nats-server").copied().unwrap_or_default()),
     })
-}
-
-/// Publishes so many jobs to one lane.
-pub(super) async fn fill(broker: &Broker, jobs: usize) -> anyhow::Result<()> {
-    let tenant = load::tenant()?;
-    let messages = (0..jobs).map(|_| submit::message(&load::job(Lane::Standard, &tenant)));
-    broker.publisher.publish_all(messages, submit::BULK_IN_FLIGHT).await?;
-    Ok(())
 }
 
 /// An event as a router writes it for a plain job, as bytes.
@@ -250,7 +237,7 @@ async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>>
         anyhow::Ok(latencies)
     };
     let tenant = load::tenant()?;
-    let publish = open_loop(rate, total, async |_| {
+    let publish = open_loop(rate, total, async || {
         let mut payload = now_us().to_be_bytes().to_vec();
         payload.extend([0; 300]);
         let id = JobId::new().to_string();
@@ -259,36 +246,10 @@ async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>>
         Ok(())
     });
     let mut latencies = tokio::select! {
-        arrived = async { futures::future::try_join(publish, arrive).await } => arrived?.1,
+        arrived = futures::future::try_join(publish, arrive) => arrived?.1,
         ended = hop => { let ended: anyhow::Result<()> = ended; ended?; unreachable!("the bridge has no end") }
     };
     ground.clear().await?;
     latencies.sort_unstable();
     Ok(latencies)
-}
-
-/// Calls at a fixed rate, whether or not the calls before have ended: a slow system meets as much as a quick one.
-pub(super) async fn open_loop<F>(
-    rate: u64,
-    total: usize,
-    mut call: impl FnMut(usize) -> F,
-) -> anyhow::Result<()>
-where
-    F: Future<Output = anyhow::Result<()>>,
-{
-    let started = Instant::now();
-    let due = |nth: usize| Duration::from_secs_f64(nth as f64 / rate as f64);
-    let mut open = FuturesUnordered::new();
-    let mut late: VecDeque<usize> = (0..total).collect();
-    while !late.is_empty() || !open.is_empty() {
-        while late.front().is_some_and(|nth| due(*nth) <= started.elapsed()) {
-            open.extend(late.pop_front().map(&mut call));
-        }
-        let next = late.front().map(|nth| due(*nth).saturating_sub(started.elapsed()));
-        tokio::select! {
-            Some(done) = open.next() => done?,
-            () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
-        }
-    }
-    Ok(())
 }

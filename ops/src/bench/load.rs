@@ -1,14 +1,14 @@
 //! What is published: plain jobs for the free backend, and offers of workers that are not there.
 
+use crate::submit;
 use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use schemas::offer::ClassOffer;
 use schemas::topology::bucket;
 use schemas::{
-    Backend, Body, Catalog, Constraints, Health, Job, JobId, Lane, Offer, Preferences, SCHEMA_VERSION,
-    Tenant, WorkerId, codec,
+    Backend, Body, Catalog, Health, Job, JobId, Lane, Offer, SCHEMA_VERSION, Tenant, WorkerId, codec,
 };
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 /// Slots that an offer of the benchmark claims: room for everything that is waiting.
@@ -19,29 +19,26 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 
 /// A job like most: a prompt, no more said than needed.
 pub(super) fn job(lane: Lane, tenant: &Tenant) -> Job {
-    Job {
-        schema_version: SCHEMA_VERSION,
-        id: JobId::new(),
-        time_ms: now_ms(),
-        tenant: tenant.clone(),
-        idempotency_key: None,
-        lane,
-        body: Body {
-            prompt: Some("a lighthouse in a storm, oil on canvas".to_owned()),
-            model: Some("sd15".to_owned()),
-            width: Some(512),
-            height: Some(512),
-            ..Body::default()
-        },
-        constraints: Constraints::default(),
-        preferences: Preferences::default(),
-        labels: BTreeMap::new(),
-    }
+    let body = Body {
+        prompt: Some("a lighthouse in a storm, oil on canvas".to_owned()),
+        model: Some("sd15".to_owned()),
+        width: Some(512),
+        height: Some(512),
+        ..Body::default()
+    };
+    Job { lane, ..Job::new(JobId::new(), tenant.clone(), body, now_ms()) }
 }
 
 /// The tenant of jobs where it does not matter.
 pub(super) fn tenant() -> anyhow::Result<Tenant> {
     Ok(Tenant::new("bench")?)
+}
+
+/// Publishes so many jobs of a tenant to one lane.
+pub(super) async fn fill(broker: &Broker, lane: Lane, tenant: &Tenant, jobs: usize) -> anyhow::Result<()> {
+    let messages = (0..jobs).map(|_| submit::message(&job(lane, tenant)));
+    broker.publisher.publish_all(messages, submit::BULK_IN_FLIGHT).await?;
+    Ok(())
 }
 
 /// A worker for each backend of the catalog, with room for everything.
@@ -74,8 +71,19 @@ pub(super) fn offers(catalog: &Catalog) -> anyhow::Result<Vec<Offer>> {
     backends.iter().map(offer).collect()
 }
 
-/// Tells of such workers for as long as it is polled.
-pub(super) async fn offer(broker: &Broker, catalog: &Catalog) -> anyhow::Result<()> {
+/// Tells of such workers for as long as something goes on.
+pub(super) async fn offer_during<T>(
+    broker: &Broker,
+    catalog: &Catalog,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        done = work => done,
+        ended = offer(broker, catalog) => match ended? {},
+    }
+}
+
+async fn offer(broker: &Broker, catalog: &Catalog) -> anyhow::Result<Infallible> {
     let store = broker.jetstream.get_key_value(bucket::WORKERS).await?;
     loop {
         for offer in offers(catalog)? {

@@ -38,10 +38,13 @@ pub struct Row {
     pub spread: Spread,
     /// How many runs.
     pub runs: usize,
+    /// What was measured was given up: the figures are the least that it can be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
     /// What it should be; none where there is no target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// Whether the median is so.
+    /// Whether the median is so; absent also where it was given up too early to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub met: Option<bool>,
 }
@@ -53,7 +56,16 @@ impl Row {
         let spread = Spread::of(runs)?;
         let target = target_of(name);
         let met = target.map(|target| target.is_met(spread.median));
-        Some(Self { name: name.to_owned(), unit: unit.to_owned(), spread, runs: runs.len(), target, met })
+        let (name, unit) = (name.to_owned(), unit.to_owned());
+        Some(Self { name, unit, spread, runs: runs.len(), given_up: false, target, met })
+    }
+
+    /// The same of runs that were given up: each figure is the least that it can be.
+    #[must_use]
+    pub fn of_given_up(name: &str, unit: &str, runs: &[f64]) -> Option<Self> {
+        let row = Self::of(name, unit, runs)?;
+        let met = row.target.and_then(|target| target.is_met_from(row.spread.median));
+        Some(Self { given_up: true, met, ..row })
     }
 }
 

@@ -3,9 +3,10 @@
 use super::cpu::between;
 use super::ground::{Ground, Lay};
 use super::report::{Row, find};
-use super::{BenchOptions, limit, load};
+use super::{BenchOptions, load};
 use crate::audience::Audience;
 use anyhow::bail;
+use schemas::Lane;
 use schemas::topology::stream;
 use std::time::{Duration, Instant};
 
@@ -53,16 +54,15 @@ pub(super) async fn rows(
 /// Lets so many routers place so many jobs that lie there.
 pub(super) async fn route(options: &BenchOptions, routers: usize, jobs: usize) -> anyhow::Result<Routed> {
     let mut ground = Ground::lay(options, Lay::default()).await?;
-    limit::fill(&ground.broker, jobs).await?;
+    load::fill(&ground.broker, Lane::Standard, &load::tenant()?, jobs).await?;
     let (broker, catalog) = (ground.broker.clone(), ground.catalog.clone());
-    let placed = async {
+    let placing = async {
         ground.routers(routers).await?;
         let watched = ground.watched();
         let mut from = None;
         let mut last = (0, Instant::now());
         loop {
-            let work = broker.jetstream.get_stream(stream::WORK).await?;
-            let done = work.cached_info().state.messages;
+            let done = ground.messages(stream::WORK).await?;
             if done > last.0 {
                 last = (done, Instant::now());
             }
@@ -89,10 +89,7 @@ pub(super) async fn route(options: &BenchOptions, routers: usize, jobs: usize) -
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    let routed = tokio::select! {
-        placed = placed => placed?,
-        offered = load::offer(&broker, &catalog) => return Err(offered.err().unwrap_or_else(|| unreachable!("it has no end"))),
-    };
+    let routed = load::offer_during(&broker, &catalog, placing).await;
     ground.clear().await?;
-    Ok(routed)
+    routed
 }

@@ -32,11 +32,13 @@ fn cells(row: &Row) -> Vec<String> {
         None => "",
     };
     let spread = row.spread;
+    let least = if row.given_up { "> " } else { "" };
+    let figure = |of: f64| format!("{least}{}", number(of));
     vec![
         row.name.clone(),
-        number(spread.median),
-        number(spread.min),
-        number(spread.max),
+        figure(spread.median),
+        figure(spread.min),
+        figure(spread.max),
         row.unit.clone(),
         target,
         met.to_owned(),

@@ -1,4 +1,4 @@
-//! Several runs of the same measurement: median, least and most; and percentiles of many samples.
+//! Several runs of the same measurement: median, least and most.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,13 +24,6 @@ impl Spread {
     }
 }
 
-/// The percentile by nearest rank, of sorted samples; none of none.
-#[must_use]
-pub fn percentile(sorted: &[u64], per_mille: usize) -> Option<u64> {
-    let rank = (sorted.len() * per_mille).div_ceil(1_000).max(1);
-    sorted.get(rank - 1).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,15 +34,5 @@ mod tests {
         assert_eq!(spread, Spread { median: 2.0, min: 1.0, max: 3.0 });
         assert_eq!(Spread::of(&[4.0, 1.0]).expect("two").median, 1.0);
         assert_eq!(Spread::of(&[f64::NAN]), None);
-    }
-
-    #[test]
-    fn percentiles_go_by_rank() {
-        let sorted: Vec<u64> = (1..=1_000).collect();
-        assert_eq!(percentile(&sorted, 500), Some(500));
-        assert_eq!(percentile(&sorted, 999), Some(999));
-        assert_eq!(percentile(&sorted, 1_000), Some(1_000));
-        assert_eq!(percentile(&[7], 500), Some(7));
-        assert_eq!(percentile(&[], 500), None);
     }
 }

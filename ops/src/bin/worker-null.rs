@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use ops::bench::started::Started;
+use runtime::exit::{Exit, Fault};
 use runtime::process::{self, Context, Description, Threads};
 use runtime::worker::host::{self, WorkerConfig};
 use runtime::worker::{Attempt, Backend, Discovery};
@@ -36,7 +37,19 @@ struct NullConfig {
     /// Tells the start of each attempt, outside of any stream.
     #[serde(default)]
     tell: bool,
+    /// Makes only this class; all of the backend's when absent.
+    class: Option<Class>,
+    /// Workers in this process, each with its own name, offer and pulls; the connection is one.
+    #[serde(default = "one")]
+    workers: u32,
 }
+
+const fn one() -> u32 {
+    1
+}
+
+/// The most workers of one process.
+const WORKERS_MAX: u32 = 1_000;
 
 /// What it makes: one file for all.
 const MADE: &[u8] = b"nothing";
@@ -91,13 +104,28 @@ fn main() -> ExitCode {
     };
     process::run(description, async |context: Context<Sections>| {
         let Sections { worker, null } = context.config.clone();
-        let tell = null.tell.then(|| Started::new(context.broker.client.clone()));
-        let backend = null.backend.clone();
-        host::start(&context, &worker, null.backend, SLOTS, |fleet| {
-            let catalog = fleet.borrow().catalog.clone();
-            let classes = catalog.services_of(&backend).map(|service| service.class.clone()).collect();
-            Ok(Null { made: OnceCell::new(), classes, run: Duration::from_millis(null.run_ms), tell })
-        })
-        .await
+        if !(1..=WORKERS_MAX).contains(&null.workers) {
+            let message = format!(
+                "configuration key `null.workers`: {} is not within 1 to {WORKERS_MAX}",
+                null.workers
+            );
+            return Err(Fault::new(Exit::Config, message));
+        }
+        for nth in 1..=null.workers {
+            let mut worker = worker.clone();
+            if null.workers > 1 {
+                worker.name = worker.name.map(|name| format!("{name}-{nth}"));
+            }
+            host::start(&context, &worker, null.backend.clone(), SLOTS, |fleet| {
+                let made = fleet.borrow().catalog.clone();
+                let made = made.services_of(&null.backend).map(|service| service.class.clone());
+                let classes =
+                    made.filter(|class| null.class.as_ref().is_none_or(|only| only == class)).collect();
+                let tell = null.tell.then(|| Started::new(context.broker.client.clone()));
+                Ok(Null { made: OnceCell::new(), classes, run: Duration::from_millis(null.run_ms), tell })
+            })
+            .await?;
+        }
+        Ok(())
     })
 }

@@ -52,7 +52,7 @@ impl Drill {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let report = match &self.audit {
             Some(dir) => judge(dir)?,
-            None => self.strike(session).await?,
+            None => Box::pin(self.strike(session)).await?,
         };
         if session.json {
             table::say_json(&report)?;
@@ -72,7 +72,7 @@ impl Drill {
         let mut stop = Box::pin(stop_signal()?);
         let mut crowd = Crowd::new(options.jobs, session.json);
         let report = tokio::select! {
-            done = whole(session, &station, &options, &out, &mut crowd) => done?,
+            done = Box::pin(whole(session, &station, &options, &out, &mut crowd)) => done?,
             // What was started ends as the future that owns it is dropped.
             signal = &mut stop => return Err(DoesNotHold(format!("{signal}: the drill was stopped")).into()),
         };

@@ -21,7 +21,7 @@ pub(crate) struct Session {
     pub(crate) root: PathBuf,
     /// JSON for programs.
     pub(crate) json: bool,
-    nats: String,
+    nats: NatsConfig,
     database: Option<String>,
     fleet: Option<FleetFile>,
 }
@@ -34,16 +34,18 @@ impl Session {
         };
         let fleet = FleetFile::load(&root);
         let of_fleet = |url: fn(&FleetFile) -> &String| fleet.as_ref().map(|fleet| url(fleet).clone());
-        let nats = global.nats.clone().or_else(|| of_fleet(|fleet| &fleet.nats_url));
+        let group_writes = global.group_writes
+            || (global.nats.is_none() && fleet.as_ref().is_some_and(|fleet| fleet.group_writes));
+        let url = global.nats.clone().or_else(|| of_fleet(|fleet| &fleet.nats_url));
         let database = global.database.clone().or_else(|| of_fleet(|fleet| &fleet.database_url));
-        let nats = nats.unwrap_or_else(|| NatsConfig::default().url);
+        let url = url.unwrap_or_else(|| NatsConfig::default().url);
+        let nats =
+            NatsConfig { url, group_writes, connect_patience_ms: PATIENCE_MS, ..NatsConfig::default() };
         Ok(Self { root, json: global.json, nats, database, fleet })
     }
 
     pub(crate) async fn broker(&self) -> anyhow::Result<Broker> {
-        let config =
-            NatsConfig { url: self.nats.clone(), connect_patience_ms: PATIENCE_MS, ..NatsConfig::default() };
-        Ok(Broker::connect(&config, "command").await?)
+        Ok(Broker::connect(&self.nats, "command").await?)
     }
 
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {

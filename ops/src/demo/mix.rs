@@ -4,8 +4,7 @@
 use crate::chance::Chance;
 use anyhow::Context as _;
 use schemas::{
-    Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile,
-    SCHEMA_VERSION, Tenant,
+    Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile, Tenant,
 };
 use serde_json::{Value, json};
 
@@ -65,18 +64,14 @@ pub fn jobs(count: usize, seed: u64, photo: &Input, now_ms: i64) -> anyhow::Resu
         let mut entropy = [0; 10];
         entropy[..8].copy_from_slice(&chance.draw().to_be_bytes());
         entropy[8..].copy_from_slice(&(index as u16).to_be_bytes());
+        let id = JobId::from_parts(now_ms, entropy);
         all.push(Job {
-            schema_version: SCHEMA_VERSION,
-            id: JobId::from_parts(now_ms, entropy),
-            idempotency_key: None,
-            time_ms: now_ms,
-            tenant: Tenant::new(draft.tenant)?,
             lane: draft.lane,
-            body: draft.body,
             // Killing a worker by hand may change nothing but time, nor may it where a picture is lost with it.
             constraints: Constraints { retry_unknown: Some(true), ..draft.constraints },
             preferences: draft.preferences,
             labels: [("demo".to_owned(), seed.to_string()), ("what".to_owned(), draft.what)].into(),
+            ..Job::new(id, Tenant::new(draft.tenant)?, draft.body, now_ms)
         });
     }
     Ok(all)

@@ -1,6 +1,7 @@
 //! Whether a process has done something useful, from outside: a figure that only grows by work.
 
 use super::history::Component;
+use crate::counters;
 use crate::stack::listening;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,35 +75,12 @@ impl Probe {
         let page = async { self.http.get(url).send().await.ok()?.error_for_status().ok()?.text().await.ok() };
         let page = tokio::time::timeout(ANSWER_WITHIN, page).await.ok()??;
         match &self.at {
-            At::Metrics(_, counters) => Some(sum(&page, counters)),
+            At::Metrics(_, names) => Some(counters::sum(&page, names)),
             At::Simulator(_) => {
                 let stats: serde_json::Value = serde_json::from_str(&page).ok()?;
                 let states = stats["jobs"].as_object()?.values();
                 Some(states.filter_map(serde_json::Value::as_f64).sum())
             }
         }
-    }
-}
-
-/// The sum of counters over all their labels, of a page in the Prometheus text form.
-fn sum(page: &str, counters: &[&str]) -> f64 {
-    let of_ours = |line: &str| {
-        let (series, value) = line.rsplit_once(' ')?;
-        let name = series.split('{').next().unwrap_or(series);
-        if counters.contains(&name) { value.parse::<f64>().ok() } else { None }
-    };
-    page.lines().filter_map(of_ours).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counters_are_summed_over_their_labels() {
-        let page =
-            "# TYPE a_total counter\na_total{x=\"1\"} 3\na_total{x=\"2\"} 4\nb_total 5\na_total_more 9\n";
-        assert!((sum(page, &["a_total"]) - 7.0).abs() < 0.01);
-        assert!((sum(page, &["a_total", "b_total"]) - 12.0).abs() < 0.01);
     }
 }

@@ -2,7 +2,7 @@
 //! gives the same jobs but for their ids, which carry the time.
 
 use crate::chance::Chance;
-use schemas::{Backend, Body, Constraints, Job, JobId, Lane, MicroUsd, Preferences, SCHEMA_VERSION, Tenant};
+use schemas::{Backend, Body, Constraints, Job, JobId, Lane, MicroUsd, Preferences, Tenant};
 
 /// May spend, and has enough.
 pub const SPENDER: &str = "spender";
@@ -52,22 +52,18 @@ fn job(index: usize, chance: &mut Chance, seed: u64, now_ms: i64) -> anyhow::Res
         if is_paid { paid(index / PAID_ONE_IN) } else { (FREE, &[][..], None) };
     let backends = backends.iter().map(|name| Backend::new(name)).collect::<Result<Vec<_>, _>>()?;
     let preferred = preferred.map(Backend::new).transpose()?;
+    let lane = [Lane::Interactive, Lane::Standard, Lane::Batch][chance.between(0, 2) as usize];
+    let body = Body {
+        prompt: Some(format!("picture {index}")),
+        model: Some("sd15".to_owned()),
+        width: Some(SIDE_PX),
+        height: Some(SIDE_PX),
+        steps: Some(2),
+        seed: Some(chance.draw() >> 11),
+        ..Body::default()
+    };
     Ok(Job {
-        schema_version: SCHEMA_VERSION,
-        id: JobId::from_parts(now_ms, entropy),
-        time_ms: now_ms,
-        tenant: Tenant::new(tenant)?,
-        idempotency_key: None,
-        lane: [Lane::Interactive, Lane::Standard, Lane::Batch][chance.between(0, 2) as usize],
-        body: Body {
-            prompt: Some(format!("picture {index}")),
-            model: Some("sd15".to_owned()),
-            width: Some(SIDE_PX),
-            height: Some(SIDE_PX),
-            steps: Some(2),
-            seed: Some(chance.draw() >> 11),
-            ..Body::default()
-        },
+        lane,
         constraints: Constraints {
             max_cost_micro_usd: is_paid.then_some(MicroUsd(CEILING_MICRO_USD)),
             backends: (!backends.is_empty()).then_some(backends),
@@ -75,6 +71,7 @@ fn job(index: usize, chance: &mut Chance, seed: u64, now_ms: i64) -> anyhow::Res
         },
         preferences: Preferences { backend: preferred, ..Preferences::default() },
         labels: [("drill".to_owned(), seed.to_string())].into(),
+        ..Job::new(JobId::from_parts(now_ms, entropy), Tenant::new(tenant)?, body, now_ms)
     })
 }
 

@@ -143,6 +143,11 @@ impl StackOptions {
         if self.ephemeral { PostgresOptions::for_test(dir) } else { PostgresOptions::new(dir) }
     }
 
+    /// A single node that syncs every write is spared most of the syncs.
+    pub(super) const fn group_writes(&self) -> bool {
+        !self.ephemeral && self.nodes == 1
+    }
+
     fn log(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{name}.log"))
     }
@@ -155,6 +160,7 @@ impl StackOptions {
     fn spec(&self, name: &str, binary: &str, nats_url: &str) -> Spec {
         let mut spec = Spec::new(name, self.bin_dir.join(binary), self.log(name))
             .env("ARGOSY_NATS__URL", nats_url)
+            .env("ARGOSY_NATS__GROUP_WRITES", self.group_writes().to_string())
             .env("ARGOSY_HTTP__LISTEN", "127.0.0.1:0")
             .env("ARGOSY_HTTP__PORT_FILE", self.port_file(name))
             .env("ARGOSY_LOG__FILTER", &self.log_filter)

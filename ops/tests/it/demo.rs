@@ -204,6 +204,7 @@ fn the_fleet_of_a_dead_supervisor_counts_for_nothing() {
     let mut fleet = FleetFile {
         pid: std::process::id(),
         nats_url: "nats://127.0.0.1:1".to_owned(),
+        group_writes: false,
         monitor_url: None,
         database_url: "postgres://x".to_owned(),
         processes: Vec::new(),

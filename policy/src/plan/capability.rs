@@ -29,7 +29,6 @@ pub(super) fn capacity(
     view: Option<&BackendView>,
     service: Option<&Service>,
 ) -> Capacity {
-    let max_age_ms = i64::try_from(input.policy.offer_max_age_ms).unwrap_or(i64::MAX);
     let needs = Needs::of(input, service);
     let (mut fresh, mut making, mut able) = (Tally::default(), Tally::default(), Tally::default());
     let mut capacity = Capacity::default();
@@ -37,7 +36,7 @@ pub(super) fn capacity(
     let (mut unwell_able, mut closest) = (false, None);
     let mut kinds = Kinds::default();
     for offer in view.map_or(&[][..], |view| &view.offers) {
-        if input.now_ms.saturating_sub(offer.time_ms) >= max_age_ms {
+        if !is_fresh(offer, input) {
             continue;
         }
         fresh.add(offer, None);
@@ -148,6 +147,11 @@ impl Capacity {
     }
 }
 
+fn is_fresh(offer: &Offer, input: &PlanInput<'_>) -> bool {
+    let max_age_ms = i64::try_from(input.policy.offer_max_age_ms).unwrap_or(i64::MAX);
+    input.now_ms.saturating_sub(offer.time_ms) < max_age_ms
+}
+
 fn is_well(offer: &Offer, now_ms: i64) -> bool {
     offer.health == Health::Healthy
         && offer.slots > 0
@@ -155,12 +159,8 @@ fn is_well(offer: &Offer, now_ms: i64) -> bool {
 }
 
 fn unwell_words(input: &PlanInput<'_>, view: Option<&BackendView>, fresh: usize) -> String {
-    let max_age_ms = i64::try_from(input.policy.offer_max_age_ms).unwrap_or(i64::MAX);
-    let mut offers = view.iter().flat_map(|view| &view.offers);
-    let reason = offers.find_map(|offer| {
-        let is_fresh = input.now_ms.saturating_sub(offer.time_ms) < max_age_ms;
-        offer.health_reason.as_ref().filter(|_| is_fresh)
-    });
+    let mut offers = view.iter().flat_map(|view| &view.offers).filter(|offer| is_fresh(offer, input));
+    let reason = offers.find_map(|offer| offer.health_reason.as_ref());
     let first = format!("none of its {fresh} workers is well");
     reason.map_or(first.clone(), |reason| format!("{first}: {reason}"))
 }

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::broker::REQUEST_TIMEOUT;
+
 /// The broker's error for a subject whose last message is not the expected one.
 const ERROR_WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// The broker's error for a message that its store refused: also for a subject that holds its one message.
@@ -50,7 +52,7 @@ struct Pending {
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// An answer is waited for for so many of those, and the one that has begun.
-const FORGET_AFTER: usize = 5;
+const FORGET_AFTER: usize = REQUEST_TIMEOUT.as_secs().div_ceil(FORGET_EVERY.as_secs()) as usize;
 
 impl Acks {
     /// `lost` changes whenever the connection is lost: answers that were awaited then never come.

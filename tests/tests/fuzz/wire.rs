@@ -60,7 +60,7 @@ fn event(bytes: &[u8]) -> bool {
     let Ok(event) = codec::decode::<Event>(None, bytes) else { return false };
     let _ = ledger::event_check::check(&event);
     sent_on(&event);
-    let _ = ledger::fold::fold(vec![event.clone(), event]);
+    let _ = ledger::fold::fold(&mut [event.clone(), event]);
     true
 }
 

@@ -6,6 +6,7 @@ mod cancel;
 mod doctor;
 mod drill;
 mod faults;
+mod groups;
 mod join;
 mod keys;
 mod life;

@@ -12,24 +12,27 @@ use tests::jobs::{prompt, tenant};
 /// More than a worker's queue and what a lane waits with.
 const FLOOD: usize = 60;
 
+/// Far more than two routers hold.
+const LONG_FLOOD: usize = 1_500;
+
 fn of(name: &str, words: &str) -> Job {
     Job { tenant: tenant(name), lane: Lane::Standard, ..prompt(words) }
 }
 
-async fn flooded() -> anyhow::Result<(TestFleet, Vec<JobId>)> {
+async fn flooded(by: usize) -> anyhow::Result<(TestFleet, Vec<JobId>)> {
     let fleet = TestFleet::start(|options| {
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
     })
     .await?;
-    let flood: Vec<Job> = (0..FLOOD).map(|nth| of("studio-a", &format!("wave {nth}"))).collect();
+    let flood: Vec<Job> = (0..by).map(|nth| of("studio-a", &format!("wave {nth}"))).collect();
     fleet.stack.submit(&flood).await?;
     Ok((fleet, flood.iter().map(|job| job.id).collect()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn few_jobs_beside_a_flood_are_not_behind_it() -> anyhow::Result<()> {
-    let (fleet, flood) = flooded().await?;
+    let (fleet, flood) = flooded(FLOOD).await?;
     let few = [of("studio-b", "a paper boat"), of("studio-b", "another")];
     fleet.stack.submit(&few).await?;
     let few = few.map(|job| job.id);
@@ -51,8 +54,20 @@ async fn few_jobs_beside_a_flood_are_not_behind_it() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn few_jobs_behind_more_than_routers_hold_are_not_behind_them() -> anyhow::Result<()> {
+    let (fleet, _) = flooded(LONG_FLOOD).await?;
+    let few: Vec<Job> = (0..4).map(|nth| of("studio-b", &format!("boat {nth}"))).collect();
+    fleet.stack.submit(&few).await?;
+    let few: Vec<JobId> = few.iter().map(|job| job.id).collect();
+    fleet.stack.wait_ended(&few, LIMIT).await?;
+    let waiting = fleet.stack.broker.jetstream.get_stream("JOBS").await?.cached_info().state.messages;
+    ensure!(waiting > LONG_FLOOD as u64 / 2, "only {waiting} of the flood wait still");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_in_a_router_that_stops_is_placed_by_the_other() -> anyhow::Result<()> {
-    let (mut fleet, flood) = flooded().await?;
+    let (mut fleet, flood) = flooded(FLOOD).await?;
     let router = fleet.stack.members.iter_mut().find(|member| member.role == Role::Router);
     let status = router.expect("two routers").terminate(Duration::from_secs(20)).await?;
     ensure!(status.success(), "{status}");

@@ -1,0 +1,56 @@
+//! A message to the broker, with a place for its answer.
+
+use std::task::Poll;
+
+use async_nats::HeaderMap;
+
+use super::Message;
+use super::acks::{Acks, Awaited};
+use crate::broker::REQUEST_TIMEOUT;
+use crate::telemetry;
+
+/// Why a message was not stored of which the broker said nothing.
+pub(super) const SILENT: &str = "the broker did not answer";
+
+/// The connection, and the inbox for the answers.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    pub(super) client: async_nats::Client,
+    pub(super) acks: Acks,
+}
+
+impl Wire {
+    /// Sends a message that is answered.
+    pub(super) async fn ask(&self, message: &Message, headers: HeaderMap) -> Result<Awaited, String> {
+        let awaited = self.acks.expect();
+        let sent = self.client.publish_with_reply_and_headers(
+            message.subject.clone(),
+            awaited.reply.clone(),
+            headers,
+            message.payload.clone(),
+        );
+        soon(sent).await.map(|()| awaited)
+    }
+
+    /// Sends a message that is not answered: one inside a group.
+    pub(super) async fn tell(&self, message: &Message, headers: HeaderMap) -> Result<(), String> {
+        soon(self.client.publish_with_headers(message.subject.clone(), headers, message.payload.clone()))
+            .await
+    }
+}
+
+async fn soon(
+    sent: impl Future<Output = Result<(), async_nats::client::PublishError>>,
+) -> Result<(), String> {
+    let mut sent = std::pin::pin!(sent);
+    let sent = match futures::poll!(&mut sent) {
+        Poll::Ready(sent) => Ok(sent),
+        // The queue to a broker that is away fills up; then this is a broker that does not answer.
+        Poll::Pending => tokio::time::timeout(REQUEST_TIMEOUT, sent).await,
+    };
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(telemetry::chain(&error)),
+        Err(_) => Err(SILENT.to_owned()),
+    }
+}
