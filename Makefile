@@ -30,7 +30,7 @@ drill: servers build ## kill everything at random, then audit (JOBS=20000 SEED=1
 drill-cluster: servers build ## the same on a broker of three nodes, killed and parted
 	@exec "$(TARGET_DIR)/release/argosy" drill --nodes 3 $(ARGS)
 
-bench: servers build ## measure the fleet (PARTS="limit router fleet latency backlog workers fair submit decide")
+bench: servers build ## measure the fleet (PARTS="limit router fleet latency backlog workers fair submit decide ledger")
 	@cargo bench --quiet -p policy
 	@exec "$(TARGET_DIR)/release/argosy" bench $(PARTS) $(ARGS)
 

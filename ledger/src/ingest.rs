@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::event_check::{Checked, check};
 use crate::fold::{ChargeRow, Folded, Told, charge, fold};
 use crate::store::{INGEST_LOCK, MONEY_LOCK};
-use crate::{Error, Store};
+use crate::{Error, Store, rollup};
 
 pub(crate) use recent::Recent;
 pub(crate) use write::charges as write_charges;
@@ -81,6 +81,7 @@ impl Store {
         let requests = load::requests(connection, &touched).await?;
         let charges = settle_all(&folded, requests);
         write::charges(connection, &charges).await?;
+        rollup::mark(connection, touched.iter().copied()).await?;
         transaction.commit().await?;
         self.keep_recent(&folded, by_job);
         Ok(ingested)

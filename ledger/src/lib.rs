@@ -16,11 +16,13 @@ pub mod consume;
 mod durability;
 pub mod error;
 pub mod event_check;
+mod fill;
 pub mod fold;
 mod ingest;
 pub mod read;
 mod reserve;
 pub mod reserving;
+pub mod rollup;
 pub mod store;
 
 pub use durability::Durability;

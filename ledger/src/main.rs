@@ -1,4 +1,4 @@
-//! The ledger's process: consumes events, answers reservations, keeps partitions prepared.
+//! The ledger's process: consumes events, answers reservations, keeps partitions prepared and sums for views.
 //!
 //! `ledger migrate` applies the migrations to `ARGOSY_LEDGER__DATABASE_URL` and ends; it needs no broker.
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use ledger::{Store, consume, reserving};
+use ledger::{Store, consume, reserving, rollup};
 use runtime::config::Secret;
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config;
@@ -26,8 +26,8 @@ const DESCRIPTION: Description = Description {
 /// How often the coming months' partitions are looked after.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One for events, one for reservations, one for readiness: none waits for another's transaction.
-const CONNECTIONS_MIN: u32 = 3;
+/// One for events, one for reservations, one for readiness, one for sums: none waits for another's transaction.
+const CONNECTIONS_MIN: u32 = 4;
 
 /// How often the database is asked whether it is there, for the readiness page.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -98,6 +98,7 @@ async fn start(context: Context<Own>) -> Result<(), Fault> {
     tasks.spawn("config", fleet_config::follow(broker.jetstream.clone(), fleet, soft.clone()));
     tasks.spawn("partitions", look_after_partitions(store.clone(), health.clone(), soft.clone()));
     tasks.spawn("database", watch_database(store.clone(), health.clone(), soft.clone()));
+    tasks.spawn("rollup", rollup::run(store.clone(), soft.clone()));
     tasks.spawn("events", consume::run(broker.clone(), store.clone(), health.clone(), soft.clone()));
     tasks.spawn("reservations", reserving::run(broker.client, store, watched, health, soft));
     Ok(())

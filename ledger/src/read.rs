@@ -6,6 +6,7 @@ mod commits;
 mod costs;
 mod jobs;
 mod statistics;
+mod views;
 
 pub use audit::{AuditAttempt, AuditJob, AuditRows};
 pub use commits::Commit;

@@ -13,7 +13,7 @@ use crate::calendar::{clamp_ms, day_of, month_of};
 use crate::fold::{ChargeRow, Request};
 use crate::ingest::{Charged, write_charges};
 use crate::store::MONEY_LOCK;
-use crate::{Error, Store};
+use crate::{Error, Store, rollup};
 
 /// Reservations that one call takes.
 pub const RESERVE_MAX: usize = 1_000;
@@ -46,7 +46,9 @@ impl Store {
             }
             grants.push(Grant { granted: decided.is_ok(), refusal: decided.err() });
         }
-        write_charges(connection, &rows.into_values().collect::<Vec<_>>()).await?;
+        let rows: Vec<Charged> = rows.into_values().collect();
+        write_charges(connection, &rows).await?;
+        rollup::mark(connection, rows.iter().map(|row| row.job.0)).await?;
         transaction.commit().await?;
         Ok(grants)
     }

@@ -2,6 +2,7 @@
 //! broker's own beside it from the same run, because machines differ. Servers are real, files are files.
 
 mod backlog;
+mod books;
 pub mod cpu;
 mod decide;
 mod fair;
@@ -51,11 +52,13 @@ pub enum Part {
     Submit,
     /// What one decision costs
     Decide,
+    /// The ledger's database: events, and the views over many attempts
+    Ledger,
 }
 
 impl Part {
     /// All, in the order in which they run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Limit,
         Self::Router,
         Self::Fleet,
@@ -65,6 +68,7 @@ impl Part {
         Self::Fair,
         Self::Submit,
         Self::Decide,
+        Self::Ledger,
     ];
 }
 
@@ -77,6 +81,8 @@ pub struct Scale {
     pub jobs: usize,
     /// Jobs that wait where many do.
     pub backlog: usize,
+    /// Attempts that the views are read over.
+    pub attempts: i64,
     /// The most workers that join.
     pub workers: usize,
     /// Jobs inside a fleet at most while it is kept busy.
@@ -95,6 +101,7 @@ impl Scale {
         runs: 3,
         jobs: 60_000,
         backlog: 1_000_000,
+        attempts: 10_000_000,
         workers: 256,
         // Enough to keep everybody busy: a second or so of work.
         inside_max: 10_000,
@@ -107,6 +114,7 @@ impl Scale {
         runs: 1,
         jobs: 2_000,
         backlog: 5_000,
+        attempts: 5_000,
         workers: 2,
         inside_max: 1_000,
         sustained: Duration::from_secs(2),
@@ -150,6 +158,7 @@ pub async fn run(options: &BenchOptions, out: &Path, audience: &mut impl Audienc
             Part::Fair => fair::rows(options, audience).await?,
             Part::Submit => submit::rows(options, audience).await?,
             Part::Decide => decide::rows(options, audience)?,
+            Part::Ledger => books::rows(options, audience).await?,
         };
         rows.append(&mut measured);
     }
@@ -173,6 +182,7 @@ impl Part {
             Self::Fair => "fair: few beside many, urgent behind many",
             Self::Submit => "submit: one client",
             Self::Decide => "decide: one plan",
+            Self::Ledger => "ledger: events into the database, and the views over many attempts",
         }
     }
 }

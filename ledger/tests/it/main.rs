@@ -8,6 +8,7 @@ mod order;
 mod process;
 mod reads;
 mod reserve;
+mod rollup;
 mod schema;
 mod server;
 mod story;

@@ -50,10 +50,14 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("fair.interactive_behind_many.p99", Target::AtMost(2.0)),
 ];
 
+/// Every view of the ledger answers within so many milliseconds.
+const VIEWS: (&str, Target) = ("ledger.view.", Target::AtMost(1_000.0));
+
 /// The target of a row, if it has one.
 #[must_use]
 pub fn target_of(name: &str) -> Option<Target> {
-    TARGETS.iter().find(|(of, _)| *of == name).map(|(_, target)| *target)
+    let own = TARGETS.iter().find(|(of, _)| *of == name).map(|(_, target)| *target);
+    own.or_else(|| name.starts_with(VIEWS.0).then_some(VIEWS.1))
 }
 
 #[cfg(test)]

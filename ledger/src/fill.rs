@@ -1,0 +1,78 @@
+//! Made-up books, for measurements only: as many attempts as wanted, with their jobs and charges, written by the
+//! server itself. The rows are of the shape and size that a fleet leaves; no event told of them, but those of
+//! the newest jobs' decisions.
+
+use crate::{Error, Store};
+
+/// Jobs of one statement.
+const CHUNK: i64 = 50_000;
+/// Statements at once.
+const WRITERS: i64 = 2;
+/// Days that the jobs are spread over.
+const DAYS: i64 = 60;
+/// Attempts of a hundred jobs.
+const ATTEMPTS_PER_HUNDRED: i64 = 115;
+
+const JOBS: &str = include_str!("fill/jobs.sql");
+const DECISIONS: &str = include_str!("fill/decisions.sql");
+
+/// Without a log the tables are filled in half the time, and read as ever. Rows that come once need no room for
+/// another version.
+const MADE_READY: &str = "do $$ declare leaf regclass; begin
+    for leaf in select relid from pg_partition_tree('jobs') where isleaf
+        union all select relid from pg_partition_tree('attempts') where isleaf
+        union all select relid from pg_partition_tree('events') where isleaf
+        union all select 'charges'
+    loop execute format('alter table %s set unlogged, set (fillfactor = 100)', leaf); end loop; end $$";
+
+impl Store {
+    /// Fills an empty database with about so many attempts, of jobs that ended until `until_ms`. All of them are
+    /// marked, so that [`Store::roll_up`] sums them.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn fill(&self, attempts: i64, until_ms: i64) -> Result<(), Error> {
+        let jobs = (attempts * 100 / ATTEMPTS_PER_HUNDRED).max(1);
+        sqlx::query!("select prepare_partitions(at_ms($1), 5)", until_ms - (DAYS + 1) * 86_400_000)
+            .fetch_one(&self.pool)
+            .await?;
+        sqlx::query(MADE_READY).execute(&self.pool).await?;
+        let share = jobs.div_euclid(WRITERS) + 1;
+        let writers = (0..WRITERS).map(|nth| {
+            let (from, until) = (nth * share, ((nth + 1) * share).min(jobs));
+            self.fill_jobs(from, until, jobs, until_ms)
+        });
+        futures::future::try_join_all(writers).await?;
+        let mut connection = self.unhurried().await?;
+        sqlx::query(DECISIONS).bind(until_ms - 86_400_000).execute(&mut *connection).await?;
+        sqlx::query("select rollup.mark_all()").execute(&mut *connection).await?;
+        sqlx::query("analyze").execute(&mut *connection).await?;
+        Ok(())
+    }
+
+    async fn fill_jobs(&self, from: i64, until: i64, jobs: i64, until_ms: i64) -> Result<(), Error> {
+        let mut connection = self.unhurried().await?;
+        let mut next = from;
+        while next < until {
+            let last = (next + CHUNK).min(until) - 1;
+            sqlx::query(JOBS)
+                .bind(next)
+                .bind(last)
+                .bind(jobs)
+                .bind(DAYS)
+                .bind(until_ms)
+                .execute(&mut *connection)
+                .await?;
+            next = last + 1;
+        }
+        Ok(())
+    }
+
+    /// A connection of which nobody expects an answer soon.
+    async fn unhurried(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query("set statement_timeout = 0").execute(&mut *connection).await?;
+        sqlx::query("set synchronous_commit = off").execute(&mut *connection).await?;
+        Ok(connection)
+    }
+}
