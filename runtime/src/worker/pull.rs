@@ -1,9 +1,10 @@
 //! Pulls assignments: a permit first, then a message, never more messages than permits.
 //!
 //! Each class has a consumer of its own, shared by all workers of the backend. A worker with a slot for
-//! every class waits at all its consumers at once, each wait holding its permits. One with fewer slots
-//! than classes (a ComfyUI runs one job at a time) asks them in turn without waiting: waiting at several
-//! with one permit would mean handing messages back, and every hand-back looks like a lost worker.
+//! every class waits at all its consumers at once, each wait holding its permits: one where nothing comes.
+//! One with fewer slots than classes (a ComfyUI runs one job at a time) asks them in turn without waiting:
+//! waiting at several with one permit would mean handing messages back, and every hand-back looks like a
+//! lost worker.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -82,12 +83,11 @@ impl Puller {
         classes: &[Class],
         discovery: &mut watch::Receiver<Discovery>,
     ) -> Result<(), String> {
-        let share = (self.shared.slots as usize / classes.len()).clamp(1, PULL_MAX);
         let (go_on, stop) = watch::channel(true);
         let mut waits = JoinSet::new();
         for class in classes {
             let consumer = self.consumer(class).await?;
-            waits.spawn(self.clone().wait_at(consumer, share, stop.clone()));
+            waits.spawn(self.clone().wait_at(consumer, stop.clone()));
         }
         loop {
             tokio::select! {
@@ -110,17 +110,17 @@ impl Puller {
         }
     }
 
-    async fn wait_at(
-        self,
-        consumer: PullConsumer,
-        share: usize,
-        go_on: watch::Receiver<bool>,
-    ) -> Result<(), String> {
+    /// Asks for one while nothing comes, so that idle classes leave the slots to the busy ones; for twice as many
+    /// whenever as many came as were asked for.
+    async fn wait_at(self, consumer: PullConsumer, go_on: watch::Receiver<bool>) -> Result<(), String> {
+        let mut want = 1;
         while *go_on.borrow() {
             let Some(first) = self.permit().await? else { return Ok(()) };
-            let mut permits = self.more_permits(first, share);
-            let batch = consumer.batch().max_messages(permits.len()).expires(WAIT).messages().await;
-            self.take_all(batch.map_err(|error| error.to_string())?, &mut permits).await?;
+            let mut permits = self.more_permits(first, want);
+            let asked = permits.len();
+            let batch = consumer.batch().max_messages(asked).expires(WAIT).messages().await;
+            let taken = self.take_all(batch.map_err(|error| error.to_string())?, &mut permits).await?;
+            want = if taken == asked { (2 * taken).min(PULL_MAX) } else { taken.max(1) };
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
 //! Load is shared: by workers that join by hand, by backends that overflow; a drained worker hands back.
 
 use anyhow::ensure;
+use futures::StreamExt as _;
+use ops::follow::{Since, events};
 use ops::stack::Role;
-use schemas::{Job, JobId, JobState};
+use schemas::{Fact, Job, JobId, JobState};
 use std::time::Duration;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{prompt, tenant};
@@ -42,6 +44,39 @@ async fn a_second_worker_joins_shares_and_leaves() -> anyhow::Result<()> {
         posts
     };
     ensure!(posts.iter().all(|count| *count >= 2) && posts.iter().sum::<u64>() == 12, "shared as {posts:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_may_have_all_slots_but_one_for_each_other() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|options| {
+        options.comfyui.clear();
+        (options.runpod, options.gemini) = (None, None);
+    })
+    .await?;
+    let env = [
+        ("ARGOSY_NULL__BACKEND", "local".to_owned()),
+        ("ARGOSY_NULL__RUN_MS", "3000".to_owned()),
+        ("ARGOSY_WORKER__SLOTS", "8".to_owned()),
+        ("ARGOSY_WORKER__SIMULATED", "true".to_owned()),
+    ];
+    let nats_url = fleet.stack.nats_url();
+    let member =
+        fleet.stack.options().member(Role::WorkerLocal, true, "null", "worker-null", &nats_url, &env)?;
+    fleet.stack.add(member).await?;
+    // Four classes: three slots stay with those that have nothing to do.
+    let jobs: Vec<Job> = (0..5).map(|n| prompt(&format!("at once {n}"))).collect();
+    fleet.stack.submit(&jobs).await?;
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let mut events = Box::pin(events(&fleet.stack.broker.jetstream, &ids, Since::Ever).await?);
+    let mut running = 0;
+    while running < jobs.len() {
+        match events.next().await.expect("they run")?.fact {
+            Fact::Running { .. } => running += 1,
+            Fact::Ended { .. } => anyhow::bail!("one ended when {running} of {} ran", jobs.len()),
+            _ => {}
+        }
+    }
     Ok(())
 }
 
