@@ -229,7 +229,8 @@ async fn news_while_a_span_is_summed_is_not_lost() {
     let mut writing = other.begin().await.unwrap();
     sqlx::query("select pg_advisory_xact_lock($1)").bind(MONEY_LOCK).execute(&mut *writing).await.unwrap();
     let store: Store = database.store.clone();
-    let summing = tokio::spawn(async move { store.roll_up(ENOUGH).await });
+    let mut summing = tokio::task::JoinSet::new();
+    summing.spawn(async move { store.roll_up(ENOUGH).await });
     // It has summed and waits for the lock; what it read is old as soon as this commits.
     let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted
         and database = (select oid from pg_database where datname = current_database())";
@@ -246,7 +247,7 @@ async fn news_while_a_span_is_summed_is_not_lost() {
         .await
         .unwrap();
     writing.commit().await.unwrap();
-    let done = summing.await.unwrap().unwrap();
+    let done = summing.join_next().await.expect("it was started").unwrap().unwrap();
     assert_eq!((done.spans, done.given_up), (0, 1), "it is given up");
     database.sums_are_those_of_rows("after that").await;
     assert_eq!(database.roll_up().await.spans, 1);
