@@ -90,6 +90,7 @@ pub(crate) async fn replay(name: &str, scope: Scope) {
             Some("ws_close") if line["by"] == "us" => {
                 replay.catch_up(&lines[..at]).await;
                 replay.send(line, None).await;
+                replay.closed(line).await;
             }
             Some("http") => {
                 replay.catch_up(&lines[..at]).await;
@@ -117,7 +118,12 @@ impl Replay {
                 tokio::select! {
                     frame = frames.recv() => match frame {
                         Some(Some(text)) => stream.send(Message::text(text)).await.expect("the socket is open"),
-                        Some(None) | None => return drop(stream.close(None).await),
+                        Some(None) | None => {
+                            drop(stream.close(None).await);
+                            // The server hangs up after it has let go of the socket.
+                            while let Some(Ok(_)) = stream.next().await {}
+                            return;
+                        }
                     },
                     message = stream.next() => match message {
                         Some(Ok(Message::Text(text))) => {
@@ -139,6 +145,13 @@ impl Replay {
         let socket = &self.sockets[line["conn"].as_str().unwrap()];
         // Closing a socket twice is no difference worth a failure.
         socket.outgoing.send(frame).await.ok();
+    }
+
+    /// Waits until the server has let go of a socket: in the transcripts nothing follows at once.
+    async fn closed(&self, line: &Value) {
+        let socket = &self.sockets[line["conn"].as_str().unwrap()];
+        eventually("the end of a closed socket", || async { socket.outgoing.is_closed().then_some(()) })
+            .await;
     }
 
     /// Waits until every socket has seen what it had seen in the transcript at this point.
