@@ -78,7 +78,7 @@ pub async fn stored(
         let event = codec::decode(header, &message.payload);
         let event = event.with_context(|| format!("event on {}", message.subject))?;
         let info = message.info().map_err(|error| anyhow!("event on {}: {error}", message.subject))?;
-        let at_ms = i64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        let at_ms = runtime::clock::ms_of_ns(info.published.unix_timestamp_nanos());
         Ok(Stored { sequence: info.stream_sequence, at_ms, event })
     }))
 }

@@ -233,10 +233,11 @@ impl Intake {
                 Box::pin(ending::end(router, taken.end(state, failure))).await?;
                 return Ok(Verdict::Done);
             }
+            let just_planned = plan.is_some();
             let planned = match plan.take() {
                 None | Some(Plan::Defer { .. }) => {
                     let held = held.get_or_insert_with(|| self.hold(arrived));
-                    match Box::pin(self.wait_for_room(arrived, &taken, held)).await {
+                    match Box::pin(self.wait_for_room(arrived, &taken, held, just_planned)).await {
                         Ok(Told::Plan(plan)) => plan,
                         Ok(Told::Look) => continue,
                         Err(back) => return Ok(back),
@@ -268,10 +269,10 @@ impl Intake {
         arrived: &Arrived,
         taken: &Arc<Taken>,
         held: &Held<'_>,
+        just_planned: bool,
     ) -> Result<Told, Verdict> {
-        metrics::counter!("argosy_router_deferred_total").increment(1);
         let mut seat = self.router.room.enter(Arc::clone(taken), self.cost_ms(&taken.admitted.class));
-        if seat.is_first() {
+        if seat.is_first() && !just_planned {
             match place::decide(&self.router, &taken.placing(), &[]) {
                 Plan::Defer { .. } => {}
                 plan => {
@@ -280,6 +281,7 @@ impl Intake {
                 }
             }
         }
+        metrics::counter!("argosy_router_deferred_total").increment(1);
         loop {
             tokio::select! {
                 told = seat.told() => return told.ok_or(Verdict::Back(None)),

@@ -47,7 +47,7 @@ pub struct NatsConfig {
     /// How long to go on trying at start, milliseconds.
     pub connect_patience_ms: u64,
     /// Write what is published at the same time in one batch: for a single node that syncs every write
-    /// (`sync_interval: always`). Elsewhere it only costs; a cluster groups its writes by itself.
+    /// (`sync_interval: always`). Measured for that case alone.
     pub group_writes: bool,
 }
 

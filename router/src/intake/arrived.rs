@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_nats::Subject;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::ending::Original;
 
 /// A message that holds a job.
 pub(super) struct Arrived {
-    pub(super) subject: String,
+    pub(super) subject: Subject,
     pub(super) content_type: Option<String>,
     pub(super) payload: Bytes,
     pub(super) sequence: u64,
@@ -73,13 +74,13 @@ impl Arrived {
         let info = message.info().ok();
         let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
         Self {
-            subject: message.subject.to_string(),
+            subject: message.subject.clone(),
             content_type: header.map(|value| value.as_str().to_owned()),
             payload: message.payload.clone(),
             sequence: info.as_ref().map_or(0, |info| info.stream_sequence),
             submitted_at_ms: info
                 .as_ref()
-                .map_or_else(clock::now_ms, |info| unix_ms(info.published.unix_timestamp_nanos())),
+                .map_or_else(clock::now_ms, |info| clock::ms_of_ns(info.published.unix_timestamp_nanos())),
             seen_before: info.as_ref().is_some_and(|info| info.delivered > 1),
             behind: info.as_ref().is_some_and(|info| info.pending > 0),
             by: By::Consumer(Box::new(message)),
@@ -94,11 +95,11 @@ impl Arrived {
     ) -> Option<Self> {
         let read = reading.take(message.sequence)?;
         Some(Self {
-            subject: message.subject.to_string(),
+            subject: message.subject,
             content_type: message.headers.get(CONTENT_TYPE).map(|value| value.as_str().to_owned()),
             payload: message.payload,
             sequence: message.sequence,
-            submitted_at_ms: unix_ms(message.time.unix_timestamp_nanos()),
+            submitted_at_ms: clock::ms_of_ns(message.time.unix_timestamp_nanos()),
             seen_before: true,
             behind: false,
             by: By::Look(Box::new(Look { jetstream: jetstream.clone(), _read: read })),
@@ -140,7 +141,7 @@ impl Arrived {
 
     pub(super) fn original(&self) -> Original {
         Original {
-            subject: self.subject.clone(),
+            subject: self.subject.to_string(),
             content_type: self.content_type.clone(),
             payload: self.payload.to_vec(),
         }
@@ -150,8 +151,4 @@ impl Arrived {
 async fn delete(jetstream: &jetstream::Context, sequence: u64) -> Result<(), String> {
     let jobs = jetstream.get_stream_no_info(stream::JOBS).await.map_err(|error| telemetry::chain(&error))?;
     jobs.delete_message(sequence).await.map(|_| ()).map_err(|error| telemetry::chain(&error))
-}
-
-fn unix_ms(unix_ns: i128) -> i64 {
-    i64::try_from(unix_ns / 1_000_000).unwrap_or_default()
 }

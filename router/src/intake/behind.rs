@@ -24,7 +24,7 @@ const EACH_MAX: usize = 16;
 /// Jobs of a lane that are in hand and were read past the consumer, at most.
 const READ_MAX: usize = 128;
 
-/// Tenants of a lane that are looked at in one look.
+/// Tenants of a lane that are read from in one look.
 const TENANTS_MAX: usize = 1_000;
 
 /// Reads the first jobs of tenants that have few or none in hand.
