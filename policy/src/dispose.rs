@@ -75,7 +75,15 @@ impl Disposition {
 /// What follows a failed attempt.
 #[must_use]
 pub fn dispose(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
-    bounded(by_code(letter, policy), letter, policy)
+    bounded(in_time(by_code(letter, policy), letter), letter, policy)
+}
+
+/// A wait that would outlast the deadline is not waited for: the job goes elsewhere now.
+fn in_time(wanted: Disposition, letter: &DeadLetter) -> Disposition {
+    if wanted.at_ms().is_some_and(|at_ms| is_late(letter, at_ms)) {
+        return Disposition::Failover { at_ms: letter.time_ms, counted: wanted.is_counted() };
+    }
+    wanted
 }
 
 /// What the failure alone suggests.
@@ -103,20 +111,14 @@ fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
         }
         FailureCode::Transient => {
             let failures = in_a_row(letter);
-            let at_ms = after(now_ms, backoff.delay_ms(failures, seed));
-            if failures < policy.max_attempts_per_backend && !is_late(letter, at_ms) {
-                Disposition::Retry { at_ms, counted: true }
+            if failures < policy.max_attempts_per_backend {
+                Disposition::Retry { at_ms: after(now_ms, backoff.delay_ms(failures, seed)), counted: true }
             } else {
                 failover
             }
         }
         FailureCode::RateLimited => {
-            let at_ms = after(now_ms, rate_limit_wait_ms(letter, &backoff, seed));
-            if is_late(letter, at_ms) {
-                Disposition::Failover { at_ms: now_ms, counted: false }
-            } else {
-                Disposition::Snooze { at_ms }
-            }
+            Disposition::Snooze { at_ms: after(now_ms, rate_limit_wait_ms(letter, &backoff, seed)) }
         }
         FailureCode::Interrupted => Disposition::Retry { at_ms: now_ms, counted: false },
         // The worker has asked the provider for as long as it may: what is unknown now stays so. It is

@@ -121,7 +121,9 @@ proptest! {
     #[test]
     fn removing_a_loser_changes_nothing(world in world(), loser in backend()) {
         let Plan::Assign(before) = planned(&world) else { return Ok(()) };
-        prop_assume!(before.backend.as_str() != loser);
+        if before.backend.as_str() == loser {
+            return Ok(());
+        }
         let mut without = world.clone();
         without.fleet.backends.remove(&name(loser));
         let Plan::Assign(after) = planned(&without) else { panic!("the winner is still there") };
@@ -244,7 +246,9 @@ proptest! {
 
     #[test]
     fn the_fleet_forgets_who_left(offers in offers(), gone in any::<prop::sample::Index>()) {
-        prop_assume!(!offers.is_empty());
+        if offers.is_empty() {
+            return Ok(());
+        }
         let mut fleet = Fleet::default();
         offers.iter().cloned().for_each(|offer| fleet.upsert_offer(offer));
         let worker = &offers[gone.index(offers.len())].worker;
