@@ -19,13 +19,16 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     for joined in JOINED.into_iter().filter(|joined| *joined <= options.scale.workers) {
         let lived = live(options, joined).await?;
         let us = lived.cpu_us_in_all();
-        let router_us = lived.cpu_us.get("router").copied().unwrap_or_default();
+        let shares: Vec<_> = lived.cpu_us.iter().map(|(name, us)| format!("{name} {us:.0}")).collect();
         audience.line(&format!(
-            "  {joined} joined: {:.0} jobs/s, {us:.0} us of processor time each, {router_us:.1} of the router",
-            lived.per_second
+            "  {joined} joined: {:.0} jobs/s, {us:.0} us of processor time each: {}",
+            lived.per_second,
+            shares.join(", ")
         ));
         rows.extend(Row::of(&format!("workers.{joined}.cpu_per_job"), "us/job", &[us]));
-        rows.extend(Row::of(&format!("workers.{joined}.cpu.router"), "us/job", &[router_us]));
+        for (name, us) in &lived.cpu_us {
+            rows.extend(Row::of(&format!("workers.{joined}.cpu.{name}"), "us/job", &[*us]));
+        }
         in_all.push(us);
     }
     if let [least, .., most] = in_all[..] {

@@ -7,25 +7,22 @@ use bytes::Bytes;
 use schemas::topology::bucket;
 use schemas::{
     Artifact, Assignment, AttemptId, AttemptRecord, AttemptState, Failure, FailureCode, Input, Phase,
-    Progress, SCHEMA_VERSION, WorkerId, codec, subjects,
+    Progress, SCHEMA_VERSION, codec, subjects,
 };
 use tokio::sync::Mutex;
 
-use crate::artifacts::{self, ArtifactError, Artifacts};
-use crate::broker::Broker;
+use crate::artifacts::{self, ArtifactError};
 use crate::clock;
 use crate::worker::AttemptIo;
-use crate::worker::claim::{Claims, Held};
+use crate::worker::claim::Held;
+use crate::worker::host::Shared;
 use crate::worker::machine;
 
 /// One attempt's way to the broker.
 pub(crate) struct HostIo {
-    pub(crate) broker: Broker,
-    pub(crate) artifacts: Artifacts,
-    pub(crate) claims: Claims,
+    pub(crate) shared: Arc<Shared>,
     /// The claim that guards the attempt; none for free work.
     pub(crate) held: Arc<Mutex<Option<Held>>>,
-    pub(crate) worker: WorkerId,
 }
 
 #[async_trait]
@@ -39,9 +36,9 @@ impl AttemptIo for HostIo {
             provider_id: Some(provider_id.to_owned()),
             ..claim.record.clone()
         };
-        let Err(error) = self.claims.write(claim, record).await else { return Ok(()) };
+        let Err(error) = self.shared.claims.write(claim, record).await else { return Ok(()) };
         // The provider's own report was quicker, or only the broker's answer was lost: it is recorded.
-        if let Ok(Some(current)) = self.claims.read(attempt).await
+        if let Ok(Some(current)) = self.shared.claims.read(attempt).await
             && current.record.provider_id.as_deref() == Some(provider_id)
         {
             *claim = current;
@@ -61,7 +58,7 @@ impl AttemptIo for HostIo {
         }
         // Older than a moment: say again that we are at it, which fails if somebody took the claim over.
         let record = AttemptRecord { claimed_at_ms: now_ms, ..claim.record.clone() };
-        let renewed = self.claims.write(claim, record).await;
+        let renewed = self.shared.claims.write(claim, record).await;
         if let Err(error) = &renewed {
             tracing::warn!(%attempt, %error, "not started: the claim could not be renewed");
         }
@@ -69,7 +66,7 @@ impl AttemptIo for HostIo {
     }
 
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
-        self.artifacts.get(&input.artifact).await.map_err(|error| match error {
+        self.shared.artifacts.get(&input.artifact).await.map_err(|error| match error {
             ArtifactError::Missing { .. } => Failure::invalid(
                 "body.inputs",
                 format!("input `{}`: {error}; store the file before publishing the job", input.name),
@@ -87,7 +84,7 @@ impl AttemptIo for HostIo {
         bytes: Bytes,
     ) -> Result<Artifact, Failure> {
         let artifact = artifacts::describe(bucket::ARTIFACTS, attempt, index, media_type, &bytes);
-        let stored = self.artifacts.put(&artifact.at, &bytes).await;
+        let stored = self.shared.artifacts.put(&artifact.at, &bytes).await;
         stored.map_err(|error| Failure::new(FailureCode::Transient, error.to_string()))?;
         Ok(artifact)
     }
@@ -99,14 +96,14 @@ impl AttemptIo for HostIo {
             job: assignment.job.id,
             attempt: assignment.attempt,
             backend: assignment.backend.clone(),
-            worker: self.worker.clone(),
+            worker: self.shared.worker.clone(),
             phase,
             step,
             steps,
             detail: detail.map(str::to_owned),
         };
         let subject = subjects::progress(&assignment.job.tenant, assignment.job.id);
-        let client = self.broker.client.clone();
+        let client = self.shared.broker.client.clone();
         // Publishing only queues; when the queue is full the report is dropped, it is not a fact.
         let publish = async move { client.publish(subject, codec::encode(&progress).into()).await };
         let _ = futures::FutureExt::now_or_never(publish);

@@ -37,16 +37,17 @@ const LET_GO: Duration = Duration::from_secs(3);
 
 type Delivered = async_nats::jetstream::Message;
 
-/// Everything from a delivery to its acknowledgement.
+/// Everything from a delivery to its acknowledgement. There is one of these futures for each job in hand, so what
+/// is rare, slow or paid is boxed: the way of quick free work stays small.
 pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, message: Delivered) {
     let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
     let decoded = codec::decode::<Assignment>(header.map(async_nats::HeaderValue::as_str), &message.payload);
     let assignment = match decoded {
         Ok(assignment) => assignment,
-        Err(error) => return settle::park_unreadable(shared, &message, &error).await,
+        Err(error) => return Box::pin(settle::park_unreadable(shared, &message, &error)).await,
     };
     if shared.lifecycle.soft.is_cancelled() {
-        return hand_back(&message, None).await;
+        return Box::pin(hand_back(&message, None)).await;
     }
     let assignment = Arc::new(assignment);
     let run = Run { shared, backend, message: &message, assignment: &assignment };
@@ -58,14 +59,14 @@ pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, message
     };
     if let Err(reason) = done {
         tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, reason, "handing back");
-        hand_back(&message, Some(REST)).await;
+        Box::pin(hand_back(&message, Some(REST))).await;
     }
 }
 
 async fn speak_up(message: &Delivered) -> std::convert::Infallible {
     loop {
         tokio::time::sleep(SPEAK_UP_EVERY).await;
-        if let Err(error) = message.ack_with(AckKind::Progress).await {
+        if let Err(error) = Box::pin(message.ack_with(AckKind::Progress)).await {
             tracing::debug!(%error, "speaking up");
         }
     }
@@ -93,16 +94,24 @@ impl Run<'_> {
             expired: job.constraints.deadline_ms.is_some_and(|deadline| deadline <= clock::now_ms()),
             paid: self.assignment.is_paid(),
         };
-        if let Some(failure) = machine::first_look(delivery) {
-            if delivery.delivered > 1 {
-                let (attempt, _stopper) = self.attempt(Arc::new(Mutex::new(None)), None)?;
-                self.backend.abandon(&attempt).await;
-            }
-            return self.settle(None, failed(failure), None, false).await;
+        match machine::first_look(delivery) {
+            Some(failure) => Box::pin(self.refuse(failure, delivery)).await,
+            None if delivery.paid => Box::pin(self.claim(delivery)).await,
+            None => self.run(None, None).await,
         }
-        if !delivery.paid {
-            return self.run(None, None).await;
+    }
+
+    /// Ends what need not begin.
+    async fn refuse(&self, failure: Failure, delivery: Delivery) -> Result<(), String> {
+        if delivery.delivered > 1 {
+            let (attempt, _stopper) = self.attempt(Arc::new(Mutex::new(None)), None)?;
+            self.backend.abandon(&attempt).await;
         }
+        self.settle(None, failed(failure), None, false).await
+    }
+
+    /// Begins paid work, or goes on with what another delivery left behind.
+    async fn claim(&self, delivery: Delivery) -> Result<(), String> {
         match self.ask().await? {
             Asked::Taken(held) => self.take_over(held, delivery.delivered).await,
             Asked::Granted(held) => match machine::unbegun(delivery) {
@@ -209,11 +218,17 @@ impl Run<'_> {
         let unconfirmed = outcome.provider_id.is_none()
             && outcome.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::OutcomeUnknown);
         match held {
-            Some(held) if unconfirmed && self.report_url().is_some() => match self.reported(held).await? {
-                (held, Some(id)) => Box::pin(self.run(Some(held), Some(id))).await,
-                (held, None) => self.settle(Some(held), outcome, started_at_ms, true).await,
-            },
+            Some(held) if unconfirmed && self.report_url().is_some() => {
+                Box::pin(self.adopt(held, outcome, started_at_ms)).await
+            }
             held => self.settle(held, outcome, started_at_ms, true).await,
+        }
+    }
+
+    async fn adopt(&self, held: Held, outcome: Outcome, started_at_ms: Option<i64>) -> Result<(), String> {
+        match self.reported(held).await? {
+            (held, Some(id)) => self.run(Some(held), Some(id)).await,
+            (held, None) => self.settle(Some(held), outcome, started_at_ms, true).await,
         }
     }
 
@@ -267,13 +282,7 @@ impl Run<'_> {
         let service = catalog.service(backend, class).cloned();
         let service =
             service.ok_or_else(|| format!("the catalog has no service {backend}/{class} any more"))?;
-        let io = HostIo {
-            broker: self.shared.broker.clone(),
-            artifacts: self.shared.artifacts.clone(),
-            claims: self.shared.claims.clone(),
-            held,
-            worker: self.shared.worker.clone(),
-        };
+        let io = HostIo { shared: Arc::clone(self.shared), held };
         let stopper = Stopper::default();
         let attempt = Attempt::new(
             Arc::clone(self.assignment),
@@ -312,10 +321,18 @@ impl Run<'_> {
     async fn run_in_time(&self, attempt: &Attempt, stopper: &Stopper, started_at_ms: i64) -> Option<Outcome> {
         let mut running = self.backend.run(attempt);
         // Most of what is quick ends before any of the following is needed.
-        let quick = tokio::time::timeout(TELL_RUNNING_AFTER, &mut running).await;
-        if let Ok(outcome) = quick {
-            return Some(outcome);
+        match tokio::time::timeout(TELL_RUNNING_AFTER, &mut running).await {
+            Ok(outcome) => Some(outcome),
+            Err(_) => Box::pin(self.run_on(running, stopper, started_at_ms)).await,
         }
+    }
+
+    async fn run_on(
+        &self,
+        running: impl Future<Output = Outcome>,
+        stopper: &Stopper,
+        started_at_ms: i64,
+    ) -> Option<Outcome> {
         let (wait, stop) = limit(self.assignment, started_at_ms);
         let in_time = async {
             tokio::select! {

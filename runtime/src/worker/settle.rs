@@ -53,13 +53,14 @@ pub(crate) async fn settle(
         }
         Settlement::Dead(letter) => {
             record(shared, held, outcome).await?;
-            dead(shared, &letter).await?;
+            Box::pin(dead(shared, &letter)).await?;
         }
     }
     // Confirmed where a repeat would cost money. Of free work a lost acknowledgement is a repeat that changes
     // nothing: ComfyUI still knows the prompt, and the job has ended.
+    let message = settling.message;
     let acknowledged =
-        if assignment.is_paid() { settling.message.double_ack().await } else { settling.message.ack().await };
+        if assignment.is_paid() { Box::pin(message.double_ack()).await } else { message.ack().await };
     acknowledged.map_err(|error| format!("acknowledging: {error}"))
 }
 
@@ -93,7 +94,13 @@ const RECORD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// An outcome that is not in its claim must not be told: whoever gets the assignment next reads another
 /// claim, and would tell another outcome of the same attempt.
 async fn record(shared: &Shared, held: Option<Held>, outcome: &Outcome) -> Result<(), String> {
-    let Some(mut held) = held else { return Ok(()) };
+    match held {
+        Some(held) => Box::pin(write(shared, held, outcome)).await,
+        None => Ok(()),
+    }
+}
+
+async fn write(shared: &Shared, mut held: Held, outcome: &Outcome) -> Result<(), String> {
     let record = AttemptRecord {
         state: AttemptState::Settled,
         provider_id: outcome.provider_id.clone(),
@@ -140,7 +147,7 @@ async fn complete(
         Err(PublishError::Occupied { .. }) => {
             tracing::info!(job = %job.id, attempt = assignment.attempt, "the job had ended before");
             let charged = event(Fact::Charged { facts: job_facts, ended_attempt: facts.clone() });
-            let told = publisher.publish(&Message::event(&charged)).await;
+            let told = Box::pin(publisher.publish(&Message::event(&charged))).await;
             told.map(|_| ()).map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),
