@@ -18,7 +18,7 @@ pub struct Claims {
 #[derive(Debug, Clone)]
 pub struct Held {
     /// What is written.
-    pub record: AttemptRecord,
+    pub record: Box<AttemptRecord>,
     /// The bucket's revision of it.
     pub revision: u64,
 }
@@ -62,7 +62,7 @@ impl Claims {
     pub async fn ask(&self, record: AttemptRecord) -> Result<Asked, ClaimError> {
         let attempt = record.id();
         match self.store.create(attempt.to_string(), codec::encode(&record).into()).await {
-            Ok(revision) => Ok(Asked::Granted(Held { record, revision })),
+            Ok(revision) => Ok(Asked::Granted(Held { record: Box::new(record), revision })),
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
                 let held = self.read(attempt).await?.ok_or(ClaimError::Lost(attempt))?;
                 Ok(Asked::Taken(held))
@@ -82,8 +82,9 @@ impl Claims {
         let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else {
             return Ok(None);
         };
-        let record = codec::decode(None, &entry.value).map_err(|error| broker(error.to_string()))?;
-        Ok(Some(Held { record, revision: entry.revision }))
+        let record =
+            codec::decode::<AttemptRecord>(None, &entry.value).map_err(|error| broker(error.to_string()))?;
+        Ok(Some(Held { record: Box::new(record), revision: entry.revision }))
     }
 
     /// Writes the next state of a claim that we hold.
@@ -95,7 +96,7 @@ impl Claims {
         let bytes = codec::encode(&record).into();
         match self.store.update(attempt.to_string(), bytes, held.revision).await {
             Ok(revision) => {
-                *held = Held { record, revision };
+                *held = Held { record: Box::new(record), revision };
                 Ok(())
             }
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {

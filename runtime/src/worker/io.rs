@@ -34,7 +34,7 @@ impl AttemptIo for HostIo {
             state: AttemptState::Started,
             started_at_ms: Some(clock::now_ms()),
             provider_id: Some(provider_id.to_owned()),
-            ..claim.record.clone()
+            ..AttemptRecord::clone(&claim.record)
         };
         let Err(error) = self.shared.claims.write(claim, record).await else { return Ok(()) };
         // The provider's own report was quicker, or only the broker's answer was lost: it is recorded.
@@ -57,7 +57,7 @@ impl AttemptIo for HostIo {
             return true;
         }
         // Older than a moment: say again that we are at it, which fails if somebody took the claim over.
-        let record = AttemptRecord { claimed_at_ms: now_ms, ..claim.record.clone() };
+        let record = AttemptRecord { claimed_at_ms: now_ms, ..AttemptRecord::clone(&claim.record) };
         let renewed = self.shared.claims.write(claim, record).await;
         if let Err(error) = &renewed {
             tracing::warn!(%attempt, %error, "not started: the claim could not be renewed");

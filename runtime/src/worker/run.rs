@@ -1,24 +1,23 @@
 //! One delivery from its first look to its acknowledgement. All decisions are [`machine`]'s.
 
+mod paid;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use schemas::codec::{self, CONTENT_TYPE};
-use schemas::{
-    Assignment, AttemptRecord, AttemptState, Event, Fact, Failure, FailureCode, JobFacts, Outcome,
-    SCHEMA_VERSION, topology,
-};
+use schemas::{Assignment, Event, Fact, Failure, FailureCode, JobFacts, Outcome, topology};
 use tokio::sync::Mutex;
 
 use crate::clock;
 use crate::publish::Message;
 use crate::worker::attempt::{Attempt, Stop, Stopper};
-use crate::worker::claim::{Asked, ClaimError, Held};
+use crate::worker::claim::Held;
 use crate::worker::host::Shared;
 use crate::worker::io::HostIo;
-use crate::worker::machine::{self, Begin, Delivery};
-use crate::worker::{Backend, Found, settle};
+use crate::worker::machine::{self, Delivery};
+use crate::worker::{Backend, settle};
 
 /// The broker hears from us at a third of the time after which it would redeliver.
 const SPEAK_UP_EVERY: Duration = Duration::from_millis(topology::WORK_ACK_WAIT_MS / 3);
@@ -28,9 +27,6 @@ const TELL_RUNNING_AFTER: Duration = Duration::from_millis(250);
 
 /// How long an assignment rests when broker or claim did not let us go on.
 const REST: Duration = Duration::from_secs(2);
-
-/// How often a claim is looked at whose id the provider may report.
-const LOOK_FOR_REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long after the hard stop a backend may take to let go, before its assignment is left to redelivery.
 const LET_GO: Duration = Duration::from_secs(3);
@@ -107,104 +103,7 @@ impl Run<'_> {
             let (attempt, _stopper) = self.attempt(Arc::new(Mutex::new(None)), None)?;
             self.backend.abandon(&attempt).await;
         }
-        self.settle(None, failed(failure), None, false).await
-    }
-
-    /// Begins paid work, or goes on with what another delivery left behind.
-    async fn claim(&self, delivery: Delivery) -> Result<(), String> {
-        match self.ask().await? {
-            Asked::Taken(held) => self.take_over(held, delivery.delivered).await,
-            Asked::Granted(held) => match machine::unbegun(delivery) {
-                None => self.run(Some(held), None).await,
-                // Nobody was here before: nobody called the provider.
-                Some(failure) => self.settle(Some(held), failed(failure), None, false).await,
-            },
-        }
-    }
-
-    async fn ask(&self) -> Result<Asked, String> {
-        let record = AttemptRecord {
-            schema_version: SCHEMA_VERSION,
-            job: self.assignment.job.id,
-            attempt: self.assignment.attempt,
-            backend: self.assignment.backend.clone(),
-            worker: self.shared.worker.clone(),
-            state: AttemptState::Intent,
-            claimed_at_ms: clock::now_ms(),
-            started_at_ms: None,
-            reserved_micro_usd: self.assignment.reserved_micro_usd,
-            provider_id: None,
-            outcome: None,
-        };
-        self.shared.claims.ask(record).await.map_err(|error| error.to_string())
-    }
-
-    /// Goes on from a claim that another delivery left behind.
-    async fn take_over(&self, mut held: Held, delivered: i64) -> Result<(), String> {
-        if held.record.backend != self.assignment.backend {
-            return self.superseded(&held).await;
-        }
-        let begin = machine::begin_from(&held.record, delivered, clock::now_ms());
-        tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, ?begin, "taking over");
-        let mine = AttemptRecord { worker: self.shared.worker.clone(), ..held.record.clone() };
-        match begin {
-            Begin::Wait { after_ms } => {
-                hand_back(self.message, Some(Duration::from_millis(after_ms.unsigned_abs()))).await;
-                Ok(())
-            }
-            Begin::Retell(outcome) => {
-                let started = held.record.started_at_ms;
-                self.settle(None, outcome, started, true).await
-            }
-            Begin::Poison(failure) => {
-                let started = held.record.started_at_ms;
-                let outcome = with_recorded_id(failed(failure), Some(&held));
-                self.settle(Some(held), outcome, started, true).await
-            }
-            Begin::Resume(id) => {
-                self.write(&mut held, mine).await?;
-                self.run(Some(held), Some(id)).await
-            }
-            Begin::Find => {
-                self.write(&mut held, mine).await?;
-                self.find(held).await
-            }
-        }
-    }
-
-    /// The attempt runs at another backend: this assignment was placed by a router that had slept, and is
-    /// one too many.
-    async fn superseded(&self, held: &Held) -> Result<(), String> {
-        let (attempt, elsewhere) = (self.assignment.id(), &held.record.backend);
-        tracing::warn!(%attempt, %elsewhere, "the attempt was placed elsewhere: dropped here");
-        self.message.double_ack().await.map_err(|error| format!("acknowledging: {error}"))
-    }
-
-    async fn find(&self, mut held: Held) -> Result<(), String> {
-        let (attempt, _stopper) = self.attempt(Arc::new(Mutex::new(None)), None)?;
-        match self.backend.find(&attempt).await {
-            Found::Started(id) => {
-                let record = AttemptRecord {
-                    state: AttemptState::Started,
-                    provider_id: Some(id.clone()),
-                    started_at_ms: Some(held.record.claimed_at_ms),
-                    ..held.record.clone()
-                };
-                self.write(&mut held, record).await?;
-                self.run(Some(held), Some(id)).await
-            }
-            Found::NotStarted => {
-                let record = AttemptRecord { claimed_at_ms: clock::now_ms(), ..held.record.clone() };
-                self.write(&mut held, record).await?;
-                self.run(Some(held), None).await
-            }
-            Found::Unknown => {
-                let message =
-                    "the worker was lost while it called the provider, which cannot tell what came of it";
-                let outcome = failed(Failure::new(FailureCode::OutcomeUnknown, message));
-                self.settle_or_adopt(Some(held), outcome, None).await
-            }
-        }
+        self.settle(None, &failed(failure), None, false).await
     }
 
     /// Settles an outcome; one that is unknown, and that the provider may report, waits for the report and
@@ -212,7 +111,7 @@ impl Run<'_> {
     async fn settle_or_adopt(
         &self,
         held: Option<Held>,
-        outcome: Outcome,
+        outcome: &Outcome,
         started_at_ms: Option<i64>,
     ) -> Result<(), String> {
         let unconfirmed = outcome.provider_id.is_none()
@@ -225,40 +124,6 @@ impl Run<'_> {
         }
     }
 
-    async fn adopt(&self, held: Held, outcome: Outcome, started_at_ms: Option<i64>) -> Result<(), String> {
-        match self.reported(held).await? {
-            (held, Some(id)) => self.run(Some(held), Some(id)).await,
-            (held, None) => self.settle(Some(held), outcome, started_at_ms, true).await,
-        }
-    }
-
-    /// Waits until the claim has the provider's id, or as long as a report may come. The assignment stays
-    /// ours meanwhile: handing it back again and again would look like lost workers.
-    async fn reported(&self, mut held: Held) -> Result<(Held, Option<String>), String> {
-        let shared = self.shared;
-        let job = &self.assignment.job;
-        tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting for the provider's report");
-        while machine::may_be_reported(&held.record, self.assignment.timeout_ms, clock::now_ms()) {
-            let expired = job.constraints.deadline_ms.is_some_and(|deadline| deadline <= clock::now_ms());
-            if expired || shared.cancels.contains(job.id) {
-                break;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_FOR_REPORT_EVERY) => {}
-                () = shared.lifecycle.soft.cancelled() => return Err("stopping".to_owned()),
-            }
-            match shared.claims.read(self.assignment.id()).await {
-                Ok(Some(current)) => held = current,
-                Ok(None) => break,
-                Err(error) => tracing::debug!(%error, "looking for a report"),
-            }
-            if let Some(id) = held.record.provider_id.clone() {
-                return Ok((held, Some(id)));
-            }
-        }
-        Ok((held, None))
-    }
-
     /// Where the provider may report the attempt, if it can.
     fn report_url(&self) -> Option<String> {
         let catalog = self.shared.config.borrow().catalog.clone();
@@ -266,10 +131,6 @@ impl Run<'_> {
         let reports = self.assignment.is_paid() && self.backend.reports(service);
         let address = self.shared.reports.as_ref().filter(|_| reports)?;
         Some(address.of(self.assignment.id()))
-    }
-
-    async fn write(&self, held: &mut Held, record: AttemptRecord) -> Result<(), String> {
-        self.shared.claims.write(held, record).await.map_err(|error: ClaimError| error.to_string())
     }
 
     fn attempt(
@@ -313,7 +174,7 @@ impl Run<'_> {
         let outcome = with_recorded_id(outcome, held.lock().await.as_ref());
         self.learn(&outcome, started_at_ms);
         let held = held.lock().await.take();
-        self.settle_or_adopt(held, outcome, Some(started_at_ms)).await
+        self.settle_or_adopt(held, &outcome, Some(started_at_ms)).await
     }
 
     /// Runs the attempt; stops it at its limit, at the job's deadline, or when the process lets go. None when
@@ -382,16 +243,21 @@ impl Run<'_> {
         }
     }
 
-    async fn settle(
-        &self,
+    fn settle<'o>(
+        &'o self,
         held: Option<Held>,
-        outcome: Outcome,
+        outcome: &'o Outcome,
         started_at_ms: Option<i64>,
         called: bool,
-    ) -> Result<(), String> {
-        let settling =
-            settle::Settling { assignment: self.assignment, message: self.message, started_at_ms, called };
-        settle::settle(self.shared, settling, held, &outcome).await
+    ) -> impl Future<Output = Result<(), String>> + 'o {
+        let settling = settle::Settling {
+            assignment: self.assignment,
+            message: self.message,
+            outcome,
+            started_at_ms,
+            called,
+        };
+        settle::settle(self.shared, settling, held)
     }
 }
 

@@ -23,6 +23,7 @@ type Delivered = async_nats::jetstream::Message;
 pub(crate) struct Settling<'a> {
     pub(crate) assignment: &'a Assignment,
     pub(crate) message: &'a Delivered,
+    pub(crate) outcome: &'a Outcome,
     pub(crate) started_at_ms: Option<i64>,
     pub(crate) called: bool,
 }
@@ -32,36 +33,39 @@ pub(crate) async fn settle(
     shared: &Arc<Shared>,
     settling: Settling<'_>,
     held: Option<Held>,
-    outcome: &Outcome,
 ) -> Result<(), String> {
-    let assignment = settling.assignment;
-    let ended = Ended {
-        assignment,
-        worker: Some(&shared.worker),
-        simulated: shared.simulated,
-        started_at_ms: settling.started_at_ms,
-        finished_at_ms: clock::now_ms(),
-        outcome,
-        price_micro_usd: price(shared, assignment, outcome, settling.started_at_ms),
-        called: settling.called,
-    };
-    match machine::settle(&ended) {
-        Settlement::HandBack => return Err("left at the provider, to be resumed".to_owned()),
-        Settlement::Complete(facts) => {
-            record(shared, held, outcome).await?;
-            complete(shared, assignment, outcome, *facts).await?;
-        }
-        Settlement::Dead(letter) => {
-            record(shared, held, outcome).await?;
-            Box::pin(dead(shared, &letter)).await?;
-        }
+    let Settling { assignment, message, outcome, .. } = settling;
+    let settlement = settlement(shared, &settling);
+    if matches!(settlement, Settlement::HandBack) {
+        return Err("left at the provider, to be resumed".to_owned());
+    }
+    if let Some(held) = held {
+        Box::pin(record(shared, held, outcome)).await?;
+    }
+    match settlement {
+        Settlement::HandBack => {}
+        Settlement::Complete(facts) => complete(shared, assignment, outcome, facts).await?,
+        Settlement::Dead(letter) => Box::pin(dead(shared, letter)).await?,
     }
     // Confirmed where a repeat would cost money. Of free work a lost acknowledgement is a repeat that changes
     // nothing: ComfyUI still knows the prompt, and the job has ended.
-    let message = settling.message;
     let acknowledged =
         if assignment.is_paid() { Box::pin(message.double_ack()).await } else { message.ack().await };
     acknowledged.map_err(|error| format!("acknowledging: {error}"))
+}
+
+fn settlement(shared: &Shared, settling: &Settling<'_>) -> Settlement {
+    let Settling { assignment, outcome, started_at_ms, called, .. } = *settling;
+    machine::settle(&Ended {
+        assignment,
+        worker: Some(&shared.worker),
+        simulated: shared.simulated,
+        started_at_ms,
+        finished_at_ms: clock::now_ms(),
+        outcome,
+        price_micro_usd: price(shared, assignment, outcome, started_at_ms),
+        called,
+    })
 }
 
 fn price(
@@ -93,19 +97,12 @@ const RECORD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Writes the outcome into the claim, so that a redelivery tells it again instead of asking the provider.
 /// An outcome that is not in its claim must not be told: whoever gets the assignment next reads another
 /// claim, and would tell another outcome of the same attempt.
-async fn record(shared: &Shared, held: Option<Held>, outcome: &Outcome) -> Result<(), String> {
-    match held {
-        Some(held) => Box::pin(write(shared, held, outcome)).await,
-        None => Ok(()),
-    }
-}
-
-async fn write(shared: &Shared, mut held: Held, outcome: &Outcome) -> Result<(), String> {
+async fn record(shared: &Shared, mut held: Held, outcome: &Outcome) -> Result<(), String> {
     let record = AttemptRecord {
         state: AttemptState::Settled,
         provider_id: outcome.provider_id.clone(),
         outcome: Some(outcome.clone()),
-        ..held.record.clone()
+        ..AttemptRecord::clone(&held.record)
     };
     let mut tries = 1;
     loop {
@@ -126,35 +123,48 @@ async fn complete(
     shared: &Shared,
     assignment: &Assignment,
     outcome: &Outcome,
-    facts: AttemptFacts,
+    facts: Box<AttemptFacts>,
 ) -> Result<(), String> {
-    let job = &assignment.job;
-    let job_facts = JobFacts::of(job, Some(assignment.class.clone()), assignment.submitted_at_ms);
+    let ended = ended(assignment, outcome, &facts);
+    match shared.broker.publisher.publish(&ended).await {
+        Ok(_) => Ok(()),
+        Err(PublishError::Occupied { .. }) => Box::pin(charge(shared, assignment, facts)).await,
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn ended(assignment: &Assignment, outcome: &Outcome, facts: &AttemptFacts) -> Message {
     let mut attempts = assignment.history.clone();
     attempts.push(facts.clone());
     let fact = Fact::Ended {
-        facts: job_facts.clone(),
+        facts: job_facts(assignment),
         state: JobState::Completed,
         artifacts: outcome.artifacts.clone(),
         failure: None,
         attempts,
     };
-    let event = |fact| Event::new(facts.finished_at_ms, job.tenant.clone(), job.id, assignment.attempt, fact);
-    let publisher = &shared.broker.publisher;
-    match publisher.publish(&Message::event(&event(fact))).await {
-        Ok(_) => Ok(()),
-        // The job ended otherwise in the meantime; the artifacts stay unannounced, the money is told.
-        Err(PublishError::Occupied { .. }) => {
-            tracing::info!(job = %job.id, attempt = assignment.attempt, "the job had ended before");
-            let charged = event(Fact::Charged { facts: job_facts, ended_attempt: facts.clone() });
-            let told = Box::pin(publisher.publish(&Message::event(&charged))).await;
-            told.map(|_| ()).map_err(|error| error.to_string())
-        }
-        Err(error) => Err(error.to_string()),
-    }
+    Message::event(&event(assignment, facts.finished_at_ms, fact))
 }
 
-async fn dead(shared: &Shared, letter: &DeadLetter) -> Result<(), String> {
+/// The job ended otherwise in the meantime: the artifacts stay unannounced, the money is told.
+async fn charge(shared: &Shared, assignment: &Assignment, facts: Box<AttemptFacts>) -> Result<(), String> {
+    tracing::info!(job = %assignment.job.id, attempt = assignment.attempt, "the job had ended before");
+    let finished_at_ms = facts.finished_at_ms;
+    let charged = Fact::Charged { facts: job_facts(assignment), ended_attempt: *facts };
+    let message = Message::event(&event(assignment, finished_at_ms, charged));
+    shared.broker.publisher.publish(&message).await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn job_facts(assignment: &Assignment) -> JobFacts {
+    JobFacts::of(&assignment.job, Some(assignment.class.clone()), assignment.submitted_at_ms)
+}
+
+fn event(assignment: &Assignment, time_ms: i64, fact: Fact) -> Event {
+    let job = &assignment.job;
+    Event::new(time_ms, job.tenant.clone(), job.id, assignment.attempt, fact)
+}
+
+async fn dead(shared: &Shared, letter: Box<DeadLetter>) -> Result<(), String> {
     let assignment = &letter.assignment;
     let failure = letter.ended_attempt.failure.as_ref();
     tracing::info!(
@@ -165,7 +175,7 @@ async fn dead(shared: &Shared, letter: &DeadLetter) -> Result<(), String> {
         "attempt failed"
     );
     let subject = subjects::dead(&assignment.backend, assignment.job.id);
-    let message = Message::new(subject, format!("{}.dead", assignment.id()), letter);
+    let message = Message::new(subject, format!("{}.dead", assignment.id()), &letter);
     shared.broker.publisher.publish(&message).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
