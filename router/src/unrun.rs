@@ -105,7 +105,7 @@ pub(crate) async fn claimant(
     match router.claims.ask(record).await {
         Ok(Asked::Granted(_)) => Ok(None),
         // Taken before, by a router that died before it told.
-        Ok(Asked::Taken(held)) => Ok(Some(held.record).filter(|record| record.worker.as_str() != CLAIMANT)),
+        Ok(Asked::Taken(held)) => Ok(Some(*held.record).filter(|record| record.worker.as_str() != CLAIMANT)),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use schemas::codec::{self, CONTENT_TYPE};
+use schemas::codec::{self, CONTENT_TYPE, DecodeError};
 use schemas::{Assignment, Event, Fact, Failure, FailureCode, JobFacts, Outcome, topology};
 use tokio::sync::Mutex;
 
@@ -35,28 +35,30 @@ type Delivered = async_nats::jetstream::Message;
 
 /// Everything from a delivery to its acknowledgement. There is one of these futures for each job in hand, so what
 /// is rare, slow or paid is boxed: the way of quick free work stays small.
-pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, message: Delivered) {
-    let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
-    let decoded = codec::decode::<Assignment>(header.map(async_nats::HeaderValue::as_str), &message.payload);
-    let assignment = match decoded {
+pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, message: &Delivered) {
+    let assignment = match read(message) {
         Ok(assignment) => assignment,
-        Err(error) => return Box::pin(settle::park_unreadable(shared, &message, &error)).await,
+        Err(error) => return Box::pin(settle::park_unreadable(shared, message, &error)).await,
     };
     if shared.lifecycle.soft.is_cancelled() {
-        return Box::pin(hand_back(&message, None)).await;
+        return Box::pin(hand_back(message, None)).await;
     }
-    let assignment = Arc::new(assignment);
-    let run = Run { shared, backend, message: &message, assignment: &assignment };
+    let run = Run { shared, backend, message, assignment: &assignment };
     let run = std::pin::pin!(run.begin());
     // Speaks up for as long as anything is done about the delivery.
     let done = tokio::select! {
         done = run => done,
-        never = speak_up(&message) => match never {},
+        never = speak_up(message) => match never {},
     };
     if let Err(reason) = done {
         tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, reason, "handing back");
-        Box::pin(hand_back(&message, Some(REST))).await;
+        Box::pin(hand_back(message, Some(REST))).await;
     }
+}
+
+fn read(message: &Delivered) -> Result<Arc<Assignment>, DecodeError> {
+    let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
+    codec::decode(header.map(async_nats::HeaderValue::as_str), &message.payload).map(Arc::new)
 }
 
 async fn speak_up(message: &Delivered) -> std::convert::Infallible {
