@@ -21,8 +21,8 @@ const RUNNING_JOBS: usize = 100;
 const RUNNING_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Measure the fleet: what the broker alone can do, routers, the whole life of a job, latencies. Every part
-/// starts servers of its own; nothing of it touches a fleet that runs, unless `--running` asks for that. There is no figure where the audit or
-/// Little's law does not hold.
+/// starts servers of its own; nothing of it touches a fleet that runs, unless `--running` asks for that. There is
+/// no figure where the audit or Little's law does not hold.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy bench                       all parts, several runs each\n  \
     argosy bench router fleet          two parts\n  \
@@ -45,11 +45,14 @@ pub(crate) struct Bench {
     /// Jobs that wait where many do [default: 1000000]
     #[arg(long)]
     backlog: Option<usize>,
+    /// Attempts that the views are read over [default: 10000000]
+    #[arg(long)]
+    attempts: Option<i64>,
     /// Seconds that the sustained run publishes [default: 60]
     #[arg(long, value_name = "SECONDS")]
     sustained: Option<u64>,
     /// Measure the fleet that runs, with plain jobs of its own that consent to no cost
-    #[arg(long, conflicts_with_all = ["parts", "short", "runs", "backlog", "sustained"])]
+    #[arg(long, conflicts_with_all = ["parts", "short", "runs", "backlog", "attempts", "sustained"])]
     running: bool,
     /// Jobs a second, with --running
     #[arg(long, requires = "running", default_value_t = 10)]
@@ -90,6 +93,7 @@ impl Bench {
 
     async fn all(&self, session: &Session, out: &Path) -> anyhow::Result<Report> {
         let mut scale = if self.short { Scale::SHORT } else { Scale::FULL };
+        scale.attempts = self.attempts.unwrap_or(scale.attempts).max(1);
         scale.runs = self.runs.unwrap_or(scale.runs).max(1);
         scale.jobs = self.jobs.unwrap_or(scale.jobs).max(100);
         scale.backlog = self.backlog.unwrap_or(scale.backlog).max(100);
