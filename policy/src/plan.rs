@@ -9,14 +9,17 @@ mod conclude;
 mod exhausted;
 mod money;
 mod queue;
+mod rejections;
 mod score;
 mod weigh;
+mod why;
 
 use schemas::{
     AttemptFacts, Backend, Catalog, Class, Decision, Failure, Job, MicroUsd, PolicyConfig, PriceList,
     TenantConfig,
 };
 
+use self::score::Scale;
 use crate::admit::Admitted;
 use crate::fleet::Fleet;
 
@@ -114,11 +117,12 @@ impl PlanInput<'_> {
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let consent = money::consent(input);
-    let mut weighed: Vec<_> =
-        input.policy.backends.iter().map(|config| weigh::weigh(input, config, consent.given)).collect();
-    weigh::readmit(&mut weighed);
+    let scale = Scale::of(input);
+    let weigh = |config| weigh::weigh(input, &scale, config, consent.given);
+    let mut candidates: Vec<_> = input.policy.backends.iter().map(weigh).collect();
+    weigh::readmit(input, &mut candidates);
     // Eligible first, best first; the name makes the order total, whatever the order of configuration.
-    weighed.sort_by(|a, b| score::rank(&a.candidate, &b.candidate));
-    weighed.dedup_by(|a, b| a.candidate.backend == b.candidate.backend);
-    conclude::conclude(input, weighed, consent.words)
+    candidates.sort_by(score::rank);
+    candidates.dedup_by(|a, b| a.backend == b.backend);
+    conclude::conclude(input, candidates, scale.weights, consent.words)
 }

@@ -1,12 +1,16 @@
 //! ComfyUI workflows in API format: told from the other format, read for what they need, and made from
 //! a prompt by a catalog template. Pure text work; talking to a server is the workers' business.
 
+mod met;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
 use crate::catalog::Model;
 use crate::{Body, JobId};
+
+pub use self::met::Met;
 
 /// Endings of model files; an input that ends so names a file the server must have.
 const MODEL_ENDINGS: [&str; 6] = [".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".gguf"];
@@ -44,6 +48,8 @@ pub struct Requirements {
     pub nodes: BTreeSet<String>,
     /// Model files.
     pub models: BTreeSet<String>,
+    /// Who was found to have all of these.
+    pub met: Met,
 }
 
 /// Checks the form of a workflow and reads what it needs.

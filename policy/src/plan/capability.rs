@@ -1,12 +1,12 @@
 //! What a backend's workers can do for a job: who is fresh, well, and has what it needs.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use schemas::workflow::Requirements;
-use schemas::{Class, FilterReason, Health, Offer, Rejection, Service};
+use schemas::{Backend, Class, FilterReason, Health, Offer, Service};
 
 use super::PlanInput;
+use super::rejections::Rejections;
 use crate::fleet::{BackendView, Known};
 
 /// The workers that could take the job now, added up.
@@ -18,7 +18,6 @@ pub(super) struct Capacity {
     /// Mean of what they learned about the class, milliseconds.
     pub(super) learned_ms: Option<u64>,
     pub(super) simulated: bool,
-    pub(super) rejections: Vec<Rejection>,
     /// Models and nodes that the closest worker lacks.
     pub(super) missing: Vec<String>,
 }
@@ -28,9 +27,10 @@ pub(super) fn capacity(
     input: &PlanInput<'_>,
     view: Option<&BackendView>,
     service: Option<&Service>,
+    rejections: &mut Rejections,
 ) -> Capacity {
     let needs = Needs::of(input, service);
-    let (mut fresh, mut making, mut able) = (Tally::default(), Tally::default(), Tally::default());
+    let (mut fresh, mut making, mut able) = (0, Tally::default(), Tally::default());
     let mut capacity = Capacity::default();
     // Of those that are not well, one that could run it; of those that make the class, the closest.
     let (mut unwell_able, mut closest) = (false, None);
@@ -39,7 +39,7 @@ pub(super) fn capacity(
         if !is_fresh(offer, input) {
             continue;
         }
-        fresh.add(offer, None);
+        fresh += 1;
         capacity.simulated |= offer.simulated;
         let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
         if !is_well(offer, input.now_ms) {
@@ -61,21 +61,27 @@ pub(super) fn capacity(
     if able.workers > 0 {
         return capacity;
     }
-    if fresh.workers == 0 {
-        capacity.reject(FilterReason::NoWorker, "no worker of it is there");
+    if fresh == 0 {
+        rejections.add(FilterReason::NoWorker, "no worker of it is there");
     } else if capacity.slots_well == 0 {
-        capacity.reject(FilterReason::Unhealthy, unwell_words(input, view, fresh.workers));
+        rejections.add(FilterReason::Unhealthy, unwell_words(input, view, fresh));
     } else if unwell_able {
-        capacity.reject(FilterReason::Unhealthy, "the worker that could run it is not well");
+        rejections.add(FilterReason::Unhealthy, "the worker that could run it is not well");
     } else if let Some((_, closest)) = closest {
         capacity.missing = needs.missing(closest);
         let words = format!("none of its workers has {}", capacity.missing.join(", "));
-        capacity.reject(FilterReason::CapabilityMissing, words);
+        rejections.add(FilterReason::CapabilityMissing, words);
     } else {
         let class = &input.admitted.class;
-        capacity.reject(FilterReason::CapabilityMissing, format!("none of its workers makes class {class}"));
+        rejections.add(FilterReason::CapabilityMissing, format!("none of its workers makes class {class}"));
     }
     capacity
+}
+
+/// Models and nodes that a backend's closest worker lacks.
+pub(super) fn missing(input: &PlanInput<'_>, backend: &Backend) -> Vec<String> {
+    let service = input.catalog.service(backend, &input.admitted.class);
+    capacity(input, input.fleet.view(backend), service, &mut Rejections::default()).missing
 }
 
 /// How a kind of worker fits the job.
@@ -110,7 +116,7 @@ impl Kinds {
     }
 }
 
-fn fit(offer: &Offer, needs: &Needs<'_>, class: &Class) -> Fit {
+fn fit(offer: &Known, needs: &Needs<'_>, class: &Class) -> Fit {
     let made = offer.classes.iter().position(|made| made.class == *class);
     Fit { made, lacking: if made.is_some() { needs.lacking(offer) } else { 0 } }
 }
@@ -138,12 +144,6 @@ impl Tally {
     fn learned_ms(&self) -> Option<u64> {
         let mean = self.learned_total_ms.checked_div(u128::from(self.learned))?;
         Some(u64::try_from(mean).unwrap_or(u64::MAX))
-    }
-}
-
-impl Capacity {
-    fn reject(&mut self, reason: FilterReason, detail: impl Into<Cow<'static, str>>) {
-        self.rejections.push(Rejection { reason, detail: detail.into() });
     }
 }
 
@@ -189,20 +189,14 @@ impl<'a> Needs<'a> {
     }
 
     /// How much a worker lacks, as far as it says what it has.
-    fn lacking(&self, offer: &Offer) -> usize {
-        let absent = |needed: &BTreeSet<String>, present: &Option<BTreeSet<String>>| {
-            present
-                .as_ref()
-                .map_or(0, |present| needed.iter().filter(|name| !present.contains(*name)).count())
-        };
+    fn lacking(&self, offer: &Known) -> usize {
         match self {
             Self::Nothing => 0,
             Self::Model(model) => {
                 usize::from(offer.models.as_ref().is_some_and(|models| !models.contains(*model)))
             }
             Self::Server { requirements, vram_bytes } => {
-                absent(&requirements.models, &offer.models)
-                    + absent(&requirements.nodes, &offer.nodes)
+                absent(requirements, offer)
                     + usize::from(memory_bytes(offer).is_some_and(|most| most < *vram_bytes))
             }
         }
@@ -226,6 +220,21 @@ impl<'a> Needs<'a> {
             }
         }
     }
+}
+
+/// How many files and nodes a worker lacks, as far as it says what it has.
+fn absent(requirements: &Requirements, offer: &Known) -> usize {
+    if requirements.met.by(offer.kind()) {
+        return 0;
+    }
+    let absent = |needed: &BTreeSet<String>, present: &Option<BTreeSet<String>>| {
+        present.as_ref().map_or(0, |present| needed.difference(present).count())
+    };
+    let absent = absent(&requirements.models, &offer.models) + absent(&requirements.nodes, &offer.nodes);
+    if absent == 0 {
+        requirements.met.remember(offer.kind());
+    }
+    absent
 }
 
 /// The memory of the worker's largest GPU.

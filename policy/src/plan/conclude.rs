@@ -2,37 +2,53 @@
 
 use std::borrow::Cow;
 
-use schemas::{Backend, Candidate, Decision, Failure, FailureCode, FilterReason, MicroUsd};
+use schemas::{Backend, Candidate, Decision, Failure, FailureCode, FilterReason, Terms};
 
-use super::weigh::Weighed;
-use super::{Assign, Plan, PlanInput, score};
+use super::weigh::lasting;
+use super::why::{Why, sentence};
+use super::{Assign, Plan, PlanInput, capability};
 use crate::dispose::{code_of, max_attempts};
 
-/// Concludes. `weighed` is in the order of [`score::rank`].
-pub(super) fn conclude(input: &PlanInput<'_>, mut weighed: Vec<Weighed>, consent: Cow<'static, str>) -> Plan {
+/// Concludes. `candidates` are in the order of [`super::score::rank`].
+pub(super) fn conclude(
+    input: &PlanInput<'_>,
+    mut candidates: Vec<Candidate>,
+    weights: Terms,
+    consent: Cow<'static, str>,
+) -> Plan {
+    let decision = |candidates, reason| Decision {
+        time_ms: input.now_ms,
+        attempt: input.attempt,
+        class: input.admitted.class.clone(),
+        choice: None,
+        reason,
+        candidates,
+        second_best_micro_usd: None,
+        weights,
+        consent,
+    };
     if let Some(failure) = given_up(input) {
         let reason = failure.message.clone();
-        return Plan::Refuse { decision: Box::new(decision(input, weighed, None, reason, consent)), failure };
+        return Plan::Refuse { decision: Box::new(decision(candidates, reason)), failure };
     }
-    let eligible = weighed.iter().filter(|weighed| weighed.candidate.is_eligible()).count();
+    let eligible = candidates.iter().filter(|candidate| candidate.is_eligible()).count();
     if eligible > 0 {
-        let (at, why) = winner(input, &weighed[..eligible]);
-        weighed[..=at].rotate_right(1);
-        return assign(input, weighed, &why, consent);
+        let (at, why) = winner(input, &candidates[..eligible]);
+        let reason = sentence(&candidates[at], &why);
+        candidates[..=at].rotate_right(1);
+        return assign(input, decision(candidates, reason));
     }
-    let waits = weighed.iter().any(|weighed| weighed.lasting().next().is_none());
-    if waits {
-        let passing = weighed.iter().filter(|weighed| weighed.lasting().next().is_none());
-        let why =
-            format!("waiting, nothing is eligible now: {}", words(passing.map(|weighed| &weighed.candidate)));
+    let passing: Vec<_> =
+        candidates.iter().filter(|candidate| lasting(input, candidate).next().is_none()).collect();
+    if !passing.is_empty() {
+        let why = format!("waiting, nothing is eligible now: {}", words(passing));
         let until_ms = input.now_ms.saturating_add_unsigned(input.policy.defer_ms);
-        let decision = Box::new(decision(input, weighed, None, why.clone(), consent));
-        return Plan::Defer { decision, until_ms, why };
+        return Plan::Defer { decision: Box::new(decision(candidates, why.clone())), until_ms, why };
     }
-    let failure = refusal(input, &weighed);
-    let reason =
-        format!("nothing will become eligible: {}", words(weighed.iter().map(|weighed| &weighed.candidate)));
-    Plan::Refuse { decision: Box::new(decision(input, weighed, None, reason, consent)), failure }
+    let all = words(&candidates);
+    let failure = refusal(input, &candidates, &all);
+    let reason = format!("nothing will become eligible: {all}");
+    Plan::Refuse { decision: Box::new(decision(candidates, reason)), failure }
 }
 
 /// Ends that no backend can change: the deadline passed, or the attempts are used up.
@@ -55,96 +71,71 @@ fn given_up(input: &PlanInput<'_>) -> Option<Failure> {
 }
 
 /// Which of the eligible runs it: the job's preference, else where a retry was due, else the best score.
-fn winner(input: &PlanInput<'_>, eligible: &[Weighed]) -> (usize, String) {
-    let position =
-        |backend: &Backend| eligible.iter().position(|weighed| weighed.candidate.backend == *backend);
+fn winner<'a>(input: &PlanInput<'_>, eligible: &'a [Candidate]) -> (usize, Why<'a>) {
+    let position = |backend: &Backend| eligible.iter().position(|candidate| candidate.backend == *backend);
     if let Some(at) = input.job.preferences.backend.as_ref().and_then(position) {
-        return (at, "the job prefers it".to_owned());
+        return (at, Why::Preferred);
     }
     let again = input
         .history
         .last()
         .filter(|facts| matches!(code_of(facts), Some(FailureCode::Transient | FailureCode::OutOfMemory)));
     if let Some((facts, at)) = again.and_then(|facts| Some((facts, position(&facts.backend)?))) {
-        return (at, format!("attempt {} is tried again there", facts.attempt));
+        return (at, Why::Again { attempt: facts.attempt });
     }
-    let best = &eligible[0].candidate;
+    let best = &eligible[0];
     let why = match eligible.get(1) {
-        None => "nothing else is eligible".to_owned(),
-        Some(next) if next.candidate.score < best.score => {
-            format!("ahead of {} with {:.3}", next.candidate.backend, next.candidate.score)
-        }
-        Some(next) if next.candidate.expected_micro_usd > best.expected_micro_usd => {
-            format!("cheaper than {} at the same score", next.candidate.backend)
-        }
-        Some(next) => format!("level with {}, and first by name", next.candidate.backend),
+        None => Why::Alone,
+        Some(next) if next.score < best.score => Why::Ahead(next),
+        Some(next) if next.expected_micro_usd > best.expected_micro_usd => Why::Cheaper(next),
+        Some(next) => Why::Level(next),
     };
     (0, why)
 }
 
-fn assign(input: &PlanInput<'_>, weighed: Vec<Weighed>, why: &str, consent: Cow<'static, str>) -> Plan {
-    let winner = weighed[0].candidate.clone();
-    let class = input.admitted.class.clone();
-    let Some(service) = input.catalog.service(&winner.backend, &class) else {
+/// Places the attempt on the first candidate.
+fn assign(input: &PlanInput<'_>, mut decision: Decision) -> Plan {
+    let [winner, others @ ..] = &decision.candidates[..] else {
+        unreachable!("a winner is one of the candidates")
+    };
+    let Some(service) = input.catalog.service(&winner.backend, &decision.class) else {
         unreachable!("a backend without a service is rejected as unsupported")
     };
-    let timeout_ms = service.timeout_ms.min(input.time_left_ms().unwrap_or(u64::MAX)).max(1);
-    let second = weighed.get(1).map(|weighed| &weighed.candidate).filter(|second| second.is_eligible());
-    let second = second.map(|second| second.expected_micro_usd);
-    let reason = format!("{} scores {:.3}; {why}", winner.backend, winner.score);
-    let mut decision = decision(input, weighed, second, reason, consent);
-    decision.choice = Some(winner.backend.clone());
+    let (backend, reserve_micro_usd) = (winner.backend.clone(), winner.reserve_micro_usd);
+    let second = others.first().filter(|second| second.is_eligible());
+    decision.second_best_micro_usd = second.map(|second| second.expected_micro_usd);
+    decision.choice = Some(backend.clone());
     Plan::Assign(Box::new(Assign {
-        decision,
-        backend: winner.backend,
-        class,
+        backend,
+        class: decision.class.clone(),
         model: service.model.clone(),
-        timeout_ms,
-        reserve_micro_usd: winner.reserve_micro_usd,
+        timeout_ms: service.timeout_ms.min(input.time_left_ms().unwrap_or(u64::MAX)).max(1),
+        reserve_micro_usd,
+        decision,
     }))
-}
-
-fn decision(
-    input: &PlanInput<'_>,
-    weighed: Vec<Weighed>,
-    second_best_micro_usd: Option<MicroUsd>,
-    reason: String,
-    consent: Cow<'static, str>,
-) -> Decision {
-    Decision {
-        time_ms: input.now_ms,
-        attempt: input.attempt,
-        class: input.admitted.class.clone(),
-        choice: None,
-        reason,
-        candidates: weighed.into_iter().map(|weighed| weighed.candidate).collect(),
-        second_best_micro_usd,
-        weights: score::weights(input),
-        consent,
-    }
 }
 
 /// How a job ends that nothing can run: the failure of its last attempt, else what came closest to
 /// running it and the cure for that.
-fn refusal(input: &PlanInput<'_>, weighed: &[Weighed]) -> Failure {
+fn refusal(input: &PlanInput<'_>, candidates: &[Candidate], all: &str) -> Failure {
     if let Some(failure) = last_failure(input) {
         return failure;
     }
-    let all = words(weighed.iter().map(|weighed| &weighed.candidate));
-    let Some(closest) = weighed.iter().min_by_key(|weighed| distance(weighed)) else {
+    let Some(closest) = candidates.iter().min_by_key(|candidate| distance(input, candidate)) else {
         return Failure::new(FailureCode::BackendDown, "no backend is configured: tell the operator");
     };
-    let reason = closest.lasting().next().map_or(FilterReason::Unknown, |rejection| rejection.reason);
+    let reason = lasting(input, closest).next().map_or(FilterReason::Unknown, |rejection| rejection.reason);
     let (code, field, cure) = cure(reason);
     let mut failure = Failure::new(code, format!("no backend may run the job: {all}; {cure}"));
     failure.field = field.map(str::to_owned);
-    failure.with_missing(closest.missing.clone())
+    failure.with_missing(capability::missing(input, &closest.backend))
 }
 
 /// How far a backend is from running the job: what the job itself leaves out is farthest.
-fn distance(weighed: &Weighed) -> (bool, usize) {
-    let left_out = weighed.lasting().any(|rejection| rejection.reason == FilterReason::NotAllowedByJob);
-    (left_out, weighed.lasting().count())
+fn distance(input: &PlanInput<'_>, candidate: &Candidate) -> (bool, usize) {
+    let left_out =
+        lasting(input, candidate).any(|rejection| rejection.reason == FilterReason::NotAllowedByJob);
+    (left_out, lasting(input, candidate).count())
 }
 
 /// What a job or its operator can do about a lasting reason.
@@ -197,8 +188,9 @@ fn last_failure(input: &PlanInput<'_>) -> Option<Failure> {
 }
 
 /// Every backend with all that speaks against it, by name.
-fn words<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> String {
+fn words<'a>(candidates: impl IntoIterator<Item = &'a Candidate>) -> String {
     let mut all: Vec<String> = candidates
+        .into_iter()
         .map(|candidate| {
             let details: Vec<_> = candidate.rejections.iter().map(|rejection| &*rejection.detail).collect();
             format!("{}: {}", candidate.backend, details.join(", "))

@@ -25,6 +25,9 @@ pub(super) enum Verdict {
 pub(super) fn verdict(input: &PlanInput<'_>, backend: &Backend) -> Verdict {
     let attempts: Vec<&AttemptFacts> =
         input.history.iter().filter(|facts| facts.backend == *backend).collect();
+    if attempts.is_empty() {
+        return Verdict::Open;
+    }
     if let Some(facts) = attempts.iter().find(|facts| ends_it(facts, input)) {
         return Verdict::Exhausted { words: words(facts) };
     }

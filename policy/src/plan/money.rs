@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use schemas::config::BackendConfig;
-use schemas::{FailureCode, FilterReason, MicroUsd, Rejection, Service};
+use schemas::{FailureCode, FilterReason, MicroUsd, Service};
 
 use super::PlanInput;
+use super::rejections::Rejections;
 use crate::cost::{CostError, price_of};
 use crate::dispose::code_of;
 
@@ -17,15 +18,15 @@ pub(super) struct Consent {
 
 /// The job's own word, else its tenant's. Preferring a paid backend is a wish, not consent.
 pub(super) fn consent(input: &PlanInput<'_>) -> Consent {
+    let tenant = input.job.tenant.as_str();
     let (given, words) = match (input.job.constraints.allow_paid, input.tenant.allow_paid) {
         (Some(true), _) => (true, "the job allows paid backends (constraints.allow_paid)".into()),
         (Some(false), _) => (false, "the job forbids paid backends (constraints.allow_paid)".into()),
-        (None, true) => (true, format!("tenant {} allows paid backends", input.job.tenant).into()),
-        (None, false) => (
-            false,
-            format!("nobody consented: neither the job nor tenant {} allows paid backends", input.job.tenant)
-                .into(),
-        ),
+        (None, true) => (true, ["tenant ", tenant, " allows paid backends"].concat().into()),
+        (None, false) => {
+            let nobody = "nobody consented: neither the job nor tenant ";
+            (false, [nobody, tenant, " allows paid backends"].concat().into())
+        }
     };
     Consent { given, words }
 }
@@ -35,7 +36,6 @@ pub(super) fn consent(input: &PlanInput<'_>) -> Consent {
 pub(super) struct Quote {
     pub(super) expected: MicroUsd,
     pub(super) reserve: MicroUsd,
-    pub(super) rejections: Vec<Rejection>,
 }
 
 /// Prices an attempt and checks it against consent, ceiling and ledger. Free backends cost nothing.
@@ -44,35 +44,36 @@ pub(super) fn quote(
     config: &BackendConfig,
     service: Option<&Service>,
     consent: bool,
+    rejections: &mut Rejections,
 ) -> Quote {
     if !config.paid {
         return Quote::default();
     }
     let mut quote = Quote::default();
     if !consent {
-        quote.reject(FilterReason::NoConsent, "it costs money and neither job nor tenant consents");
+        rejections.add(FilterReason::NoConsent, "it costs money and neither job nor tenant consents");
     }
     if let Some(words) = unknown_before(input) {
-        quote.reject(FilterReason::PossiblyPaid, words);
+        rejections.add(FilterReason::PossiblyPaid, words);
     }
     if !input.ledger_available {
-        quote.reject(FilterReason::LedgerAway, "the ledger cannot reserve money at present");
+        rejections.add(FilterReason::LedgerAway, "the ledger cannot reserve money at present");
     }
     if let Some((_, words)) = input.refused.iter().find(|(backend, _)| *backend == config.backend) {
-        quote.reject(FilterReason::ReservationRefused, words.clone());
+        rejections.add(FilterReason::ReservationRefused, words.clone());
     }
     let Some(service) = service else { return quote };
     match prices_of(input, service) {
         Ok((expected, most)) if most > MicroUsd::ZERO => {
             quote.expected = expected;
             quote.reserve = most;
-            quote.hold_to_ceiling(input, service);
+            quote.hold_to_ceiling(input, service, rejections);
         }
-        Ok(_) => quote.reject(
+        Ok(_) => rejections.add(
             FilterReason::Unsupported,
             "the catalog gives no maximum usage for it, so nothing could be reserved: tell the operator",
         ),
-        Err(error) => quote.reject(FilterReason::Unsupported, format!("its cost is not known: {error}")),
+        Err(error) => rejections.add(FilterReason::Unsupported, format!("its cost is not known: {error}")),
     }
     quote
 }
@@ -99,16 +100,12 @@ fn prices_of(input: &PlanInput<'_>, service: &Service) -> Result<(MicroUsd, Micr
 }
 
 impl Quote {
-    fn reject(&mut self, reason: FilterReason, detail: impl Into<Cow<'static, str>>) {
-        self.rejections.push(Rejection { reason, detail: detail.into() });
-    }
-
     /// All attempts together may cost what the job says. Where the provider stops at what is reserved,
     /// less than the maximum will do, as long as it is comfortably more than expected.
-    fn hold_to_ceiling(&mut self, input: &PlanInput<'_>, service: &Service) {
+    fn hold_to_ceiling(&mut self, input: &PlanInput<'_>, service: &Service, rejections: &mut Rejections) {
         let Some(ceiling) = input.job.constraints.max_cost_micro_usd else { return };
         if ceiling <= MicroUsd::ZERO {
-            self.reject(FilterReason::OverCeiling, "the job's ceiling is $0: free backends only");
+            rejections.add(FilterReason::OverCeiling, "the job's ceiling is $0: free backends only");
             return;
         }
         let spent = input
@@ -127,7 +124,7 @@ impl Quote {
             return;
         }
         let need = if service.stops_at_reservation { enough.max(MicroUsd(1)) } else { self.reserve };
-        self.reject(
+        rejections.add(
             FilterReason::OverCeiling,
             format!("it has to reserve {need} and {left} of the job's {ceiling} are left"),
         );

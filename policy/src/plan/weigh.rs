@@ -7,67 +7,48 @@ use schemas::{Candidate, FilterReason, Rejection, Service, Terms};
 
 use super::exhausted::{Verdict, verdict};
 use super::queue::{self, Over};
-use super::{PlanInput, capability, money, score};
+use super::rejections::Rejections;
+use super::score::Scale;
+use super::{PlanInput, capability, money};
 use crate::admit::Form;
 
-/// A candidate, with what its message form does not tell.
-pub(super) struct Weighed {
-    pub(super) candidate: Candidate,
-    /// Models and nodes that its closest worker lacks.
-    pub(super) missing: Vec<String>,
-    /// Without a queue it would be done before the deadline.
-    deadline_passing: bool,
-    /// The job found it out of order; that time is over.
-    back_again: bool,
-}
-
-impl Weighed {
-    /// What speaks against it for good; waiting would not help.
-    pub(super) fn lasting(&self) -> impl Iterator<Item = &Rejection> {
-        self.candidate.rejections.iter().filter(|rejection| {
-            let waits = rejection.reason == FilterReason::DeadlineUnreachable && self.deadline_passing;
-            !rejection.reason.is_passing() && !waits
-        })
-    }
-}
-
 /// Weighs one backend.
-pub(super) fn weigh(input: &PlanInput<'_>, config: &BackendConfig, consent: bool) -> Weighed {
+pub(super) fn weigh(
+    input: &PlanInput<'_>,
+    scale: &Scale,
+    config: &BackendConfig,
+    consent: bool,
+) -> Candidate {
     let backend = &config.backend;
     let view = input.fleet.view(backend);
     let service = input.catalog.service(backend, &input.admitted.class);
-    let capacity = capability::capacity(input, view, service);
-    let quote = money::quote(input, config, service, consent);
-    let queue = queue::queue(input, config, service, view, &capacity);
 
-    let mut rejections = Vec::new();
-    rejections.extend(unsupported(input, service));
-    rejections.extend(not_allowed(input, config));
-    rejections.extend(quote.rejections);
-    rejections.extend(capacity.rejections);
+    let mut rejections = Rejections::default();
+    unsupported(input, service, &mut rejections);
+    not_allowed(input, config, &mut rejections);
+    let quote = money::quote(input, config, service, consent, &mut rejections);
+    let capacity = capability::capacity(input, view, service, &mut rejections);
+    let queue = queue::queue(input, config, service, view, &capacity);
     if let Some(view) = view.filter(|view| view.breaker.is_open(input.now_ms)) {
-        let reason = view.breaker.reason.clone().unwrap_or_else(|| "it failed too often".to_owned());
-        rejections.push(rejected(FilterReason::BreakerOpen, reason));
+        let reason = view.breaker.reason.clone().map_or("it failed too often".into(), Cow::Owned);
+        rejections.add(FilterReason::BreakerOpen, reason);
     }
-    let verdict = verdict(input, backend);
-    let back_again = matches!(verdict, Verdict::Away { until_ms, .. } if until_ms <= input.now_ms);
-    match verdict {
+    match verdict(input, backend) {
         Verdict::Open => {}
-        Verdict::Away { words, .. } => rejections.push(rejected(FilterReason::BreakerOpen, words)),
-        Verdict::Exhausted { words } => rejections.push(rejected(FilterReason::Exhausted, words)),
+        Verdict::Away { words, .. } => rejections.add(FilterReason::BreakerOpen, words),
+        Verdict::Exhausted { words } => rejections.add(FilterReason::Exhausted, words),
     }
     if let Some(Over { jobs, room }) = queue.over {
-        rejections.push(rejected(FilterReason::BacklogFull, format!("{jobs} jobs wait there, {room} may")));
+        rejections.add(FilterReason::BacklogFull, format!("{jobs} jobs wait there, {room} may"));
     }
-    let late = input.time_left_ms().filter(|left_ms| queue.completion_ms > *left_ms);
-    if let Some(left_ms) = late {
+    if let Some(left_ms) = input.time_left_ms().filter(|left_ms| queue.completion_ms > *left_ms) {
         let words = format!("it takes {} ms and {left_ms} ms are left", queue.completion_ms);
-        rejections.push(rejected(FilterReason::DeadlineUnreachable, words));
+        rejections.add(FilterReason::DeadlineUnreachable, words);
     }
 
     let mut candidate = Candidate {
         backend: backend.clone(),
-        rejections,
+        rejections: rejections.into_list(),
         terms: Terms::default(),
         score: 0.0,
         expected_micro_usd: quote.expected,
@@ -78,36 +59,47 @@ pub(super) fn weigh(input: &PlanInput<'_>, config: &BackendConfig, consent: bool
         slots: capacity.slots,
         simulated: capacity.simulated,
     };
-    candidate.terms = score::terms(input, config, &candidate);
-    candidate.score = score::score(&candidate.terms, &score::weights(input));
-    Weighed {
-        candidate,
-        missing: capacity.missing,
-        deadline_passing: late.is_some_and(|left_ms| queue.completion_ms - queue.wait_ms <= left_ms),
-        back_again,
-    }
+    candidate.terms = scale.terms(config, &candidate);
+    candidate.score = scale.score(&candidate.terms);
+    candidate
 }
 
 /// Lets a job return to a backend that was out of order when nothing else will have it: a moment's
 /// outage must not end a job that may run nowhere else.
-pub(super) fn readmit(weighed: &mut [Weighed]) {
-    if weighed.iter().any(|weighed| weighed.candidate.is_eligible()) {
+pub(super) fn readmit(input: &PlanInput<'_>, candidates: &mut [Candidate]) {
+    if candidates.iter().any(Candidate::is_eligible) {
         return;
     }
-    for weighed in weighed.iter_mut().filter(|weighed| weighed.back_again) {
-        if let [only] = &weighed.candidate.rejections[..]
+    for candidate in candidates {
+        if let [only] = &candidate.rejections[..]
             && only.reason == FilterReason::BreakerOpen
+            && is_back_again(input, candidate)
         {
-            weighed.candidate.rejections.clear();
+            candidate.rejections.clear();
         }
     }
 }
 
-pub(super) fn rejected(reason: FilterReason, detail: impl Into<Cow<'static, str>>) -> Rejection {
-    Rejection { reason, detail: detail.into() }
+/// The job found it out of order; that time is over.
+fn is_back_again(input: &PlanInput<'_>, candidate: &Candidate) -> bool {
+    matches!(verdict(input, &candidate.backend), Verdict::Away { until_ms, .. } if until_ms <= input.now_ms)
 }
 
-fn unsupported(input: &PlanInput<'_>, service: Option<&Service>) -> Option<Rejection> {
+/// What speaks against a backend for good; waiting would not help.
+pub(super) fn lasting<'a>(
+    input: &PlanInput<'_>,
+    candidate: &'a Candidate,
+) -> impl Iterator<Item = &'a Rejection> + use<'a> {
+    // Late for its queue only: without one it would be done before the deadline.
+    let alone_ms = candidate.completion_ms - candidate.wait_ms;
+    let late_by_queue = input.time_left_ms().is_some_and(|left_ms| alone_ms <= left_ms);
+    candidate.rejections.iter().filter(move |rejection| {
+        let waits = rejection.reason == FilterReason::DeadlineUnreachable && late_by_queue;
+        !rejection.reason.is_passing() && !waits
+    })
+}
+
+fn unsupported(input: &PlanInput<'_>, service: Option<&Service>, rejections: &mut Rejections) {
     let class = &input.admitted.class;
     let words: Cow<'static, str> = match service {
         None => format!("it does not make class {class}").into(),
@@ -128,24 +120,22 @@ fn unsupported(input: &PlanInput<'_>, service: Option<&Service>) -> Option<Rejec
             {
                 "the job's model has no workflow template, which it would need".into()
             } else {
-                return None;
+                return;
             }
         }
     };
-    Some(rejected(FilterReason::Unsupported, words))
+    rejections.add(FilterReason::Unsupported, words);
 }
 
-fn not_allowed(input: &PlanInput<'_>, config: &BackendConfig) -> Vec<Rejection> {
+fn not_allowed(input: &PlanInput<'_>, config: &BackendConfig, rejections: &mut Rejections) {
     let (backend, constraints) = (&config.backend, &input.job.constraints);
-    let mut rejections = Vec::new();
     if constraints.exclude_backends.contains(backend) {
-        rejections.push(rejected(FilterReason::NotAllowedByJob, "constraints.exclude_backends names it"));
+        rejections.add(FilterReason::NotAllowedByJob, "constraints.exclude_backends names it");
     } else if constraints.backends.as_ref().is_some_and(|only| !only.contains(backend)) {
-        rejections.push(rejected(FilterReason::NotAllowedByJob, "constraints.backends does not name it"));
+        rejections.add(FilterReason::NotAllowedByJob, "constraints.backends does not name it");
     }
     if input.tenant.backends.as_ref().is_some_and(|only| !only.contains(backend)) {
         let words = format!("tenant {} may not use it", input.job.tenant);
-        rejections.push(rejected(FilterReason::NotAllowedByTenant, words));
+        rejections.add(FilterReason::NotAllowedByTenant, words);
     }
-    rejections
 }

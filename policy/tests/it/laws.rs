@@ -119,6 +119,25 @@ proptest! {
     }
 
     #[test]
+    fn what_was_found_of_other_workers_changes_nothing(has in prop::collection::vec(prop::collection::vec(prop::bool::weighted(0.9), 8), 1..6)) {
+        let well_known = World::empty().admitted();
+        for has in has {
+            let asked_first = World::empty().admitted();
+            let part = |all: &BTreeSet<String>, has: &[bool]| {
+                all.iter().zip(has).filter(|(_, has)| **has).map(|(name, _)| name.clone()).collect()
+            };
+            let mut worker = offer("w", "local", 1);
+            worker.models = Some(part(&asked_first.requirements.models, &has[7..]));
+            worker.nodes = Some(part(&asked_first.requirements.nodes, &has[..7]));
+            let mut world = World::empty();
+            world.fleet.upsert_offer(worker);
+            let first = world.plan_as(&asked_first);
+            prop_assert_eq!(world.plan_as(&well_known), first.clone());
+            prop_assert_eq!(world.plan_as(&well_known), first);
+        }
+    }
+
+    #[test]
     fn removing_a_loser_changes_nothing(world in world(), loser in backend()) {
         let Plan::Assign(before) = planned(&world) else { return Ok(()) };
         if before.backend.as_str() == loser {

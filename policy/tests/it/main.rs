@@ -1,6 +1,7 @@
 //! The decisions of `policy`, held by tables that read like sentences and by laws that hold for all input.
 
 mod admit;
+mod allocations;
 mod audit;
 mod breaker;
 mod cost;

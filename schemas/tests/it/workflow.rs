@@ -23,6 +23,20 @@ fn the_two_formats_are_told_apart() {
 }
 
 #[test]
+fn a_kind_that_lacks_nothing_is_remembered_by_its_own_number() {
+    let needs = workflow::Requirements::default();
+    assert!(!needs.met.by(0) && !needs.met.by(7));
+    needs.met.remember(7);
+    assert!(needs.met.by(7) && !needs.met.by(7 + 16), "two kinds on one place");
+    needs.met.remember(7 + 16);
+    assert!(needs.met.by(7 + 16) && !needs.met.by(7), "the later stays");
+    needs.met.remember(0);
+    assert!(!needs.met.by(0), "0 is no kind");
+    assert_eq!(needs, workflow::Requirements::default(), "what is remembered is no part of them");
+    assert!(!needs.clone().met.by(7 + 16), "a copy finds out for itself");
+}
+
+#[test]
 fn requirements_are_nodes_and_model_files() {
     let graph = json!({
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}},
