@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 /// Jobs of one publish of many; so many of those at once.
 const CHUNK: usize = 250;
 const PUBLISHERS: usize = 4;
+/// The first run goes on for all of the time, to show that it lasts; the others, for the spread, for a part of it.
+const REPEATED_PART: u32 = 3;
 /// Where every write is synced, a part of the time will do.
 const SYNCED_PART: u32 = 4;
 /// How often what is inside is counted.
@@ -64,7 +66,8 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     let (mut rate, mut all) = (Vec::new(), Vec::new());
     let mut by_process: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for run in 0..options.scale.runs {
-        let lived = live(options, Lay::default(), Pace::part(options, 1)).await?;
+        let part = if run == 0 { 1 } else { REPEATED_PART };
+        let lived = live(options, Lay::default(), Pace::part(options, part)).await?;
         audience.line(&format!(
             "  run {}: {} jobs, {:.0}/s, {:.0} us of processor time each",
             run + 1,

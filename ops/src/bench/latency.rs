@@ -2,6 +2,7 @@
 //! is slow does not slow down what it is asked to do.
 
 use super::BenchOptions;
+use super::cpu::between;
 use super::ground::{Ground, Lay};
 use super::open_loop::{PERCENTILES, RATES};
 use super::report::{Row, find};
@@ -23,11 +24,20 @@ pub(super) async fn rows(
     audience: &mut impl Audience,
 ) -> anyhow::Result<Vec<Row>> {
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut used: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for run in 0..options.scale.runs {
         for rate in RATES {
-            let Timed { start_us, row_us } = time(options, rate).await?;
+            let Timed { start_us, row_us, cpu_us } = time(options, rate).await?;
             let p50 = percentile(&start_us, 500).context("nothing started")?;
-            audience.line(&format!("  run {}: {rate} jobs/s, start p50 {p50} us", run + 1));
+            let all_us: f64 = cpu_us.values().sum();
+            audience.line(&format!(
+                "  run {}: {rate} jobs/s, start p50 {p50} us, {all_us:.0} us of processor time each",
+                run + 1
+            ));
+            for (process, us) in &cpu_us {
+                used.entry(format!("latency.cpu.{rate}.{process}")).or_default().push(*us);
+            }
+            used.entry(format!("latency.cpu_per_job.{rate}")).or_default().push(all_us);
             for (name, per_mille) in PERCENTILES {
                 for (to, sorted) in [("start", &start_us), ("row", &row_us)] {
                     let us = percentile(sorted, per_mille).context("nothing arrived")?;
@@ -36,7 +46,7 @@ pub(super) async fn rows(
             }
         }
     }
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = used.iter().filter_map(|(name, runs)| Row::of(name, "us/job", runs)).collect();
     for (name, runs) in &figures {
         rows.extend(Row::of(name, "ms", runs));
         let raw = name.replace("latency.start.", "limit.two_hops.");
@@ -48,10 +58,14 @@ pub(super) async fn rows(
     Ok(rows)
 }
 
-/// Sorted, microseconds.
+/// Microseconds.
 struct Timed {
+    /// Sorted.
     start_us: Vec<u64>,
+    /// Sorted.
     row_us: Vec<u64>,
+    /// For each job, by process; the publisher is not in it.
+    cpu_us: BTreeMap<String, f64>,
 }
 
 async fn time(options: &BenchOptions, rate: u64) -> anyhow::Result<Timed> {
@@ -63,26 +77,29 @@ async fn time(options: &BenchOptions, rate: u64) -> anyhow::Result<Timed> {
 }
 
 async fn publish_and_time(ground: &Ground, rate: u64, lasting: Duration) -> anyhow::Result<Timed> {
+    let (watched, total) = (ground.watched(), rate * lasting.as_secs());
+    let before = watched.used()?;
     let Starts { published, waited_us: start_us, missing } =
         starts(&ground.broker, rate, lasting, OVER_WITHIN).await?;
     ensure!(missing == 0, "{missing} of {} jobs did not start", published.len());
-    let total = published.len();
     let store = ground.store().await?;
     let deadline = Instant::now() + OVER_WITHIN;
     let commits = loop {
         let commits = store.commits().await?;
-        if commits.len() >= total {
+        if commits.len() as u64 >= total {
             break commits;
         }
         ensure!(Instant::now() < deadline, "{} of {total} jobs are booked", commits.len());
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     store.close().await;
+    let used = between(&before, &watched.used()?);
+    let cpu_us = used.into_iter().map(|(name, us)| (name, us as f64 / total as f64)).collect();
     let since = |commit: &Commit| {
         let from_us = published.get(&commit.job).context("a row of a job that was never published")?;
         anyhow::Ok((commit.at_us - from_us).max(0).unsigned_abs())
     };
     let mut row_us: Vec<u64> = commits.iter().map(since).collect::<anyhow::Result<_>>()?;
     row_us.sort_unstable();
-    Ok(Timed { start_us, row_us })
+    Ok(Timed { start_us, row_us, cpu_us })
 }
