@@ -1,24 +1,25 @@
 //! From the stream to the tables: pull a batch, store it, acknowledge it. In this order, so that a kill
 //! at any point costs a repetition and nothing else.
 
+mod arrived;
 mod parking;
 
 use std::time::Duration;
 
-use async_nats::jetstream::Message;
+use async_nats::Client;
+use async_nats::jetstream::AckKind;
 use backon::{ExponentialBuilder, Retryable};
 use futures::StreamExt;
 use runtime::broker::Broker;
 use runtime::exit::Fault;
 use runtime::health::Health;
-use runtime::publish::Publisher;
 use runtime::topology;
-use schemas::codec::CONTENT_TYPE;
 use schemas::topology::{LEDGER_CONSUMER, stream};
-use schemas::{Event, codec};
 use tokio_util::sync::CancellationToken;
 
+use crate::event_check::Checked;
 use crate::{Error, Ingested, Store};
+use arrived::Arrived;
 
 /// Events of one batch.
 const BATCH_MAX: usize = 1_000;
@@ -50,15 +51,15 @@ pub async fn run(
         let pulled = async {
             let batch = consumer.batch().max_messages(BATCH_MAX).expires(BATCH_WAIT).messages().await?;
             // A message that the connection lost is delivered again; the others are good.
-            Ok(batch.filter_map(|message| async { message.ok() }).collect::<Vec<Message>>().await)
+            Ok(batch.filter_map(async |message| message.ok().map(arrived::read)).collect::<Vec<_>>().await)
         };
-        let pulled: Result<Vec<Message>, async_nats::jetstream::consumer::pull::BatchError> = tokio::select! {
+        let pulled: Result<Vec<_>, async_nats::jetstream::consumer::pull::BatchError> = tokio::select! {
             pulled = pulled => pulled,
             () = shutdown.cancelled() => break,
         };
         match pulled {
             Ok(messages) if messages.is_empty() => {}
-            Ok(messages) => settle(&broker.publisher, &store, &health, messages, &shutdown).await,
+            Ok(messages) => settle(&broker, &store, &health, messages, &shutdown).await,
             Err(error) => {
                 tracing::warn!(%error, "no events from the broker, asking again");
                 pause(BROKER_PAUSE, &shutdown).await;
@@ -77,25 +78,23 @@ async fn pause(length: Duration, shutdown: &CancellationToken) {
 
 /// Stores a batch and acknowledges what was stored or put aside.
 async fn settle(
-    publisher: &Publisher,
+    broker: &Broker,
     store: &Store,
     health: &Health,
-    messages: Vec<Message>,
+    messages: Vec<(Arrived, Result<Checked, schemas::Failure>)>,
     shutdown: &CancellationToken,
 ) {
     let mut events = Vec::with_capacity(messages.len());
     let mut readable = Vec::with_capacity(messages.len());
-    let mut done = Vec::with_capacity(messages.len());
-    for message in messages {
-        match decode(&message) {
-            Ok(event) => {
-                events.push(event);
-                readable.push(message);
+    for (arrived, read) in messages {
+        match read {
+            Ok(checked) => {
+                events.push(checked);
+                readable.push(arrived);
             }
-            Err(error) => {
-                let failure = schemas::Failure::invalid("event", error.to_string());
-                if parking::park(publisher, &message, None, failure).await {
-                    done.push(message);
+            Err(failure) => {
+                if parking::park(broker, &arrived, failure).await {
+                    acknowledge(&broker.client, arrived).await;
                 }
             }
         }
@@ -104,34 +103,26 @@ async fn settle(
         Ok(refused) => refused,
         Err(error) => {
             tracing::error!(%error, events = events.len(), "events are not stored, the broker keeps them");
-            acknowledge(&done).await;
             return;
         }
     };
     let mut why: std::collections::HashMap<usize, schemas::Failure> = refused.into_iter().collect();
-    for (index, (message, event)) in readable.into_iter().zip(&events).enumerate() {
+    for (index, arrived) in readable.into_iter().enumerate() {
         let kept = match why.remove(&index) {
-            Some(failure) => parking::park(publisher, &message, Some(event), failure).await,
+            Some(failure) => parking::park(broker, &arrived, failure).await,
             None => true,
         };
         if kept {
-            done.push(message);
+            acknowledge(&broker.client, arrived).await;
         }
     }
-    acknowledge(&done).await;
-}
-
-fn decode(message: &Message) -> Result<Event, codec::DecodeError> {
-    let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
-    codec::decode(header.map(async_nats::HeaderValue::as_str), &message.payload)
 }
 
 /// An acknowledgement that is lost means a repetition, which changes nothing: no confirmation is awaited.
-async fn acknowledge(messages: &[Message]) {
-    for message in messages {
-        if let Err(error) = message.ack().await {
-            tracing::warn!(%error, "an acknowledgement was not sent, the event comes again");
-        }
+async fn acknowledge(client: &Client, arrived: Arrived) {
+    let Some(reply) = arrived.reply else { return };
+    if let Err(error) = client.publish(reply, AckKind::Ack.into()).await {
+        tracing::warn!(%error, "an acknowledgement was not sent, the event comes again");
     }
 }
 
@@ -139,7 +130,7 @@ async fn acknowledge(messages: &[Message]) {
 async fn store_patiently(
     store: &Store,
     health: &Health,
-    events: &[Event],
+    events: &[Checked],
     shutdown: &CancellationToken,
 ) -> Result<Vec<(usize, schemas::Failure)>, Error> {
     let retry = ExponentialBuilder::default()
@@ -148,7 +139,7 @@ async fn store_patiently(
         .with_total_delay(Some(RETRY_TOTAL))
         .without_max_times()
         .with_jitter();
-    let stored = (|| store.ingest(events))
+    let stored = (|| store.book(events))
         .retry(retry)
         .when(|error| !error.is_about_data() && !shutdown.is_cancelled())
         .notify(|error, wait| {
@@ -172,13 +163,12 @@ async fn store_patiently(
 }
 
 /// One event of the batch is what the database objects to: find it, and let the others through.
-async fn one_by_one(store: &Store, events: &[Event]) -> Result<Vec<(usize, schemas::Failure)>, Error> {
+async fn one_by_one(store: &Store, events: &[Checked]) -> Result<Vec<(usize, schemas::Failure)>, Error> {
     let mut refused = Vec::new();
     for (index, event) in events.iter().enumerate() {
-        match store.ingest(std::slice::from_ref(event)).await {
+        match store.book(std::slice::from_ref(event)).await {
             Ok(ingested) => {
                 count(&ingested);
-                refused.extend(ingested.refused.into_iter().map(|(_, failure)| (index, failure)));
             }
             Err(error) if error.is_about_data() => {
                 refused.push((index, schemas::Failure::invalid("event", error.to_string())));

@@ -1,6 +1,8 @@
 //! Whether an event can be booked. What cannot is put aside with the reason, never dropped and never
 //! allowed to stop those behind it.
 
+use std::sync::Arc;
+
 use schemas::{AttemptFacts, ChargeState, Event, Fact, Failure, FailureCode, MicroUsd};
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use crate::Error;
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// The event, its texts free of what Postgres cannot hold.
-    pub event: Event,
+    pub event: Arc<Event>,
     /// The same as JSON text.
     pub body: String,
 }
@@ -29,7 +31,7 @@ pub(crate) fn stored_event(body: &str, job: Uuid, attempt: i32, kind: &str) -> R
 /// # Errors
 /// The reason for putting it aside: a kind or charge state of a newer version (`unknown`), or values
 /// that cannot be (`invalid_job`, naming the field).
-pub fn check(event: &Event) -> Result<Checked, Failure> {
+pub fn check(event: Event) -> Result<Checked, Failure> {
     if u32::try_from(i32::MAX).is_ok_and(|max| event.attempt > max) {
         return Err(Failure::invalid("attempt", format!("{} is not an attempt's number", event.attempt)));
     }
@@ -102,17 +104,17 @@ fn require_attempt(field: &str, facts: &AttemptFacts) -> Result<(), Failure> {
 }
 
 /// Postgres holds every character but NUL, which providers' answers and clients' labels may contain.
-fn without_nul(event: &Event) -> Checked {
-    let body = serde_json::to_string(event).unwrap_or_default();
+fn without_nul(event: Event) -> Checked {
+    let body = serde_json::to_string(&event).unwrap_or_default();
     // Hardly ever there, and sought as JSON writes it; a text that only looks so is none the worse.
     if body.contains(NUL)
         && let Ok(mut value) = serde_json::from_str(&body)
         && strip(&mut value)
         && let Ok(event) = serde_json::from_value(value.clone())
     {
-        return Checked { event, body: value.to_string() };
+        return Checked { event: Arc::new(event), body: value.to_string() };
     }
-    Checked { event: event.clone(), body }
+    Checked { event: Arc::new(event), body }
 }
 
 /// A NUL in JSON text.
@@ -148,14 +150,14 @@ mod tests {
     fn changed(index: usize, change: impl FnOnce(&mut Event)) -> Result<Checked, Failure> {
         let mut event = samples::events().swap_remove(index);
         change(&mut event);
-        check(&event)
+        check(event)
     }
 
     #[test]
     fn samples_pass_and_come_back_from_json() {
         for event in samples::events() {
-            let checked = check(&event).expect("samples are fine");
-            assert_eq!(checked.event, event);
+            let checked = check(event.clone()).expect("samples are fine");
+            assert_eq!(*checked.event, event);
             assert_eq!(serde_json::from_str::<Event>(&checked.body).expect("readable"), event);
         }
     }
@@ -195,7 +197,7 @@ mod tests {
         })
         .expect("only a character is lost");
         assert!(!checked.body.contains("\\u0000"));
-        let Fact::Retrying { facts, ended_attempt, .. } = checked.event.fact else { unreachable!() };
+        let Fact::Retrying { facts, ended_attempt, .. } = &checked.event.fact else { unreachable!() };
         assert_eq!(facts.labels.get("ab").map(String::as_str), Some("c"));
         assert_eq!(ended_attempt.provider_id.as_deref(), Some("xy"));
     }

@@ -8,6 +8,7 @@
 
 pub mod charge;
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,16 +76,18 @@ pub struct Folded {
     pub money: BTreeMap<u32, Told>,
 }
 
-/// Folds a job, and puts its events in order. None when they describe no job: only a refused publish is known.
+/// Folds a job from its events in any order. None when they describe no job: only a refused publish is known.
 #[must_use]
-pub fn fold(events: &mut [Event]) -> Option<Folded> {
+pub fn fold<E: Borrow<Event>>(events: &[E]) -> Option<Folded> {
+    let mut events: Vec<&Event> = events.iter().map(Borrow::borrow).collect();
     events.sort_by(|a, b| order(a).cmp(&order(b)));
+    let events = events.as_slice();
     let last = events.iter().rev().find(|event| facts_of(event).is_some())?;
     let mut facts = facts_of(last)?.clone();
     if facts.class.is_none() {
         facts.class = events.iter().rev().find_map(|event| facts_of(event)?.class.clone());
     }
-    let numbers: BTreeSet<u32> = events.iter().flat_map(numbers_of).collect();
+    let numbers: BTreeSet<u32> = events.iter().flat_map(|event| numbers_of(event)).collect();
     let attempts = numbers.iter().filter_map(|number| attempt(*number, events)).collect();
     let money = numbers.iter().map(|number| (*number, charge::told(*number, events))).collect();
     let job = job(last, facts, events);
@@ -119,7 +122,7 @@ fn numbers_of(event: &Event) -> Vec<u32> {
 }
 
 /// Everything told about an attempt after it ended, with how sure its teller is.
-fn ended_facts(number: u32, events: &[Event]) -> Vec<(Source, i64, &AttemptFacts)> {
+fn ended_facts<'a>(number: u32, events: &[&'a Event]) -> Vec<(Source, i64, &'a AttemptFacts)> {
     let mut told = Vec::new();
     for event in events {
         match &event.fact {
@@ -163,7 +166,7 @@ impl Source {
     }
 }
 
-fn job(last: &Event, facts: JobFacts, events: &[Event]) -> JobRow {
+fn job(last: &Event, facts: JobFacts, events: &[&Event]) -> JobRow {
     let mut row = JobRow {
         id: last.job,
         tenant: last.tenant.to_string(),
@@ -188,7 +191,9 @@ fn job(last: &Event, facts: JobFacts, events: &[Event]) -> JobRow {
         row.failure_code = failure.as_ref().map(|failure| failure.code.as_str());
         row.failure = failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok());
         row.artifacts = serde_json::to_value(artifacts).unwrap_or_default();
-    } else if let Some((_, event, state)) = events.iter().filter_map(step).max_by_key(|(rank, _, _)| *rank) {
+    } else if let Some((_, event, state)) =
+        events.iter().filter_map(|event| step(event)).max_by_key(|(rank, _, _)| *rank)
+    {
         row.state = state;
         row.state_at_ms = event.time_ms;
     }
@@ -207,7 +212,7 @@ fn step(event: &Event) -> Option<((u32, u8, i64), &Event, JobState)> {
     Some(((event.attempt, within, event.time_ms), event, state))
 }
 
-fn elsewhere(events: &[Event]) -> BTreeMap<String, MicroUsd> {
+fn elsewhere(events: &[&Event]) -> BTreeMap<String, MicroUsd> {
     let first = events.iter().filter(|event| matches!(event.fact, Fact::Assigned { .. }));
     let Some(Fact::Assigned { decision, .. }) = first.min_by_key(|event| event.attempt).map(|e| &e.fact)
     else {
@@ -220,7 +225,7 @@ fn elsewhere(events: &[Event]) -> BTreeMap<String, MicroUsd> {
     possible.map(|candidate| (candidate.backend.to_string(), candidate.expected_micro_usd)).collect()
 }
 
-fn attempt(number: u32, events: &[Event]) -> Option<AttemptRow> {
+fn attempt(number: u32, events: &[&Event]) -> Option<AttemptRow> {
     let told = ended_facts(number, events);
     let best = told.first().map(|(_, _, facts)| *facts);
     let assigned = events.iter().rev().find_map(|event| match &event.fact {

@@ -5,8 +5,8 @@ mod load;
 mod recent;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, PoisonError};
 
 use schemas::{Event, Failure, JobId};
 use uuid::Uuid;
@@ -39,42 +39,52 @@ pub struct Ingested {
 }
 
 impl Store {
+    /// As [`Store::book`], for events that were not checked yet.
+    ///
+    /// # Errors
+    /// As [`Store::book`].
+    pub async fn ingest(&self, events: &[Event]) -> Result<Ingested, Error> {
+        let mut fresh: Vec<Checked> = Vec::with_capacity(events.len());
+        let mut refused = Vec::new();
+        for (index, event) in events.iter().enumerate() {
+            match check(event.clone()) {
+                Ok(checked) => fresh.push(checked),
+                Err(failure) => refused.push((index, failure)),
+            }
+        }
+        Ok(Ingested { refused, ..self.book(&fresh).await? })
+    }
+
     /// Stores events and brings the rows of their jobs up to date, in one transaction. An event that is
     /// there already changes nothing. Acknowledge the batch after this returns.
     ///
     /// # Errors
     /// [`Error::TooMany`] above [`INGEST_MAX`]; [`Error::Database`]. Nothing is stored then; with
     /// [`Error::is_about_data`] one of the events is to blame, and smaller batches find it.
-    pub async fn ingest(&self, events: &[Event]) -> Result<Ingested, Error> {
+    pub async fn book(&self, events: &[Checked]) -> Result<Ingested, Error> {
         if events.len() > INGEST_MAX {
             return Err(Error::TooMany { len: events.len(), max: INGEST_MAX });
         }
         let mut ingested = Ingested::default();
-        let mut fresh: Vec<Checked> = Vec::with_capacity(events.len());
-        for (index, event) in events.iter().enumerate() {
-            match check(event) {
-                Ok(checked) => fresh.push(checked),
-                Err(failure) => ingested.refused.push((index, failure)),
-            }
-        }
-        if fresh.is_empty() {
+        if events.is_empty() {
             return Ok(ingested);
         }
         let mut transaction = self.pool.begin().await?;
         let connection = &mut *transaction;
         sqlx::query!("select pg_advisory_xact_lock($1)", INGEST_LOCK).execute(&mut *connection).await?;
-        let write::Booked { fresh: stored, older } = write::events(connection, &fresh).await?;
+        let write::Booked { fresh: stored, older } = write::events(connection, events).await?;
         ingested.stored = stored.len();
-        ingested.ended = stored.iter().filter(|(_, _, kind)| kind == ENDED).count();
-        ingested.repeated = fresh.len() - stored.len();
-        let touched: Vec<Uuid> =
-            stored.iter().map(|(job, _, _)| *job).collect::<BTreeSet<_>>().into_iter().collect();
+        ingested.ended = stored.iter().filter(|(_, _, kind)| *kind == ENDED).count();
+        ingested.repeated = events.len() - stored.len();
+        let mut touched: Vec<Uuid> = stored.iter().map(|(job, _, _)| *job).collect();
+        touched.sort_unstable();
+        touched.dedup();
         if touched.is_empty() {
             transaction.rollback().await?;
             return Ok(ingested);
         }
-        let mut by_job = self.all_events(connection, &touched, fresh, &stored, older).await?;
-        let folded: Vec<Folded> = by_job.values_mut().filter_map(|events| fold(events)).collect();
+        let by_job = self.all_events(connection, &touched, events, stored, older).await?;
+        let folded: Vec<Folded> = by_job.values().filter_map(|events| fold(events)).collect();
         write::jobs(connection, &folded).await?;
         write::attempts(connection, &folded).await?;
         sqlx::query!("select pg_advisory_xact_lock($1)", MONEY_LOCK).execute(&mut *connection).await?;
@@ -92,29 +102,29 @@ impl Store {
         &self,
         connection: &mut sqlx::PgConnection,
         touched: &[Uuid],
-        fresh: Vec<Checked>,
-        stored: &[Key],
+        events: &[Checked],
+        stored: Vec<Key>,
         older: Vec<Key>,
     ) -> Result<ByJob, Error> {
         let mut by_job = ByJob::new();
         // Of two events with the same key in one batch, the first was stored; so is only the first folded.
-        let mut wanted: BTreeSet<&Key> = stored.iter().collect();
-        for checked in fresh {
-            if wanted.remove(&columns::key(&checked.event)) {
-                by_job.entry(checked.event.job.0).or_default().push(checked.event);
+        let mut wanted: HashSet<Key> = stored.into_iter().collect();
+        for Checked { event, .. } in events {
+            if wanted.remove(&columns::key(event)) {
+                by_job.entry(event.job.0).or_default().push(Arc::clone(event));
             }
         }
         let mut missing: BTreeSet<Key> =
             older.into_iter().filter(|(job, _, _)| touched.binary_search(job).is_ok()).collect();
-        let kept: Vec<Event> = {
+        let kept: Vec<Arc<Event>> = {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             touched.iter().flat_map(|job| recent.take(*job)).collect()
         };
-        let kept: Vec<Event> =
+        let kept: Vec<Arc<Event>> =
             kept.into_iter().filter(|event| missing.remove(&columns::key(event))).collect();
         let missing: Vec<Key> = missing.into_iter().collect();
         let read = if missing.is_empty() { Vec::new() } else { load::events(connection, &missing).await? };
-        for event in kept.into_iter().chain(read) {
+        for event in kept.into_iter().chain(read.into_iter().map(Arc::new)) {
             by_job.entry(event.job.0).or_default().push(event);
         }
         Ok(by_job)
@@ -131,11 +141,11 @@ impl Store {
     }
 }
 
-/// Where an event is stored: the key of `events`.
-type Key = (Uuid, i32, String);
+/// Where an event is stored: the key of `events`. Its kind is one that this version knows, or `unknown`.
+type Key = (Uuid, i32, &'static str);
 
 /// Events of jobs.
-type ByJob = BTreeMap<Uuid, Vec<Event>>;
+type ByJob = BTreeMap<Uuid, Vec<Arc<Event>>>;
 
 /// A charge with its key and who pays.
 pub(crate) struct Charged {

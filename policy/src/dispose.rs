@@ -118,7 +118,12 @@ fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
             }
         }
         FailureCode::RateLimited => {
-            Disposition::Snooze { at_ms: after(now_ms, rate_limit_wait_ms(letter, &backoff, seed)) }
+            let before = letter.assignment.history.iter();
+            let failures = rate_limited(before, &letter.assignment.backend).saturating_add(1);
+            let hint_ms = letter.ended_attempt.failure.as_ref().and_then(|failure| failure.retry_after_ms);
+            Disposition::Snooze {
+                at_ms: after(now_ms, rate_limit_wait_ms(hint_ms, failures, &backoff, seed)),
+            }
         }
         FailureCode::Interrupted => Disposition::Retry { at_ms: now_ms, counted: false },
         // The worker has asked the provider for as long as it may: what is unknown now stays so. It is
@@ -190,10 +195,16 @@ fn times(letter: &DeadLetter, code: FailureCode) -> usize {
     before.count() + 1
 }
 
-fn rate_limit_wait_ms(letter: &DeadLetter, backoff: &Backoff, seed: u64) -> u64 {
-    let hint_ms = letter.ended_attempt.failure.as_ref().and_then(|failure| failure.retry_after_ms);
-    let failures = u32::try_from(times(letter, FailureCode::RateLimited)).unwrap_or(u32::MAX);
+/// How long a provider that limits a job is left alone: as long as it asked for, else longer each time.
+pub(crate) fn rate_limit_wait_ms(hint_ms: Option<u64>, failures: u32, backoff: &Backoff, seed: u64) -> u64 {
     hint_ms.map_or_else(|| backoff.delay_ms(failures, seed), |hint_ms| backoff.hinted_ms(hint_ms, seed))
+}
+
+/// How many of these attempts a backend's provider limited.
+pub(crate) fn rate_limited<'a>(attempts: impl Iterator<Item = &'a AttemptFacts>, backend: &Backend) -> u32 {
+    let limited = attempts
+        .filter(|facts| facts.backend == *backend && code_of(facts) == Some(FailureCode::RateLimited));
+    u32::try_from(limited.count()).unwrap_or(u32::MAX)
 }
 
 fn is_late(letter: &DeadLetter, at_ms: i64) -> bool {

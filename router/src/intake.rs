@@ -6,6 +6,7 @@
 //! part, to see what lies behind it.
 
 mod arrived;
+mod at_once;
 mod behind;
 mod taken;
 
@@ -16,13 +17,12 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Batch;
+use futures::future::Either;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt};
-use policy::admit::admit;
 use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::Fault;
-use schemas::codec::{self, CONTENT_TYPE};
 use schemas::subjects::{self, Subject};
 use schemas::{Class, Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane, Tenant, topology};
 
@@ -35,8 +35,8 @@ use crate::room::Told;
 use crate::shared::Router;
 
 use arrived::{Arrived, Reading};
+use at_once::Begun;
 pub(crate) use taken::Taken;
-use taken::{same_address, sniff_id};
 
 /// How long one pull waits for jobs.
 const WAIT: Duration = Duration::from_secs(1);
@@ -169,75 +169,92 @@ impl Intake {
         (arrived, started.elapsed())
     }
 
-    /// Settles one message.
-    async fn settle(&self, arrived: Arrived) {
-        let word = if self.router.soft.is_cancelled() {
-            AckKind::Nak(None)
-        } else {
-            match self.verdict(&arrived).await {
-                Ok(Verdict::Done) => AckKind::Ack,
-                Ok(Verdict::Back(wait)) => AckKind::Nak(wait),
-                Err(error) => {
-                    tracing::warn!(lane = self.lane.as_str(), %error, "handing a job back");
-                    AckKind::Nak(Some(TROUBLE_REST))
-                }
-            }
-        };
-        arrived.settle(word).await;
+    /// Settles one message. It is taken as far as it goes before anybody is waited for, and for most jobs that is
+    /// nearly all the way.
+    fn settle(&self, arrived: Arrived) -> impl Future<Output = ()> {
+        match self.begin(&arrived) {
+            Ok(written) => Either::Left(self.store(arrived, written)),
+            Err(begun) => Either::Right(Box::pin(self.go_on(arrived, begun))),
+        }
     }
 
-    async fn verdict(&self, arrived: &Arrived) -> Result<Verdict, PlaceError> {
-        let taken = match self.read(arrived) {
-            Ok(taken) => taken,
-            Err(refused) => return Box::pin(self.refuse(arrived, *refused)).await,
+    async fn go_on(&self, arrived: Arrived, begun: Begun) {
+        let verdict = match begun {
+            Begun::Nothing => Ok(Verdict::Back(None)),
+            Begun::Refused(refused) => self.refuse(&arrived, *refused).await,
+            Begun::Taken(taken, plan) => self.verdict(&arrived, *taken, plan).await,
         };
+        self.say(&arrived, verdict).await;
+    }
+
+    async fn say(&self, arrived: &Arrived, verdict: Result<Verdict, PlaceError>) {
+        let word = match verdict {
+            Ok(Verdict::Done) => AckKind::Ack,
+            Ok(Verdict::Back(wait)) => AckKind::Nak(wait),
+            Err(error) => {
+                tracing::warn!(lane = self.lane.as_str(), %error, "handing a job back");
+                AckKind::Nak(Some(TROUBLE_REST))
+            }
+        };
+        arrived.settle(&self.router.broker.client, word).await;
+    }
+
+    async fn verdict(
+        &self,
+        arrived: &Arrived,
+        taken: Taken,
+        plan: Option<Plan>,
+    ) -> Result<Verdict, PlaceError> {
         let job = &taken.job;
         let keyed = match &job.idempotency_key {
             None => Keyed::First,
-            Some(_) => Box::pin(self.router.keys.take(job)).await.map_err(PlaceError::Key)?,
+            Some(_) => self.router.keys.take(job).await.map_err(PlaceError::Key)?,
         };
         match keyed {
             Keyed::First => {}
             Keyed::SameAs(of) => {
                 tracing::info!(job = %job.id, %of, "the same job again, by its idempotency key");
-                Box::pin(ending::duplicate(&self.router, job, of)).await?;
+                ending::duplicate(&self.router, job, of).await?;
                 return Ok(Verdict::Done);
             }
             Keyed::Refused(failure) => {
                 let refused = Refused { id: Some(job.id), job: Some(taken.job), failure };
-                return Box::pin(self.refuse(arrived, refused)).await;
+                return self.refuse(arrived, refused).await;
             }
         }
         if arrived.seen_before
-            && let Some(placed) = Box::pin(place::recover(&self.router, &taken.placing())).await?
+            && let Some(placed) = place::recover(&self.router, &taken.placing()).await?
         {
-            return Ok(match placed {
-                Placed::Later(at_ms) => Verdict::Back(Some(until(at_ms))),
-                Placed::Done | Placed::Refused(_) => Verdict::Done,
-            });
+            return Ok(said(placed));
         }
-        self.place(arrived, taken).await
+        self.place(arrived, taken, plan).await
     }
 
     /// Places a job as soon as there is room for it.
-    async fn place(&self, arrived: &Arrived, taken: Taken) -> Result<Verdict, PlaceError> {
+    async fn place(
+        &self,
+        arrived: &Arrived,
+        taken: Taken,
+        mut plan: Option<Plan>,
+    ) -> Result<Verdict, PlaceError> {
         let (router, taken) = (&self.router, Arc::new(taken));
         let mut held = None;
-        // Whoever waits already comes first.
-        let mut plan = router.room.is_empty().then(|| place::decide(router, &taken.placing(), &[]));
+        if plan.is_none() && router.room.is_empty() {
+            plan = Some(place::decide(router, &taken.placing(), &[]));
+        }
         loop {
             if let Some((state, failure)) = taken.is_over(router) {
                 if let Some(Plan::Assign(assign)) = &plan {
                     place::give_room_back(router, assign);
                 }
-                Box::pin(ending::end(router, taken.end(state, failure))).await?;
+                ending::end(router, taken.end(state, failure)).await?;
                 return Ok(Verdict::Done);
             }
             let just_planned = plan.is_some();
             let planned = match plan.take() {
                 None | Some(Plan::Defer { .. }) => {
                     let held = held.get_or_insert_with(|| self.hold(arrived));
-                    match Box::pin(self.wait_for_room(arrived, &taken, held, just_planned)).await {
+                    match self.wait_for_room(arrived, &taken, held, just_planned).await {
                         Ok(Told::Plan(plan)) => plan,
                         Ok(Told::Look) => continue,
                         Err(back) => return Ok(back),
@@ -251,7 +268,7 @@ impl Intake {
                     let expired = failure.code == FailureCode::Expired;
                     let state = if expired { JobState::Expired } else { JobState::Failed };
                     let end = taken.end(state, failure);
-                    Box::pin(ending::fail(router, &taken.job, end, &arrived.original())).await?;
+                    ending::fail(router, &taken.job, end, &arrived.original()).await?;
                     return Ok(Verdict::Done);
                 }
                 // Its money was refused just now; others may have room meanwhile.
@@ -291,7 +308,7 @@ impl Intake {
             if held.looks_behind() {
                 return Err(Verdict::Back(Some(BEHIND_REST)));
             }
-            arrived.speak_up().await;
+            arrived.speak_up(&self.router.broker.client).await;
         }
     }
 
@@ -309,30 +326,6 @@ impl Intake {
         let config = self.router.config.borrow();
         let service = config.catalog.services.iter().find(|service| service.class == *class);
         service.map_or(1, |service| service.expected_ms)
-    }
-
-    /// Decodes and admits a job.
-    fn read(&self, arrived: &Arrived) -> Result<Taken, Box<Refused>> {
-        let (header, payload) = (arrived.content_type.as_deref(), &arrived.payload);
-        let submitted_at_ms = arrived.submitted_at_ms;
-        let job: Job = codec::decode(header, payload).map_err(|error| {
-            let field = match &error {
-                codec::DecodeError::Malformed { field, .. } => field.clone(),
-                codec::DecodeError::ContentType(_) => CONTENT_TYPE.to_owned(),
-            };
-            let failure = Failure::invalid(&field, format!("the job cannot be read: {error}"));
-            Box::new(Refused { job: None, id: sniff_id(header, payload), failure })
-        })?;
-        let config = self.router.config();
-        let admitted = match same_address(&arrived.subject, &job) {
-            Err(failure) => Err(failure),
-            // As of the time it was submitted: a deadline that passes while it waits is no fault of the job's.
-            Ok(()) => admit(&job, &config.catalog, &config.policy, payload.len(), submitted_at_ms),
-        };
-        match admitted {
-            Ok(admitted) => Ok(Taken { job, admitted, submitted_at_ms }),
-            Err(failure) => Err(Box::new(Refused { id: Some(job.id), job: Some(job), failure })),
-        }
     }
 
     /// Puts a publish aside that is no job: parked with its bytes, told where tenant and id are known,
@@ -412,6 +405,13 @@ async fn next_of(pulled: &mut Option<Batch>) -> Option<Result<Message, async_nat
     match pulled {
         Some(batch) => batch.next().await,
         None => None,
+    }
+}
+
+fn said(placed: Placed) -> Verdict {
+    match placed {
+        Placed::Later(at_ms) => Verdict::Back(Some(until(at_ms))),
+        Placed::Done | Placed::Refused(_) => Verdict::Done,
     }
 }
 

@@ -12,6 +12,7 @@ use schemas::{
 };
 
 use crate::history::{self, History};
+use crate::intake::Taken;
 use crate::shared::Router;
 
 /// One attempt to be placed.
@@ -165,31 +166,70 @@ async fn carry_out(
     placing: &Placing<'_>,
     assign: Box<Assign>,
 ) -> Result<Placed, PlaceError> {
-    let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = *assign;
-    let at = At { backend, class, model, timeout_ms, reserve_micro_usd };
-    let event = assigned_event(placing, &at, decision);
-    let message = Message::event(&event);
+    let (told, at, nth) = tell(placing, *assign);
     // Each attempt is placed once: the first onto an empty subject, the others right after the one before.
-    let message = match placing.attempt {
-        1 => message,
-        _ => message.after(Box::pin(last_assigned(router, placing)).await?),
+    let told = match placing.attempt {
+        1 => told,
+        _ => told.after(Box::pin(last_assigned(router, placing)).await?),
     };
-    match router.broker.publisher.publish(&message).await {
-        Ok(_) => {}
-        // Somebody placed the attempt before: a crash in between, a router that slept, or a repeated publish.
-        Err(PublishError::Occupied { .. }) => {
-            return Box::pin(placed_before(router, placing)).await;
-        }
-        Err(error) => return Err(error.into()),
+    let work = work(&assignment(at, nth, placing.job.clone(), placing.history.to_vec()));
+    match (Written { told, work, attempt: placing.attempt }).store(router).await? {
+        Stored::Done => Ok(Placed::Done),
+        Stored::Later(at_ms) => Ok(Placed::Later(at_ms)),
+        Stored::Before => Box::pin(placed_before(router, placing)).await,
     }
-    let assignment = assignment(placing, at, event.time_ms);
-    drop(event);
-    metrics::counter!("argosy_router_assigned_total", "backend" => assignment.backend.to_string())
-        .increment(1);
-    assign_work(router, assignment).await
 }
 
-async fn placed_before(router: &Router, placing: &Placing<'_>) -> Result<Placed, PlaceError> {
+/// A job's first attempt, decided on and free, as the two messages that place it.
+#[must_use]
+pub(crate) fn write_first(taken: Taken, assign: Assign) -> Written {
+    let (told, at, nth) = tell(&taken.placing(), assign);
+    Written { told, work: work(&assignment(at, nth, taken.job, Vec::new())), attempt: nth.attempt }
+}
+
+/// An attempt that is decided on, as the two messages that place it. Nothing else of it need stay in memory until
+/// they are stored: of hundreds in hand, what is read again is then still in the processor's cache.
+#[derive(Debug)]
+pub struct Written {
+    told: Message,
+    work: Message,
+    attempt: u32,
+}
+
+/// What became of the two.
+#[derive(Debug)]
+pub enum Stored {
+    /// They are where they belong.
+    Done,
+    /// The attempt was placed before: by a router that died in between, one that slept, or for a publish that was
+    /// repeated. See [`placed_before`].
+    Before,
+    /// The attempt before has not left its queue yet; look again then (Unix milliseconds).
+    Later(i64),
+}
+
+impl Written {
+    /// Stores the event, then the assignment.
+    ///
+    /// # Errors
+    /// The broker failed in between; [`recover`] finds it.
+    pub async fn store(self, router: &Router) -> Result<Stored, PlaceError> {
+        let Self { told, work, attempt } = self;
+        match router.broker.publisher.publish(&told).await {
+            Ok(_) => {}
+            Err(PublishError::Occupied { .. }) => return Ok(Stored::Before),
+            Err(error) => return Err(error.into()),
+        }
+        drop(told);
+        store_work(router, &work, attempt).await
+    }
+}
+
+/// Finishes what somebody else began.
+///
+/// # Errors
+/// As [`place`].
+pub async fn placed_before(router: &Router, placing: &Placing<'_>) -> Result<Placed, PlaceError> {
     let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
     let placed = history.last_assigned().is_some_and(|event| event.attempt >= placing.attempt);
     // Read from a replica that lags: nothing may be concluded from what it does not show.
@@ -240,7 +280,14 @@ async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Re
         timeout_ms: service.map_or(config.policy.patience_ms, |service| service.timeout_ms),
         reserve_micro_usd: *reserved_micro_usd,
     };
-    assign_work(router, assignment(placing, at, event.time_ms)).await
+    let (submitted_at_ms, attempt) = (placing.submitted_at_ms, placing.attempt);
+    let counted_attempts = placing.counted_attempts;
+    let nth = Nth { submitted_at_ms, attempt, counted_attempts, time_ms: event.time_ms };
+    let work = work(&assignment(at, nth, placing.job.clone(), placing.history.to_vec()));
+    match store_work(router, &work, attempt).await? {
+        Stored::Later(at_ms) => Ok(Placed::Later(at_ms)),
+        Stored::Done | Stored::Before => Ok(Placed::Done),
+    }
 }
 
 /// Where an attempt is placed: an [`Assign`] without its decision, which is in the `assigned` event.
@@ -252,19 +299,44 @@ struct At {
     reserve_micro_usd: MicroUsd,
 }
 
-async fn assign_work(router: &Router, assignment: Assignment) -> Result<Placed, PlaceError> {
-    let subject = subjects::work(&assignment.backend, &assignment.class, assignment.job.id);
-    let message = Message::new(subject, format!("{}.work", assignment.id()), &assignment);
-    let attempt = assignment.attempt;
-    drop(assignment);
-    match router.broker.publisher.publish(&message).await {
-        Ok(_) => Ok(Placed::Done),
+/// Which attempt it is, and when it was placed.
+#[derive(Clone, Copy)]
+struct Nth {
+    submitted_at_ms: i64,
+    attempt: u32,
+    counted_attempts: u32,
+    time_ms: i64,
+}
+
+async fn store_work(router: &Router, work: &Message, attempt: u32) -> Result<Stored, PlaceError> {
+    match router.broker.publisher.publish(work).await {
+        Ok(_) => Ok(Stored::Done),
         // The subject holds this job's first assignment already.
-        Err(PublishError::Occupied { .. }) if attempt == 1 => Ok(Placed::Done),
+        Err(PublishError::Occupied { .. }) if attempt == 1 => Ok(Stored::Done),
         // The attempt before is published as failed and about to be acknowledged.
-        Err(PublishError::Occupied { .. }) => Ok(Placed::Later(clock::now_ms() + OCCUPIED_AGAIN_MS)),
+        Err(PublishError::Occupied { .. }) => Ok(Stored::Later(clock::now_ms() + OCCUPIED_AGAIN_MS)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The `assigned` event, which takes the decision.
+fn tell(placing: &Placing<'_>, assign: Assign) -> (Message, At, Nth) {
+    let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = assign;
+    let at = At { backend, class, model, timeout_ms, reserve_micro_usd };
+    let event = assigned_event(placing, &at, decision);
+    let nth = Nth {
+        submitted_at_ms: placing.submitted_at_ms,
+        attempt: placing.attempt,
+        counted_attempts: placing.counted_attempts,
+        time_ms: event.time_ms,
+    };
+    metrics::counter!("argosy_router_assigned_total", "backend" => at.backend.to_string()).increment(1);
+    (Message::event(&event), at, nth)
+}
+
+fn work(assignment: &Assignment) -> Message {
+    let subject = subjects::work(&assignment.backend, &assignment.class, assignment.job.id);
+    Message::new(subject, format!("{}.work", assignment.id()), assignment)
 }
 
 fn assigned_event(placing: &Placing<'_>, at: &At, decision: Decision) -> Event {
@@ -280,19 +352,19 @@ fn assigned_event(placing: &Placing<'_>, at: &At, decision: Decision) -> Event {
     Event::new(clock::now_ms(), job.tenant.clone(), job.id, placing.attempt, fact)
 }
 
-fn assignment(placing: &Placing<'_>, at: At, time_ms: i64) -> Assignment {
+fn assignment(at: At, nth: Nth, job: Job, history: Vec<AttemptFacts>) -> Assignment {
     Assignment {
         schema_version: SCHEMA_VERSION,
-        time_ms,
-        submitted_at_ms: placing.submitted_at_ms,
-        attempt: placing.attempt,
-        counted_attempts: placing.counted_attempts,
+        time_ms: nth.time_ms,
+        submitted_at_ms: nth.submitted_at_ms,
+        attempt: nth.attempt,
+        counted_attempts: nth.counted_attempts,
         backend: at.backend,
         class: at.class,
         model: at.model,
         timeout_ms: at.timeout_ms,
         reserved_micro_usd: at.reserve_micro_usd,
-        job: placing.job.clone(),
-        history: placing.history.to_vec(),
+        job,
+        history,
     }
 }

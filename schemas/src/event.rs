@@ -168,7 +168,16 @@ impl Fact {
             Self::Unknown => "unknown",
         }
     }
+
+    /// The token of a kind that this version knows; `unknown` for all others.
+    #[must_use]
+    pub fn kind_named(token: &str) -> &'static str {
+        KINDS.into_iter().find(|kind| *kind == token).unwrap_or("unknown")
+    }
 }
+
+/// Every kind but `unknown`.
+const KINDS: [&str; 7] = ["assigned", "ended", "running", "retrying", "charged", "refused", "duplicate"];
 
 impl Event {
     /// An event with its derived id.

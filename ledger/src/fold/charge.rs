@@ -29,7 +29,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     placed: Option<Placed>,
-    ended: Option<(Source, AttemptFacts)>,
+    ended: Option<Ended>,
     job_ended: bool,
     /// Some event named an amount. Never false again once true, so a row that was written stays.
     money: bool,
@@ -41,6 +41,19 @@ struct Placed {
     backend: String,
     reserved_micro_usd: MicroUsd,
     simulated: bool,
+}
+
+/// What the surest teller says of the attempt's money.
+#[derive(Debug, Clone, PartialEq)]
+struct Ended {
+    source: Source,
+    backend: String,
+    simulated: bool,
+    assigned_at_ms: i64,
+    finished_at_ms: i64,
+    state: ChargeState,
+    amount_micro_usd: MicroUsd,
+    possibly_paid: bool,
 }
 
 /// A row of `charges`, but for job, attempt and tenant.
@@ -67,8 +80,23 @@ impl Told {
     }
 }
 
+impl Ended {
+    fn of(source: Source, facts: &AttemptFacts) -> Self {
+        Self {
+            source,
+            backend: facts.backend.to_string(),
+            simulated: facts.simulated,
+            assigned_at_ms: facts.assigned_at_ms,
+            finished_at_ms: facts.finished_at_ms,
+            state: facts.charge.state,
+            amount_micro_usd: facts.charge.amount_micro_usd,
+            possibly_paid: facts.charge.possibly_paid,
+        }
+    }
+}
+
 /// Gathers what is told about an attempt. `events` are in order of time.
-pub(super) fn told(number: u32, events: &[Event]) -> Told {
+pub(super) fn told(number: u32, events: &[&Event]) -> Told {
     let job_ended = events.iter().any(|event| matches!(event.fact, Fact::Ended { .. }));
     let placed = events.iter().rev().find_map(|event| match &event.fact {
         Fact::Assigned { backend, reserved_micro_usd, decision, .. } if event.attempt == number => {
@@ -98,7 +126,7 @@ pub(super) fn told(number: u32, events: &[Event]) -> Told {
             let posted = facts.charge.state == ChargeState::Posted;
             Reverse((known, *source, *time_ms, posted, facts.charge.amount_micro_usd))
         })
-        .map(|(source, _, facts)| (source, facts.clone()));
+        .map(|(source, _, facts)| Ended::of(source, facts));
     Told { placed, ended, job_ended, money }
 }
 
@@ -106,7 +134,7 @@ pub(super) fn told(number: u32, events: &[Event]) -> Told {
 #[must_use]
 pub fn settle(request: Option<Request>, told: &Told) -> Option<ChargeRow> {
     let placed = told.placed.as_ref();
-    let facts = told.ended.as_ref().map(|(_, facts)| facts);
+    let ended = told.ended.as_ref();
     // Whoever spoke last: the router that placed it, or the one that asked for money again since.
     let newer = match (placed, &request) {
         (Some(placed), Some(request)) => (placed.at_ms >= request.at_ms).then_some(placed),
@@ -119,13 +147,13 @@ pub fn settle(request: Option<Request>, told: &Told) -> Option<ChargeRow> {
         None => (requested, false),
     };
     let mut row = ChargeRow {
-        backend: facts
-            .map(|facts| facts.backend.to_string())
+        backend: ended
+            .map(|ended| ended.backend.clone())
             .or_else(|| newer.filter(|_| !placed_for_free).map(|placed| placed.backend.clone()))
             .or_else(|| request.as_ref().map(|request| request.backend.clone()))
             .or_else(|| placed.map(|placed| placed.backend.clone()))?,
-        simulated: facts
-            .map(|facts| facts.simulated)
+        simulated: ended
+            .map(|ended| ended.simulated)
             .or(placed.map(|placed| placed.simulated))
             .unwrap_or(false),
         state: ChargeState::Pending,
@@ -135,7 +163,7 @@ pub fn settle(request: Option<Request>, told: &Told) -> Option<ChargeRow> {
                 .as_ref()
                 .map(|request| request.at_ms)
                 .or(placed.map(|placed| placed.at_ms))
-                .or(facts.map(|facts| facts.assigned_at_ms))?,
+                .or(ended.map(|ended| ended.assigned_at_ms))?,
         ),
         request,
         reserved_micro_usd: reserved,
@@ -143,21 +171,21 @@ pub fn settle(request: Option<Request>, told: &Told) -> Option<ChargeRow> {
         possibly_paid: false,
         posted_at_ms: None,
     };
-    match &told.ended {
-        Some((source, facts)) => match facts.charge.state {
+    match ended {
+        Some(ended) => match ended.state {
             ChargeState::Posted => {
                 row.state = ChargeState::Posted;
-                row.settled_by = Some(source.as_str());
-                row.posted_micro_usd = facts.charge.amount_micro_usd.0;
-                row.possibly_paid = facts.charge.possibly_paid;
-                row.posted_at_ms = Some(clamp_ms(facts.finished_at_ms));
+                row.settled_by = Some(ended.source.as_str());
+                row.posted_micro_usd = ended.amount_micro_usd.0;
+                row.possibly_paid = ended.possibly_paid;
+                row.posted_at_ms = Some(clamp_ms(ended.finished_at_ms));
             }
             ChargeState::Voided => {
                 row.state = ChargeState::Voided;
-                row.settled_by = Some(source.as_str());
+                row.settled_by = Some(ended.source.as_str());
             }
             ChargeState::Pending | ChargeState::Unknown => {
-                row.reserved_micro_usd = row.reserved_micro_usd.max(facts.charge.amount_micro_usd.0);
+                row.reserved_micro_usd = row.reserved_micro_usd.max(ended.amount_micro_usd.0);
             }
         },
         None if placed_for_free => {

@@ -6,7 +6,7 @@ use super::Key;
 use crate::calendar::clamp_ms;
 
 pub(super) fn key(event: &Event) -> Key {
-    (event.job.0, number(event.attempt), event.fact.kind().to_owned())
+    (event.job.0, number(event.attempt), event.fact.kind())
 }
 
 /// An attempt's number; checked when the event came in.

@@ -23,7 +23,7 @@ pub(super) async fn events(connection: &mut PgConnection, keys: &[Key]) -> Resul
         join events e on e.job = n.job and e.attempt = n.attempt and e.kind = n.kind"#,
         &column(keys, |key| key.0),
         &column(keys, |key| key.1),
-        &column(keys, |key| key.2.clone()),
+        &column(keys, |key| key.2) as &[&str],
     )
     .fetch_all(connection)
     .await?;

@@ -2,6 +2,7 @@
 //! copy: the tables say which events a job has, and an event never changes under its key.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use schemas::Event;
 use uuid::Uuid;
@@ -12,14 +13,14 @@ const GENERATION_MAX: usize = 8_192;
 /// The events of the jobs booked last, in two generations: when the young one is full the old one is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    young: HashMap<Uuid, Vec<Event>>,
-    old: HashMap<Uuid, Vec<Event>>,
+    young: HashMap<Uuid, Vec<Arc<Event>>>,
+    old: HashMap<Uuid, Vec<Arc<Event>>>,
     young_events: usize,
 }
 
 impl Recent {
     /// Takes what is known of a job, if anything.
-    pub(super) fn take(&mut self, job: Uuid) -> Vec<Event> {
+    pub(super) fn take(&mut self, job: Uuid) -> Vec<Arc<Event>> {
         match self.young.remove(&job) {
             Some(events) => {
                 self.young_events -= events.len();
@@ -30,7 +31,7 @@ impl Recent {
     }
 
     /// Keeps all events of a job.
-    pub(super) fn keep(&mut self, job: Uuid, events: Vec<Event>) {
+    pub(super) fn keep(&mut self, job: Uuid, events: Vec<Arc<Event>>) {
         self.take(job);
         if self.young_events + events.len() > GENERATION_MAX {
             self.old = std::mem::take(&mut self.young);
@@ -52,7 +53,7 @@ mod tests {
     #[test]
     fn what_was_kept_last_is_there_and_no_more_than_two_generations() {
         let mut recent = Recent::default();
-        let event = samples::events().swap_remove(0);
+        let event = Arc::new(samples::events().swap_remove(0));
         let jobs: Vec<Uuid> = (0..3 * GENERATION_MAX as u128).map(Uuid::from_u128).collect();
         for job in &jobs {
             recent.keep(*job, vec![event.clone()]);

@@ -1,5 +1,6 @@
 //! The upserts. Rows come sorted by key, so that two transactions never wait for each other crosswise.
 
+use schemas::{Class, Fact};
 use sqlx::PgConnection;
 
 use super::columns::{clamp, column, key, number};
@@ -36,7 +37,7 @@ pub(super) async fn events(connection: &mut PgConnection, events: &[Checked]) ->
         select job, attempt, kind, false from events where job = any($1)"#,
         &column(&keys, |key| key.0),
         &column(&keys, |key| key.1),
-        &column(&keys, |key| key.2.as_str()) as &[&str],
+        &column(&keys, |key| key.2) as &[&str],
         &column(events, |checked| clamp_ms(checked.event.time_ms)),
         &column(events, |checked| checked.body.as_str()) as &[&str],
     )
@@ -45,7 +46,7 @@ pub(super) async fn events(connection: &mut PgConnection, events: &[Checked]) ->
     let mut booked = Booked::default();
     for row in rows {
         let to = if row.fresh { &mut booked.fresh } else { &mut booked.older };
-        to.push((row.job, row.attempt, row.kind));
+        to.push((row.job, row.attempt, Fact::kind_named(&row.kind)));
     }
     Ok(booked)
 }
@@ -72,20 +73,20 @@ pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Re
             elsewhere = excluded.elsewhere
         where (j.*) is distinct from (excluded.*)"#,
         &column(rows, |row| row.id.0),
-        &column(rows, |row| row.tenant.clone()),
-        &column(rows, |row| row.facts.lane.as_str().to_owned()),
-        &column(rows, |row| row.facts.kind.as_str().to_owned()),
-        &column(rows, |row| row.facts.class.as_ref().map(ToString::to_string)) as &[Option<String>],
-        &column(rows, |row| row.facts.form.clone()),
+        &column(rows, |row| row.tenant.as_str()) as &[&str],
+        &column(rows, |row| row.facts.lane.as_str()) as &[&str],
+        &column(rows, |row| row.facts.kind.as_str()) as &[&str],
+        &column(rows, |row| row.facts.class.as_ref().map(Class::as_str)) as &[Option<&str>],
+        &column(rows, |row| row.facts.form.as_str()) as &[&str],
         &column(rows, |row| json(serde_json::to_value(&row.facts.labels))),
         &column(rows, |row| clamp_ms(row.facts.submitted_at_ms)),
         &column(rows, |row| row.facts.max_cost_micro_usd.map(|money| money.0)) as &[Option<i64>],
         &column(rows, |row| clamp(row.facts.deadline_ms)) as &[Option<i64>],
-        &column(rows, |row| row.state.as_str().to_owned()),
+        &column(rows, |row| row.state.as_str()) as &[&str],
         &column(rows, |row| clamp_ms(row.state_at_ms)),
         &column(rows, |row| clamp(row.ended_at_ms)) as &[Option<i64>],
-        &column(rows, |row| row.failure_code.map(str::to_owned)) as &[Option<String>],
-        &column(rows, |row| row.failure.clone()) as &[Option<serde_json::Value>],
+        &column(rows, |row| row.failure_code) as &[Option<&str>],
+        &column(rows, |row| row.failure.as_ref()) as &[Option<&serde_json::Value>],
         &column(rows, |row| row.artifacts.clone()),
         &column(rows, |row| json(serde_json::to_value(&row.elsewhere))),
     )
@@ -122,22 +123,22 @@ pub(super) async fn attempts(connection: &mut PgConnection, folded: &[Folded]) -
         where (a.*) is distinct from (excluded.*)"#,
         &column(rows, |row| row.0),
         &column(rows, |row| number(row.1.attempt)),
-        &column(rows, |row| row.1.backend.clone()),
-        &column(rows, |row| row.1.class.clone()) as &[Option<String>],
-        &column(rows, |row| row.1.model.clone()) as &[Option<String>],
-        &column(rows, |row| row.1.worker.clone()) as &[Option<String>],
+        &column(rows, |row| row.1.backend.as_str()) as &[&str],
+        &column(rows, |row| row.1.class.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.1.model.as_deref()) as &[Option<&str>],
+        &column(rows, |row| row.1.worker.as_deref()) as &[Option<&str>],
         &column(rows, |row| row.1.simulated),
         &column(rows, |row| clamp_ms(row.1.assigned_at_ms)),
         &column(rows, |row| clamp(row.1.started_at_ms)) as &[Option<i64>],
         &column(rows, |row| clamp(row.1.finished_at_ms)) as &[Option<i64>],
-        &column(rows, |row| row.1.provider_id.clone()) as &[Option<String>],
+        &column(rows, |row| row.1.provider_id.as_deref()) as &[Option<&str>],
         &column(rows, |row| row.1.usage.clone()),
         &column(rows, |row| row.1.energy_mj) as &[Option<i64>],
-        &column(rows, |row| row.1.failure_code.map(str::to_owned)) as &[Option<String>],
-        &column(rows, |row| row.1.failure.clone()) as &[Option<serde_json::Value>],
-        &column(rows, |row| row.1.disposition.clone()) as &[Option<String>],
+        &column(rows, |row| row.1.failure_code) as &[Option<&str>],
+        &column(rows, |row| row.1.failure.as_ref()) as &[Option<&serde_json::Value>],
+        &column(rows, |row| row.1.disposition.as_deref()) as &[Option<&str>],
         &column(rows, |row| clamp(row.1.next_at_ms)) as &[Option<i64>],
-        &column(rows, |row| row.1.reason.clone()) as &[Option<String>],
+        &column(rows, |row| row.1.reason.as_deref()) as &[Option<&str>],
         &column(rows, |row| row.1.expected_micro_usd) as &[Option<i64>],
     )
     .execute(connection)
@@ -170,11 +171,11 @@ pub(crate) async fn charges(connection: &mut PgConnection, rows: &[Charged]) -> 
         where (c.*) is distinct from (excluded.*)"#,
         &column(rows, |row| row.job.0),
         &column(rows, |row| number(row.attempt)),
-        &column(rows, |row| row.tenant.clone()),
-        &column(rows, |row| row.row.backend.clone()),
+        &column(rows, |row| row.tenant.as_str()) as &[&str],
+        &column(rows, |row| row.row.backend.as_str()) as &[&str],
         &column(rows, |row| row.row.simulated),
-        &column(rows, |row| row.row.state.as_str().to_owned()),
-        &column(rows, |row| row.row.settled_by.map(str::to_owned)) as &[Option<String>],
+        &column(rows, |row| row.row.state.as_str()) as &[&str],
+        &column(rows, |row| row.row.settled_by) as &[Option<&str>],
         &column(rows, |row| row.row.request.as_ref().map(|r| r.amount_micro_usd)) as &[Option<i64>],
         &column(rows, |row| row.row.request.as_ref().map(|r| clamp_ms(r.at_ms))) as &[Option<i64>],
         &column(rows, |row| row.row.reserved_micro_usd),

@@ -48,7 +48,7 @@ pub(crate) struct Bench {
     /// Attempts that the views are read over [default: 10000000]
     #[arg(long)]
     attempts: Option<i64>,
-    /// Seconds that the sustained run publishes [default: 60]
+    /// Seconds that the first sustained run publishes, later ones a third of it [default: 60]
     #[arg(long, value_name = "SECONDS")]
     sustained: Option<u64>,
     /// Measure the fleet that runs, with plain jobs of its own that consent to no cost

@@ -5,7 +5,7 @@ use schemas::{AttemptFacts, AttemptId, Backend, FailureCode};
 use super::PlanInput;
 use crate::backoff::{Backoff, seed_of};
 use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
-use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, transient_in_a_row};
+use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, rate_limit_wait_ms, rate_limited, transient_in_a_row};
 
 /// Attempts of a job at a backend whose outcome nobody could tell before it does not go there again.
 const OUTCOME_UNKNOWN_MAX: usize = 2;
@@ -14,8 +14,8 @@ const OUTCOME_UNKNOWN_MAX: usize = 2;
 pub(super) enum Verdict {
     /// Nothing against it.
     Open,
-    /// It was out of order, which may pass: not in the next plan while anything else will do, and not
-    /// before this moment, Unix milliseconds.
+    /// It was out of order, which may pass, or there is no time to wait for it: not in the next plan while
+    /// anything else will do, and not before this moment, Unix milliseconds.
     Away { until_ms: i64, words: String },
     /// The job does not go there again.
     Exhausted { words: String },
@@ -66,11 +66,10 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
         | FailureCode::Poison => true,
         // The wait it asked for ends after the deadline.
         FailureCode::RateLimited => {
-            let attempt = AttemptId { job: input.job.id, attempt: facts.attempt };
-            let hint_ms = failure.retry_after_ms.unwrap_or_default();
-            let wait_ms = Backoff::of(input.policy).hinted_ms(hint_ms, seed_of(attempt));
-            let back_ms = facts.finished_at_ms.saturating_add_unsigned(wait_ms);
-            input.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= back_ms)
+            let until = input.history.iter().take_while(|earlier| earlier.attempt <= facts.attempt);
+            let (failures, backoff) = (rate_limited(until, &facts.backend), Backoff::of(input.policy));
+            let seed = seed_of(AttemptId { job: input.job.id, attempt: facts.attempt });
+            is_late(facts, rate_limit_wait_ms(failure.retry_after_ms, failures, &backoff, seed), input)
         }
         FailureCode::OutOfMemory
         | FailureCode::QuotaExhausted
@@ -96,8 +95,24 @@ fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
         FailureCode::QuotaExhausted => {
             Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
         }
+        // There was no time to wait for it, so it went elsewhere if it could.
+        FailureCode::Transient | FailureCode::OutOfMemory if is_last(facts, input) => {
+            let failures = transient_in_a_row(input.history.iter(), &facts.backend).max(1);
+            let seed = seed_of(AttemptId { job: input.job.id, attempt: facts.attempt });
+            is_late(facts, Backoff::of(input.policy).delay_ms(failures, seed), input).then_some(0)
+        }
         _ => None,
     }
+}
+
+fn is_last(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
+    input.history.last().is_some_and(|last| last.attempt == facts.attempt)
+}
+
+/// A wait after an attempt ends after the deadline.
+fn is_late(facts: &AttemptFacts, wait_ms: u64, input: &PlanInput<'_>) -> bool {
+    let back_ms = facts.finished_at_ms.saturating_add_unsigned(wait_ms);
+    input.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= back_ms)
 }
 
 fn words(facts: &AttemptFacts) -> String {

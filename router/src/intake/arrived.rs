@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_nats::Subject;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::{self, AckKind};
+use async_nats::{Client, Subject};
 use bytes::Bytes;
 use runtime::clock;
 use runtime::telemetry;
@@ -30,8 +30,8 @@ pub(super) struct Arrived {
 }
 
 enum By {
-    /// The lane's consumer, which waits for its acknowledgement.
-    Consumer(Box<jetstream::Message>),
+    /// The lane's consumer, which waits for its acknowledgement there.
+    Consumer(Option<Subject>),
     /// A look past the consumer, which may deliver it as well.
     Look(Box<Look>),
 }
@@ -73,17 +73,22 @@ impl Arrived {
     pub(super) fn delivered(message: jetstream::Message) -> Self {
         let info = message.info().ok();
         let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
+        let content_type = header.map(|value| value.as_str().to_owned());
+        let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
+        let published = info.as_ref().map(|info| clock::ms_of_ns(info.published.unix_timestamp_nanos()));
+        let seen_before = info.as_ref().is_some_and(|info| info.delivered > 1);
+        let behind = info.as_ref().is_some_and(|info| info.pending > 0);
+        // Headers and all else that it came with go now: what is in hand is small.
+        let async_nats::Message { subject, reply, payload, .. } = message.message;
         Self {
-            subject: message.subject.clone(),
-            content_type: header.map(|value| value.as_str().to_owned()),
-            payload: message.payload.clone(),
-            sequence: info.as_ref().map_or(0, |info| info.stream_sequence),
-            submitted_at_ms: info
-                .as_ref()
-                .map_or_else(clock::now_ms, |info| clock::ms_of_ns(info.published.unix_timestamp_nanos())),
-            seen_before: info.as_ref().is_some_and(|info| info.delivered > 1),
-            behind: info.as_ref().is_some_and(|info| info.pending > 0),
-            by: By::Consumer(Box::new(message)),
+            subject,
+            content_type,
+            payload,
+            sequence,
+            submitted_at_ms: published.unwrap_or_else(clock::now_ms),
+            seen_before,
+            behind,
+            by: By::Consumer(reply),
         }
     }
 
@@ -112,23 +117,17 @@ impl Arrived {
     }
 
     /// The broker hears that it is still in hand.
-    pub(super) async fn speak_up(&self) {
-        if let By::Consumer(message) = &self.by
-            && let Err(error) = message.ack_with(AckKind::Progress).await
-        {
-            tracing::debug!(%error, "speaking up");
+    pub(super) async fn speak_up(&self, client: &Client) {
+        if let By::Consumer(reply) = &self.by {
+            say(client, reply.clone(), AckKind::Progress).await;
         }
     }
 
     /// Tells the broker what became of it. A word that is lost is a repeat, and a repeat finds its own tracks
     /// (`place::recover`).
-    pub(super) async fn settle(&self, word: AckKind) {
+    pub(super) async fn settle(&self, client: &Client, word: AckKind) {
         match (&self.by, word) {
-            (By::Consumer(message), word) => {
-                if let Err(error) = message.ack_with(word).await {
-                    tracing::debug!(%error, "acknowledging");
-                }
-            }
+            (By::Consumer(reply), word) => say(client, reply.clone(), word).await,
             (By::Look(look), AckKind::Ack) => {
                 if let Err(error) = delete(&look.jetstream, self.sequence).await {
                     tracing::debug!(error, "deleting what was placed; the consumer delivers it");
@@ -145,6 +144,13 @@ impl Arrived {
             content_type: self.content_type.clone(),
             payload: self.payload.to_vec(),
         }
+    }
+}
+
+async fn say(client: &Client, reply: Option<Subject>, word: AckKind) {
+    let Some(reply) = reply else { return };
+    if let Err(error) = client.publish(reply, word.into()).await {
+        tracing::debug!(%error, "acknowledging");
     }
 }
 

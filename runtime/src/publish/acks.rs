@@ -88,15 +88,16 @@ impl Acks {
         Ok(Self { inbox: inbox.into(), waiting, _reader: Arc::new(reader) })
     }
 
-    /// A place for one answer.
-    pub(super) fn expect(&self) -> Awaited {
+    /// A place for one answer, and where the broker shall send it.
+    pub(super) fn expect(&self) -> (String, Awaited) {
         let (tell, told) = oneshot::channel();
         let mut pending = lock(&self.waiting);
         pending.last += 1;
         let number = pending.last;
         pending.tell.insert(number, tell);
         drop(pending);
-        Awaited { reply: format!("{}{number}", self.inbox), number, told, waiting: Arc::clone(&self.waiting) }
+        let reply = format!("{}{number}", self.inbox);
+        (reply, Awaited { number, told, waiting: Arc::clone(&self.waiting) })
     }
 }
 
@@ -116,8 +117,6 @@ fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, Pending> {
 /// One answer to come. Dropped, it is waited for no more.
 #[derive(Debug)]
 pub(super) struct Awaited {
-    /// Where the broker shall answer.
-    pub(super) reply: String,
     number: u64,
     told: oneshot::Receiver<Answer>,
     waiting: Waiting,

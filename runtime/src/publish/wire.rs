@@ -22,10 +22,10 @@ pub(super) struct Wire {
 impl Wire {
     /// Sends a message that is answered.
     pub(super) async fn ask(&self, message: &Message, headers: HeaderMap) -> Result<Awaited, String> {
-        let awaited = self.acks.expect();
+        let (reply, awaited) = self.acks.expect();
         let sent = self.client.publish_with_reply_and_headers(
             message.subject.clone(),
-            awaited.reply.clone(),
+            reply,
             headers,
             message.payload.clone(),
         );

@@ -36,14 +36,15 @@ pub(crate) async fn settle(
 ) -> Result<(), String> {
     let Settling { assignment, message, outcome, .. } = settling;
     let settlement = settlement(shared, &settling);
+    let left = || Err("left at the provider, to be resumed".to_owned());
     if matches!(settlement, Settlement::HandBack) {
-        return Err("left at the provider, to be resumed".to_owned());
+        return left();
     }
     if let Some(held) = held {
         Box::pin(record(shared, held, outcome)).await?;
     }
     match settlement {
-        Settlement::HandBack => {}
+        Settlement::HandBack => return left(),
         Settlement::Complete(facts) => complete(shared, assignment, outcome, facts).await?,
         Settlement::Dead(letter) => Box::pin(dead(shared, letter)).await?,
     }

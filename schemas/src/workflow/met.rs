@@ -8,7 +8,8 @@ const PLACES: usize = 16;
 /// The kinds of workers that were found to lack nothing of what is required.
 ///
 /// A kind is a number for all workers that have the same (0 is none). Only what was found is remembered, so
-/// a plan is the same with and without it, and requirements are equal whatever is remembered of them.
+/// a plan is the same with and without it, and requirements are equal whatever is remembered of them. What
+/// helps is a model's template, which lives as long as the catalog: a job's own workflow is new each time.
 #[derive(Debug, Default)]
 pub struct Met([AtomicU64; PLACES]);
 

@@ -99,8 +99,7 @@ impl Books {
             return;
         }
         account.events.push(Rc::clone(event));
-        let mut events: Vec<Event> = account.events.iter().map(|event| Event::clone(event)).collect();
-        let Some(folded) = fold(&mut events) else { return };
+        let Some(folded) = fold(&account.events) else { return };
         account.ended = folded.job.ended_at_ms.map(|_| folded.job.state);
         account.artifacts = folded.job.artifacts.as_array().map_or(0, |list| list.len() as u64);
         account.attempts = folded

@@ -58,9 +58,9 @@ fn job(bytes: &[u8]) -> bool {
 
 fn event(bytes: &[u8]) -> bool {
     let Ok(event) = codec::decode::<Event>(None, bytes) else { return false };
-    let _ = ledger::event_check::check(&event);
+    let _ = ledger::event_check::check(event.clone());
     sent_on(&event);
-    let _ = ledger::fold::fold(&mut [event.clone(), event]);
+    let _ = ledger::fold::fold(&[event.clone(), event]);
     true
 }
 
