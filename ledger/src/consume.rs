@@ -22,7 +22,7 @@ use crate::{Error, Ingested, Store};
 use arrived::Arrived;
 
 /// Events of one batch.
-const BATCH_MAX: usize = 1_000;
+const BATCH_MAX: usize = 4_000;
 /// How long a batch may wait to be full.
 const BATCH_WAIT: Duration = Duration::from_millis(200);
 /// First and longest wait between tries while the database is away.

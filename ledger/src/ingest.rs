@@ -1,6 +1,7 @@
 //! Events into rows: one transaction per batch, and the same rows for any order and any repetition.
 
 mod columns;
+mod copy;
 mod load;
 mod recent;
 mod write;

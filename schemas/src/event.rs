@@ -3,6 +3,8 @@
 //! A job has at most one `ended` event: it is published with the expectation that its subject is
 //! empty, so the broker itself refuses a second end, whoever tries and however late.
 
+mod reading;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -33,7 +35,7 @@ pub struct Event {
 }
 
 /// What can happen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fact {
     /// An attempt was placed. Written before the assignment is.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemas::Event;
+use schemas::{Event, Fact};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -14,6 +14,14 @@ use crate::fold::Request;
 
 /// Granted reservations by job and attempt.
 pub(super) type Requests = HashMap<Uuid, BTreeMap<u32, Request>>;
+
+/// The keys of all events of the jobs.
+pub(super) async fn keys(connection: &mut PgConnection, jobs: &[Uuid]) -> Result<Vec<Key>, Error> {
+    let rows = sqlx::query!("select job, attempt, kind from events where job = any($1)", jobs)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.job, row.attempt, Fact::kind_named(&row.kind))).collect())
+}
 
 /// Events by their keys.
 pub(super) async fn events(connection: &mut PgConnection, keys: &[Key]) -> Result<Vec<Event>, Error> {

@@ -1,10 +1,13 @@
 //! The upserts. Rows come sorted by key, so that two transactions never wait for each other crosswise.
 
-use schemas::{Class, Fact};
+use std::collections::HashSet;
+
+use schemas::Class;
 use sqlx::PgConnection;
 
 use super::columns::{clamp, column, key, number};
-use super::{Charged, Key};
+use super::copy::Copy;
+use super::{Charged, Key, load};
 use crate::Error;
 use crate::calendar::clamp_ms;
 use crate::event_check::Checked;
@@ -19,36 +22,25 @@ pub(super) struct Booked {
     pub(super) older: Vec<Key>,
 }
 
-/// Stores events that are not there yet, and says which those were, and which their jobs had before.
+/// Stores events that are not there yet, and says which those were, and which their jobs had before. The caller
+/// holds the ingest lock: what is not there now does not come meanwhile.
 pub(super) async fn events(connection: &mut PgConnection, events: &[Checked]) -> Result<Booked, Error> {
-    let keys: Vec<Key> = events.iter().map(|checked| key(&checked.event)).collect();
-    // Both parts see the table as it was before.
-    let rows = sqlx::query!(
-        r#"with fresh as (
-            insert into events (job, attempt, kind, occurred_at, body)
-            select job, attempt, kind, at_ms(occurred_at_ms), body
-            from unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[])
-                as n (job, attempt, kind, occurred_at_ms, body)
-            on conflict do nothing
-            returning job, attempt, kind
-        )
-        select job as "job!", attempt as "attempt!", kind as "kind!", true as "fresh!" from fresh
-        union all
-        select job, attempt, kind, false from events where job = any($1)"#,
-        &column(&keys, |key| key.0),
-        &column(&keys, |key| key.1),
-        &column(&keys, |key| key.2) as &[&str],
-        &column(events, |checked| clamp_ms(checked.event.time_ms)),
-        &column(events, |checked| checked.body.as_str()) as &[&str],
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut booked = Booked::default();
-    for row in rows {
-        let to = if row.fresh { &mut booked.fresh } else { &mut booked.older };
-        to.push((row.job, row.attempt, Fact::kind_named(&row.kind)));
+    let mut jobs = column(events, |checked| checked.event.job.0);
+    jobs.sort_unstable();
+    jobs.dedup();
+    let older = load::keys(connection, &jobs).await?;
+    let mut seen: HashSet<Key> = older.iter().copied().collect();
+    let fresh: Vec<&Checked> = events.iter().filter(|checked| seen.insert(key(&checked.event))).collect();
+    let mut rows = Copy::of(5);
+    for Checked { event, body } in &fresh {
+        let (job, attempt, kind) = key(event);
+        rows.row().uuid(job).integer(attempt).text(kind).at_ms(event.time_ms).text(body);
     }
-    Ok(booked)
+    if !fresh.is_empty() {
+        let statement = "copy events (job, attempt, kind, occurred_at, body) from stdin (format binary)";
+        rows.into_table(connection, statement).await?;
+    }
+    Ok(Booked { fresh: fresh.iter().map(|checked| key(&checked.event)).collect(), older })
 }
 
 pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Result<(), Error> {

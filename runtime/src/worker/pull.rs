@@ -200,7 +200,7 @@ impl Puller {
             let occupied = self.shared.occupy(permits.pop());
             let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
             self.shared.tasks.spawn_piece(async move {
-                run::deliver(&shared, backend.as_ref(), &message).await;
+                run::deliver(&shared, backend.as_ref(), message).await;
                 drop(occupied);
             });
             taken += 1;

@@ -35,11 +35,14 @@ type Delivered = async_nats::jetstream::Message;
 
 /// Everything from a delivery to its acknowledgement. There is one of these futures for each job in hand, so what
 /// is rare, slow or paid is boxed: the way of quick free work stays small.
-pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, message: &Delivered) {
-    let assignment = match read(message) {
+pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, mut message: Delivered) {
+    let assignment = match read(&message) {
         Ok(assignment) => assignment,
-        Err(error) => return Box::pin(settle::park_unreadable(shared, message, &error)).await,
+        Err(error) => return Box::pin(settle::park_unreadable(shared, &message, &error)).await,
     };
+    // Not needed again: what is in hand is small.
+    message.message.headers = None;
+    let message = &message;
     if shared.lifecycle.soft.is_cancelled() {
         return Box::pin(hand_back(message, None)).await;
     }
@@ -170,6 +173,8 @@ impl Run<'_> {
         shared.cancels.running(job, &stopper);
         metrics::gauge!("argosy_worker_attempts_running").increment(1.0);
         let outcome = self.run_in_time(&attempt, &stopper, started_at_ms).await;
+        // Gone before anybody is waited for: what is in hand is small.
+        drop((attempt, stopper));
         shared.cancels.ended(job);
         metrics::gauge!("argosy_worker_attempts_running").decrement(1.0);
         let Some(outcome) = outcome else { return Err("the backend did not let go in time".to_owned()) };
