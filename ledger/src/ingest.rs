@@ -2,6 +2,7 @@
 
 mod columns;
 mod copy;
+mod fresh;
 mod load;
 mod recent;
 mod write;
@@ -84,10 +85,15 @@ impl Store {
             transaction.rollback().await?;
             return Ok(ingested);
         }
+        let known: HashSet<Uuid> = older.iter().map(|(job, _, _)| *job).collect();
         let by_job = self.all_events(connection, &touched, events, stored, older).await?;
-        let folded: Vec<Folded> = by_job.values().filter_map(|events| fold(events)).collect();
-        write::jobs(connection, &folded).await?;
-        write::attempts(connection, &folded).await?;
+        let mut folded: Vec<Folded> = by_job.values().filter_map(|events| fold(events)).collect();
+        folded.sort_by_key(|folded| known.contains(&folded.job.id.0));
+        let (new, known) = folded.split_at(folded.partition_point(|f| !known.contains(&f.job.id.0)));
+        fresh::jobs(connection, new).await?;
+        fresh::attempts(connection, new).await?;
+        write::jobs(connection, known).await?;
+        write::attempts(connection, known).await?;
         sqlx::query!("select pg_advisory_xact_lock($1)", MONEY_LOCK).execute(&mut *connection).await?;
         let requests = load::requests(connection, &touched).await?;
         let charges = settle_all(&folded, requests);

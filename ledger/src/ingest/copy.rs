@@ -4,6 +4,7 @@
 //! The format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"; a value is as the type's
 //! `send` function writes it.
 
+use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -11,8 +12,8 @@ use crate::calendar::clamp_ms;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
-/// Postgres counts time from the year 2000: that moment in Unix milliseconds.
-const EPOCH_MS: i64 = 946_684_800_000;
+/// Postgres counts time from the year 2000: that moment in Unix seconds.
+const EPOCH_SECONDS: f64 = 946_684_800.0;
 
 /// Bytes that are sent at once.
 const CHUNK: usize = 1 << 20;
@@ -20,6 +21,7 @@ const CHUNK: usize = 1 << 20;
 /// The rows of one statement.
 pub(super) struct Copy {
     columns: i16,
+    rows: usize,
     bytes: Vec<u8>,
 }
 
@@ -30,11 +32,12 @@ impl Copy {
         bytes.extend_from_slice(SIGNATURE);
         // Neither flags nor a header extension.
         bytes.extend_from_slice(&[0; 8]);
-        Self { columns, bytes }
+        Self { columns, rows: 0, bytes }
     }
 
     /// Begins a row: its columns follow, in their order.
     pub(super) fn row(&mut self) -> &mut Self {
+        self.rows += 1;
         self.bytes.extend_from_slice(&self.columns.to_be_bytes());
         self
     }
@@ -47,29 +50,68 @@ impl Copy {
         self.value(&value.to_be_bytes())
     }
 
+    pub(super) fn bigint(&mut self, value: i64) -> &mut Self {
+        self.value(&value.to_be_bytes())
+    }
+
+    pub(super) fn boolean(&mut self, value: bool) -> &mut Self {
+        self.value(&[u8::from(value)])
+    }
+
     pub(super) fn text(&mut self, value: &str) -> &mut Self {
         self.value(value.as_bytes())
     }
 
-    /// A `timestamptz`, of Unix milliseconds.
+    /// A `timestamptz`, of Unix milliseconds: as the function `at_ms` makes it, to the last bit of the latest deadline.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "as Postgres computes it"
+    )]
     pub(super) fn at_ms(&mut self, value: i64) -> &mut Self {
-        self.value(&((clamp_ms(value) - EPOCH_MS) * 1_000).to_be_bytes())
+        let seconds = clamp_ms(value) as f64 / 1_000.0 - EPOCH_SECONDS;
+        self.value(&((seconds * 1_000_000.0).round_ties_even() as i64).to_be_bytes())
+    }
+
+    /// A `jsonb`: its version, then its text.
+    pub(super) fn jsonb(&mut self, value: &impl Serialize) -> &mut Self {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(&[0, 0, 0, 0, 1]);
+        // Maps with texts for names, and a buffer that grows: neither fails.
+        let _ = serde_json::to_writer(&mut self.bytes, value);
+        let length = length(self.bytes.len() - from - 4);
+        self.bytes[from..from + 4].copy_from_slice(&length);
+        self
+    }
+
+    /// A value, or none.
+    pub(super) fn maybe<T>(
+        &mut self,
+        value: Option<T>,
+        write: impl FnOnce(&mut Self, T) -> &mut Self,
+    ) -> &mut Self {
+        if let Some(value) = value {
+            return write(self, value);
+        }
+        self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
+        self
     }
 
     fn value(&mut self, bytes: &[u8]) -> &mut Self {
-        // A value is a part of a message, which is far smaller than two gigabytes.
-        let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
-        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(&length(bytes.len()));
         self.bytes.extend_from_slice(bytes);
         self
     }
 
-    /// Stores the rows.
+    /// Stores the rows, if there are any.
     pub(super) async fn into_table(
         mut self,
         connection: &mut PgConnection,
         statement: &str,
     ) -> Result<(), sqlx::Error> {
+        if self.rows == 0 {
+            return Ok(());
+        }
         self.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
         let mut copy = connection.copy_in_raw(statement).await?;
         for chunk in self.bytes.chunks(CHUNK) {
@@ -77,4 +119,9 @@ impl Copy {
         }
         copy.finish().await.map(|_| ())
     }
+}
+
+/// A value is a part of a message, which is far smaller than two gigabytes.
+fn length(bytes: usize) -> [u8; 4] {
+    i32::try_from(bytes).unwrap_or(i32::MAX).to_be_bytes()
 }

@@ -6,8 +6,7 @@ use schemas::Class;
 use sqlx::PgConnection;
 
 use super::columns::{clamp, column, key, number};
-use super::copy::Copy;
-use super::{Charged, Key, load};
+use super::{Charged, Key, fresh, load};
 use crate::Error;
 use crate::calendar::clamp_ms;
 use crate::event_check::Checked;
@@ -30,20 +29,16 @@ pub(super) async fn events(connection: &mut PgConnection, events: &[Checked]) ->
     jobs.dedup();
     let older = load::keys(connection, &jobs).await?;
     let mut seen: HashSet<Key> = older.iter().copied().collect();
-    let fresh: Vec<&Checked> = events.iter().filter(|checked| seen.insert(key(&checked.event))).collect();
-    let mut rows = Copy::of(5);
-    for Checked { event, body } in &fresh {
-        let (job, attempt, kind) = key(event);
-        rows.row().uuid(job).integer(attempt).text(kind).at_ms(event.time_ms).text(body);
-    }
-    if !fresh.is_empty() {
-        let statement = "copy events (job, attempt, kind, occurred_at, body) from stdin (format binary)";
-        rows.into_table(connection, statement).await?;
-    }
-    Ok(Booked { fresh: fresh.iter().map(|checked| key(&checked.event)).collect(), older })
+    let new: Vec<&Checked> = events.iter().filter(|checked| seen.insert(key(&checked.event))).collect();
+    fresh::events(connection, &new).await?;
+    Ok(Booked { fresh: new.iter().map(|checked| key(&checked.event)).collect(), older })
 }
 
+/// The jobs' rows as they are now.
 pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Result<(), Error> {
+    if folded.is_empty() {
+        return Ok(());
+    }
     let rows = &column(folded, |folded| &folded.job);
     let json = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap_or_default();
     sqlx::query!(
@@ -87,6 +82,7 @@ pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Re
     Ok(())
 }
 
+/// The rows of their attempts.
 pub(super) async fn attempts(connection: &mut PgConnection, folded: &[Folded]) -> Result<(), Error> {
     let rows: &Vec<(uuid::Uuid, &AttemptRow)> =
         &folded.iter().flat_map(|f| f.attempts.iter().map(|row| (f.job.id.0, row))).collect();
