@@ -182,7 +182,10 @@ impl Intake {
         let verdict = match begun {
             Begun::Nothing => Ok(Verdict::Back(None)),
             Begun::Refused(refused) => self.refuse(&arrived, *refused).await,
-            Begun::Taken(taken, plan) => self.verdict(&arrived, *taken, plan).await,
+            Begun::Taken(begun) => {
+                let (taken, plan) = *begun;
+                self.verdict(&arrived, taken, plan).await
+            }
         };
         self.say(&arrived, verdict).await;
     }
@@ -225,7 +228,7 @@ impl Intake {
         if arrived.seen_before
             && let Some(placed) = place::recover(&self.router, &taken.placing()).await?
         {
-            return Ok(said(placed));
+            return Ok(said(&placed));
         }
         self.place(arrived, taken, plan).await
     }
@@ -408,9 +411,9 @@ async fn next_of(pulled: &mut Option<Batch>) -> Option<Result<Message, async_nat
     }
 }
 
-fn said(placed: Placed) -> Verdict {
+fn said(placed: &Placed) -> Verdict {
     match placed {
-        Placed::Later(at_ms) => Verdict::Back(Some(until(at_ms))),
+        Placed::Later(at_ms) => Verdict::Back(Some(until(*at_ms))),
         Placed::Done | Placed::Refused(_) => Verdict::Done,
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum Begun {
     /// It is no job, or no good one.
     Refused(Box<Refused>),
     /// It is to be looked at more closely, or to wait, or to be paid for; with its plan if one was made.
-    Taken(Box<Taken>, Option<Plan>),
+    Taken(Box<(Taken, Option<Plan>)>),
 }
 
 impl Intake {
@@ -38,11 +38,11 @@ impl Intake {
             && router.room.is_empty()
             && taken.is_over(router).is_none();
         if !at_once {
-            return Err(Begun::Taken(Box::new(taken), None));
+            return Err(Begun::Taken(Box::new((taken, None))));
         }
         match place::decide(router, &taken.placing(), &[]) {
             Plan::Assign(assign) if assign.reserve_micro_usd.0 == 0 => Ok(place::write_first(taken, *assign)),
-            plan => Err(Begun::Taken(Box::new(taken), Some(plan))),
+            plan => Err(Begun::Taken(Box::new((taken, Some(plan))))),
         }
     }
 
@@ -61,7 +61,7 @@ impl Intake {
             Ok(taken) => taken,
             Err(refused) => return self.refuse(arrived, *refused).await,
         };
-        place::placed_before(&self.router, &taken.placing()).await.map(said)
+        place::placed_before(&self.router, &taken.placing()).await.map(|placed| said(&placed))
     }
 
     /// Decodes and admits a job.
