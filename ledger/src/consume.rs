@@ -152,9 +152,9 @@ async fn store_patiently(
         Ok(ingested) => {
             health.good(CONDITION);
             count(&ingested);
-            Ok(ingested.refused)
+            Ok(Vec::new())
         }
-        Err(error) if error.is_about_data() => one_by_one(store, events).await,
+        Err(error) if error.is_about_data() => in_halves(store, events).await,
         Err(error) => {
             health.bad(CONDITION, error.to_string());
             Err(error)
@@ -162,16 +162,20 @@ async fn store_patiently(
     }
 }
 
-/// One event of the batch is what the database objects to: find it, and let the others through.
-async fn one_by_one(store: &Store, events: &[Checked]) -> Result<Vec<(usize, schemas::Failure)>, Error> {
+/// Some event of the batch is what the database objects to: halved until it is alone, so that the others get through
+/// in a few transactions.
+async fn in_halves(store: &Store, events: &[Checked]) -> Result<Vec<(usize, schemas::Failure)>, Error> {
     let mut refused = Vec::new();
-    for (index, event) in events.iter().enumerate() {
-        match store.book(std::slice::from_ref(event)).await {
-            Ok(ingested) => {
-                count(&ingested);
+    let mut rest = vec![(0, events.len())];
+    while let Some((start, end)) = rest.pop() {
+        match store.book(&events[start..end]).await {
+            Ok(ingested) => count(&ingested),
+            Err(error) if error.is_about_data() && end - start > 1 => {
+                let middle = start.midpoint(end);
+                rest.extend([(middle, end), (start, middle)]);
             }
             Err(error) if error.is_about_data() => {
-                refused.push((index, schemas::Failure::invalid("event", error.to_string())));
+                refused.push((start, schemas::Failure::invalid("event", error.to_string())));
             }
             Err(error) => return Err(error),
         }

@@ -32,12 +32,14 @@ pub enum Error {
 
 impl Error {
     /// The data itself is what the database objects to (SQLSTATE classes 22 and 23), or cannot be read
-    /// back: trying again with the same data gives the same answer.
+    /// back: trying again with the same data gives the same answer. A key that is there already is no matter of
+    /// the data: events are told apart before they are stored.
     #[must_use]
     pub fn is_about_data(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+                !error.is_unique_violation()
+                    && error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
             }
             Self::Url(_) | Self::Database(_) | Self::Migrate(_) => false,
             Self::Stored { .. } | Self::TooMany { .. } => true,

@@ -36,7 +36,7 @@ pub struct Ingested {
     pub ended: usize,
     /// Events that were there already.
     pub repeated: usize,
-    /// Events that cannot be booked: their place in the batch, and why. The caller puts them aside.
+    /// Events that cannot be booked: their place in the batch, and why. [`Store::book`] is given none of those.
     pub refused: Vec<(usize, Failure)>,
 }
 
@@ -71,7 +71,8 @@ impl Store {
         if events.is_empty() {
             return Ok(ingested);
         }
-        let mut transaction = self.pool.begin().await?;
+        // Whatever the database's own default is: what is read after the lock is what was there when it was got.
+        let mut transaction = self.pool.begin_with("begin isolation level read committed").await?;
         let connection = &mut *transaction;
         sqlx::query!("select pg_advisory_xact_lock($1)", INGEST_LOCK).execute(&mut *connection).await?;
         let write::Booked { fresh: stored, older } = write::events(connection, events).await?;
@@ -89,11 +90,11 @@ impl Store {
         let by_job = self.all_events(connection, &touched, events, stored, older).await?;
         let mut folded: Vec<Folded> = by_job.values().filter_map(|events| fold(events)).collect();
         folded.sort_by_key(|folded| known.contains(&folded.job.id.0));
-        let (new, known) = folded.split_at(folded.partition_point(|f| !known.contains(&f.job.id.0)));
+        let (new, changed) = folded.split_at(folded.partition_point(|f| !known.contains(&f.job.id.0)));
         fresh::jobs(connection, new).await?;
         fresh::attempts(connection, new).await?;
-        write::jobs(connection, known).await?;
-        write::attempts(connection, known).await?;
+        write::jobs(connection, changed).await?;
+        write::attempts(connection, changed).await?;
         sqlx::query!("select pg_advisory_xact_lock($1)", MONEY_LOCK).execute(&mut *connection).await?;
         let requests = load::requests(connection, &touched).await?;
         let charges = settle_all(&folded, requests);

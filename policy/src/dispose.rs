@@ -106,7 +106,7 @@ fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
                 failed
             }
         }
-        FailureCode::OutOfMemory if times(letter, FailureCode::OutOfMemory) < OUT_OF_MEMORY_MAX => {
+        FailureCode::OutOfMemory if times_with_this(letter, FailureCode::OutOfMemory) < OUT_OF_MEMORY_MAX => {
             Disposition::Retry { at_ms: after(now_ms, backoff.delay_ms(1, seed)), counted: true }
         }
         FailureCode::Transient => {
@@ -118,12 +118,7 @@ fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
             }
         }
         FailureCode::RateLimited => {
-            let before = letter.assignment.history.iter();
-            let failures = rate_limited(before, &letter.assignment.backend).saturating_add(1);
-            let hint_ms = letter.ended_attempt.failure.as_ref().and_then(|failure| failure.retry_after_ms);
-            Disposition::Snooze {
-                at_ms: after(now_ms, rate_limit_wait_ms(hint_ms, failures, &backoff, seed)),
-            }
+            Disposition::Snooze { at_ms: after(now_ms, rate_limit_wait_ms(letter, &backoff, seed)) }
         }
         FailureCode::Interrupted => Disposition::Retry { at_ms: now_ms, counted: false },
         // The worker has asked the provider for as long as it may: what is unknown now stays so. It is
@@ -156,7 +151,7 @@ fn bounded(wanted: Disposition, letter: &DeadLetter, policy: &PolicyConfig) -> D
 }
 
 /// Out of memory so often on one backend excludes it: once the worker frees memory and tries again.
-pub(crate) const OUT_OF_MEMORY_MAX: usize = 2;
+pub(crate) const OUT_OF_MEMORY_MAX: u32 = 2;
 
 /// How many counted attempts a job has.
 pub(crate) fn max_attempts(of_job: Option<u32>, policy: &PolicyConfig) -> u32 {
@@ -185,26 +180,28 @@ fn in_a_row(letter: &DeadLetter) -> u32 {
     transient_in_a_row(all, &letter.assignment.backend)
 }
 
-/// How often a code was met on this backend, this attempt included.
-fn times(letter: &DeadLetter, code: FailureCode) -> usize {
-    let before = letter
-        .assignment
-        .history
-        .iter()
-        .filter(|facts| facts.backend == letter.assignment.backend && code_of(facts) == Some(code));
-    before.count() + 1
+/// How many of these attempts ended at a backend with a code.
+pub(crate) fn times<'a>(
+    attempts: impl Iterator<Item = &'a AttemptFacts>,
+    backend: &Backend,
+    code: FailureCode,
+) -> u32 {
+    let met = attempts.filter(|facts| facts.backend == *backend && code_of(facts) == Some(code));
+    u32::try_from(met.count()).unwrap_or(u32::MAX)
+}
+
+/// The same of a letter's job, its last attempt included, which ended so.
+fn times_with_this(letter: &DeadLetter, code: FailureCode) -> u32 {
+    times(letter.assignment.history.iter(), &letter.assignment.backend, code).saturating_add(1)
 }
 
 /// How long a provider that limits a job is left alone: as long as it asked for, else longer each time.
-pub(crate) fn rate_limit_wait_ms(hint_ms: Option<u64>, failures: u32, backoff: &Backoff, seed: u64) -> u64 {
-    hint_ms.map_or_else(|| backoff.delay_ms(failures, seed), |hint_ms| backoff.hinted_ms(hint_ms, seed))
-}
-
-/// How many of these attempts a backend's provider limited.
-pub(crate) fn rate_limited<'a>(attempts: impl Iterator<Item = &'a AttemptFacts>, backend: &Backend) -> u32 {
-    let limited = attempts
-        .filter(|facts| facts.backend == *backend && code_of(facts) == Some(FailureCode::RateLimited));
-    u32::try_from(limited.count()).unwrap_or(u32::MAX)
+fn rate_limit_wait_ms(letter: &DeadLetter, backoff: &Backoff, seed: u64) -> u64 {
+    let hint_ms = letter.ended_attempt.failure.as_ref().and_then(|failure| failure.retry_after_ms);
+    match hint_ms {
+        Some(hint_ms) => backoff.hinted_ms(hint_ms, seed),
+        None => backoff.delay_ms(times_with_this(letter, FailureCode::RateLimited), seed),
+    }
 }
 
 fn is_late(letter: &DeadLetter, at_ms: i64) -> bool {

@@ -172,11 +172,11 @@ async fn carry_out(
         1 => told,
         _ => told.after(Box::pin(last_assigned(router, placing)).await?),
     };
+    let backend = at.backend.clone();
     let work = work(&assignment(at, nth, placing.job.clone(), placing.history.to_vec()));
-    match (Written { told, work, attempt: placing.attempt }).store(router).await? {
-        Stored::Done => Ok(Placed::Done),
-        Stored::Later(at_ms) => Ok(Placed::Later(at_ms)),
-        Stored::Before => Box::pin(placed_before(router, placing)).await,
+    match (Written { told, work, attempt: placing.attempt, backend }).store(router).await? {
+        Some(placed) => Ok(placed),
+        None => Box::pin(placed_before(router, placing)).await,
     }
 }
 
@@ -184,44 +184,37 @@ async fn carry_out(
 #[must_use]
 pub(crate) fn write_first(taken: Taken, assign: Assign) -> Written {
     let (told, at, nth) = tell(&taken.placing(), assign);
-    Written { told, work: work(&assignment(at, nth, taken.job, Vec::new())), attempt: nth.attempt }
+    let backend = at.backend.clone();
+    let work = work(&assignment(at, nth, taken.job, Vec::new()));
+    Written { told, work, attempt: nth.attempt, backend }
 }
 
-/// An attempt that is decided on, as the two messages that place it. Nothing else of it need stay in memory until
-/// they are stored: of hundreds in hand, what is read again is then still in the processor's cache.
+/// An attempt that is decided on, as the two messages that place it. What it was decided from need not stay in memory
+/// until they are stored: with hundreds in hand it would have to be fetched from far away to be dropped.
 #[derive(Debug)]
 pub struct Written {
     told: Message,
     work: Message,
     attempt: u32,
-}
-
-/// What became of the two.
-#[derive(Debug)]
-pub enum Stored {
-    /// They are where they belong.
-    Done,
-    /// The attempt was placed before: by a router that died in between, one that slept, or for a publish that was
-    /// repeated. See [`placed_before`].
-    Before,
-    /// The attempt before has not left its queue yet; look again then (Unix milliseconds).
-    Later(i64),
+    backend: Backend,
 }
 
 impl Written {
-    /// Stores the event, then the assignment.
+    /// Stores the event, then the assignment. None when the attempt was placed before: by a router that died in
+    /// between, one that slept, or for a publish that was repeated ([`placed_before`]).
     ///
     /// # Errors
     /// The broker failed in between; [`recover`] finds it.
-    pub async fn store(self, router: &Router) -> Result<Stored, PlaceError> {
-        let Self { told, work, attempt } = self;
+    pub async fn store(self, router: &Router) -> Result<Option<Placed>, PlaceError> {
+        let Self { told, work, attempt, backend } = self;
         match router.broker.publisher.publish(&told).await {
             Ok(_) => {}
-            Err(PublishError::Occupied { .. }) => return Ok(Stored::Before),
+            Err(PublishError::Occupied { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         drop(told);
-        store_work(router, &work, attempt).await
+        metrics::counter!("argosy_router_assigned_total", "backend" => backend.to_string()).increment(1);
+        store_work(router, &work, attempt).await.map(Some)
     }
 }
 
@@ -284,10 +277,7 @@ async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Re
     let counted_attempts = placing.counted_attempts;
     let nth = Nth { submitted_at_ms, attempt, counted_attempts, time_ms: event.time_ms };
     let work = work(&assignment(at, nth, placing.job.clone(), placing.history.to_vec()));
-    match store_work(router, &work, attempt).await? {
-        Stored::Later(at_ms) => Ok(Placed::Later(at_ms)),
-        Stored::Done | Stored::Before => Ok(Placed::Done),
-    }
+    store_work(router, &work, attempt).await
 }
 
 /// Where an attempt is placed: an [`Assign`] without its decision, which is in the `assigned` event.
@@ -308,13 +298,13 @@ struct Nth {
     time_ms: i64,
 }
 
-async fn store_work(router: &Router, work: &Message, attempt: u32) -> Result<Stored, PlaceError> {
+async fn store_work(router: &Router, work: &Message, attempt: u32) -> Result<Placed, PlaceError> {
     match router.broker.publisher.publish(work).await {
-        Ok(_) => Ok(Stored::Done),
+        Ok(_) => Ok(Placed::Done),
         // The subject holds this job's first assignment already.
-        Err(PublishError::Occupied { .. }) if attempt == 1 => Ok(Stored::Done),
+        Err(PublishError::Occupied { .. }) if attempt == 1 => Ok(Placed::Done),
         // The attempt before is published as failed and about to be acknowledged.
-        Err(PublishError::Occupied { .. }) => Ok(Stored::Later(clock::now_ms() + OCCUPIED_AGAIN_MS)),
+        Err(PublishError::Occupied { .. }) => Ok(Placed::Later(clock::now_ms() + OCCUPIED_AGAIN_MS)),
         Err(error) => Err(error.into()),
     }
 }
@@ -330,7 +320,6 @@ fn tell(placing: &Placing<'_>, assign: Assign) -> (Message, At, Nth) {
         counted_attempts: placing.counted_attempts,
         time_ms: event.time_ms,
     };
-    metrics::counter!("argosy_router_assigned_total", "backend" => at.backend.to_string()).increment(1);
     (Message::event(&event), at, nth)
 }
 

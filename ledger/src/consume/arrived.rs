@@ -1,5 +1,5 @@
 //! An event's message as it arrives: read, checked and written as JSON while it is in the processor's cache, and
-//! left with no more than it may be needed for later. A batch is a thousand of them.
+//! left with no more than it may be needed for later. A batch is thousands of them.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! The upserts. Rows come sorted by key, so that two transactions never wait for each other crosswise.
+//! The events, and the upserts of rows that were there before. Two transactions never wait for each other crosswise:
+//! whoever writes here holds the ingest lock, and the money lock for charges.
 
 use std::collections::HashSet;
 

@@ -5,10 +5,10 @@ use schemas::{AttemptFacts, AttemptId, Backend, FailureCode};
 use super::PlanInput;
 use crate::backoff::{Backoff, seed_of};
 use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
-use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, rate_limit_wait_ms, rate_limited, transient_in_a_row};
+use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, times, transient_in_a_row};
 
 /// Attempts of a job at a backend whose outcome nobody could tell before it does not go there again.
-const OUTCOME_UNKNOWN_MAX: usize = 2;
+const OUTCOME_UNKNOWN_MAX: u32 = 2;
 
 /// The verdict of the job's attempts on a backend.
 pub(super) enum Verdict {
@@ -31,14 +31,13 @@ pub(super) fn verdict(input: &PlanInput<'_>, backend: &Backend) -> Verdict {
     if let Some(facts) = attempts.iter().find(|facts| ends_it(facts, input)) {
         return Verdict::Exhausted { words: words(facts) };
     }
-    let out_of_memory =
-        attempts.iter().filter(|facts| code_of(facts) == Some(FailureCode::OutOfMemory)).count();
+    let out_of_memory = times(input.history.iter(), backend, FailureCode::OutOfMemory);
     if out_of_memory >= OUT_OF_MEMORY_MAX {
         return Verdict::Exhausted {
             words: format!("the job ran out of memory there {out_of_memory} times"),
         };
     }
-    let unknown = attempts.iter().filter(|facts| code_of(facts) == Some(FailureCode::OutcomeUnknown)).count();
+    let unknown = times(input.history.iter(), backend, FailureCode::OutcomeUnknown);
     if unknown >= OUTCOME_UNKNOWN_MAX {
         return Verdict::Exhausted {
             words: format!("what came of the job there was unknown {unknown} times"),
@@ -48,10 +47,17 @@ pub(super) fn verdict(input: &PlanInput<'_>, backend: &Backend) -> Verdict {
     if transient > 0 && transient >= input.policy.max_attempts_per_backend {
         return Verdict::Exhausted { words: format!("the job failed there {transient} times in a row") };
     }
-    let away = attempts.iter().rev().find_map(|facts| Some((*facts, away_ms(facts, input)?)));
-    away.map_or(Verdict::Open, |(facts, away_ms)| Verdict::Away {
-        until_ms: facts.finished_at_ms.saturating_add_unsigned(away_ms),
-        words: words(facts),
+    attempts.iter().rev().find_map(|facts| away(facts, input)).unwrap_or(Verdict::Open)
+}
+
+fn away(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<Verdict> {
+    if let Some(away_ms) = away_ms(facts, input) {
+        let until_ms = facts.finished_at_ms.saturating_add_unsigned(away_ms);
+        return Some(Verdict::Away { until_ms, words: words(facts) });
+    }
+    has_no_time(facts, input).then(|| Verdict::Away {
+        until_ms: facts.finished_at_ms,
+        words: format!("{}, and the wait before another would outlast the deadline", words(facts)),
     })
 }
 
@@ -65,12 +71,9 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
         | FailureCode::Timeout
         | FailureCode::Poison => true,
         // The wait it asked for ends after the deadline.
-        FailureCode::RateLimited => {
-            let until = input.history.iter().take_while(|earlier| earlier.attempt <= facts.attempt);
-            let (failures, backoff) = (rate_limited(until, &facts.backend), Backoff::of(input.policy));
-            let seed = seed_of(AttemptId { job: input.job.id, attempt: facts.attempt });
-            is_late(facts, rate_limit_wait_ms(failure.retry_after_ms, failures, &backoff, seed), input)
-        }
+        FailureCode::RateLimited => failure.retry_after_ms.is_some_and(|hint_ms| {
+            is_late(facts, Backoff::of(input.policy).hinted_ms(hint_ms, seed(facts, input)), input)
+        }),
         FailureCode::OutOfMemory
         | FailureCode::QuotaExhausted
         | FailureCode::Transient
@@ -95,18 +98,30 @@ fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
         FailureCode::QuotaExhausted => {
             Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
         }
-        // There was no time to wait for it, so it went elsewhere if it could.
-        FailureCode::Transient | FailureCode::OutOfMemory if is_last(facts, input) => {
-            let failures = transient_in_a_row(input.history.iter(), &facts.backend).max(1);
-            let seed = seed_of(AttemptId { job: input.job.id, attempt: facts.attempt });
-            is_late(facts, Backoff::of(input.policy).delay_ms(failures, seed), input).then_some(0)
-        }
         _ => None,
     }
 }
 
-fn is_last(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
-    input.history.last().is_some_and(|last| last.attempt == facts.attempt)
+/// The job's last attempt: there is no time for the wait before another one there, so it goes elsewhere if it can.
+fn has_no_time(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
+    if input.history.last().is_none_or(|last| last.attempt != facts.attempt) {
+        return false;
+    }
+    let asked = facts.failure.as_ref().and_then(|failure| failure.retry_after_ms);
+    let failures = match code_of(facts) {
+        Some(FailureCode::Transient | FailureCode::OutOfMemory) => {
+            transient_in_a_row(input.history.iter(), &facts.backend).max(1)
+        }
+        Some(code @ FailureCode::RateLimited) if asked.is_none() => {
+            times(input.history.iter(), &facts.backend, code)
+        }
+        _ => return false,
+    };
+    is_late(facts, Backoff::of(input.policy).delay_ms(failures, seed(facts, input)), input)
+}
+
+fn seed(facts: &AttemptFacts, input: &PlanInput<'_>) -> u64 {
+    seed_of(AttemptId { job: input.job.id, attempt: facts.attempt })
 }
 
 /// A wait after an attempt ends after the deadline.

@@ -1,5 +1,5 @@
 //! What most jobs are: placed by one look at the fleet, for free. Such a job is read, decided on and written down
-//! before anybody is waited for; what then stays in memory are its two messages.
+//! before anybody is waited for; what then stays in memory are its two messages, and its own as it came.
 
 use policy::admit::admit;
 use policy::plan::Plan;
@@ -8,8 +8,8 @@ use schemas::{Failure, Job};
 
 use super::arrived::Arrived;
 use super::taken::{Taken, same_address, sniff_id};
-use super::{Intake, Refused, Verdict, said, until};
-use crate::place::{self, PlaceError, Stored, Written};
+use super::{Intake, Refused, Verdict, said};
+use crate::place::{self, PlaceError, Written};
 
 /// What is not placed by one look.
 pub(super) enum Begun {
@@ -48,9 +48,8 @@ impl Intake {
 
     pub(super) async fn store(&self, arrived: Arrived, written: Written) {
         let verdict = match written.store(&self.router).await {
-            Ok(Stored::Done) => Ok(Verdict::Done),
-            Ok(Stored::Later(at_ms)) => Ok(Verdict::Back(Some(until(at_ms)))),
-            Ok(Stored::Before) => Box::pin(self.placed_before(&arrived)).await,
+            Ok(Some(placed)) => Ok(said(&placed)),
+            Ok(None) => Box::pin(self.placed_before(&arrived)).await,
             Err(error) => Err(error),
         };
         self.say(&arrived, verdict).await;

@@ -35,18 +35,16 @@ pub(crate) async fn settle(
     held: Option<Held>,
 ) -> Result<(), String> {
     let Settling { assignment, message, outcome, .. } = settling;
-    let settlement = settlement(shared, &settling);
-    let left = || Err("left at the provider, to be resumed".to_owned());
-    if matches!(settlement, Settlement::HandBack) {
-        return left();
-    }
-    if let Some(held) = held {
-        Box::pin(record(shared, held, outcome)).await?;
-    }
-    match settlement {
-        Settlement::HandBack => return left(),
-        Settlement::Complete(facts) => complete(shared, assignment, outcome, facts).await?,
-        Settlement::Dead(letter) => Box::pin(dead(shared, letter)).await?,
+    match settlement(shared, &settling) {
+        Settlement::HandBack => return Err("left at the provider, to be resumed".to_owned()),
+        Settlement::Complete(facts) => {
+            record_held(shared, held, outcome).await?;
+            complete(shared, assignment, outcome, facts).await?;
+        }
+        Settlement::Dead(letter) => {
+            record_held(shared, held, outcome).await?;
+            Box::pin(dead(shared, letter)).await?;
+        }
     }
     // Confirmed where a repeat would cost money. Of free work a lost acknowledgement is a repeat that changes
     // nothing: ComfyUI still knows the prompt, and the job has ended.
@@ -87,6 +85,14 @@ fn price(
             |error| tracing::error!(job = %assignment.job.id, %error, "no price: booked as possibly paid"),
         )
         .ok()
+}
+
+/// Free work has no claim to write into.
+async fn record_held(shared: &Shared, held: Option<Held>, outcome: &Outcome) -> Result<(), String> {
+    match held {
+        Some(held) => Box::pin(record(shared, held, outcome)).await,
+        None => Ok(()),
+    }
 }
 
 /// How often the outcome is written before the broker is taken for away.

@@ -18,7 +18,8 @@ use crate::{Artifact, AttemptFacts, Backend, Class, Decision, Failure, JobId, Jo
 /// The name of the field that says which fact it is.
 const KIND: &str = "kind";
 
-/// The fields of each kind, as in [`Fact`]: the compiler compares the two.
+/// The fields of each kind, as in [`Fact`]: the compiler compares their names and types. What serde is told of them
+/// counts here for reading, there for writing and for the JSON Schema.
 #[derive(Deserialize)]
 #[serde(remote = "Fact", rename_all = "snake_case")]
 enum Fields {
@@ -95,7 +96,8 @@ impl<'de> Visitor<'de> for FactVisitor {
     }
 }
 
-/// The fields that are not the kind: those that came before it, then those that follow.
+/// The fields that are not the kind: those that came before it (as only others than we would write it), then those
+/// that follow.
 struct Rest<A> {
     before: std::vec::IntoIter<(String, Value)>,
     value: Option<Value>,
@@ -189,6 +191,7 @@ mod tests {
     #[test]
     fn facts_are_read_wherever_the_kind_stands() {
         for event in samples::events() {
+            assert_eq!(Fact::kind_named(event.fact.kind()), event.fact.kind());
             let turned = turned(serde_json::to_value(&event.fact).expect("JSON"));
             assert_eq!(serde_json::from_str::<Fact>(&turned).expect(&turned), event.fact);
             for encoding in [Encoding::Json, Encoding::MessagePack] {
