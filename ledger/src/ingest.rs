@@ -24,6 +24,9 @@ pub(crate) use write::charges as write_charges;
 /// Events that one call takes.
 pub const INGEST_MAX: usize = 5_000;
 
+/// The rows of so many new jobs are copied in; fewer are upserted as all others are ([`copy`] says why).
+const JOBS_COPIED_FROM: usize = 1_000;
+
 /// The kind of a job's last event.
 const ENDED: &str = "ended";
 
@@ -90,7 +93,8 @@ impl Store {
         let by_job = self.all_events(connection, &touched, events, stored, older).await?;
         let mut folded: Vec<Folded> = by_job.values().filter_map(|events| fold(events)).collect();
         folded.sort_by_key(|folded| known.contains(&folded.job.id.0));
-        let (new, changed) = folded.split_at(folded.partition_point(|f| !known.contains(&f.job.id.0)));
+        let new = folded.partition_point(|folded| !known.contains(&folded.job.id.0));
+        let (new, changed) = folded.split_at(if new < JOBS_COPIED_FROM { 0 } else { new });
         fresh::jobs(connection, new).await?;
         fresh::attempts(connection, new).await?;
         write::jobs(connection, changed).await?;

@@ -1,5 +1,7 @@
 //! Rows for `COPY … FROM STDIN (FORMAT binary)`: what Postgres takes in for the least, several rows to a page and to a
-//! record of its log. It cannot pass over a row that is there, so it is for rows that are known to be new.
+//! record of its log. It cannot pass over a row that is there, so it is for rows that are known to be new; and for
+//! many: `sqlx` leaves Nagle's algorithm on, and the end of a short copy then waits for up to 40 ms until the server
+//! has acknowledged what came before it.
 //!
 //! The format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"; a value is as the type's
 //! `send` function writes it.

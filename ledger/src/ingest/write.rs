@@ -13,6 +13,9 @@ use crate::calendar::clamp_ms;
 use crate::event_check::Checked;
 use crate::fold::{AttemptRow, Folded};
 
+/// So many events are copied in; fewer are inserted ([`super::copy`] says why).
+const EVENTS_COPIED_FROM: usize = 200;
+
 /// The keys of events.
 #[derive(Debug, Default)]
 pub(super) struct Booked {
@@ -31,8 +34,30 @@ pub(super) async fn events(connection: &mut PgConnection, events: &[Checked]) ->
     let older = load::keys(connection, &jobs).await?;
     let mut seen: HashSet<Key> = older.iter().copied().collect();
     let new: Vec<&Checked> = events.iter().filter(|checked| seen.insert(key(&checked.event))).collect();
-    fresh::events(connection, &new).await?;
+    if new.len() < EVENTS_COPIED_FROM {
+        insert(connection, &new).await?;
+    } else {
+        fresh::events(connection, &new).await?;
+    }
     Ok(Booked { fresh: new.iter().map(|checked| key(&checked.event)).collect(), older })
+}
+
+async fn insert(connection: &mut PgConnection, events: &[&Checked]) -> Result<(), Error> {
+    let keys = column(events, |checked| key(&checked.event));
+    sqlx::query!(
+        r#"insert into events (job, attempt, kind, occurred_at, body)
+        select job, attempt, kind, at_ms(occurred_at_ms), body
+        from unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::text[])
+            as n (job, attempt, kind, occurred_at_ms, body)"#,
+        &column(&keys, |key| key.0),
+        &column(&keys, |key| key.1),
+        &column(&keys, |key| key.2) as &[&str],
+        &column(events, |checked| clamp_ms(checked.event.time_ms)),
+        &column(events, |checked| checked.body.as_str()) as &[&str],
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// The jobs' rows as they are now.

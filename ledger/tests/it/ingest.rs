@@ -1,6 +1,6 @@
 //! What a batch of events leaves behind.
 
-use schemas::{Charge, Event, Fact, FailureCode, JobState, MicroUsd, samples};
+use schemas::{Charge, Event, Fact, FailureCode, JobId, JobState, MicroUsd, samples};
 
 use crate::server::migrated;
 use crate::story::{Story, T};
@@ -127,6 +127,24 @@ async fn concurrent_ledgers_do_not_lose_each_others_news() {
     let other = migrated().await;
     other.store.ingest(&story.eventful()).await.unwrap();
     assert_eq!(together, other.dump().await);
+}
+
+/// Many new rows are copied in, few are inserted: the same rows, to the last bit of a deadline at the end of time.
+#[tokio::test]
+async fn many_at_once_leave_the_rows_that_few_leave() {
+    let lives = (0..1_100).map(|number| {
+        let events = Story { job: JobId::new(), ..Story::new(1) }.eventful();
+        if number % 10 == 0 { events } else { vec![events[0].clone(), events[7].clone()] }
+    });
+    let events: Vec<Event> = lives.flatten().collect();
+    let (many, few) = (migrated().await, migrated().await);
+    assert_eq!(many.store.ingest(&events).await.unwrap().stored, events.len());
+    for batch in events.chunks(150) {
+        few.store.ingest(batch).await.unwrap();
+    }
+    assert_eq!(many.number("select count(*) from jobs where ended_at is not null").await, 1_100);
+    let (many, few) = (many.dump().await, few.dump().await);
+    assert!(many == few, "{} and {} bytes of rows differ", many.len(), few.len());
 }
 
 #[tokio::test]
