@@ -84,6 +84,16 @@ enum Verdict {
     Back(Option<Duration>),
 }
 
+impl Verdict {
+    /// Of one whose placement was begun before.
+    fn of(placed: &Placed) -> Self {
+        match placed {
+            Placed::Later(at_ms) => Self::Back(Some(until(*at_ms))),
+            Placed::Done | Placed::Refused(_) => Self::Done,
+        }
+    }
+}
+
 impl Intake {
     /// Opens a lane.
     ///
@@ -190,6 +200,7 @@ impl Intake {
         self.say(&arrived, verdict).await;
     }
 
+    /// Tells the broker.
     async fn say(&self, arrived: &Arrived, verdict: Result<Verdict, PlaceError>) {
         let word = match verdict {
             Ok(Verdict::Done) => AckKind::Ack,
@@ -228,7 +239,7 @@ impl Intake {
         if arrived.seen_before
             && let Some(placed) = place::recover(&self.router, &taken.placing()).await?
         {
-            return Ok(said(&placed));
+            return Ok(Verdict::of(&placed));
         }
         self.place(arrived, taken, plan).await
     }
@@ -408,13 +419,6 @@ async fn next_of(pulled: &mut Option<Batch>) -> Option<Result<Message, async_nat
     match pulled {
         Some(batch) => batch.next().await,
         None => None,
-    }
-}
-
-fn said(placed: &Placed) -> Verdict {
-    match placed {
-        Placed::Later(at_ms) => Verdict::Back(Some(until(*at_ms))),
-        Placed::Done | Placed::Refused(_) => Verdict::Done,
     }
 }
 

@@ -172,9 +172,7 @@ async fn carry_out(
         1 => told,
         _ => told.after(Box::pin(last_assigned(router, placing)).await?),
     };
-    let backend = at.backend.clone();
-    let work = work(&assignment(at, nth, placing.job.clone(), placing.history.to_vec()));
-    match (Written { told, work, attempt: placing.attempt, backend }).store(router).await? {
+    match Written::of(told, at, nth, placing.job.clone(), placing.history.to_vec()).store(router).await? {
         Some(placed) => Ok(placed),
         None => Box::pin(placed_before(router, placing)).await,
     }
@@ -184,9 +182,7 @@ async fn carry_out(
 #[must_use]
 pub(crate) fn write_first(taken: Taken, assign: Assign) -> Written {
     let (told, at, nth) = tell(&taken.placing(), assign);
-    let backend = at.backend.clone();
-    let work = work(&assignment(at, nth, taken.job, Vec::new()));
-    Written { told, work, attempt: nth.attempt, backend }
+    Written::of(told, at, nth, taken.job, Vec::new())
 }
 
 /// An attempt that is decided on, as the two messages that place it. What it was decided from need not stay in memory
@@ -200,6 +196,11 @@ pub struct Written {
 }
 
 impl Written {
+    fn of(told: Message, at: At, nth: Nth, job: Job, history: Vec<AttemptFacts>) -> Self {
+        let backend = at.backend.clone();
+        Self { told, work: work(&assignment(at, nth, job, history)), attempt: nth.attempt, backend }
+    }
+
     /// Stores the event, then the assignment. None when the attempt was placed before: by a router that died in
     /// between, one that slept, or for a publish that was repeated ([`placed_before`]).
     ///
@@ -273,11 +274,9 @@ async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Re
         timeout_ms: service.map_or(config.policy.patience_ms, |service| service.timeout_ms),
         reserve_micro_usd: *reserved_micro_usd,
     };
-    let (submitted_at_ms, attempt) = (placing.submitted_at_ms, placing.attempt);
-    let counted_attempts = placing.counted_attempts;
-    let nth = Nth { submitted_at_ms, attempt, counted_attempts, time_ms: event.time_ms };
+    let nth = Nth::of(placing, event.time_ms);
     let work = work(&assignment(at, nth, placing.job.clone(), placing.history.to_vec()));
-    store_work(router, &work, attempt).await
+    store_work(router, &work, nth.attempt).await
 }
 
 /// Where an attempt is placed: an [`Assign`] without its decision, which is in the `assigned` event.
@@ -298,6 +297,13 @@ struct Nth {
     time_ms: i64,
 }
 
+impl Nth {
+    const fn of(placing: &Placing<'_>, time_ms: i64) -> Self {
+        let Placing { submitted_at_ms, attempt, counted_attempts, .. } = *placing;
+        Self { submitted_at_ms, attempt, counted_attempts, time_ms }
+    }
+}
+
 async fn store_work(router: &Router, work: &Message, attempt: u32) -> Result<Placed, PlaceError> {
     match router.broker.publisher.publish(work).await {
         Ok(_) => Ok(Placed::Done),
@@ -314,13 +320,7 @@ fn tell(placing: &Placing<'_>, assign: Assign) -> (Message, At, Nth) {
     let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = assign;
     let at = At { backend, class, model, timeout_ms, reserve_micro_usd };
     let event = assigned_event(placing, &at, decision);
-    let nth = Nth {
-        submitted_at_ms: placing.submitted_at_ms,
-        attempt: placing.attempt,
-        counted_attempts: placing.counted_attempts,
-        time_ms: event.time_ms,
-    };
-    (Message::event(&event), at, nth)
+    (Message::event(&event), at, Nth::of(placing, event.time_ms))
 }
 
 fn work(assignment: &Assignment) -> Message {

@@ -1,4 +1,4 @@
-//! Rows of what was not there before: copied in, which costs half of what an upsert does. The caller holds the ingest
+//! Rows of what was not there before: copied in, which costs less than an upsert does. The caller holds the ingest
 //! lock and has seen that no event of these jobs was there, so neither is a row.
 
 use sqlx::PgConnection;

@@ -34,10 +34,10 @@ pub(super) async fn events(connection: &mut PgConnection, events: &[Checked]) ->
     let older = load::keys(connection, &jobs).await?;
     let mut seen: HashSet<Key> = older.iter().copied().collect();
     let new: Vec<&Checked> = events.iter().filter(|checked| seen.insert(key(&checked.event))).collect();
-    if new.len() < EVENTS_COPIED_FROM {
-        insert(connection, &new).await?;
-    } else {
-        fresh::events(connection, &new).await?;
+    match new.len() {
+        0 => {}
+        1..EVENTS_COPIED_FROM => insert(connection, &new).await?,
+        _ => fresh::events(connection, &new).await?,
     }
     Ok(Booked { fresh: new.iter().map(|checked| key(&checked.event)).collect(), older })
 }

@@ -8,7 +8,7 @@ use schemas::{Failure, Job};
 
 use super::arrived::Arrived;
 use super::taken::{Taken, same_address, sniff_id};
-use super::{Intake, Refused, Verdict, said};
+use super::{Intake, Refused, Verdict};
 use crate::place::{self, PlaceError, Written};
 
 /// What is not placed by one look.
@@ -48,7 +48,7 @@ impl Intake {
 
     pub(super) async fn store(&self, arrived: Arrived, written: Written) {
         let verdict = match written.store(&self.router).await {
-            Ok(Some(placed)) => Ok(said(&placed)),
+            Ok(Some(placed)) => Ok(Verdict::of(&placed)),
             Ok(None) => Box::pin(self.placed_before(&arrived)).await,
             Err(error) => Err(error),
         };
@@ -60,7 +60,7 @@ impl Intake {
             Ok(taken) => taken,
             Err(refused) => return self.refuse(arrived, *refused).await,
         };
-        place::placed_before(&self.router, &taken.placing()).await.map(|placed| said(&placed))
+        place::placed_before(&self.router, &taken.placing()).await.map(|placed| Verdict::of(&placed))
     }
 
     /// Decodes and admits a job.
