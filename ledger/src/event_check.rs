@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use schemas::{AttemptFacts, ChargeState, Event, Fact, Failure, FailureCode, MicroUsd};
+use schemas::{
+    AttemptFacts, Candidate, ChargeState, Decision, Event, Fact, Failure, FailureCode, MicroUsd, Terms,
+};
 use uuid::Uuid;
 
 use crate::Error;
@@ -43,18 +45,7 @@ pub fn check(event: Event) -> Result<Checked, Failure> {
         Fact::Assigned { reserved_micro_usd, decision, .. } => {
             require_number("attempt", event.attempt)?;
             require_money("fact.reserved_micro_usd", *reserved_micro_usd)?;
-            let finite = decision.candidates.iter().all(|candidate| {
-                let terms = candidate.terms;
-                [candidate.score, terms.priority, terms.cost, terms.speed, terms.queue]
-                    .iter()
-                    .all(|number| number.is_finite())
-            });
-            let weights = decision.weights;
-            let finite_weights =
-                [weights.priority, weights.cost, weights.speed, weights.queue].iter().all(|w| w.is_finite());
-            if !finite || !finite_weights {
-                return Err(Failure::invalid("fact.decision", "a score or a weight is not a finite number"));
-            }
+            require_decision("fact.decision", decision)?;
         }
         Fact::Running { .. } => require_number("attempt", event.attempt)?,
         Fact::Retrying { ended_attempt, .. } | Fact::Charged { ended_attempt, .. } => {
@@ -91,6 +82,17 @@ fn require_money(field: &str, amount: MicroUsd) -> Result<(), Failure> {
     Ok(())
 }
 
+fn require_decision(field: &str, decision: &Decision) -> Result<(), Failure> {
+    let finite = |Terms { priority, cost, speed, queue }: Terms| {
+        [priority, cost, speed, queue].iter().all(|number| number.is_finite())
+    };
+    let scored = |candidate: &Candidate| candidate.score.is_finite() && finite(candidate.terms);
+    if finite(decision.weights) && decision.candidates.iter().all(scored) {
+        return Ok(());
+    }
+    Err(Failure::invalid(field, "a score or a weight is not a finite number"))
+}
+
 fn require_attempt(field: &str, facts: &AttemptFacts) -> Result<(), Failure> {
     require_number(&format!("{field}.attempt"), facts.attempt)?;
     require_money(&format!("{field}.charge.amount_micro_usd"), facts.charge.amount_micro_usd)?;
@@ -100,7 +102,10 @@ fn require_attempt(field: &str, facts: &AttemptFacts) -> Result<(), Failure> {
             format!("{field}.charge.state is of a newer version: upgrade the ledger"),
         ));
     }
-    Ok(())
+    let Some(decision) = &facts.decision else { return Ok(()) };
+    let field = format!("{field}.decision");
+    let decision = decision.read().map_err(|error| Failure::invalid(&field, error.to_string()))?;
+    require_decision(&field, decision)
 }
 
 /// Postgres holds every character but NUL, which providers' answers and clients' labels may contain.

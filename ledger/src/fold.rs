@@ -4,6 +4,7 @@
 //! - the state is that of the first terminal event by time, else the furthest step of the latest attempt;
 //! - an attempt's facts come from the surest teller: `charged`, then `ended`, then `retrying`, then
 //!   `assigned`, then `running`;
+//! - why it was placed is told by `assigned`, or where it went without by whoever tells of its end;
 //! - its money likewise, except that known money outranks money that is still open ([`charge`]).
 
 pub mod charge;
@@ -12,7 +13,7 @@ use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{AttemptFacts, Event, Fact, FilterReason, JobFacts, JobId, JobState, MicroUsd};
+use schemas::{AttemptFacts, Decision, Event, Fact, FilterReason, JobFacts, JobId, JobState, MicroUsd};
 
 pub use charge::{ChargeRow, Request, Told};
 
@@ -90,7 +91,7 @@ pub fn fold<E: Borrow<Event>>(events: &[E]) -> Option<Folded> {
     let numbers: BTreeSet<u32> = events.iter().flat_map(|event| numbers_of(event)).collect();
     let attempts = numbers.iter().filter_map(|number| attempt(*number, events)).collect();
     let money = numbers.iter().map(|number| (*number, charge::told(*number, events))).collect();
-    let job = job(last, facts, events);
+    let job = job(last, facts, &numbers, events);
     Some(Folded { job, attempts, money })
 }
 
@@ -166,7 +167,7 @@ impl Source {
     }
 }
 
-fn job(last: &Event, facts: JobFacts, events: &[&Event]) -> JobRow {
+fn job(last: &Event, facts: JobFacts, numbers: &BTreeSet<u32>, events: &[&Event]) -> JobRow {
     let mut row = JobRow {
         id: last.job,
         tenant: last.tenant.to_string(),
@@ -176,7 +177,7 @@ fn job(last: &Event, facts: JobFacts, events: &[&Event]) -> JobRow {
         failure: None,
         failure_code: None,
         artifacts: serde_json::Value::Array(Vec::new()),
-        elsewhere: elsewhere(events),
+        elsewhere: elsewhere(numbers, events),
         facts,
     };
     // Events are in order: the first terminal one is the first found.
@@ -212,12 +213,22 @@ fn step(event: &Event) -> Option<((u32, u8, i64), &Event, JobState)> {
     Some(((event.attempt, within, event.time_ms), event, state))
 }
 
-fn elsewhere(events: &[&Event]) -> BTreeMap<String, MicroUsd> {
-    let first = events.iter().filter(|event| matches!(event.fact, Fact::Assigned { .. }));
-    let Some(Fact::Assigned { decision, .. }) = first.min_by_key(|event| event.attempt).map(|e| &e.fact)
-    else {
-        return BTreeMap::new();
-    };
+/// Why an attempt was placed where it was.
+fn decision<'a>(
+    number: u32,
+    events: &[&'a Event],
+    told: &[(Source, i64, &'a AttemptFacts)],
+) -> Option<&'a Decision> {
+    let assigned = events.iter().rev().find_map(|event| match &event.fact {
+        Fact::Assigned { decision, .. } if event.attempt == number => Some(decision),
+        _ => None,
+    });
+    assigned.or_else(|| told.iter().find_map(|(_, _, facts)| facts.decision.as_ref()?.read().ok()))
+}
+
+fn elsewhere(numbers: &BTreeSet<u32>, events: &[&Event]) -> BTreeMap<String, MicroUsd> {
+    let first = numbers.iter().find_map(|number| decision(*number, events, &ended_facts(*number, events)));
+    let Some(decision) = first else { return BTreeMap::new() };
     let possible = decision.candidates.iter().filter(|candidate| {
         // What cannot make it at all has no price for it; a zero there would be no saving.
         !candidate.rejections.iter().any(|rejection| rejection.reason == FilterReason::Unsupported)
@@ -229,8 +240,8 @@ fn attempt(number: u32, events: &[&Event]) -> Option<AttemptRow> {
     let told = ended_facts(number, events);
     let best = told.first().map(|(_, _, facts)| *facts);
     let assigned = events.iter().rev().find_map(|event| match &event.fact {
-        Fact::Assigned { backend, class, model, decision, .. } if event.attempt == number => {
-            Some((event.time_ms, backend, class, model, decision))
+        Fact::Assigned { backend, class, model, .. } if event.attempt == number => {
+            Some((event.time_ms, backend, class, model))
         }
         _ => None,
     });
@@ -251,7 +262,8 @@ fn attempt(number: u32, events: &[&Event]) -> Option<AttemptRow> {
         .or(assigned.map(|a| a.1))
         .or(running.map(|r| r.0))
         .map(ToString::to_string)?;
-    let candidate = assigned.and_then(|(_, _, _, _, decision)| {
+    let decision = decision(number, events, &told);
+    let candidate = decision.and_then(|decision| {
         decision.candidates.iter().find(|candidate| candidate.backend.as_str() == backend)
     });
     let failure = best.and_then(|facts| facts.failure.as_ref());
@@ -282,7 +294,7 @@ fn attempt(number: u32, events: &[&Event]) -> Option<AttemptRow> {
         failure: failure.and_then(|failure| serde_json::to_value(failure).ok()),
         disposition: followed.as_ref().map(|(disposition, _)| disposition.clone()),
         next_at_ms: followed.map(|(_, next_at_ms)| next_at_ms),
-        reason: assigned.map(|(_, _, _, _, decision)| decision.reason.clone()),
+        reason: decision.map(|decision| decision.reason.clone()),
         expected_micro_usd: candidate.map(|candidate| candidate.expected_micro_usd.0),
         backend,
     })

@@ -105,6 +105,14 @@ pub struct Assign {
     pub reserve_micro_usd: MicroUsd,
 }
 
+impl Assign {
+    /// A slot is free for it: nobody is expected to end before.
+    #[must_use]
+    pub fn starts_at_once(&self) -> bool {
+        self.decision.candidates.first().is_some_and(|winner| winner.wait_ms == 0)
+    }
+}
+
 impl PlanInput<'_> {
     /// What is left until the deadline, milliseconds; none without a deadline, 0 when it passed.
     fn time_left_ms(&self) -> Option<u64> {

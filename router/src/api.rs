@@ -14,6 +14,7 @@ use policy::fleet::Known;
 use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
+use runtime::publish::{Message, PublishError};
 use schemas::api::{
     ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
     ExplainReply, JobRequest, StatusReply,
@@ -255,6 +256,12 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
         failure: Some(Failure::new(FailureCode::Cancelled, "cancelled while it waited")),
         attempts: history.attempts(),
     };
+    if let Some(untold) = history.untold() {
+        match router.broker.publisher.publish(&Message::event(untold)).await {
+            Ok(_) | Err(PublishError::Occupied { .. }) => {}
+            Err(error) => return Err(Refusal::broker(error)),
+        }
+    }
     // First the end, then the assignment: between the two a worker may get it, and finds it cancelled.
     ending::end(router, end).await.map_err(Refusal::broker)?;
     let work = jetstream.get_stream(stream::WORK).await.map_err(Refusal::broker)?;

@@ -161,13 +161,16 @@ impl Dead {
                 return Ok(None);
             }
         };
+        // Told with the attempt it was made for: what follows need not carry it.
+        let history: Vec<AttemptFacts> =
+            attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
         let placing = Placing {
             job,
             admitted: &admitted,
             submitted_at_ms,
             attempt: letter.assignment.attempt + 1,
             counted_attempts: letter.assignment.counted_attempts + u32::from(disposition.is_counted()),
-            history: &attempts,
+            history: &history,
         };
         let recovered = if seen_before { place::recover(&self.router, &placing).await? } else { None };
         let placed = match recovered {

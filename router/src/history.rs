@@ -1,11 +1,16 @@
-//! What happened to one job: its events, read from the stream by subject. Only the slow paths (recovery,
-//! status, cancel) read them; a job that goes well costs no look-up.
+//! What happened to one job: its events, and where no event tells of its first attempt, that attempt's assignment or
+//! dead letter. Only the slow paths (recovery, status, cancel) read them; a job that goes well costs no look-up.
+
+use std::collections::BTreeMap;
 
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use runtime::broker::Broker;
 use runtime::telemetry;
 use schemas::topology::stream;
-use schemas::{AttemptFacts, Decision, Event, Fact, JobFacts, JobId, JobState, Tenant, codec, subjects};
+use schemas::{
+    Assignment, AttemptFacts, DeadLetter, Decision, DecodeError, Event, Fact, JobFacts, JobId, JobState,
+    Tenant, codec, subjects,
+};
 
 /// Events of one job that are read; far above what `max_attempts_ever` lets happen.
 const EVENTS_MAX: usize = 1_000;
@@ -13,34 +18,70 @@ const EVENTS_MAX: usize = 1_000;
 /// A job's events, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// The events.
+    /// The events. The first may be one that is not stored, of an attempt that only its assignment tells of.
     pub events: Vec<Event>,
+    /// The first event is not stored.
+    is_untold: bool,
+    /// The attempt of a dead letter that no router has followed up yet.
+    failed: Option<u32>,
 }
 
-/// Reads a job's events.
+/// Reads a job's events, and what waits of it.
 ///
 /// # Errors
 /// The broker's words when it does not answer.
 pub async fn read(broker: &Broker, job: JobId) -> Result<History, String> {
-    let events = broker.jetstream.get_stream_no_info(stream::EVENTS).await;
-    let events = events.map_err(|error| telemetry::chain(&error))?;
-    let filter = subjects::events_of_job(job);
-    let mut history = History::default();
+    // In the order in which an attempt goes on: each step is stored before the one before it is taken away, so one
+    // that leaves its place while we look is found at the next.
+    let mut waiting = None;
+    each(broker, stream::WORK, subjects::work_of_job(job), |payload| {
+        waiting = Some(codec::decode::<Assignment>(None, payload)?);
+        Ok(())
+    })
+    .await?;
+    let mut letter = None;
+    each(broker, stream::DEAD, subjects::dead_of_job(job), |payload| {
+        letter = Some(codec::decode::<DeadLetter>(None, payload)?);
+        Ok(())
+    })
+    .await?;
+    let mut events = Vec::new();
+    each(broker, stream::EVENTS, subjects::events_of_job(job), |payload| {
+        events.push(codec::decode::<Event>(None, payload)?);
+        Ok(())
+    })
+    .await?;
+    let failed = letter.as_ref().map(|letter| letter.ended_attempt.attempt);
+    let assignment = waiting.as_ref().or(letter.as_ref().map(|letter| &letter.assignment));
+    let untold = assignment.and_then(Assignment::told);
+    let is_untold = untold.is_some();
+    events.splice(0..0, untold);
+    Ok(History { events, is_untold, failed })
+}
+
+/// Reads the messages of a subject, oldest first; one that cannot be read is passed over.
+async fn each(
+    broker: &Broker,
+    stream: &str,
+    filter: String,
+    mut take: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+) -> Result<(), String> {
+    let stream = broker.jetstream.get_stream_no_info(stream).await;
+    let stream = stream.map_err(|error| telemetry::chain(&error))?;
     let mut next = 1;
-    while history.events.len() < EVENTS_MAX {
-        match events.direct_get_next_for_subject(filter.clone(), Some(next)).await {
+    for _ in 0..EVENTS_MAX {
+        match stream.direct_get_next_for_subject(filter.clone(), Some(next)).await {
             Ok(message) => {
                 next = message.sequence + 1;
-                match codec::decode::<Event>(None, &message.payload) {
-                    Ok(event) => history.events.push(event),
-                    Err(error) => tracing::warn!(%job, %error, "an event cannot be read"),
+                if let Err(error) = take(&message.payload) {
+                    tracing::warn!(subject = %message.subject, %error, "a message cannot be read");
                 }
             }
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
             Err(error) => return Err(telemetry::chain(&error)),
         }
     }
-    Ok(history)
+    Ok(())
 }
 
 /// A job's last `assigned` event.
@@ -103,23 +144,44 @@ impl History {
         self.events.iter().rev().find(|event| matches!(event.fact, Fact::Assigned { .. }))
     }
 
+    /// The `assigned` event of an attempt that only its assignment tells of.
+    #[must_use]
+    pub fn untold(&self) -> Option<&Event> {
+        self.events.first().filter(|_| self.is_untold)
+    }
+
     /// Something happened in an attempt after it was placed: it reached a worker.
     #[must_use]
     pub fn went_on_from(&self, attempt: u32) -> bool {
-        self.events.iter().any(|event| {
+        let told = self.events.iter().any(|event| {
             event.attempt > attempt
                 || (event.attempt == attempt && !matches!(event.fact, Fact::Assigned { .. }))
-        })
+        });
+        told || self.failed.is_some_and(|failed| failed >= attempt)
     }
 
-    /// Its decisions, oldest first.
+    /// Its decisions, oldest first: each from the attempt's `assigned` event, or where it went without from the facts
+    /// of the ended attempt.
     #[must_use]
     pub fn decisions(&self) -> Vec<Decision> {
-        let decisions = self.events.iter().filter_map(|event| match &event.fact {
-            Fact::Assigned { decision, .. } => Some(decision.clone()),
-            _ => None,
-        });
-        decisions.collect()
+        let mut decisions: BTreeMap<u32, &Decision> = BTreeMap::new();
+        for event in &self.events {
+            let facts: &[AttemptFacts] = match &event.fact {
+                Fact::Assigned { decision, .. } => {
+                    decisions.insert(event.attempt, decision);
+                    continue;
+                }
+                Fact::Retrying { ended_attempt, .. } => std::slice::from_ref(ended_attempt),
+                Fact::Ended { attempts, .. } => attempts,
+                _ => continue,
+            };
+            for (facts, decision) in
+                facts.iter().filter_map(|facts| Some((facts, facts.decision.as_ref()?.read().ok()?)))
+            {
+                decisions.entry(facts.attempt).or_insert(decision);
+            }
+        }
+        decisions.into_values().cloned().collect()
     }
 
     /// Its ended attempts, oldest first.

@@ -210,7 +210,7 @@ impl Intake {
                 AckKind::Nak(Some(TROUBLE_REST))
             }
         };
-        arrived.settle(&self.router.broker.client, word).await;
+        arrived.settle(&self.router.broker, word).await;
     }
 
     async fn verdict(
@@ -236,7 +236,7 @@ impl Intake {
                 return self.refuse(arrived, refused).await;
             }
         }
-        if arrived.seen_before
+        if arrived.may_have_tracks(job.id)
             && let Some(placed) = place::recover(&self.router, &taken.placing()).await?
         {
             return Ok(Verdict::of(&placed));

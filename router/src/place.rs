@@ -1,5 +1,8 @@
 //! Places an attempt: plan, reserve, `assigned` event, assignment. In this order, so that a crash in
 //! between is seen and finished by whoever reads the message next ([`recover`]).
+//!
+//! A job's first attempt that is free and finds a free slot goes without the event: its assignment carries the
+//! decision, and what it leaves behind (assignment, dead letter, events) is its track.
 
 use policy::admit::Admitted;
 use policy::plan::{Assign, Plan, PlanInput, plan};
@@ -7,8 +10,8 @@ use runtime::clock;
 use runtime::publish::{Message, PublishError};
 use schemas::reserve::Reservation;
 use schemas::{
-    Assignment, AttemptFacts, Backend, Class, Decision, Event, Fact, Failure, Job, JobFacts, MicroUsd,
-    SCHEMA_VERSION, subjects,
+    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Failure, Job, JobFacts,
+    MicroUsd, SCHEMA_VERSION, subjects,
 };
 
 use crate::history::{self, History};
@@ -172,33 +175,46 @@ async fn carry_out(
         1 => told,
         _ => told.after(Box::pin(last_assigned(router, placing)).await?),
     };
-    match Written::of(told, at, nth, placing.job.clone(), placing.history.to_vec()).store(router).await? {
+    let work = assignment(at, nth, placing.job.clone(), placing.history.to_vec());
+    match Written::told(told, &work).store(router).await? {
         Some(placed) => Ok(placed),
         None => Box::pin(placed_before(router, placing)).await,
     }
 }
 
-/// A job's first attempt, decided on and free, as the two messages that place it.
+/// A job's first attempt, decided on and free, as the messages that place it: one where it starts at once, and where
+/// the job is certainly the first of its id.
 #[must_use]
-pub(crate) fn write_first(taken: Taken, assign: Assign) -> Written {
-    let (told, at, nth) = tell(&taken.placing(), assign);
-    Written::of(told, at, nth, taken.job, Vec::new())
+pub(crate) fn write_first(taken: Taken, assign: Assign, is_first: bool) -> Written {
+    if !(is_first && assign.starts_at_once()) {
+        let (told, at, nth) = tell(&taken.placing(), assign);
+        return Written::told(told, &assignment(at, nth, taken.job, Vec::new()));
+    }
+    let nth = Nth::of(&taken.placing(), clock::now_ms());
+    let (at, decision) = At::of(assign);
+    let untold = assignment(at, nth, taken.job, Vec::new());
+    Written::untold(&Assignment { decision: Some(CarriedDecision::new(&decision)), ..untold })
 }
 
-/// An attempt that is decided on, as the two messages that place it. What it was decided from need not stay in memory
+/// An attempt that is decided on, as the messages that place it. What it was decided from need not stay in memory
 /// until they are stored: with hundreds in hand it would have to be fetched from far away to be dropped.
 #[derive(Debug)]
 pub struct Written {
-    told: Message,
+    /// The `assigned` event, where there is one.
+    told: Option<Message>,
     work: Message,
     attempt: u32,
     backend: Backend,
 }
 
 impl Written {
-    fn of(told: Message, at: At, nth: Nth, job: Job, history: Vec<AttemptFacts>) -> Self {
-        let backend = at.backend.clone();
-        Self { told, work: work(&assignment(at, nth, job, history)), attempt: nth.attempt, backend }
+    fn told(event: Message, assignment: &Assignment) -> Self {
+        Self { told: Some(event), ..Self::untold(assignment) }
+    }
+
+    fn untold(assignment: &Assignment) -> Self {
+        let (attempt, backend) = (assignment.attempt, assignment.backend.clone());
+        Self { told: None, work: work(assignment), attempt, backend }
     }
 
     /// Stores the event, then the assignment. None when the attempt was placed before: by a router that died in
@@ -208,12 +224,13 @@ impl Written {
     /// The broker failed in between; [`recover`] finds it.
     pub async fn store(self, router: &Router) -> Result<Option<Placed>, PlaceError> {
         let Self { told, work, attempt, backend } = self;
-        match router.broker.publisher.publish(&told).await {
-            Ok(_) => {}
-            Err(PublishError::Occupied { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        if let Some(told) = told {
+            match router.broker.publisher.publish(&told).await {
+                Ok(_) => {}
+                Err(PublishError::Occupied { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
         }
-        drop(told);
         metrics::counter!("argosy_router_assigned_total", "backend" => backend.to_string()).increment(1);
         store_work(router, &work, attempt).await.map(Some)
     }
@@ -249,13 +266,14 @@ async fn last_assigned(router: &Router, placing: &Placing<'_>) -> Result<u64, Pl
 pub async fn recover(router: &Router, placing: &Placing<'_>) -> Result<Option<Placed>, PlaceError> {
     let history = history::read(&router.broker, placing.job.id).await.map_err(PlaceError::History)?;
     let begun = history.ended().is_some()
+        || history.went_on_from(placing.attempt)
         || history.last_assigned().is_some_and(|event| event.attempt >= placing.attempt);
     if begun { finish(router, placing, &history).await.map(Some) } else { Ok(None) }
 }
 
 /// The `assigned` event is there: make sure that the assignment is too, unless it has been worked on.
 async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Result<Placed, PlaceError> {
-    if history.ended().is_some() || history.went_on_from(placing.attempt) {
+    if history.ended().is_some() || history.went_on_from(placing.attempt) || history.untold().is_some() {
         return Ok(Placed::Done);
     }
     let Some(event) = history.last_assigned().filter(|event| event.attempt == placing.attempt) else {
@@ -279,13 +297,20 @@ async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Re
     store_work(router, &work, nth.attempt).await
 }
 
-/// Where an attempt is placed: an [`Assign`] without its decision, which is in the `assigned` event.
+/// Where an attempt is placed: an [`Assign`] without its decision.
 struct At {
     backend: Backend,
     class: Class,
     model: String,
     timeout_ms: u64,
     reserve_micro_usd: MicroUsd,
+}
+
+impl At {
+    fn of(assign: Assign) -> (Self, Decision) {
+        let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = assign;
+        (Self { backend, class, model, timeout_ms, reserve_micro_usd }, decision)
+    }
 }
 
 /// Which attempt it is, and when it was placed.
@@ -317,8 +342,7 @@ async fn store_work(router: &Router, work: &Message, attempt: u32) -> Result<Pla
 
 /// The `assigned` event, which takes the decision.
 fn tell(placing: &Placing<'_>, assign: Assign) -> (Message, At, Nth) {
-    let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = assign;
-    let at = At { backend, class, model, timeout_ms, reserve_micro_usd };
+    let (at, decision) = At::of(assign);
     let event = assigned_event(placing, &at, decision);
     (Message::event(&event), at, Nth::of(placing, event.time_ms))
 }
@@ -353,6 +377,7 @@ fn assignment(at: At, nth: Nth, job: Job, history: Vec<AttemptFacts>) -> Assignm
         model: at.model,
         timeout_ms: at.timeout_ms,
         reserved_micro_usd: at.reserve_micro_usd,
+        decision: None,
         job,
         history,
     }

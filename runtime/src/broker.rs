@@ -6,6 +6,7 @@ use async_nats::{Event, jetstream};
 use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::watch;
 
+use crate::acknowledge::Acknowledger;
 use crate::config::NatsConfig;
 use crate::exit::{Exit, Fault};
 use crate::publish::Publisher;
@@ -26,6 +27,8 @@ pub struct Broker {
     pub jetstream: jetstream::Context,
     /// Stores messages in streams.
     pub publisher: Publisher,
+    /// Acknowledges what the process takes from its work queue.
+    pub acknowledger: Acknowledger,
 }
 
 impl Broker {
@@ -51,7 +54,8 @@ impl Broker {
         jetstream.set_timeout(REQUEST_TIMEOUT);
         let closed = |error: async_nats::SubscribeError| Fault::new(Exit::BrokerAbsent, error.to_string());
         let publisher = Publisher::open(client.clone(), lost, config.group_writes).await.map_err(closed)?;
-        Ok(Self { client, jetstream, publisher })
+        let acknowledger = Acknowledger::open(client.clone());
+        Ok(Self { client, jetstream, publisher, acknowledger })
     }
 }
 

@@ -6,6 +6,7 @@
 //! these together. The worker host ([`worker`]) does everything that all backends share, so that a
 //! backend is a translation of one provider's protocol and nothing else.
 
+pub mod acknowledge;
 pub mod artifacts;
 pub mod broker;
 pub mod clock;

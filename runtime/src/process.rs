@@ -168,6 +168,7 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
         failed = serving => Err(Fault::new(Exit::Crashed, format!("the pages ended: {failed:?}"))),
     };
     lifecycle.hard.cancel();
+    let _ = tokio::time::timeout(LET_GO, broker.acknowledger.finish()).await;
     let _ = tokio::time::timeout(LET_GO, broker.client.drain()).await;
     drop(signals);
     ended

@@ -100,10 +100,13 @@ impl Message {
 
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, self.id.as_str());
         headers.insert(CONTENT_TYPE, Encoding::MessagePack.content_type());
-        if let Some(sequence) = self.expected {
-            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string().as_str());
+        match self.expected {
+            // The broker looks at an expectation before it looks at an id, and a repeat does not meet it.
+            Some(sequence) => {
+                headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string().as_str());
+            }
+            None => headers.insert(NATS_MESSAGE_ID, self.id.as_str()),
         }
         headers
     }

@@ -3,11 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptFacts, AttemptId, Backend, Class, Job, MicroUsd};
+use crate::{AttemptFacts, AttemptId, Backend, CarriedDecision, Class, Event, Fact, Job, JobFacts, MicroUsd};
 
 /// One attempt of a job, placed. Published to `argosy.work.<backend>.<class>.<job>`.
 ///
-/// It does not carry the decision: that is in the `assigned` event, which is written first.
+/// A first attempt that is free and finds a free slot is placed by this message alone, and carries its
+/// [`decision`](Self::decision); all others are told by an `assigned` event, which is written first and has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Assignment {
     /// Version of this message's schema.
@@ -30,6 +31,9 @@ pub struct Assignment {
     pub timeout_ms: u64,
     /// What the ledger reserved; 0 on free backends.
     pub reserved_micro_usd: MicroUsd,
+    /// Why there; only where no `assigned` event tells it. It goes on with the attempt's facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<CarriedDecision>,
     /// The job itself.
     pub job: Job,
     /// The attempts before this one.
@@ -42,6 +46,21 @@ impl Assignment {
     #[must_use]
     pub const fn id(&self) -> AttemptId {
         AttemptId { job: self.job.id, attempt: self.attempt }
+    }
+
+    /// The `assigned` event that would tell of it; none where such an event was written.
+    #[must_use]
+    pub fn told(&self) -> Option<Event> {
+        let decision = self.decision.as_ref()?.read().ok()?.clone();
+        let fact = Fact::Assigned {
+            facts: JobFacts::of(&self.job, Some(self.class.clone()), self.submitted_at_ms),
+            backend: self.backend.clone(),
+            class: self.class.clone(),
+            model: self.model.clone(),
+            reserved_micro_usd: self.reserved_micro_usd,
+            decision,
+        };
+        Some(Event::new(self.time_ms, self.job.tenant.clone(), self.job.id, self.attempt, fact))
     }
 
     /// Work that costs money has something reserved for it, and a claim to guard it.

@@ -4,7 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, AttemptId, Backend, Class, Failure, JobId, MicroUsd, Usage, WorkerId};
+use crate::{
+    Artifact, AttemptId, Backend, CarriedDecision, Class, Failure, JobId, MicroUsd, Usage, WorkerId,
+};
 
 /// Money of an attempt: opened `pending` when reserved, ended `posted` or `voided`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -102,6 +104,9 @@ pub struct AttemptFacts {
     /// Why it failed; none when it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Why it was placed there; only where no `assigned` event told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<CarriedDecision>,
 }
 
 /// What a backend says about an attempt that succeeded, or that failed after it cost something.

@@ -1,5 +1,7 @@
 //! What the router concluded for a job, so that anybody can read why (promise P5).
 
+mod carried;
+
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
@@ -7,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Backend, Class, MicroUsd};
 
-/// All that was weighed when an attempt was placed. Written to the job's `assigned` event.
+pub use carried::CarriedDecision;
+
+/// All that was weighed when an attempt was placed. Written to the job's `assigned` event, or where there is none, to
+/// its assignment and from there to the attempt's facts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// When, Unix milliseconds.

@@ -38,7 +38,8 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fact {
-    /// An attempt was placed. Written before the assignment is.
+    /// An attempt was placed. Written before the assignment is; a first attempt that is free and finds a free slot
+    /// goes without ([`crate::Assignment::decision`]).
     Assigned {
         /// The job without its body.
         facts: JobFacts,

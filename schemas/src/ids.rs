@@ -42,6 +42,17 @@ impl JobId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &entropy).into_uuid())
     }
 
+    /// When it was made, by the clock of whoever made it, Unix milliseconds; none of an id that is no UUIDv7.
+    #[must_use]
+    pub fn time_ms(self) -> Option<i64> {
+        let (seconds, nanoseconds) = self.0.get_timestamp().filter(|_| self.is_v7())?.to_unix();
+        i64::try_from(seconds * 1_000 + u64::from(nanoseconds) / 1_000_000).ok()
+    }
+
+    fn is_v7(self) -> bool {
+        self.0.get_version() == Some(uuid::Version::SortRand)
+    }
+
     /// A new id for now, with the system's randomness.
     #[must_use]
     pub fn new() -> Self {

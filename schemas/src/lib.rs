@@ -43,7 +43,7 @@ pub use catalog::{Catalog, Service};
 pub use codec::{DecodeError, Encoding};
 pub use config::{PolicyConfig, TenantConfig, TenantsConfig};
 pub use dead::DeadLetter;
-pub use decision::{Candidate, Decision, FilterReason, Rejection, Terms};
+pub use decision::{Candidate, CarriedDecision, Decision, FilterReason, Rejection, Terms};
 pub use event::{Event, Fact, JobFacts};
 pub use failure::{Failure, FailureCode};
 pub use ids::{AttemptId, Backend, Class, JobId, Tenant, WorkerId};

@@ -88,6 +88,7 @@ pub fn attempt_facts() -> AttemptFacts {
             Failure::new(FailureCode::Transient, "the worker lost its ComfyUI")
                 .with_words("WebSocket communication error"),
         ),
+        decision: None,
     }
 }
 
@@ -105,8 +106,22 @@ pub fn assignment() -> Assignment {
         model: "comfyui".to_owned(),
         timeout_ms: 300_000,
         reserved_micro_usd: MicroUsd::ZERO,
+        decision: None,
         job: job(),
         history: vec![attempt_facts()],
+    }
+}
+
+/// An assignment that no `assigned` event tells of: the first attempt of [`job`].
+#[must_use]
+pub fn first_assignment() -> Assignment {
+    Assignment {
+        time_ms: TIME_MS + 5,
+        attempt: 1,
+        counted_attempts: 0,
+        decision: Some(CarriedDecision::new(&decision())),
+        history: Vec::new(),
+        ..assignment()
     }
 }
 

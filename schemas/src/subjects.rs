@@ -32,6 +32,9 @@ pub fn work_filter(backend: &Backend, class: &Class) -> String {
     format!("argosy.work.{backend}.{class}.*")
 }
 
+/// All work.
+pub const WORK_FILTER: &str = "argosy.work.*.*.*";
+
 /// One job's work wherever it waits.
 #[must_use]
 pub fn work_of_job(job: JobId) -> String {
@@ -42,6 +45,12 @@ pub fn work_of_job(job: JobId) -> String {
 #[must_use]
 pub fn dead(backend: &Backend, job: JobId) -> String {
     format!("argosy.dead.{backend}.{job}")
+}
+
+/// One job's failed attempts, wherever they failed.
+#[must_use]
+pub fn dead_of_job(job: JobId) -> String {
+    format!("argosy.dead.*.{job}")
 }
 
 /// All failed attempts.

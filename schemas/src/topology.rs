@@ -151,6 +151,9 @@ pub const POISON_DELIVERIES: i64 = 3;
 /// Age at which presence is gone from its bucket, milliseconds.
 pub const OFFER_TTL_MS: u64 = 15_000;
 
+/// How long message ids are remembered, milliseconds.
+pub const DUPLICATE_WINDOW_MS: u64 = 2 * MINUTE_MS;
+
 /// The largest published message, bytes.
 pub const MESSAGE_MAX_BYTES: i32 = 1024 * 1024;
 
@@ -183,7 +186,7 @@ fn queue(name: &str, description: &str, subject: &str, max_bytes: i64) -> Stream
         max_bytes,
         max_message_bytes: MESSAGE_MAX_BYTES,
         max_messages_per_subject: 0,
-        duplicate_window_ms: 2 * MINUTE_MS,
+        duplicate_window_ms: DUPLICATE_WINDOW_MS,
     }
 }
 
@@ -197,7 +200,7 @@ fn streams() -> Vec<StreamSpec> {
         StreamSpec {
             // One waiting assignment per job: a second is refused by the broker.
             max_messages_per_subject: 1,
-            ..queue(stream::WORK, "Routers to workers", "argosy.work.*.*.*", GIB)
+            ..queue(stream::WORK, "Routers to workers", subjects::WORK_FILTER, GIB)
         },
         queue(stream::DEAD, "Failed attempts, to routers", "argosy.dead.*.*", GIB),
         log(stream::EVENTS, "Facts about jobs", subjects::EVENTS_FILTER, 7 * DAY_MS, 3 * GIB),

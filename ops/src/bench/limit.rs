@@ -2,8 +2,8 @@
 //! streams, and no routing.
 //!
 //! `limit.bridge` moves messages of a job's size from one work queue to another (consume, publish confirmed,
-//! acknowledge). `limit.router_shapes` does what a router does for a free job: it also stores an event of a
-//! decision's size first.
+//! acknowledge). `limit.router_shapes` does what a router does for a free job: what it publishes is as large as an
+//! assignment with its decision.
 
 use super::cpu::{self, between};
 use super::ground::{Ground, Lay};
@@ -12,15 +12,16 @@ use super::report::Row;
 use super::{BenchOptions, load};
 use crate::audience::Audience;
 use crate::figures::percentile;
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use policy::fleet::Fleet;
+use policy::plan::{Assign, Plan};
 use runtime::broker::Broker;
 use runtime::clock::now_us;
-use runtime::publish::{Message, Publisher, Sent};
+use runtime::publish::{Message, Sent};
 use schemas::topology::{intake_consumer_name, stream};
-use schemas::{JobId, Lane, codec, subjects};
+use schemas::{Assignment, CarriedDecision, JobId, Lane, SCHEMA_VERSION, codec, subjects};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -31,12 +32,12 @@ const PULLED: usize = 1_000;
 pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
     let (mut bridge, mut shapes, mut client, mut server) = (vec![], vec![], vec![], vec![]);
     for run in 0..options.scale.runs {
-        for with_event in [false, true] {
+        for in_shape in [false, true] {
             let ground = Ground::lay(options, Lay::default()).await?;
-            let done = move_all(&ground, options.scale.jobs, with_event).await?;
+            let done = move_all(&ground, options.scale.jobs, in_shape).await?;
             ground.clear().await?;
             audience.line(&format!("  run {}: {:.0} messages/s", run + 1, done.per_second));
-            if with_event {
+            if in_shape {
                 shapes.push(done.per_second);
                 client.push(done.client_us);
                 server.push(done.server_us);
@@ -75,13 +76,13 @@ struct Moved {
 }
 
 /// Fills the stream of jobs, then moves all of them on.
-async fn move_all(ground: &Ground, jobs: usize, with_event: bool) -> anyhow::Result<Moved> {
+async fn move_all(ground: &Ground, jobs: usize, in_shape: bool) -> anyhow::Result<Moved> {
     let broker = &ground.broker;
     load::fill(broker, Lane::Standard, &load::tenant()?, jobs).await?;
-    let event = if with_event { Some(decision_event(ground)?) } else { None };
+    let assignment = if in_shape { Some(assignment(ground)?) } else { None };
     let watched = ground.watched();
     let (before, own_before, started) = (watched.used()?, cpu::own_us()?, Instant::now());
-    bridge(broker, jobs, event.as_deref()).await?;
+    bridge(broker, jobs, assignment.as_deref()).await?;
     let took = started.elapsed();
     let used = between(&before, &watched.used()?);
     let each = |us: u64| us as f64 / jobs as f64;
@@ -92,8 +93,8 @@ async fn move_all(ground: &Ground, jobs: usize, with_event: bool) -> anyhow::Res
     })
 }
 
-/// An event as a router writes it for a plain job, as bytes.
-fn decision_event(ground: &Ground) -> anyhow::Result<Vec<u8>> {
+/// An assignment as a router writes it for a plain job, as bytes.
+fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
     let job = load::job(Lane::Standard, &load::tenant()?);
     let documents = crate::documents::Documents::default();
     let policy = serde_json::from_str(&documents.policy)?;
@@ -118,17 +119,33 @@ fn decision_event(ground: &Ground) -> anyhow::Result<Vec<u8>> {
         refused: &[],
         now_ms: job.time_ms,
     });
-    Ok(codec::encode(plan.decision()))
+    let Plan::Assign(assign) = plan else { bail!("the benchmark's own job is not placed") };
+    let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = *assign;
+    Ok(codec::encode(&Assignment {
+        schema_version: SCHEMA_VERSION,
+        time_ms: job.time_ms,
+        submitted_at_ms: job.time_ms,
+        attempt: 1,
+        counted_attempts: 0,
+        backend,
+        class,
+        model,
+        timeout_ms,
+        reserved_micro_usd: reserve_micro_usd,
+        decision: Some(CarriedDecision::new(&decision)),
+        job,
+        history: Vec::new(),
+    }))
 }
 
-/// Consumes, publishes (the event first where there is one), acknowledges; as much at once as pays.
-async fn bridge(broker: &Broker, jobs: usize, event: Option<&[u8]>) -> anyhow::Result<()> {
+/// Consumes, publishes (the assignment where there is one, else what it consumed), acknowledges; as much at once as
+/// pays.
+async fn bridge(broker: &Broker, jobs: usize, assignment: Option<&[u8]>) -> anyhow::Result<()> {
     let name = intake_consumer_name(Lane::Standard);
     let consumer = runtime::topology::consumer(&broker.jetstream, stream::JOBS, &name).await?;
-    let (tenant, local) = (load::tenant()?, schemas::Backend::new("local")?);
-    let class = schemas::Class::new("image-small")?;
+    let (local, class) = (schemas::Backend::new("local")?, schemas::Class::new("image-small")?);
     let publisher = &broker.publisher;
-    let (mut events, mut works) = (VecDeque::new(), VecDeque::new());
+    let mut flying = VecDeque::new();
     let mut pulled = 0;
     while pulled < jobs {
         let mut batch = consumer.batch().max_messages(PULLED.min(jobs - pulled)).messages().await?;
@@ -136,53 +153,23 @@ async fn bridge(broker: &Broker, jobs: usize, event: Option<&[u8]>) -> anyhow::R
             let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
             pulled += 1;
             let id = JobId::new();
-            if let Some(event) = event {
-                let subject = subjects::event(&tenant, id, "assigned");
-                let first = Message::raw(subject, format!("{id}.1.assigned"), event.to_vec()).first();
-                events.push_back((publisher.send(first).await, id, message));
-                if events.len() > PULLED {
-                    step(publisher, &mut events, &mut works, &local, &class).await?;
-                }
-            } else {
-                works.push_back((publisher.send(work(&local, &class, id, &message)).await, message));
-            }
-            if works.len() > PULLED {
-                land(&mut works).await?;
+            let payload = assignment.unwrap_or(&message.payload).to_vec();
+            let work = Message::raw(subjects::work(&local, &class, id), format!("{id}.1.work"), payload);
+            flying.push_back((publisher.send(work).await, message));
+            if flying.len() > PULLED {
+                land(&mut flying).await?;
             }
         }
     }
-    while !events.is_empty() {
-        step(publisher, &mut events, &mut works, &local, &class).await?;
+    while !flying.is_empty() {
+        land(&mut flying).await?;
     }
-    while !works.is_empty() {
-        land(&mut works).await?;
-    }
-    Ok(())
-}
-
-type Pulled = async_nats::jetstream::Message;
-
-fn work(backend: &schemas::Backend, class: &schemas::Class, id: JobId, message: &Pulled) -> Message {
-    Message::raw(subjects::work(backend, class, id), format!("{id}.1.work"), message.payload.to_vec())
-}
-
-/// The oldest event is stored: on with its assignment.
-async fn step(
-    publisher: &Publisher,
-    events: &mut VecDeque<(Sent, JobId, Pulled)>,
-    works: &mut VecDeque<(Sent, Pulled)>,
-    backend: &schemas::Backend,
-    class: &schemas::Class,
-) -> anyhow::Result<()> {
-    let Some((sent, id, message)) = events.pop_front() else { return Ok(()) };
-    sent.landed().await?;
-    works.push_back((publisher.send(work(backend, class, id, &message)).await, message));
     Ok(())
 }
 
 /// The oldest assignment is stored: its message is done with.
-async fn land(works: &mut VecDeque<(Sent, Pulled)>) -> anyhow::Result<()> {
-    let Some((sent, message)) = works.pop_front() else { return Ok(()) };
+async fn land(flying: &mut VecDeque<(Sent, async_nats::jetstream::Message)>) -> anyhow::Result<()> {
+    let Some((sent, message)) = flying.pop_front() else { return Ok(()) };
     sent.landed().await?;
     message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
 }

@@ -13,7 +13,8 @@ use futures::StreamExt as _;
 use ledger::Store;
 use runtime::broker::Broker;
 use runtime::clock::now_us;
-use schemas::{Event, Fact, JobId, Lane, Tenant, codec, subjects};
+use schemas::subjects::{self, Subject};
+use schemas::{JobId, Lane, Tenant};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -54,6 +55,7 @@ pub async fn measure(
 ) -> anyhow::Result<Report> {
     let started = Instant::now();
     let mut events = broker.client.subscribe(subjects::events_of_tenant(&options.tenant)).await?;
+    let mut assignments = broker.client.subscribe(subjects::WORK_FILTER).await?;
     broker.client.flush().await?;
     let ways: RefCell<BTreeMap<JobId, Way>> = RefCell::default();
     let publishing = open_loop(options.rate.max(1), options.jobs, || {
@@ -67,13 +69,19 @@ pub async fn measure(
         let mut ended = 0;
         inside.sample(0.0, 0.0);
         while ended < options.jobs {
-            let message = events.next().await.context("the connection closed")?;
-            let event: Event = codec::decode(None, &message.payload)?;
+            let message = tokio::select! {
+                event = events.next() => event,
+                assignment = assignments.next() => assignment,
+            };
+            let message = message.context("the connection closed")?;
             let mut ways = ways.borrow_mut();
-            let Some(way) = ways.get_mut(&event.job) else { continue };
-            match event.fact {
-                Fact::Assigned { .. } => way.assigned_us = way.assigned_us.or_else(|| Some(now_us())),
-                Fact::Ended { .. } if way.ended_us.is_none() => {
+            match subjects::parse(&message.subject) {
+                Some(Subject::Work(_, _, job)) => {
+                    let Some(way) = ways.get_mut(&job) else { continue };
+                    way.assigned_us = way.assigned_us.or_else(|| Some(now_us()));
+                }
+                Some(Subject::Event(_, job, kind)) if kind == "ended" => {
+                    let Some(way) = ways.get_mut(&job).filter(|way| way.ended_us.is_none()) else { continue };
                     way.ended_us = Some(now_us());
                     ended += 1;
                 }

@@ -3,16 +3,26 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::{self, AckKind};
 use async_nats::{Client, Subject};
 use bytes::Bytes;
+use runtime::broker::Broker;
 use runtime::clock;
 use runtime::telemetry;
+use schemas::JobId;
 use schemas::codec::CONTENT_TYPE;
-use schemas::topology::stream;
+use schemas::topology::{self, stream};
 
 use crate::ending::Original;
+
+/// How long after its id was made a job that is published is the first of that id: half the time for which the broker
+/// remembers ids. The other half is for clocks that differ.
+const FRESH_MS: i64 = topology::DUPLICATE_WINDOW_MS.cast_signed() / 2;
+
+/// How far in the future an id may seem to have been made.
+const CLOCKS_DIFFER_MS: i64 = FRESH_MS / 2;
 
 /// A message that holds a job.
 pub(super) struct Arrived {
@@ -24,6 +34,8 @@ pub(super) struct Arrived {
     pub(super) submitted_at_ms: i64,
     /// Somebody may have had it before.
     pub(super) seen_before: bool,
+    /// The job's id, where its publisher made it the message's id too, as it should.
+    named: Option<JobId>,
     /// There was more behind it when it came.
     pub(super) behind: bool,
     by: By,
@@ -74,6 +86,8 @@ impl Arrived {
         let info = message.info().ok();
         let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
         let content_type = header.map(|value| value.as_str().to_owned());
+        let named = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
+        let named = named.and_then(|id| id.as_str().parse().ok());
         let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
         let published = info.as_ref().map(|info| clock::ms_of_ns(info.published.unix_timestamp_nanos()));
         let seen_before = info.as_ref().is_some_and(|info| info.delivered > 1);
@@ -87,6 +101,7 @@ impl Arrived {
             sequence,
             submitted_at_ms: published.unwrap_or_else(clock::now_ms),
             seen_before,
+            named,
             behind,
             by: By::Consumer(reply),
         }
@@ -106,9 +121,25 @@ impl Arrived {
             sequence: message.sequence,
             submitted_at_ms: clock::ms_of_ns(message.time.unix_timestamp_nanos()),
             seen_before: true,
+            named: None,
             behind: false,
             by: By::Look(Box::new(Look { jetstream: jetstream.clone(), _read: read })),
         })
+    }
+
+    /// Whether this is certainly the first that any router sees of a job: delivered once, and published so soon after
+    /// its id was made, and under it, that the broker would have refused it as a repeat of an earlier publish.
+    pub(super) fn is_first(&self, job: JobId) -> bool {
+        let age_ms = job.time_ms().map(|made_ms| self.submitted_at_ms - made_ms);
+        !self.seen_before
+            && self.named == Some(job)
+            && age_ms.is_some_and(|age_ms| (-CLOCKS_DIFFER_MS..=FRESH_MS).contains(&age_ms))
+    }
+
+    /// Whether a job may have left tracks that no `assigned` event tells of. One whose id is no UUIDv7 never does: it
+    /// is never certain to be the first.
+    pub(super) fn may_have_tracks(&self, job: JobId) -> bool {
+        self.seen_before || (job.time_ms().is_some() && !self.is_first(job))
     }
 
     /// It was read past the consumer.
@@ -125,9 +156,12 @@ impl Arrived {
 
     /// Tells the broker what became of it. A word that is lost is a repeat, and a repeat finds its own tracks
     /// (`place::recover`).
-    pub(super) async fn settle(&self, client: &Client, word: AckKind) {
+    pub(super) async fn settle(&self, broker: &Broker, word: AckKind) {
         match (&self.by, word) {
-            (By::Consumer(reply), word) => say(client, reply.clone(), word).await,
+            (By::Consumer(Some(reply)), AckKind::Ack) => {
+                broker.acknowledger.acknowledge(self.sequence, reply.clone()).await;
+            }
+            (By::Consumer(reply), word) => say(&broker.client, reply.clone(), word).await,
             (By::Look(look), AckKind::Ack) => {
                 if let Err(error) = delete(&look.jetstream, self.sequence).await {
                     tracing::debug!(error, "deleting what was placed; the consumer delivers it");

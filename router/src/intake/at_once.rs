@@ -1,5 +1,5 @@
 //! What most jobs are: placed by one look at the fleet, for free. Such a job is read, decided on and written down
-//! before anybody is waited for; what then stays in memory are its two messages, and its own as it came.
+//! before anybody is waited for; what then stays in memory are the messages that place it, and its own as it came.
 
 use policy::admit::admit;
 use policy::plan::Plan;
@@ -33,7 +33,7 @@ impl Intake {
             Err(refused) => return Err(Begun::Refused(refused)),
         };
         // Whoever waits already comes first.
-        let at_once = !arrived.seen_before
+        let at_once = !arrived.may_have_tracks(taken.job.id)
             && taken.job.idempotency_key.is_none()
             && router.room.is_empty()
             && taken.is_over(router).is_none();
@@ -41,7 +41,10 @@ impl Intake {
             return Err(Begun::Taken(Box::new((taken, None))));
         }
         match place::decide(router, &taken.placing(), &[]) {
-            Plan::Assign(assign) if assign.reserve_micro_usd.0 == 0 => Ok(place::write_first(taken, *assign)),
+            Plan::Assign(assign) if assign.reserve_micro_usd.0 == 0 => {
+                let is_first = arrived.is_first(taken.job.id);
+                Ok(place::write_first(taken, *assign, is_first))
+            }
             plan => Err(Begun::Taken(Box::new((taken, Some(plan))))),
         }
     }

@@ -184,6 +184,7 @@ fn facts(ended: &Ended<'_>) -> AttemptFacts {
         charge: charge(ended),
         energy_mj: outcome.energy_mj,
         failure: outcome.failure.clone(),
+        decision: ended.assignment.decision.clone(),
     }
 }
 

@@ -48,9 +48,14 @@ pub(crate) async fn settle(
     }
     // Confirmed where a repeat would cost money. Of free work a lost acknowledgement is a repeat that changes
     // nothing: ComfyUI still knows the prompt, and the job has ended.
-    let acknowledged =
-        if assignment.is_paid() { Box::pin(message.double_ack()).await } else { message.ack().await };
-    acknowledged.map_err(|error| format!("acknowledging: {error}"))
+    if assignment.is_paid() {
+        return Box::pin(message.double_ack()).await.map_err(|error| format!("acknowledging: {error}"));
+    }
+    let sequence = message.info().map_or(0, |info| info.stream_sequence);
+    if let Some(reply) = message.reply.clone() {
+        shared.broker.acknowledger.acknowledge(sequence, reply).await;
+    }
+    Ok(())
 }
 
 fn settlement(shared: &Shared, settling: &Settling<'_>) -> Settlement {

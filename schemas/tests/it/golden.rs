@@ -57,6 +57,7 @@ fn locked<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(name: &
 fn messages_are_locked_by_their_bytes() {
     locked("job", &samples::job());
     locked("assignment", &samples::assignment());
+    locked("first_assignment", &samples::first_assignment());
     locked("dead_letter", &samples::dead_letter());
     locked("parked", &samples::parked());
     locked("progress", &samples::progress());

@@ -172,6 +172,41 @@ impl Broker {
         work.map(|(sequence, stored)| (*sequence, stored))
     }
 
+    /// The assignment of a job that no event tells of, in its queue or in a dead letter.
+    pub(crate) fn untold(&self, job: u32) -> Option<Rc<Assignment>> {
+        let work = self.work_of(job).find_map(|(_, stored)| match &stored.payload {
+            Payload::Work(assignment) => Some(Rc::clone(assignment)),
+            _ => None,
+        });
+        let assignment = work.or_else(|| self.letter(job).map(|letter| Rc::new(letter.assignment.clone())));
+        assignment.filter(|assignment| assignment.decision.is_some())
+    }
+
+    /// The attempt of a job's dead letter that was not followed up yet.
+    pub(crate) fn failed(&self, job: u32) -> Option<u32> {
+        self.letter(job).map(|letter| letter.ended_attempt.attempt)
+    }
+
+    fn letter(&self, job: u32) -> Option<&Rc<DeadLetter>> {
+        self.messages.values().find_map(|stored| match &stored.payload {
+            Payload::Dead(letter) if stored.job == job => Some(letter),
+            _ => None,
+        })
+    }
+
+    /// A restarted broker knows the ids only of what it still has.
+    pub(crate) fn forget_ids(&mut self) {
+        let known = |stored: &Stored| match &stored.payload {
+            Payload::Job(_) => (stored.job, 0, Named::Job),
+            Payload::Work(assignment) => (stored.job, assignment.attempt, Named::Work),
+            Payload::Dead(letter) => (stored.job, letter.assignment.attempt, Named::Dead),
+            Payload::Event(event) => (stored.job, event.attempt, Named::Event(event.fact.kind())),
+        };
+        let there: BTreeSet<_> = self.messages.values().map(known).collect();
+        // Events stay where they are.
+        self.ids.retain(|id, _| matches!(id.2, Named::Event(_)) || there.contains(id));
+    }
+
     /// Messages of a consumer that wait or are in hand.
     pub(crate) fn backlog(&self, consumer: Consumer) -> u64 {
         self.messages.values().filter(|stored| stored.consumer == consumer).count() as u64

@@ -75,6 +75,7 @@ impl World {
             }
             Operation::Broker { for_ms } => {
                 self.broker.forget_unconfirmed(self.now_ms - 20);
+                self.broker.forget_ids();
                 self.broker.down_until_ms = self.broker.down_until_ms.max(self.now_ms + for_ms);
                 self.to_come += 1;
                 self.schedule.at(self.now_ms + for_ms, Happening::BrokerBack);

@@ -103,7 +103,12 @@ impl World {
                     self.watch_state(message.job, event.attempt, state);
                 }
             }
-            Payload::Work(assignment) => self.watch_assignment(message, assignment),
+            Payload::Work(assignment) => {
+                if assignment.decision.is_some() {
+                    self.watch_state(message.job, assignment.attempt, JobState::Assigned);
+                }
+                self.watch_assignment(message, assignment);
+            }
             Payload::Job(_) | Payload::Dead(_) => {}
         }
     }

@@ -25,6 +25,9 @@ const TRIES_MAX: u32 = 6;
 /// Deliveries on which the `retrying` event is published.
 const TELL_DELIVERIES: u32 = 2;
 
+/// How long after it was made a job that is published is the first of its id, milliseconds.
+const FRESH_MS: i64 = 60_000;
+
 /// A job's end as the router publishes it.
 #[derive(Debug, Clone)]
 pub(crate) struct End {
@@ -185,7 +188,7 @@ impl Placing {
         match admit(&self.job, &setting.catalog, &setting.policy, 500, self.submitted_at_ms) {
             Ok(admitted) => {
                 self.admitted = Some(admitted);
-                self.go(world, if self.delivery.delivered > 1 { Step::Recover } else { Step::Consider })
+                self.go(world, if self.is_first() { Step::Consider } else { Step::Recover })
             }
             Err(failure) => {
                 self.end = Some(self.ending(JobState::Failed, failure));
@@ -239,6 +242,13 @@ impl Placing {
             }
         }
         self.go(world, Step::Plan)
+    }
+
+    /// The job's first delivery, of a publish so soon after it was made that the broker would have refused a repeat.
+    fn is_first(&self) -> bool {
+        self.letter.is_none()
+            && self.delivery.delivered == 1
+            && self.delivery.published_ms - self.job.time_ms <= FRESH_MS
     }
 
     fn is_late(&self, now_ms: i64) -> bool {

@@ -29,6 +29,8 @@ pub(crate) struct Cancelling {
     job: u32,
     state: JobState,
     assigned: Option<Rc<Event>>,
+    /// That event, where only the assignment tells of it.
+    untold: Option<Rc<Event>>,
     attempts: Vec<AttemptFacts>,
     step: Step,
     tries: u32,
@@ -41,6 +43,7 @@ impl Cancelling {
             job,
             state: JobState::Submitted,
             assigned: None,
+            untold: None,
             attempts: Vec::new(),
             step: Step::Read,
             tries: 0,
@@ -79,9 +82,11 @@ impl Cancelling {
         let log = &world.broker.log[self.job as usize];
         let ended = log.iter().find(|event| matches!(event.fact, Fact::Ended { .. })).and_then(|e| e.state());
         let last = log.iter().rev().find_map(|event| event.state());
-        self.state = ended.or(last).unwrap_or(JobState::Submitted);
-        self.assigned =
-            log.iter().rev().find(|event| matches!(event.fact, Fact::Assigned { .. })).map(Rc::clone);
+        self.untold = world.broker.untold(self.job).and_then(|assignment| assignment.told()).map(Rc::new);
+        let untold = self.untold.as_ref().and_then(|event| event.state());
+        self.state = ended.or(last).or(untold).unwrap_or(JobState::Submitted);
+        let assigned = log.iter().rev().find(|event| matches!(event.fact, Fact::Assigned { .. }));
+        self.assigned = assigned.or(self.untold.as_ref()).map(Rc::clone);
         let told = log.iter().filter_map(|event| match &event.fact {
             Fact::Retrying { ended_attempt, .. } => Some(ended_attempt.clone()),
             _ => None,
@@ -142,6 +147,15 @@ impl Cancelling {
         else {
             return Next::Done;
         };
+        if let Some(untold) = &self.untold {
+            let message = event_message(world, self.job, Event::clone(untold), true);
+            if world.publish(self.process, &message).is_ok() {
+                self.untold = None;
+                self.tries = 0;
+                return Next::After(world.moment());
+            }
+            return self.again();
+        }
         let Fact::Assigned { facts, .. } = &assigned.fact else { return Next::Done };
         let end = End {
             attempt: assigned.attempt,
@@ -160,6 +174,11 @@ impl Cancelling {
             self.step = Step::Purge;
             return Next::After(world.moment());
         }
+        self.again()
+    }
+
+    /// Tries a publish again for a while.
+    fn again(&mut self) -> Next {
         if self.tries >= super::TRIES_MAX {
             return Next::Done;
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use policy::plan::{Assign, Plan, PlanInput, plan};
 use schemas::reserve::Reservation;
-use schemas::{Assignment, Decision, Event, Fact, FailureCode, JobState, SCHEMA_VERSION};
+use schemas::{Assignment, CarriedDecision, Decision, Event, Fact, FailureCode, JobState, SCHEMA_VERSION};
 
 use super::{Placing, Step};
 use crate::simulation::broker::{Message, Named, Payload, Published, WORK};
@@ -47,11 +47,25 @@ impl Placing {
                 self.end(world, if expired { JobState::Expired } else { JobState::Failed }, failure)
             }
             Plan::Assign(assign) => {
-                let free = assign.reserve_micro_usd.0 == 0 || world.mutation == Mutation::ReserveLate;
+                let free = assign.reserve_micro_usd.0 == 0;
+                if free && assign.starts_at_once() && self.is_first() {
+                    return self.place_untold(world, &assign);
+                }
+                let free = free || world.mutation == Mutation::ReserveLate;
                 self.assign = Some(assign);
                 self.go(world, if free { Step::TellAssigned } else { Step::Reserve })
             }
         }
+    }
+
+    /// The assignment alone, which carries the decision.
+    fn place_untold(&mut self, world: &mut World, assign: &Assign) -> Next {
+        let fleet = &mut world.processes[self.process].fleet;
+        fleet.add_backlog(&assign.backend, &assign.class, 1);
+        let decision = Some(CarriedDecision::new(&assign.decision));
+        let assignment = Assignment { decision, ..self.assignment_of(assign, world.now_ms) };
+        self.assignment = Some(Rc::new(assignment));
+        self.go(world, Step::Assign)
     }
 
     /// Asks a ledger for the attempt's money. One that is stopped answers nobody, and decides when it goes on.
@@ -142,10 +156,11 @@ impl Placing {
             return self.go(world, Step::Trouble);
         }
         let log = &world.broker.log[self.delivery.job as usize];
-        let begun = log.iter().any(|event| {
-            let placed = matches!(event.fact, Fact::Assigned { .. });
-            is_end(event) || (placed && event.attempt >= self.attempt && is_last_assigned(log, event))
-        });
+        let begun = self.went_on(world)
+            || log.iter().any(|event| {
+                let placed = matches!(event.fact, Fact::Assigned { .. });
+                placed && event.attempt >= self.attempt && is_last_assigned(log, event)
+            });
         if begun { self.finish(world) } else { self.go(world, Step::Consider) }
     }
 
@@ -158,12 +173,8 @@ impl Placing {
 
     /// The `assigned` event is there: the assignment follows, unless it has been worked on.
     fn finish(&mut self, world: &mut World) -> Next {
+        let went_on = self.went_on(world);
         let log = &world.broker.log[self.delivery.job as usize];
-        let went_on = log.iter().any(|event| {
-            is_end(event)
-                || event.attempt > self.attempt
-                || (event.attempt == self.attempt && !matches!(event.fact, Fact::Assigned { .. }))
-        });
         let last = log.iter().rev().find(|event| matches!(event.fact, Fact::Assigned { .. })).cloned();
         let last = last.filter(|event| !went_on && event.attempt == self.attempt);
         let Some(event) = last else { return self.go(world, Step::Answer(None)) };
@@ -184,6 +195,17 @@ impl Placing {
         self.go(world, Step::Assign)
     }
 
+    /// The attempt, or one after it, reached a worker; or its assignment alone tells of it.
+    fn went_on(&self, world: &World) -> bool {
+        let told = world.broker.log[self.delivery.job as usize].iter().any(|event| {
+            is_end(event)
+                || event.attempt > self.attempt
+                || (event.attempt == self.attempt && !matches!(event.fact, Fact::Assigned { .. }))
+        });
+        told || world.broker.untold(self.delivery.job).is_some_and(|it| it.attempt >= self.attempt)
+            || world.broker.failed(self.delivery.job).is_some_and(|attempt| attempt >= self.attempt)
+    }
+
     fn assignment_of(&self, assign: &Assign, time_ms: i64) -> Assignment {
         Assignment {
             schema_version: SCHEMA_VERSION,
@@ -196,6 +218,7 @@ impl Placing {
             model: assign.model.clone(),
             timeout_ms: assign.timeout_ms,
             reserved_micro_usd: assign.reserve_micro_usd,
+            decision: None,
             job: (*self.job).clone(),
             history: self.history.clone(),
         }
