@@ -148,7 +148,7 @@ fn strip(value: &mut serde_json::Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{JobState, samples};
+    use schemas::{CarriedDecision, JobState, samples};
 
     use super::*;
 
@@ -183,6 +183,13 @@ mod tests {
             }
         });
         assert_eq!(refused.unwrap_err().field.as_deref(), Some("fact.decision"));
+        let refused = changed(3, |e| {
+            let Fact::Ended { attempts, .. } = &mut e.fact else { unreachable!() };
+            let mut decision = samples::decision();
+            decision.weights.cost = f64::INFINITY;
+            attempts[0].decision = Some(CarriedDecision::new(&decision));
+        });
+        assert_eq!(refused.unwrap_err().field.as_deref(), Some("fact.attempts.decision"));
         let refused = changed(3, |e| {
             if let Fact::Ended { state, .. } = &mut e.fact {
                 *state = JobState::Running;

@@ -40,7 +40,7 @@ pub struct RouterConfig {
 
 impl Default for RouterConfig {
     fn default() -> Self {
-        Self { in_hand: 512 }
+        Self { in_hand: 1_024 }
     }
 }
 

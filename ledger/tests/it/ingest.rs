@@ -1,6 +1,6 @@
 //! What a batch of events leaves behind.
 
-use schemas::{Charge, Event, Fact, FailureCode, JobId, JobState, MicroUsd, samples};
+use schemas::{AttemptFacts, Charge, Event, Fact, Failure, FailureCode, JobId, JobState, MicroUsd, samples};
 
 use crate::server::migrated;
 use crate::story::{Story, T};
@@ -37,6 +37,56 @@ async fn an_eventful_life_becomes_rows() {
     assert_eq!(detail.attempts[2].charge_state, None, "free work has no charge");
     assert_eq!(detail.events.len(), 9, "with every decision");
     database.books_balance().await;
+}
+
+/// Whatever tells why an attempt was placed, the rows are the same.
+#[tokio::test]
+async fn an_attempt_that_goes_without_its_event_has_its_decision_from_its_end() {
+    let database = migrated().await;
+    let [told, untold] = [1, 2].map(Story::new);
+    let facts = AttemptFacts {
+        assigned_at_ms: T + 10,
+        provider_id: None,
+        ..told.attempt(40, 1, "local", Charge::VOIDED)
+    };
+    let failure = Some(Failure::new(FailureCode::Transient, "it broke"));
+    let failed = AttemptFacts { failure, ..facts.clone() };
+    let second = AttemptFacts { attempt: 2, assigned_at_ms: T + 60, ..facts };
+    let with_event = [
+        told.assigned(10, 1, "local", 0),
+        told.retrying(45, failed.clone(), "retry"),
+        told.assigned(60, 2, "local", 0),
+        told.ended(90, JobState::Completed, vec![failed.clone(), second.clone()]),
+    ];
+    // The end tells once more what the failure told.
+    let failed = Story::untold(failed);
+    let without = [
+        untold.retrying(45, failed.clone(), "retry"),
+        untold.assigned(60, 2, "local", 0),
+        untold.ended(90, JobState::Completed, vec![failed, second]),
+    ];
+    database.store.ingest(&with_event).await.unwrap();
+    database.store.ingest(&without).await.unwrap();
+    let mut rows = Vec::new();
+    for story in [&told, &untold] {
+        let detail = database.store.job_detail(story.job).await.unwrap().expect("it is known");
+        let candidates: Vec<String> = sqlx::query_scalar(
+            "select (to_jsonb(c) - 'job')::text from analytics.candidates c where job = $1 order by attempt, 1",
+        )
+        .bind(story.job.0)
+        .fetch_all(&database.pool)
+        .await
+        .unwrap();
+        let elsewhere: serde_json::Value = sqlx::query_scalar("select elsewhere from jobs where id = $1")
+            .bind(story.job.0)
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
+        assert_eq!(candidates.len(), 6, "three for each attempt: {candidates:?}");
+        assert_eq!(detail.attempts[0].reason.as_deref(), Some(samples::decision().reason.as_str()));
+        rows.push((detail.attempts, candidates, elsewhere));
+    }
+    assert_eq!(rows[0], rows[1]);
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use schemas::reserve::Reservation;
 use schemas::{
-    AttemptFacts, Backend, Charge, Event, Fact, Failure, FailureCode, JobFacts, JobId, JobState, MicroUsd,
-    Tenant, samples,
+    AttemptFacts, Backend, CarriedDecision, Charge, Decision, Event, Fact, Failure, FailureCode, JobFacts,
+    JobId, JobState, MicroUsd, Tenant, samples,
 };
 
 pub(crate) const T: i64 = samples::TIME_MS;
@@ -36,8 +36,7 @@ impl Story {
         Event::new(T + after_ms, self.tenant.clone(), self.job, attempt, fact)
     }
 
-    /// Placed; `reserved` of zero is a free backend.
-    pub(crate) fn assigned(&self, after_ms: i64, attempt: u32, at: &str, reserved: i64) -> Event {
+    fn decision(attempt: u32, at: &str) -> Decision {
         let mut decision = samples::decision();
         decision.attempt = attempt;
         decision.choice = Some(backend(at));
@@ -45,6 +44,18 @@ impl Story {
         cloud.backend = backend("cloud");
         cloud.expected_micro_usd = MicroUsd(6_000);
         decision.candidates.push(cloud);
+        decision
+    }
+
+    /// An attempt that no `assigned` event told of.
+    pub(crate) fn untold(facts: AttemptFacts) -> AttemptFacts {
+        let decision = CarriedDecision::new(&Self::decision(facts.attempt, facts.backend.as_str()));
+        AttemptFacts { decision: Some(decision), ..facts }
+    }
+
+    /// Placed; `reserved` of zero is a free backend.
+    pub(crate) fn assigned(&self, after_ms: i64, attempt: u32, at: &str, reserved: i64) -> Event {
+        let decision = Self::decision(attempt, at);
         let fact = Fact::Assigned {
             facts: self.facts(),
             backend: backend(at),

@@ -11,8 +11,8 @@ use schemas::{
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// Slots that an offer of the benchmark claims: room for everything that is waiting.
-const SLOTS: u32 = 10_000;
+/// Slots that an offer of the benchmark claims: a free one for all that is placed while nobody takes it.
+const SLOTS: u32 = 10_000_000;
 
 /// Offers are renewed well within the age at which they count as gone.
 const RENEW_EVERY: Duration = Duration::from_secs(2);

@@ -192,3 +192,53 @@ async fn delete(jetstream: &jetstream::Context, sequence: u64) -> Result<(), Str
     let jobs = jetstream.get_stream_no_info(stream::JOBS).await.map_err(|error| telemetry::chain(&error))?;
     jobs.delete_message(sequence).await.map(|_| ()).map_err(|error| telemetry::chain(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(named: Option<JobId>, submitted_at_ms: i64, seen_before: bool) -> Arrived {
+        Arrived {
+            subject: "argosy.jobs.standard.studio-a".into(),
+            content_type: None,
+            payload: Bytes::new(),
+            sequence: 1,
+            submitted_at_ms,
+            seen_before,
+            named,
+            behind: false,
+            by: By::Consumer(None),
+        }
+    }
+
+    #[test]
+    fn only_what_the_broker_would_have_known_as_a_repeat_is_the_first_of_its_id() {
+        let made_ms = 1_795_428_000_000;
+        let job = JobId::from_parts(made_ms, [7; 10]);
+        let other = JobId::from_parts(made_ms, [8; 10]);
+        let cases = [
+            (arrived(Some(job), made_ms + 5, false), true),
+            (arrived(Some(job), made_ms + FRESH_MS, false), true),
+            (arrived(Some(job), made_ms - CLOCKS_DIFFER_MS, false), true),
+            // Published again after the broker may have forgotten it; by a clock that is far ahead.
+            (arrived(Some(job), made_ms + FRESH_MS + 1, false), false),
+            (arrived(Some(job), made_ms - CLOCKS_DIFFER_MS - 1, false), false),
+            // Under another message id, or none, a repeat is not known.
+            (arrived(Some(other), made_ms + 5, false), false),
+            (arrived(None, made_ms + 5, false), false),
+            (arrived(Some(job), made_ms + 5, true), false),
+        ];
+        for (case, (arrived, first)) in cases.iter().enumerate() {
+            assert_eq!(arrived.is_first(job), *first, "case {case}");
+            assert_eq!(arrived.may_have_tracks(job), !first, "case {case}");
+        }
+    }
+
+    #[test]
+    fn an_id_without_a_time_is_never_the_first_and_so_leaves_no_tracks_but_events() {
+        let job = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse().expect("a UUID"));
+        let (once, again) = (arrived(Some(job), 5, false), arrived(Some(job), 5, true));
+        assert!(!once.is_first(job) && !once.may_have_tracks(job));
+        assert!(again.may_have_tracks(job));
+    }
+}
