@@ -2,6 +2,7 @@
 //! work consumers, breakers from what attempts say as they end.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::kv;
@@ -10,7 +11,7 @@ use policy::fleet::Fleet;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::telemetry;
-use schemas::topology;
+use schemas::topology::{self, stream};
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
 
 use crate::shared::Router;
@@ -21,6 +22,10 @@ const BACKLOG_EVERY: Duration = Duration::from_millis(300);
 
 /// The same while jobs in hand wait for room: what ends makes room for them.
 const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
+
+/// The stream of facts is nearly full when less than this share of it is left, as a divisor: what the fleet writes
+/// between two looks is far less.
+const FACTS_SHORT_SHARE: u64 = 20;
 
 /// How long to wait before a broken watch or subscription is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
@@ -40,6 +45,7 @@ pub async fn look_once(router: &Router, workers: &kv::Store) -> Result<(), Fault
         }
     }
     poll_backlog(router).await;
+    look_at_facts(router).await;
     Ok(())
 }
 
@@ -91,6 +97,7 @@ async fn follow_offers_once(router: &Router, workers: &kv::Store) -> String {
 pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
     while !router.soft.is_cancelled() {
         poll_backlog(&router).await;
+        look_at_facts(&router).await;
         forget_old_offers(&router);
         room::look(&router);
         rest(&router, if router.room.is_empty() { BACKLOG_EVERY } else { BACKLOG_EVERY_WHEN_WAITING }).await;
@@ -106,6 +113,17 @@ async fn poll_backlog(router: &Router) {
         metrics::gauge!("argosy_backlog_jobs", "backend" => backend.to_string(), "class" => class.to_string())
             .set(jobs as f64);
     }
+}
+
+/// Sees how much room is left in the stream of facts.
+async fn look_at_facts(router: &Router) {
+    let Ok(facts) = router.broker.jetstream.get_stream(stream::EVENTS).await else { return };
+    let info = facts.cached_info();
+    let Ok(most) = u64::try_from(info.config.max_bytes) else { return };
+    let room = most.saturating_sub(info.state.bytes);
+    router.facts_short.store(room < most / FACTS_SHORT_SHARE, Ordering::Relaxed);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    metrics::gauge!("argosy_events_room_bytes").set(room as f64);
 }
 
 /// The backends and classes of the catalog, each once.

@@ -182,11 +182,11 @@ async fn carry_out(
     }
 }
 
-/// A job's first attempt, decided on and free, as the messages that place it: one where it starts at once, and where
-/// the job is certainly the first of its id.
+/// A job's first attempt, decided on and free, as the messages that place it: its assignment `alone` where it may be,
+/// and where it starts at once.
 #[must_use]
-pub(crate) fn write_first(taken: Taken, assign: Assign, is_first: bool) -> Written {
-    if !(is_first && assign.starts_at_once()) {
+pub(crate) fn write_first(taken: Taken, assign: Assign, alone: bool) -> Written {
+    if !(alone && assign.starts_at_once()) {
         let (told, at, nth) = tell(&taken.placing(), assign);
         return Written::told(told, &assignment(at, nth, taken.job, Vec::new()));
     }

@@ -1,5 +1,6 @@
 //! What the router's tasks share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use policy::fleet::Fleet;
@@ -33,6 +34,8 @@ pub struct Router {
     pub keys: Keys,
     /// Jobs in hand that wait for room.
     pub room: Room,
+    /// The stream of facts is nearly full ([`Router::is_short_of_room_for_facts`]).
+    pub facts_short: Arc<AtomicBool>,
     /// Fires when the process is asked to stop.
     pub soft: CancellationToken,
 }
@@ -42,6 +45,13 @@ impl Router {
     #[must_use]
     pub fn config(&self) -> FleetConfig {
         self.config.borrow().clone()
+    }
+
+    /// Whether the stream of facts is nearly full. Then each placement begins with its event: it is refused where there
+    /// is no room, and the job waits in its lane instead of at a worker that could not tell of its end.
+    #[must_use]
+    pub fn is_short_of_room_for_facts(&self) -> bool {
+        self.facts_short.load(Ordering::Relaxed)
     }
 
     /// Reads the fleet.

@@ -66,6 +66,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         claims: Claims::new(open_bucket(jetstream, bucket::ATTEMPTS).await?),
         keys: Keys::new(open_bucket(jetstream, bucket::KEYS).await?),
         room: Room::default(),
+        facts_short: Arc::default(),
         soft: soft.clone(),
     };
     let workers = open_bucket(jetstream, bucket::WORKERS).await?;

@@ -42,8 +42,8 @@ impl Intake {
         }
         match place::decide(router, &taken.placing(), &[]) {
             Plan::Assign(assign) if assign.reserve_micro_usd.0 == 0 => {
-                let is_first = arrived.is_first(taken.job.id);
-                Ok(place::write_first(taken, *assign, is_first))
+                let alone = arrived.is_first(taken.job.id) && !router.is_short_of_room_for_facts();
+                Ok(place::write_first(taken, *assign, alone))
             }
             plan => Err(Begun::Taken(Box::new((taken, Some(plan))))),
         }

@@ -1,6 +1,8 @@
 //! Streams at their limits: publishers get an error, and nothing that was accepted is lost.
 
-use anyhow::ensure;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
 use schemas::{Job, JobId, JobState};
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::prompt;
@@ -16,6 +18,18 @@ async fn leave_room(fleet: &TestFleet, stream: &str, bytes: i64) -> anyhow::Resu
     config.max_bytes = held + bytes;
     jetstream.update_stream(config).await?;
     Ok(before)
+}
+
+/// Waits until a router knows that there is next to no room for facts.
+async fn sees_no_room(at: SocketAddr) -> anyhow::Result<()> {
+    loop {
+        let page = reqwest::get(format!("http://{at}/metrics")).await?.text().await?;
+        let room = page.lines().find_map(|line| line.strip_prefix("argosy_events_room_bytes "));
+        if room.is_some_and(|bytes| bytes.parse::<f64>().is_ok_and(|bytes| bytes <= 16.0)) {
+            return Ok(());
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn set_limit(fleet: &TestFleet, stream: &str, max_bytes: i64) -> anyhow::Result<()> {
@@ -60,9 +74,14 @@ async fn a_full_queue_refuses_publishers_and_loses_nothing() -> anyhow::Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_facts_find_no_room_jobs_wait_and_go_on_afterwards() -> anyhow::Result<()> {
-    let fleet = TestFleet::start(|options| (options.runpod, options.gemini) = (None, None)).await?;
-    let stack = &fleet.stack;
+    let mut fleet = TestFleet::start(|options| (options.runpod, options.gemini) = (None, None)).await?;
     let before = leave_room(&fleet, "EVENTS", 16).await?;
+    // Routers look at the room now and then; a stream does not fill up between two looks.
+    for router in ["router-1", "router-2"] {
+        let at = fleet.stack.member(router)?.listening().context("it serves its pages")?;
+        tokio::time::timeout(LIMIT, sees_no_room(at)).await??;
+    }
+    let stack = &fleet.stack;
     let jobs: Vec<Job> = (0..4).map(|n| prompt(&format!("patient {n}"))).collect();
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     stack.submit(&jobs).await?;
