@@ -23,8 +23,8 @@ const BACKLOG_EVERY: Duration = Duration::from_millis(300);
 /// The same while jobs in hand wait for room: what ends makes room for them.
 const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
 
-/// The stream of facts is nearly full when less than this share of it is left, as a divisor: what the fleet writes
-/// between two looks is far less.
+/// The stream of facts is nearly full when less than this share of it is left, as a divisor, or less than the largest
+/// message: what the fleet writes between two looks is far less.
 const FACTS_SHORT_SHARE: u64 = 20;
 
 /// How long to wait before a broken watch or subscription is opened again.
@@ -121,7 +121,8 @@ async fn look_at_facts(router: &Router) {
     let info = facts.cached_info();
     let Ok(most) = u64::try_from(info.config.max_bytes) else { return };
     let room = most.saturating_sub(info.state.bytes);
-    router.facts_short.store(room < most / FACTS_SHORT_SHARE, Ordering::Relaxed);
+    let short = (most / FACTS_SHORT_SHARE).max(topology::MESSAGE_MAX_BYTES.unsigned_abs().into());
+    router.facts_short.store(room < short, Ordering::Relaxed);
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
     metrics::gauge!("argosy_events_room_bytes").set(room as f64);
 }
