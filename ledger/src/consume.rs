@@ -4,7 +4,7 @@
 mod arrived;
 mod parking;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use async_nats::jetstream::AckKind;
@@ -23,8 +23,15 @@ use arrived::Arrived;
 
 /// Events of one batch.
 const BATCH_MAX: usize = 4_000;
-/// How long a batch may wait to be full.
-const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// How long a batch may wait to be full. Where little comes, short: storing is then many short bursts, which keep jobs on
+/// their way waiting less than a few long ones do.
+const BATCH_WAIT_MIN: Duration = Duration::from_millis(50);
+/// Where much comes, long: what a transaction costs is shared by more events.
+const BATCH_WAIT_MAX: Duration = Duration::from_millis(200);
+/// Where nothing comes, the first that does is waited for.
+const IDLE: (usize, Duration) = (1, Duration::from_secs(1));
+/// So many events a second are much.
+const MUCH_PER_SECOND: f64 = 2_500.0;
 /// First and longest wait between tries while the database is away.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -47,9 +54,11 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     let consumer = topology::consumer(&broker.jetstream, stream::EVENTS, LEDGER_CONSUMER).await?;
+    let (mut most, mut wait) = IDLE;
     while !shutdown.is_cancelled() {
+        let started = Instant::now();
         let pulled = async {
-            let batch = consumer.batch().max_messages(BATCH_MAX).expires(BATCH_WAIT).messages().await?;
+            let batch = consumer.batch().max_messages(most).expires(wait).messages().await?;
             // A message that the connection lost is delivered again; the others are good.
             Ok(batch.filter_map(async |message| message.ok().map(arrived::read)).collect::<Vec<_>>().await)
         };
@@ -58,8 +67,14 @@ pub async fn run(
             () = shutdown.cancelled() => break,
         };
         match pulled {
-            Ok(messages) if messages.is_empty() => {}
-            Ok(messages) => settle(&broker, &store, &health, messages, &shutdown).await,
+            Ok(messages) if messages.is_empty() => (most, wait) = IDLE,
+            Ok(messages) => {
+                let events = messages.len();
+                settle(&broker, &store, &health, messages, &shutdown).await;
+                // Of the whole turn: while a batch is stored the next one gathers.
+                let much = events as f64 > started.elapsed().as_secs_f64() * MUCH_PER_SECOND;
+                (most, wait) = (BATCH_MAX, if much { BATCH_WAIT_MAX } else { BATCH_WAIT_MIN });
+            }
             Err(error) => {
                 tracing::warn!(%error, "no events from the broker, asking again");
                 pause(BROKER_PAUSE, &shutdown).await;
