@@ -23,9 +23,9 @@ cross join lateral (
     from jsonb_array_elements(coalesce(e.body::jsonb #> '{fact,attempts}',
         jsonb_build_array(e.body::jsonb #> '{fact,ended_attempt}'))) as a (facts)
     where e.kind in ('ended', 'retrying') and a.facts ? 'decision'
-        -- Told twice where a job ended while its failed attempt was followed up.
-        and not (e.kind = 'ended' and exists (select from events r
-            where r.job = e.job and r.attempt = (a.facts ->> 'attempt')::integer and r.kind = 'retrying'))
+        -- Told twice where a job ended while its failed attempt was followed up, or was cancelled while it ran.
+        and not exists (select from events r where r.job = e.job and r.attempt = (a.facts ->> 'attempt')::integer
+            and (r.kind = 'assigned' or (r.kind = 'retrying' and e.kind = 'ended')))
 ) as d
 cross join lateral jsonb_array_elements(d.decision -> 'candidates') as c (body)
 where e.kind in ('assigned', 'ended', 'retrying');
@@ -33,7 +33,7 @@ where e.kind in ('assigned', 'ended', 'retrying');
 comment on view analytics.candidates is 'One row per decision and backend that was looked at: what filtered it out or what it scored.';
 comment on column analytics.candidates.job is 'Id of the job (UUIDv7)';
 comment on column analytics.candidates.attempt is 'Number of the attempt that was placed';
-comment on column analytics.candidates.decided_at is 'When';
+comment on column analytics.candidates.decided_at is 'When; it has no index: ask for a range of job as well, see first_job, and for the newest by order of job';
 comment on column analytics.candidates.backend is 'The backend that was looked at';
 comment on column analytics.candidates.chosen is 'Whether it was chosen';
 comment on column analytics.candidates.score is 'Weighted sum of its terms';

@@ -246,8 +246,8 @@ fn attempt(number: u32, events: &[&Event]) -> Option<AttemptRow> {
         _ => None,
     });
     let running = events.iter().rev().find_map(|event| match &event.fact {
-        Fact::Running { backend, worker, started_at_ms, .. } if event.attempt == number => {
-            Some((backend, worker, *started_at_ms))
+        Fact::Running { backend, worker, started_at_ms, facts } if event.attempt == number => {
+            Some((backend, worker, *started_at_ms, facts.class.as_ref()))
         }
         _ => None,
     });
@@ -271,7 +271,11 @@ fn attempt(number: u32, events: &[&Event]) -> Option<AttemptRow> {
     let any = told.iter().map(|(_, _, facts)| *facts);
     Some(AttemptRow {
         attempt: number,
-        class: best.map(|b| &b.class).or(assigned.map(|a| a.2)).map(ToString::to_string),
+        class: best
+            .map(|b| &b.class)
+            .or(assigned.map(|a| a.2))
+            .or(running.and_then(|r| r.3))
+            .map(ToString::to_string),
         model: best.map(|b| &b.model).or(assigned.map(|a| a.3)).cloned(),
         worker: any.clone().find_map(|f| f.worker.as_ref()).or(running.map(|r| r.1)).map(ToString::to_string),
         simulated: best.map_or_else(|| candidate.is_some_and(|c| c.simulated), |facts| facts.simulated),

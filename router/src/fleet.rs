@@ -119,7 +119,8 @@ async fn poll_backlog(router: &Router) {
 async fn look_at_facts(router: &Router) {
     let Ok(facts) = router.broker.jetstream.get_stream(stream::EVENTS).await else { return };
     let info = facts.cached_info();
-    let Ok(most) = u64::try_from(info.config.max_bytes) else { return };
+    // None is set: it has all the room there is.
+    let most = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
     let room = most.saturating_sub(info.state.bytes);
     let short = (most / FACTS_SHORT_SHARE).max(topology::MESSAGE_MAX_BYTES.unsigned_abs().into());
     router.facts_short.store(room < short, Ordering::Relaxed);

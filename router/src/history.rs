@@ -150,6 +150,12 @@ impl History {
         self.events.first().filter(|_| self.is_untold)
     }
 
+    /// An attempt, or one after it, was placed by its assignment alone: there is nothing to finish.
+    #[must_use]
+    pub fn is_placed_untold(&self, attempt: u32) -> bool {
+        self.untold().is_some_and(|untold| untold.attempt >= attempt)
+    }
+
     /// Something happened in an attempt after it was placed: it reached a worker.
     #[must_use]
     pub fn went_on_from(&self, attempt: u32) -> bool {
@@ -205,5 +211,56 @@ impl History {
             | Fact::Charged { facts, .. } => Some(facts),
             Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::samples;
+
+    use super::*;
+
+    fn assigned(attempt: u32) -> Event {
+        let assignment = Assignment { attempt, ..samples::first_assignment() };
+        assignment.told().expect("it carries its decision")
+    }
+
+    #[test]
+    fn what_is_untold_is_the_first_attempt_and_says_nothing_of_the_second() {
+        // A dead letter of an untold first attempt is in hand, the second is begun and not yet assigned.
+        let history = History { events: vec![assigned(1), assigned(2)], is_untold: true, failed: Some(1) };
+        assert!(history.is_placed_untold(1) && history.went_on_from(1));
+        assert!(!history.is_placed_untold(2) && !history.went_on_from(2));
+        assert_eq!(history.last_assigned().map(|event| event.attempt), Some(2));
+        assert_eq!(history.untold().map(|event| event.attempt), Some(1));
+    }
+
+    #[test]
+    fn an_assignment_in_its_queue_is_a_track_and_a_dead_letter_one_that_went_on() {
+        let waiting = History { events: vec![assigned(1)], is_untold: true, failed: None };
+        assert!(waiting.is_placed_untold(1) && !waiting.went_on_from(1));
+        assert_eq!((waiting.state(), waiting.decisions().len()), (JobState::Assigned, 1));
+        let failed = History { failed: Some(1), ..waiting };
+        assert!(failed.went_on_from(1) && !failed.went_on_from(2));
+    }
+
+    #[test]
+    fn decisions_come_from_facts_where_no_event_told_them() {
+        let decision = samples::first_assignment().decision;
+        let facts = AttemptFacts { decision, ..samples::attempt_facts() };
+        let [mut retrying, mut ended] = [2, 3].map(|index| samples::events().swap_remove(index));
+        if let Fact::Retrying { ended_attempt, .. } = &mut retrying.fact {
+            *ended_attempt = facts.clone();
+        }
+        if let Fact::Ended { attempts, .. } = &mut ended.fact {
+            *attempts = vec![facts];
+        }
+        let told = History { events: vec![retrying, assigned(2), ended], ..History::default() };
+        assert_eq!(
+            told.decisions().len(),
+            2,
+            "the first by its facts, told twice, and the second by its event"
+        );
+        assert!(told.untold().is_none() && !told.is_placed_untold(1));
     }
 }

@@ -273,7 +273,10 @@ pub async fn recover(router: &Router, placing: &Placing<'_>) -> Result<Option<Pl
 
 /// The `assigned` event is there: make sure that the assignment is too, unless it has been worked on.
 async fn finish(router: &Router, placing: &Placing<'_>, history: &History) -> Result<Placed, PlaceError> {
-    if history.ended().is_some() || history.went_on_from(placing.attempt) || history.untold().is_some() {
+    if history.ended().is_some()
+        || history.went_on_from(placing.attempt)
+        || history.is_placed_untold(placing.attempt)
+    {
         return Ok(Placed::Done);
     }
     let Some(event) = history.last_assigned().filter(|event| event.attempt == placing.attempt) else {

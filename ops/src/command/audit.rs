@@ -9,9 +9,8 @@ use async_nats::jetstream;
 use clap::Args;
 use futures::TryStreamExt as _;
 use policy::invariants::{AuditReport, audit};
-use schemas::JobId;
-use schemas::subjects::{self, Subject};
 use schemas::topology::stream;
+use schemas::{JobId, subjects};
 use std::collections::BTreeSet;
 
 /// Check the promises over ledger, streams and (of simulators) invoices: nothing lost, nothing paid twice,
@@ -27,7 +26,7 @@ impl Audit {
         let store = session.store().await?;
         let settled = is_at_rest(&broker.jetstream).await?;
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
-        let known = jobs_in_streams(&broker.jetstream).await?;
+        let known = jobs_in_events(&broker.jetstream).await?;
         let mut input = gather(&store, None, settled, &session.simulators()?).await?;
         if settled {
             let booked = input.jobs.iter().map(|job| job.job);
@@ -46,27 +45,20 @@ impl Audit {
     }
 }
 
-/// The jobs that were placed or ended, by the streams: an assignment may be the only word of an attempt. Assignments
-/// are read first, so that one whose job ends meanwhile is found by its event.
-async fn jobs_in_streams(jetstream: &jetstream::Context) -> anyhow::Result<BTreeSet<JobId>> {
+/// The jobs that were placed or ended, by the stream.
+async fn jobs_in_events(jetstream: &jetstream::Context) -> anyhow::Result<BTreeSet<JobId>> {
+    let events = jetstream.get_stream(stream::EVENTS).await.context("stream EVENTS")?;
+    let mut counts = events.info_with_subjects(subjects::EVENTS_FILTER).await.context("stream EVENTS")?;
     let mut jobs = BTreeSet::new();
-    for (name, filter) in [(stream::WORK, subjects::WORK_FILTER), (stream::EVENTS, subjects::EVENTS_FILTER)] {
-        let words = || format!("stream {name}");
-        let stream = jetstream.get_stream(name).await.with_context(words)?;
-        let mut counts = stream.info_with_subjects(filter).await.with_context(words)?;
-        while let Some((subject, _)) = counts.try_next().await.with_context(words)? {
-            match subjects::parse(&subject) {
-                Some(Subject::Work(_, _, job)) => jobs.insert(job),
-                Some(Subject::Event(_, job, kind)) if PLACED.contains(&kind.as_str()) => jobs.insert(job),
-                _ => false,
-            };
+    while let Some((subject, _)) = counts.try_next().await.context("stream EVENTS")? {
+        if let Some(subjects::Subject::Event(_, job, kind)) = subjects::parse(&subject)
+            && ["assigned", "ended"].contains(&kind.as_str())
+        {
+            jobs.insert(job);
         }
     }
     Ok(jobs)
 }
-
-/// Events of jobs that were accepted.
-const PLACED: [&str; 4] = ["assigned", "running", "retrying", "ended"];
 
 /// The report for people.
 pub(crate) fn report_text(report: &AuditReport) -> String {

@@ -24,6 +24,10 @@ const FRESH_MS: i64 = topology::DUPLICATE_WINDOW_MS.cast_signed() / 2;
 /// How far in the future an id may seem to have been made.
 const CLOCKS_DIFFER_MS: i64 = FRESH_MS / 2;
 
+/// How long a job may have waited in its lane and still be the first of its id: one that was read past the consumer and
+/// placed meanwhile may come again as if it were new, and the broker knows its assignment by its id for so long.
+const WAITED_MS: i64 = FRESH_MS + FRESH_MS / 2;
+
 /// A message that holds a job.
 pub(super) struct Arrived {
     pub(super) subject: Subject,
@@ -129,17 +133,19 @@ impl Arrived {
 
     /// Whether this is certainly the first that any router sees of a job: delivered once, and published so soon after
     /// its id was made, and under it, that the broker would have refused it as a repeat of an earlier publish.
-    pub(super) fn is_first(&self, job: JobId) -> bool {
+    pub(super) fn is_first(&self, job: JobId, now_ms: i64) -> bool {
         let age_ms = job.time_ms().map(|made_ms| self.submitted_at_ms - made_ms);
         !self.seen_before
             && self.named == Some(job)
+            && now_ms - self.submitted_at_ms <= WAITED_MS
             && age_ms.is_some_and(|age_ms| (-CLOCKS_DIFFER_MS..=FRESH_MS).contains(&age_ms))
     }
 
     /// Whether a job may have left tracks that no `assigned` event tells of. One whose id is no UUIDv7 never does: it
-    /// is never certain to be the first.
+    /// is never certain to be the first. Nor does one that merely waited long in its lane: those that were read past
+    /// the consumer are placed with their event.
     pub(super) fn may_have_tracks(&self, job: JobId) -> bool {
-        self.seen_before || (job.time_ms().is_some() && !self.is_first(job))
+        self.seen_before || (job.time_ms().is_some() && !self.is_first(job, self.submitted_at_ms))
     }
 
     /// It was read past the consumer.
@@ -229,16 +235,26 @@ mod tests {
             (arrived(Some(job), made_ms + 5, true), false),
         ];
         for (case, (arrived, first)) in cases.iter().enumerate() {
-            assert_eq!(arrived.is_first(job), *first, "case {case}");
+            assert_eq!(arrived.is_first(job, arrived.submitted_at_ms + 5), *first, "case {case}");
             assert_eq!(arrived.may_have_tracks(job), !first, "case {case}");
         }
+    }
+
+    #[test]
+    fn what_waited_long_may_have_been_read_past_and_placed_with_its_event() {
+        let made_ms = 1_795_428_000_000;
+        let job = JobId::from_parts(made_ms, [7; 10]);
+        let arrived = arrived(Some(job), made_ms + 5, false);
+        let until_ms = arrived.submitted_at_ms + WAITED_MS;
+        assert!(arrived.is_first(job, until_ms) && !arrived.is_first(job, until_ms + 1));
+        assert!(!arrived.may_have_tracks(job));
     }
 
     #[test]
     fn an_id_without_a_time_is_never_the_first_and_so_leaves_no_tracks_but_events() {
         let job = JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse().expect("a UUID"));
         let (once, again) = (arrived(Some(job), 5, false), arrived(Some(job), 5, true));
-        assert!(!once.is_first(job) && !once.may_have_tracks(job));
+        assert!(!once.is_first(job, 5) && !once.may_have_tracks(job));
         assert!(again.may_have_tracks(job));
     }
 }

@@ -3,6 +3,7 @@
 
 use policy::admit::admit;
 use policy::plan::Plan;
+use runtime::clock;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{Failure, Job};
 
@@ -42,7 +43,8 @@ impl Intake {
         }
         match place::decide(router, &taken.placing(), &[]) {
             Plan::Assign(assign) if assign.reserve_micro_usd.0 == 0 => {
-                let alone = arrived.is_first(taken.job.id) && !router.is_short_of_room_for_facts();
+                let alone =
+                    arrived.is_first(taken.job.id, clock::now_ms()) && !router.is_short_of_room_for_facts();
                 Ok(place::write_first(taken, *assign, alone))
             }
             plan => Err(Begun::Taken(Box::new((taken, Some(plan))))),

@@ -35,26 +35,30 @@ pub(crate) async fn settle(
     held: Option<Held>,
 ) -> Result<(), String> {
     let Settling { assignment, message, outcome, .. } = settling;
-    match settlement(shared, &settling) {
+    let has_ended = match settlement(shared, &settling) {
         Settlement::HandBack => return Err("left at the provider, to be resumed".to_owned()),
         Settlement::Complete(facts) => {
             record_held(shared, held, outcome).await?;
             complete(shared, assignment, outcome, facts).await?;
+            true
         }
         Settlement::Dead(letter) => {
             record_held(shared, held, outcome).await?;
             Box::pin(dead(shared, letter)).await?;
+            false
         }
-    }
+    };
     // Confirmed where a repeat would cost money. Of free work a lost acknowledgement is a repeat that changes
     // nothing: ComfyUI still knows the prompt, and the job has ended.
     if assignment.is_paid() {
         return Box::pin(message.double_ack()).await.map_err(|error| format!("acknowledging: {error}"));
     }
+    let Some(reply) = message.reply.clone().filter(|_| has_ended) else {
+        // At once: the next attempt may be on its way to the same place in the queue.
+        return Box::pin(message.ack()).await.map_err(|error| format!("acknowledging: {error}"));
+    };
     let sequence = message.info().map_or(0, |info| info.stream_sequence);
-    if let Some(reply) = message.reply.clone() {
-        shared.broker.acknowledger.acknowledge(sequence, reply).await;
-    }
+    shared.broker.acknowledger.acknowledge(sequence, reply).await;
     Ok(())
 }
 
@@ -140,6 +144,8 @@ async fn complete(
     let ended = ended(assignment, outcome, &facts);
     match shared.broker.publisher.publish(&ended).await {
         Ok(_) => Ok(()),
+        // Free work has no money to tell of, and must not speak for a paid attempt of the same number.
+        Err(PublishError::Occupied { .. }) if !assignment.is_paid() => Ok(()),
         Err(PublishError::Occupied { .. }) => Box::pin(charge(shared, assignment, facts)).await,
         Err(error) => Err(error.to_string()),
     }

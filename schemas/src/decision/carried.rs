@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde::ser::{Error as _, Serialize, Serializer};
+use serde::ser::{Serialize, Serializer};
 
 use super::Decision;
 use crate::Encoding;
@@ -58,10 +58,11 @@ impl fmt::Debug for CarriedDecision {
 
 impl Serialize for CarriedDecision {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            return self.read().map_err(S::Error::custom)?.serialize(serializer);
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(&self.0.packed);
         }
-        serializer.serialize_bytes(&self.0.packed)
+        // Shown to somebody: what cannot be read is not there.
+        self.read().ok().serialize(serializer)
     }
 }
 
@@ -121,10 +122,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_decision_is_told_when_it_is_read() {
+    fn what_is_no_decision_is_told_when_it_is_read_and_not_shown() {
         let carried: CarriedDecision =
             Encoding::MessagePack.decode(&[0xc4, 2, 0x91, 0xc0]).expect("passed on as it is");
         assert!(carried.read().is_err());
-        assert!(serde_json::to_string(&carried).is_err());
+        assert_eq!(serde_json::to_string(&carried).expect("plain data"), "null");
     }
 }

@@ -25,8 +25,10 @@ const TRIES_MAX: u32 = 6;
 /// Deliveries on which the `retrying` event is published.
 const TELL_DELIVERIES: u32 = 2;
 
-/// How long after it was made a job that is published is the first of its id, milliseconds.
+/// How long after it was made a job that is published is the first of its id, and how long it may have waited in its
+/// lane then, milliseconds.
 const FRESH_MS: i64 = 60_000;
+const WAITED_MS: i64 = 90_000;
 
 /// A job's end as the router publishes it.
 #[derive(Debug, Clone)]

@@ -48,7 +48,8 @@ impl Placing {
             }
             Plan::Assign(assign) => {
                 let free = assign.reserve_micro_usd.0 == 0;
-                if free && assign.starts_at_once() && self.is_first() {
+                let waited_ms = world.now_ms - self.submitted_at_ms;
+                if free && assign.starts_at_once() && self.is_first() && waited_ms <= super::WAITED_MS {
                     return self.place_untold(world, &assign);
                 }
                 let free = free || world.mutation == Mutation::ReserveLate;

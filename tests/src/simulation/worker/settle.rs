@@ -96,7 +96,8 @@ impl Attempting {
             Some(Settlement::HandBack) | None => return self.go(world, Step::HandBack(REST_MS)),
         };
         match told {
-            Ok(Published::Occupied) => self.go(world, Step::Charge),
+            Ok(Published::Occupied) if self.assignment.is_paid() => self.go(world, Step::Charge),
+            Ok(Published::Occupied) => self.told(world),
             Ok(Published::New | Published::Repeat) => self.told(world),
             Err(_) => self.again(world),
         }
