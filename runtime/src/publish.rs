@@ -1,4 +1,5 @@
-//! Publishing that may be repeated: every message has an id, and the broker says what it did with it.
+//! Publishing that may be repeated: every message has an id, or expects what its subject holds, and the broker says
+//! what it did with it.
 
 mod acks;
 mod groups;
