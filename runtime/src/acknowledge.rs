@@ -100,9 +100,8 @@ impl Acknowledger {
 
     /// Acknowledges what is still kept: before the process ends.
     pub async fn finish(&self) {
-        if let Look::Young(sequence) = self.kept.look(None)
-            && let Look::Due(reply) = self.kept.look(Some(sequence))
-        {
+        let kept = self.kept.newest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Newest { reply, .. }) = kept {
             say(&self.client, reply).await;
         }
     }
