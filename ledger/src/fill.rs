@@ -1,19 +1,25 @@
 //! Made-up books, for measurements only: as many attempts as wanted, with their jobs and charges, written by the
 //! server itself. The rows are of the shape and size that a fleet leaves; no event told of them, but those of
-//! the newest jobs' decisions.
+//! the newest jobs' decisions. Those of the first days are made up, and written again for all later ones: most of the
+//! work is making them up.
 
 use crate::{Error, Store};
 
-/// Jobs of one statement.
+/// Jobs that one statement makes up.
 const CHUNK: i64 = 50_000;
 /// Statements at once.
-const WRITERS: i64 = 2;
-/// Days that the jobs are spread over.
-const DAYS: i64 = 60;
+const WRITERS: i32 = 2;
+/// Days that the jobs are spread over: so many, so often.
+const SEED_DAYS: i32 = 3;
+const TIMES: i32 = 20;
+const DAYS: i64 = (SEED_DAYS * TIMES) as i64;
 /// Attempts of a hundred jobs.
 const ATTEMPTS_PER_HUNDRED: i64 = 115;
 
 const JOBS: &str = include_str!("fill/jobs.sql");
+const SEEDS: &str = include_str!("fill/seeds.sql");
+const AGAIN: &str = include_str!("fill/again.sql");
+const NO_SEEDS: &str = "drop table seed_jobs, seed_attempts, seed_charges";
 const DECISIONS: &str = include_str!("fill/decisions.sql");
 
 /// Without a log the tables are filled in half the time, and read as ever. Rows that come once need no room for
@@ -32,25 +38,39 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn fill(&self, attempts: i64, until_ms: i64) -> Result<(), Error> {
-        let jobs = (attempts * 100 / ATTEMPTS_PER_HUNDRED).max(1);
+        let seeds = (attempts * 100 / ATTEMPTS_PER_HUNDRED / i64::from(TIMES)).max(1);
         sqlx::query!("select prepare_partitions(at_ms($1), 5)", until_ms - (DAYS + 1) * 86_400_000)
             .fetch_one(&self.pool)
             .await?;
         sqlx::query(MADE_READY).execute(&self.pool).await?;
-        let share = jobs.div_euclid(WRITERS) + 1;
-        let writers = (0..WRITERS).map(|nth| {
-            let (from, until) = (nth * share, ((nth + 1) * share).min(jobs));
-            self.fill_jobs(from, until, jobs, until_ms)
+        let share = seeds.div_euclid(i64::from(WRITERS)) + 1;
+        let writers = (0..i64::from(WRITERS)).map(|nth| {
+            let (from, until) = (nth * share, ((nth + 1) * share).min(seeds));
+            self.make_up(from, until, seeds * i64::from(TIMES), until_ms)
         });
         futures::future::try_join_all(writers).await?;
         let mut connection = self.unhurried().await?;
+        sqlx::raw_sql(SEEDS).execute(&mut *connection).await?;
+        futures::future::try_join_all((1..=WRITERS).map(|first| self.write_again(first))).await?;
+        sqlx::query(NO_SEEDS).execute(&mut *connection).await?;
         sqlx::query(DECISIONS).bind(until_ms - 86_400_000).execute(&mut *connection).await?;
         sqlx::query("select rollup.mark_all()").execute(&mut *connection).await?;
         sqlx::query("analyze").execute(&mut *connection).await?;
         Ok(())
     }
 
-    async fn fill_jobs(&self, from: i64, until: i64, jobs: i64, until_ms: i64) -> Result<(), Error> {
+    /// Writes the seeds again: the first time that is asked for, and those that other writers leave out.
+    async fn write_again(&self, first: i32) -> Result<(), Error> {
+        let mut connection = self.unhurried().await?;
+        let mut time = first;
+        while time < TIMES {
+            sqlx::query(AGAIN).bind(time * SEED_DAYS).execute(&mut *connection).await?;
+            time += WRITERS;
+        }
+        Ok(())
+    }
+
+    async fn make_up(&self, from: i64, until: i64, jobs: i64, until_ms: i64) -> Result<(), Error> {
         let mut connection = self.unhurried().await?;
         let mut next = from;
         while next < until {

@@ -13,7 +13,9 @@ use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{AttemptFacts, Decision, Event, Fact, FilterReason, JobFacts, JobId, JobState, MicroUsd};
+use schemas::{
+    Artifact, AttemptFacts, Decision, Event, Fact, FilterReason, JobFacts, JobId, JobState, MicroUsd, Usage,
+};
 
 pub use charge::{ChargeRow, Request, Told};
 
@@ -36,8 +38,8 @@ pub struct JobRow {
     pub failure: Option<serde_json::Value>,
     /// Its code.
     pub failure_code: Option<&'static str>,
-    /// What was made, as a JSON array.
-    pub artifacts: serde_json::Value,
+    /// What was made.
+    pub artifacts: Vec<Artifact>,
     /// What its first decision expected it to cost at each backend that could make it.
     pub elsewhere: BTreeMap<String, MicroUsd>,
 }
@@ -56,7 +58,7 @@ pub struct AttemptRow {
     pub started_at_ms: Option<i64>,
     pub finished_at_ms: Option<i64>,
     pub provider_id: Option<String>,
-    pub usage: serde_json::Value,
+    pub usage: Vec<Usage>,
     pub energy_mj: Option<i64>,
     pub failure_code: Option<&'static str>,
     pub failure: Option<serde_json::Value>,
@@ -176,7 +178,7 @@ fn job(last: &Event, facts: JobFacts, numbers: &BTreeSet<u32>, events: &[&Event]
         ended_at_ms: None,
         failure: None,
         failure_code: None,
-        artifacts: serde_json::Value::Array(Vec::new()),
+        artifacts: Vec::new(),
         elsewhere: elsewhere(numbers, events),
         facts,
     };
@@ -191,7 +193,7 @@ fn job(last: &Event, facts: JobFacts, numbers: &BTreeSet<u32>, events: &[&Event]
         row.ended_at_ms = Some(event.time_ms);
         row.failure_code = failure.as_ref().map(|failure| failure.code.as_str());
         row.failure = failure.as_ref().and_then(|failure| serde_json::to_value(failure).ok());
-        row.artifacts = serde_json::to_value(artifacts).unwrap_or_default();
+        row.artifacts.clone_from(artifacts);
     } else if let Some((_, event, state)) =
         events.iter().filter_map(|event| step(event)).max_by_key(|(rank, _, _)| *rank)
     {
@@ -287,9 +289,7 @@ fn attempt(number: u32, events: &[&Event]) -> Option<AttemptRow> {
         started_at_ms: any.clone().find_map(|facts| facts.started_at_ms).or(running.map(|r| r.2)),
         finished_at_ms: best.map(|facts| facts.finished_at_ms),
         provider_id: any.clone().find_map(|facts| facts.provider_id.clone()),
-        usage: best
-            .and_then(|b| serde_json::to_value(&b.usage).ok())
-            .unwrap_or_else(|| serde_json::json!([])),
+        usage: best.map(|facts| facts.usage.clone()).unwrap_or_default(),
         energy_mj: any
             .clone()
             .find_map(|facts| facts.energy_mj)

@@ -106,7 +106,7 @@ impl Scale {
         // Enough to keep everybody busy: a second or so of work.
         inside_max: 10_000,
         sustained: Duration::from_secs(60),
-        open_loop: Duration::from_secs(6),
+        open_loop: Duration::from_secs(4),
         patience: Duration::from_secs(15),
     };
     /// Only to see that everything holds.

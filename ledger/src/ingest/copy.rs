@@ -8,6 +8,7 @@
 
 use serde::Serialize;
 use sqlx::PgConnection;
+use sqlx::postgres::PgCopyIn;
 use uuid::Uuid;
 
 use crate::calendar::clamp_ms;
@@ -17,31 +18,40 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Postgres counts time from the year 2000: that moment in Unix seconds.
 const EPOCH_SECONDS: f64 = 946_684_800.0;
 
-/// Bytes that are sent at once.
+/// Bytes that are sent at once, and room for the row that makes them so many: memory that stays where it is, and few
+/// pages of it for the system to clear.
 const CHUNK: usize = 1 << 20;
+const ROOM: usize = 1 << 16;
 
-/// The rows of one statement.
-pub(super) struct Copy {
+/// One statement under way.
+pub(super) struct Copy<'c> {
+    statement: PgCopyIn<&'c mut PgConnection>,
     columns: i16,
-    rows: usize,
     bytes: Vec<u8>,
 }
 
-impl Copy {
-    /// No rows yet, of so many columns each.
-    pub(super) fn of(columns: i16) -> Self {
-        let mut bytes = Vec::with_capacity(CHUNK);
+impl<'c> Copy<'c> {
+    /// Begins a statement whose rows have so many columns each. Dropped before its end, it stores nothing.
+    pub(super) async fn begin(
+        connection: &'c mut PgConnection,
+        statement: &str,
+        columns: i16,
+    ) -> Result<Self, sqlx::Error> {
+        let mut bytes = Vec::with_capacity(CHUNK + ROOM);
         bytes.extend_from_slice(SIGNATURE);
         // Neither flags nor a header extension.
         bytes.extend_from_slice(&[0; 8]);
-        Self { columns, rows: 0, bytes }
+        Ok(Self { statement: connection.copy_in_raw(statement).await?, columns, bytes })
     }
 
     /// Begins a row: its columns follow, in their order.
-    pub(super) fn row(&mut self) -> &mut Self {
-        self.rows += 1;
+    pub(super) async fn row(&mut self) -> Result<&mut Self, sqlx::Error> {
+        if self.bytes.len() >= CHUNK {
+            self.statement.send(self.bytes.as_slice()).await?;
+            self.bytes.clear();
+        }
         self.bytes.extend_from_slice(&self.columns.to_be_bytes());
-        self
+        Ok(self)
     }
 
     pub(super) fn uuid(&mut self, value: Uuid) -> &mut Self {
@@ -105,21 +115,11 @@ impl Copy {
         self
     }
 
-    /// Stores the rows, if there are any.
-    pub(super) async fn into_table(
-        mut self,
-        connection: &mut PgConnection,
-        statement: &str,
-    ) -> Result<(), sqlx::Error> {
-        if self.rows == 0 {
-            return Ok(());
-        }
+    /// Stores the rows.
+    pub(super) async fn end(mut self) -> Result<(), sqlx::Error> {
         self.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
-        let mut copy = connection.copy_in_raw(statement).await?;
-        for chunk in self.bytes.chunks(CHUNK) {
-            copy.send(chunk).await?;
-        }
-        copy.finish().await.map(|_| ())
+        self.statement.send(self.bytes.as_slice()).await?;
+        self.statement.finish().await.map(|_| ())
     }
 }
 

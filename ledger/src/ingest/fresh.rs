@@ -10,20 +10,27 @@ use crate::event_check::Checked;
 use crate::fold::Folded;
 
 pub(super) async fn events(connection: &mut PgConnection, events: &[&Checked]) -> Result<(), Error> {
-    let mut rows = Copy::of(5);
+    let statement = "copy events (job, attempt, kind, occurred_at, body) from stdin (format binary)";
+    let mut rows = Copy::begin(connection, statement, 5).await?;
     for Checked { event, body } in events {
         let (job, attempt, kind) = key(event);
-        rows.row().uuid(job).integer(attempt).text(kind).at_ms(event.time_ms).text(body);
+        rows.row().await?.uuid(job).integer(attempt).text(kind).at_ms(event.time_ms).text(body);
     }
-    let statement = "copy events (job, attempt, kind, occurred_at, body) from stdin (format binary)";
-    Ok(rows.into_table(connection, statement).await?)
+    Ok(rows.end().await?)
 }
 
 pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Result<(), Error> {
-    let mut rows = Copy::of(17);
+    if folded.is_empty() {
+        return Ok(());
+    }
+    let statement = "copy jobs (id, tenant, lane, kind, class, form, labels, submitted_at, max_cost_micro_usd, \
+        deadline_at, state, state_at, ended_at, failure_code, failure, artifacts, elsewhere) \
+        from stdin (format binary)";
+    let mut rows = Copy::begin(connection, statement, 17).await?;
     for Folded { job, .. } in folded {
         let facts = &job.facts;
         rows.row()
+            .await?
             .uuid(job.id.0)
             .text(&job.tenant)
             .text(facts.lane.as_str())
@@ -42,38 +49,41 @@ pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Re
             .jsonb(&job.artifacts)
             .jsonb(&job.elsewhere);
     }
-    let statement = "copy jobs (id, tenant, lane, kind, class, form, labels, submitted_at, max_cost_micro_usd, \
-        deadline_at, state, state_at, ended_at, failure_code, failure, artifacts, elsewhere) \
-        from stdin (format binary)";
-    Ok(rows.into_table(connection, statement).await?)
+    Ok(rows.end().await?)
 }
 
 pub(super) async fn attempts(connection: &mut PgConnection, folded: &[Folded]) -> Result<(), Error> {
-    let mut rows = Copy::of(19);
-    for (job, attempt) in folded.iter().flat_map(|f| f.attempts.iter().map(|row| (f.job.id.0, row))) {
-        rows.row()
-            .uuid(job)
-            .integer(number(attempt.attempt))
-            .text(&attempt.backend)
-            .maybe(attempt.class.as_deref(), Copy::text)
-            .maybe(attempt.model.as_deref(), Copy::text)
-            .maybe(attempt.worker.as_deref(), Copy::text)
-            .boolean(attempt.simulated)
-            .at_ms(attempt.assigned_at_ms)
-            .maybe(attempt.started_at_ms, Copy::at_ms)
-            .maybe(attempt.finished_at_ms, Copy::at_ms)
-            .maybe(attempt.provider_id.as_deref(), Copy::text)
-            .jsonb(&attempt.usage)
-            .maybe(attempt.energy_mj, Copy::bigint)
-            .maybe(attempt.failure_code, Copy::text)
-            .maybe(attempt.failure.as_ref(), Copy::jsonb)
-            .maybe(attempt.disposition.as_deref(), Copy::text)
-            .maybe(attempt.next_at_ms, Copy::at_ms)
-            .maybe(attempt.reason.as_deref(), Copy::text)
-            .maybe(attempt.expected_micro_usd, Copy::bigint);
+    if folded.iter().all(|folded| folded.attempts.is_empty()) {
+        return Ok(());
     }
     let statement = "copy attempts (job, attempt, backend, class, model, worker, simulated, assigned_at, \
         started_at, finished_at, provider_id, usage, energy_mj, failure_code, failure, disposition, next_at, \
         reason, expected_micro_usd) from stdin (format binary)";
-    Ok(rows.into_table(connection, statement).await?)
+    let mut rows = Copy::begin(connection, statement, 19).await?;
+    for Folded { job, attempts, .. } in folded {
+        for attempt in attempts {
+            rows.row()
+                .await?
+                .uuid(job.id.0)
+                .integer(number(attempt.attempt))
+                .text(&attempt.backend)
+                .maybe(attempt.class.as_deref(), Copy::text)
+                .maybe(attempt.model.as_deref(), Copy::text)
+                .maybe(attempt.worker.as_deref(), Copy::text)
+                .boolean(attempt.simulated)
+                .at_ms(attempt.assigned_at_ms)
+                .maybe(attempt.started_at_ms, Copy::at_ms)
+                .maybe(attempt.finished_at_ms, Copy::at_ms)
+                .maybe(attempt.provider_id.as_deref(), Copy::text)
+                .jsonb(&attempt.usage)
+                .maybe(attempt.energy_mj, Copy::bigint)
+                .maybe(attempt.failure_code, Copy::text)
+                .maybe(attempt.failure.as_ref(), Copy::jsonb)
+                .maybe(attempt.disposition.as_deref(), Copy::text)
+                .maybe(attempt.next_at_ms, Copy::at_ms)
+                .maybe(attempt.reason.as_deref(), Copy::text)
+                .maybe(attempt.expected_micro_usd, Copy::bigint);
+        }
+    }
+    Ok(rows.end().await?)
 }

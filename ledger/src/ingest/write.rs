@@ -60,13 +60,17 @@ async fn insert(connection: &mut PgConnection, events: &[&Checked]) -> Result<()
     Ok(())
 }
 
+/// What is made of maps with texts for names always can be JSON.
+fn json(value: Result<serde_json::Value, serde_json::Error>) -> serde_json::Value {
+    value.unwrap_or_default()
+}
+
 /// The jobs' rows as they are now.
 pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Result<(), Error> {
     if folded.is_empty() {
         return Ok(());
     }
     let rows = &column(folded, |folded| &folded.job);
-    let json = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap_or_default();
     sqlx::query!(
         r#"insert into jobs as j (id, tenant, lane, kind, class, form, labels, submitted_at, max_cost_micro_usd,
             deadline_at, state, state_at, ended_at, failure_code, failure, artifacts, elsewhere)
@@ -100,7 +104,7 @@ pub(super) async fn jobs(connection: &mut PgConnection, folded: &[Folded]) -> Re
         &column(rows, |row| clamp(row.ended_at_ms)) as &[Option<i64>],
         &column(rows, |row| row.failure_code) as &[Option<&str>],
         &column(rows, |row| row.failure.as_ref()) as &[Option<&serde_json::Value>],
-        &column(rows, |row| row.artifacts.clone()),
+        &column(rows, |row| json(serde_json::to_value(&row.artifacts))),
         &column(rows, |row| json(serde_json::to_value(&row.elsewhere))),
     )
     .execute(connection)
@@ -146,7 +150,7 @@ pub(super) async fn attempts(connection: &mut PgConnection, folded: &[Folded]) -
         &column(rows, |row| clamp(row.1.started_at_ms)) as &[Option<i64>],
         &column(rows, |row| clamp(row.1.finished_at_ms)) as &[Option<i64>],
         &column(rows, |row| row.1.provider_id.as_deref()) as &[Option<&str>],
-        &column(rows, |row| row.1.usage.clone()),
+        &column(rows, |row| json(serde_json::to_value(&row.1.usage))),
         &column(rows, |row| row.1.energy_mj) as &[Option<i64>],
         &column(rows, |row| row.1.failure_code) as &[Option<&str>],
         &column(rows, |row| row.1.failure.as_ref()) as &[Option<&serde_json::Value>],

@@ -24,7 +24,7 @@ const PUBLISHERS: usize = 4;
 /// The first run goes on for all of the time, to show that it lasts; the others, for the spread, for a part of it.
 const REPEATED_PART: u32 = 3;
 /// Where every write is synced, a part of the time will do.
-const SYNCED_PART: u32 = 4;
+const SYNCED_PART: u32 = 6;
 /// How often what is inside is counted.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 /// A fleet in which nothing ends for so long has stalled.

@@ -101,7 +101,7 @@ impl Books {
         account.events.push(Rc::clone(event));
         let Some(folded) = fold(&account.events) else { return };
         account.ended = folded.job.ended_at_ms.map(|_| folded.job.state);
-        account.artifacts = folded.job.artifacts.as_array().map_or(0, |list| list.len() as u64);
+        account.artifacts = folded.job.artifacts.len() as u64;
         account.attempts = folded
             .attempts
             .into_iter()

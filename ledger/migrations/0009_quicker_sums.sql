@@ -1,0 +1,60 @@
+-- The same sums for less. What it took before, for a span of an hour with 1,200 jobs, when 1,400 spans had been summed:
+-- 15 ms to find the span, because the anti join read all marks; 18 ms to start two parallel workers that had nothing to
+-- do, because Postgres takes generate_series for a thousand rows; 19 ms to add 136 labels, because each version of a
+-- row that had no room on its page left an entry in the index, and whoever looks for the row reads all of those.
+
+-- Totals are few rows that each span changes: with room on their page, the next version takes the place of the last.
+alter table rollup.charges set (fillfactor = 20);
+alter table rollup.labels set (fillfactor = 20);
+alter table rollup.savings set (fillfactor = 20);
+alter table rollup.attempts set (fillfactor = 20);
+alter table rollup.workers set (fillfactor = 80);
+
+alter function rollup.charges_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
+alter function rollup.labels_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
+alter function rollup.savings_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
+alter function rollup.attempts_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
+alter function rollup.workers_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
+alter function rollup.latency_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
+
+-- As before, but with one look into the index of marks for each bound.
+create or replace function rollup.next_span(after bigint, jobs_enough integer)
+    returns table (first_period bigint, last_period bigint, ready boolean)
+    language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off as $$
+#variable_conflict use_column
+declare
+    quiet bigint;
+    bound bigint;
+    beyond uuid;
+begin
+    select m.period into quiet from rollup.marks m
+    where m.seen and m.period > after
+        and (select n.seen from rollup.marks n where n.period = m.period order by n.seen limit 1)
+    order by m.period limit 1;
+    if quiet is null then
+        return;
+    end if;
+    return query
+    select s.first_period, s.last_period, not exists (
+        select from rollup.marks n where n.period between s.first_period and s.last_period and not n.seen)
+    from rollup.spans s where s.first_period <= quiet and s.last_period >= quiet
+    order by s.first_period desc limit 1;
+    if found then
+        return;
+    end if;
+    if quiet >= 73300776 then
+        return query select quiet, quiet, true;
+        return;
+    end if;
+    bound := quiet / 60 * 60 + 59;
+    bound := least(bound,
+        (select s.first_period - 1 from rollup.spans s where s.first_period > quiet order by s.first_period limit 1),
+        (select min(n.period) - 1 from rollup.marks n where n.period > quiet and n.period <= bound and not n.seen));
+    select id into beyond from jobs where id between rollup.first_id(quiet) and rollup.last_id(bound)
+    order by id offset jobs_enough limit 1;
+    if beyond is null then
+        return query select quiet, bound, to_timestamp((quiet / 60 * 60 + 60) * 60) + interval '2 minutes' < now();
+    else
+        return query select quiet, greatest(quiet, rollup.period_of(beyond) - 1), true;
+    end if;
+end $$;
