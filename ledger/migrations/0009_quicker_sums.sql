@@ -5,21 +5,17 @@
 -- where partitions are large, two parallel workers were started and found nothing to do, because Postgres takes
 -- generate_series for a thousand rows: 18 ms.
 
--- Totals are few rows that each span changes: with room on their page, the next version takes the place of the last.
-alter table rollup.charges set (fillfactor = 20);
-alter table rollup.labels set (fillfactor = 20);
+-- Spans change the same rows of the totals again and again: with room on its page, the next version of a row takes the
+-- place of the last. Most of all where all spans change all rows.
 alter table rollup.savings set (fillfactor = 20);
-alter table rollup.attempts set (fillfactor = 20);
-alter table rollup.workers set (fillfactor = 80);
+alter table rollup.charges set (fillfactor = 50);
+alter table rollup.labels set (fillfactor = 50);
+alter table rollup.attempts set (fillfactor = 50);
 
-alter function rollup.charges_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
-alter function rollup.labels_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
-alter function rollup.savings_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
-alter function rollup.attempts_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
+-- The one whose costs are far from what Postgres takes them for.
 alter function rollup.workers_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
-alter function rollup.latency_of(bigint, bigint) set max_parallel_workers_per_gather = 0;
 
--- As before, but with one look into the index of marks for each bound.
+-- As before, but the search for a quiet period ends at the first, and news are looked for only up to the bound.
 create or replace function rollup.next_span(after bigint, jobs_enough integer)
     returns table (first_period bigint, last_period bigint, ready boolean)
     language plpgsql stable set plan_cache_mode = force_custom_plan set jit = off as $$

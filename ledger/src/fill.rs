@@ -49,9 +49,9 @@ impl Store {
             self.make_up(from, until, seeds * i64::from(TIMES), until_ms)
         });
         futures::future::try_join_all(writers).await?;
-        let mut connection = self.unhurried().await?;
-        sqlx::raw_sql(SEEDS).execute(&mut *connection).await?;
+        sqlx::raw_sql(SEEDS).execute(&mut *self.unhurried().await?).await?;
         futures::future::try_join_all((1..=WRITERS).map(|first| self.write_again(first))).await?;
+        let mut connection = self.unhurried().await?;
         sqlx::query(NO_SEEDS).execute(&mut *connection).await?;
         sqlx::query(DECISIONS).bind(until_ms - 86_400_000).execute(&mut *connection).await?;
         sqlx::query("select rollup.mark_all()").execute(&mut *connection).await?;

@@ -1,4 +1,5 @@
 -- What is there by now, to be written again for later days: ids by their time and the rest of their bytes.
+drop table if exists seed_jobs, seed_attempts, seed_charges;
 create unlogged table seed_jobs as
 select ('x' || encode(substring(uuid_send(id) for 6), 'hex'))::bit(48)::bigint as id_ms,
     substring(uuid_send(id) from 7) as id_rest, j.* from jobs j;

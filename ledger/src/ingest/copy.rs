@@ -18,8 +18,8 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Postgres counts time from the year 2000: that moment in Unix seconds.
 const EPOCH_SECONDS: f64 = 946_684_800.0;
 
-/// Bytes that are sent at once, and room for the row that makes them so many: memory that stays where it is, and few
-/// pages of it for the system to clear.
+/// Bytes that are sent at once, and room for most rows that make them so many: the memory stays where it is, and the
+/// system has few pages of it to clear.
 const CHUNK: usize = 1 << 20;
 const ROOM: usize = 1 << 16;
 
@@ -31,7 +31,8 @@ pub(super) struct Copy<'c> {
 }
 
 impl<'c> Copy<'c> {
-    /// Begins a statement whose rows have so many columns each. Dropped before its end, it stores nothing.
+    /// Begins a statement whose rows have so many columns each. Dropped before its end, it stores nothing and costs the
+    /// connection.
     pub(super) async fn begin(
         connection: &'c mut PgConnection,
         statement: &str,
