@@ -150,9 +150,9 @@ pub async fn run(options: &BenchOptions, out: &Path, audience: &mut impl Audienc
         audience.line(&format!("{} (at {} s)", part.describe(), started.elapsed().as_secs()));
         let mut measured = match part {
             Part::Limit => limit::rows(options, audience).await?,
-            Part::Router => router::rows(options, &rows, audience).await?,
+            Part::Router => router::rows(options, audience).await?,
             Part::Fleet => fleet::rows(options, audience).await?,
-            Part::Latency => latency::rows(options, &rows, audience).await?,
+            Part::Latency => latency::rows(options, audience).await?,
             Part::Backlog => backlog::rows(options, audience).await?,
             Part::Workers => workers::rows(options, audience).await?,
             Part::Fair => fair::rows(options, audience).await?,

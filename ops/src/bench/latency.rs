@@ -1,12 +1,12 @@
 //! From publish to the worker's start and to the committed row, at given rates: open loop, so that a fleet that
 //! is slow does not slow down what it is asked to do.
 
-use super::BenchOptions;
 use super::cpu::between;
 use super::ground::{Ground, Lay};
 use super::open_loop::{PERCENTILES, RATES};
-use super::report::{Row, find};
+use super::report::Row;
 use super::starts::{Starts, starts};
+use super::{BenchOptions, limit};
 use crate::audience::Audience;
 use crate::figures::percentile;
 use anyhow::{Context as _, ensure};
@@ -17,16 +17,14 @@ use std::time::{Duration, Instant};
 /// All have started and are booked within this after the last publish.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Measures.
-pub(super) async fn rows(
-    options: &BenchOptions,
-    before: &[Row],
-    audience: &mut impl Audience,
-) -> anyhow::Result<Vec<Row>> {
+/// Measures, each run beside the raw latency of that moment.
+pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
+    let mut shares: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let mut used: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for run in 0..options.scale.runs {
         for rate in RATES {
+            let raw_us = limit::two_hops(options, rate).await?;
             let Timed { start_us, row_us, cpu_us } = time(options, rate).await?;
             let p50 = percentile(&start_us, 500).context("nothing started")?;
             let all_us: f64 = cpu_us.values().sum();
@@ -39,23 +37,22 @@ pub(super) async fn rows(
             }
             used.entry(format!("latency.cpu_per_job.{rate}")).or_default().push(all_us);
             for (name, per_mille) in PERCENTILES {
-                for (to, sorted) in [("start", &start_us), ("row", &row_us)] {
-                    let us = percentile(sorted, per_mille).context("nothing arrived")?;
-                    figures.entry(format!("latency.{to}.{rate}.{name}")).or_default().push(us as f64 / 1e3);
+                let at = |sorted| percentile(sorted, per_mille).context("nothing arrived");
+                let (raw, start, row) = (at(&raw_us)? as f64, at(&start_us)? as f64, at(&row_us)? as f64);
+                for (of, us) in [("limit.two_hops", raw), ("latency.start", start), ("latency.row", row)] {
+                    figures.entry(format!("{of}.{rate}.{name}")).or_default().push(us / 1e3);
                 }
+                shares
+                    .entry(format!("latency.start.{rate}.{name}.share_of_raw"))
+                    .or_default()
+                    .push(start / raw.max(1.0));
             }
         }
     }
-    let mut rows: Vec<Row> = used.iter().filter_map(|(name, runs)| Row::of(name, "us/job", runs)).collect();
-    for (name, runs) in &figures {
-        rows.extend(Row::of(name, "ms", runs));
-        let raw = name.replace("latency.start.", "limit.two_hops.");
-        if let Some(raw) = find(before, &raw).filter(|raw| raw.spread.median > 0.0) {
-            let shares: Vec<f64> = runs.iter().map(|ms| ms / raw.spread.median).collect();
-            rows.extend(Row::of(&format!("{name}.share_of_raw"), "", &shares));
-        }
-    }
-    Ok(rows)
+    let of = |figures: &BTreeMap<String, Vec<f64>>, unit: &str| -> Vec<Row> {
+        figures.iter().filter_map(|(name, runs)| Row::of(name, unit, runs)).collect()
+    };
+    Ok([of(&used, "us/job"), of(&figures, "ms"), of(&shares, "")].concat())
 }
 
 /// Microseconds.

@@ -1,5 +1,6 @@
 //! The yardstick: what the broker lets the best client do that we can write, with the same messages on the same
-//! streams, and no routing.
+//! streams, and no routing. What a figure of ours is a share of is measured right before it, in each run anew: a
+//! machine that is shared changes by the minute.
 //!
 //! `limit.bridge` moves messages of a job's size from one work queue to another (consume, publish confirmed,
 //! acknowledge). `limit.router_shapes` does what a router does for a free job: what it publishes is as large as an
@@ -7,11 +8,10 @@
 
 use super::cpu::{self, between};
 use super::ground::{Ground, Lay};
-use super::open_loop::{PERCENTILES, RATES, open_loop};
+use super::open_loop::open_loop;
 use super::report::Row;
 use super::{BenchOptions, load};
 use crate::audience::Audience;
-use crate::figures::percentile;
 use anyhow::{Context as _, anyhow, bail};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -22,57 +22,40 @@ use runtime::clock::now_us;
 use runtime::publish::{Message, Sent};
 use schemas::topology::{intake_consumer_name, stream};
 use schemas::{Assignment, CarriedDecision, JobId, Lane, SCHEMA_VERSION, codec, subjects};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Messages of one pull, and published without an acknowledgement at once.
 const PULLED: usize = 1_000;
 
-/// Measures.
+/// Measures the bare bridge.
 pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
-    let (mut bridge, mut shapes, mut client, mut server) = (vec![], vec![], vec![], vec![]);
+    let mut bridge = Vec::new();
     for run in 0..options.scale.runs {
-        for in_shape in [false, true] {
-            let ground = Ground::lay(options, Lay::default()).await?;
-            let done = move_all(&ground, options.scale.jobs, in_shape).await?;
-            ground.clear().await?;
-            audience.line(&format!("  run {}: {:.0} messages/s", run + 1, done.per_second));
-            if in_shape {
-                shapes.push(done.per_second);
-                client.push(done.client_us);
-                server.push(done.server_us);
-            } else {
-                bridge.push(done.per_second);
-            }
-        }
+        let moved = moved(options, false).await?;
+        audience.line(&format!("  run {}: {:.0} messages/s", run + 1, moved.per_second));
+        bridge.push(moved.per_second);
     }
-    let mut rows: Vec<Row> = [
-        Row::of("limit.bridge", "messages/s", &bridge),
-        Row::of("limit.router_shapes", "jobs/s", &shapes),
-        Row::of("limit.router_shapes.cpu.client", "us/job", &client),
-        Row::of("limit.router_shapes.cpu.nats-server", "us/job", &server),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let mut raw: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for _ in 0..options.scale.runs {
-        for rate in RATES {
-            let latencies = two_hops(options, rate).await?;
-            for (name, per_mille) in PERCENTILES {
-                let us = percentile(&latencies, per_mille).context("nothing arrived")?;
-                raw.entry(format!("limit.two_hops.{rate}.{name}")).or_default().push(us as f64 / 1_000.0);
-            }
-        }
-    }
-    rows.extend(raw.iter().filter_map(|(name, runs)| Row::of(name, "ms", runs)));
-    Ok(rows)
+    Ok(Row::of("limit.bridge", "messages/s", &bridge).into_iter().collect())
 }
 
-struct Moved {
-    per_second: f64,
-    client_us: f64,
-    server_us: f64,
+/// Measures once what a router is compared with.
+pub(super) async fn router_shapes(options: &BenchOptions) -> anyhow::Result<Moved> {
+    moved(options, true).await
+}
+
+async fn moved(options: &BenchOptions, in_shape: bool) -> anyhow::Result<Moved> {
+    let ground = Ground::lay(options, Lay::default()).await?;
+    let moved = move_all(&ground, options.scale.jobs, in_shape).await;
+    ground.clear().await?;
+    moved
+}
+
+/// What a measurement came to.
+pub(super) struct Moved {
+    pub(super) per_second: f64,
+    pub(super) client_us: f64,
+    pub(super) server_us: f64,
 }
 
 /// Fills the stream of jobs, then moves all of them on.
@@ -174,8 +157,8 @@ async fn land(flying: &mut VecDeque<(Sent, async_nats::jetstream::Message)>) -> 
     message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
 }
 
-/// Raw latency: published, stored, pulled, published, stored, pulled. Sorted, microseconds.
-async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>> {
+/// Raw latency, what a fleet's is compared with: published, stored, pulled, published, stored, pulled. Sorted, microseconds.
+pub(super) async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>> {
     let ground = Ground::lay(options, Lay::default()).await?;
     let broker = &ground.broker;
     let name = intake_consumer_name(Lane::Standard);

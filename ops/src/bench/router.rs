@@ -2,8 +2,8 @@
 
 use super::cpu::between;
 use super::ground::{Ground, Lay};
-use super::report::{Row, find};
-use super::{BenchOptions, load};
+use super::report::Row;
+use super::{BenchOptions, limit, load};
 use crate::audience::Audience;
 use anyhow::bail;
 use schemas::Lane;
@@ -24,31 +24,29 @@ pub(super) struct Routed {
     pub(super) server_us: f64,
 }
 
-/// Measures.
-pub(super) async fn rows(
-    options: &BenchOptions,
-    before: &[Row],
-    audience: &mut impl Audience,
-) -> anyhow::Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for (count, name) in [(1, "one"), (2, "two")] {
-        let (mut rate, mut router, mut server) = (vec![], vec![], vec![]);
-        for run in 0..options.scale.runs {
+/// Measures, each run beside its limit.
+pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
+    let mut figures: Vec<(String, &str, Vec<f64>)> = Vec::new();
+    let mut note = |name: String, unit, figure| match figures.iter_mut().find(|(known, ..)| *known == name) {
+        Some((_, _, runs)) => runs.push(figure),
+        None => figures.push((name, unit, vec![figure])),
+    };
+    for run in 0..options.scale.runs {
+        let limit = limit::router_shapes(options).await?;
+        audience.line(&format!("  run {}: the limit {:.0} jobs/s", run + 1, limit.per_second));
+        note("limit.router_shapes".to_owned(), "jobs/s", limit.per_second);
+        note("limit.router_shapes.cpu.client".to_owned(), "us/job", limit.client_us);
+        note("limit.router_shapes.cpu.nats-server".to_owned(), "us/job", limit.server_us);
+        for (count, name) in [(1, "one"), (2, "two")] {
             let routed = route(options, count, options.scale.jobs).await?;
-            audience.line(&format!("  {count} router(s), run {}: {:.0} jobs/s", run + 1, routed.per_second));
-            rate.push(routed.per_second);
-            router.push(routed.router_us);
-            server.push(routed.server_us);
-        }
-        rows.extend(Row::of(&format!("router.{name}"), "jobs/s", &rate));
-        rows.extend(Row::of(&format!("router.{name}.cpu.router"), "us/job", &router));
-        rows.extend(Row::of(&format!("router.{name}.cpu.nats-server"), "us/job", &server));
-        if let Some(limit) = find(before, "limit.router_shapes") {
-            let share: Vec<f64> = rate.iter().map(|rate| rate / limit.spread.median).collect();
-            rows.extend(Row::of(&format!("router.{name}.share_of_limit"), "", &share));
+            audience.line(&format!("  run {}: {count} router(s) {:.0} jobs/s", run + 1, routed.per_second));
+            note(format!("router.{name}"), "jobs/s", routed.per_second);
+            note(format!("router.{name}.cpu.router"), "us/job", routed.router_us);
+            note(format!("router.{name}.cpu.nats-server"), "us/job", routed.server_us);
+            note(format!("router.{name}.share_of_limit"), "", routed.per_second / limit.per_second);
         }
     }
-    Ok(rows)
+    Ok(figures.iter().filter_map(|(name, unit, runs)| Row::of(name, unit, runs)).collect())
 }
 
 /// Lets so many routers place so many jobs that lie there.
