@@ -2,6 +2,7 @@
 //! takes.
 
 use crate::{repository, scratch};
+use async_nats::jetstream::Context;
 use ops::servers::{Found, LinkState, NatsCluster, NatsOptions};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
@@ -55,19 +56,21 @@ async fn three_nodes_go_on_with_one_killed_or_parted() {
         let other = Broker::connect(&others, "test").await.expect("the others answer");
         until("parted", async || other.publisher.publish(&message(20 + node as u32)).await).await;
         cluster.parts().1.set(node, LinkState::Open);
+        // With one that is still behind, the next to go would be the second.
+        until("all are there", async || all_there(jetstream).await).await;
     }
-    let count = until("all are there", async || {
-        let jobs = jetstream.get_stream(stream::JOBS).await.map_err(|error| error.to_string())?;
-        let replicas = jobs.cached_info().cluster.as_ref().map_or(0, |cluster| cluster.replicas.len());
-        let current = jobs.cached_info().cluster.iter().flat_map(|cluster| &cluster.replicas);
-        let current = current.filter(|replica| replica.current).count();
-        if current == 2 {
-            Ok(jobs.cached_info().state.messages)
-        } else {
-            Err(format!("{current} of {replicas}"))
-        }
-    });
-    assert_eq!(count.await, 7);
+    assert_eq!(until("all are there", async || all_there(jetstream).await).await, 7);
+}
+
+/// The messages of the stream of jobs, once both followers have what its leader has.
+async fn all_there(jetstream: &Context) -> Result<u64, String> {
+    let jobs = jetstream.get_stream(stream::JOBS).await.map_err(|error| error.to_string())?;
+    let replicas = jobs.cached_info().cluster.as_ref().map_or(0, |cluster| cluster.replicas.len());
+    let current = jobs.cached_info().cluster.iter().flat_map(|cluster| &cluster.replicas);
+    match current.filter(|replica| replica.current).count() {
+        2 => Ok(jobs.cached_info().state.messages),
+        current => Err(format!("{current} of {replicas}")),
+    }
 }
 
 #[test]
