@@ -1,7 +1,8 @@
 -- The same sums for less. Measured for spans of an hour, with 1,000 of them summed before:
 -- finding the next span took 15 ms, because the anti join read all marks, and takes 1 ms now;
 -- adding 130 labels to their totals took 7 ms, because a version of a row that finds no room on its page leaves an entry
--- in the index, and whoever looks for the row reads all of those; now it takes 2 ms;
+-- in the index, and whoever looks for the row reads all of those; with pages a fifth full it took 2 ms (half full was not
+-- measured);
 -- where partitions are large, two parallel workers were started and found nothing to do, because Postgres takes
 -- generate_series for a thousand rows: 18 ms.
 

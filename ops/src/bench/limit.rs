@@ -157,7 +157,8 @@ async fn land(flying: &mut VecDeque<(Sent, async_nats::jetstream::Message)>) -> 
     message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
 }
 
-/// Raw latency, what a fleet's is compared with: published, stored, pulled, published, stored, pulled. Sorted, microseconds.
+/// Raw latency, what a fleet's is compared with: published, stored, pulled, published, stored, pulled. Sorted,
+/// microseconds.
 pub(super) async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>> {
     let ground = Ground::lay(options, Lay::default()).await?;
     let broker = &ground.broker;
