@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull::BatchError;
 use backon::{ExponentialBuilder, Retryable};
 use futures::StreamExt;
 use runtime::broker::Broker;
 use runtime::exit::Fault;
 use runtime::health::Health;
 use runtime::topology;
+use schemas::Failure;
 use schemas::topology::{LEDGER_CONSUMER, stream};
 use tokio_util::sync::CancellationToken;
 
@@ -23,13 +26,17 @@ use arrived::Arrived;
 
 /// Events of one batch.
 const BATCH_MAX: usize = 4_000;
-/// How long a batch may wait to be full. Where little comes, short: storing is then many short bursts, which keep jobs on
+/// Where nothing comes, the first that does is waited for, so long at a time.
+const IDLE: Duration = Duration::from_secs(1);
+/// Where little comes, events gather at the broker for so long and are then asked for all at once: asked for before they
+/// are there, each is a delivery and a wake-up of its own. Short: storing is then many short bursts, which keep jobs on
 /// their way waiting less than a few long ones do.
-const BATCH_WAIT_MIN: Duration = Duration::from_millis(50);
-/// Where much comes, long: what a transaction costs is shared by more events.
-const BATCH_WAIT_MAX: Duration = Duration::from_millis(200);
-/// Where nothing comes, the first that does is waited for.
-const IDLE: (usize, Duration) = (1, Duration::from_secs(1));
+const GATHER: Duration = Duration::from_millis(50);
+/// Where much comes, it arrives many at a time anyway, and a batch waits so long to be full: what a transaction costs is
+/// shared by more events, and reading them goes on meanwhile.
+const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// A batch has arrived within this, or the connection was lost: a client that asks without waiting sets itself no limit.
+const ARRIVED_WITHIN: Duration = Duration::from_secs(10);
 /// So many events a second are much.
 const MUCH_PER_SECOND: f64 = 2_500.0;
 /// First and longest wait between tries while the database is away.
@@ -54,26 +61,21 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     let consumer = topology::consumer(&broker.jetstream, stream::EVENTS, LEDGER_CONSUMER).await?;
-    let (mut most, mut wait) = IDLE;
+    let mut next = Next::First;
     while !shutdown.is_cancelled() {
         let started = Instant::now();
-        let pulled = async {
-            let batch = consumer.batch().max_messages(most).expires(wait).messages().await?;
-            // A message that the connection lost is delivered again; the others are good.
-            Ok(batch.filter_map(async |message| message.ok().map(arrived::read)).collect::<Vec<_>>().await)
-        };
-        let pulled: Result<Vec<_>, async_nats::jetstream::consumer::pull::BatchError> = tokio::select! {
-            pulled = pulled => pulled,
+        let pulled = tokio::select! {
+            pulled = pull(&consumer, next) => pulled,
             () = shutdown.cancelled() => break,
         };
         match pulled {
-            Ok(messages) if messages.is_empty() => (most, wait) = IDLE,
             Ok(messages) => {
                 let events = messages.len();
-                settle(&broker, &store, &health, messages, &shutdown).await;
+                if events > 0 {
+                    settle(&broker, &store, &health, messages, &shutdown).await;
+                }
                 // Of the whole turn: while a batch is stored the next one gathers.
-                let much = events as f64 > started.elapsed().as_secs_f64() * MUCH_PER_SECOND;
-                (most, wait) = (BATCH_MAX, if much { BATCH_WAIT_MAX } else { BATCH_WAIT_MIN });
+                next = Next::after(events, started.elapsed());
             }
             Err(error) => {
                 tracing::warn!(%error, "no events from the broker, asking again");
@@ -82,6 +84,45 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// What the broker is asked for next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The first event that comes.
+    First,
+    /// All that are there after a while.
+    Gathered,
+    /// A batch as it comes.
+    Batch,
+}
+
+impl Next {
+    /// After a turn that brought so many events and took so long.
+    fn after(events: usize, took: Duration) -> Self {
+        match events {
+            0 => Self::First,
+            _ if events as f64 > took.as_secs_f64() * MUCH_PER_SECOND => Self::Batch,
+            _ => Self::Gathered,
+        }
+    }
+}
+
+async fn pull(
+    consumer: &PullConsumer,
+    next: Next,
+) -> Result<Vec<(Arrived, Result<Checked, Failure>)>, BatchError> {
+    let batch = match next {
+        Next::First => consumer.batch().max_messages(1).expires(IDLE).messages().await?,
+        Next::Gathered => {
+            tokio::time::sleep(GATHER).await;
+            consumer.fetch().max_messages(BATCH_MAX).messages().await?
+        }
+        Next::Batch => consumer.batch().max_messages(BATCH_MAX).expires(BATCH_WAIT).messages().await?,
+    };
+    // A message that the connection lost is delivered again; the others are good.
+    let batch = batch.take_until(tokio::time::sleep(ARRIVED_WITHIN));
+    Ok(batch.filter_map(async |message| message.ok().map(arrived::read)).collect().await)
 }
 
 async fn pause(length: Duration, shutdown: &CancellationToken) {
@@ -96,7 +137,7 @@ async fn settle(
     broker: &Broker,
     store: &Store,
     health: &Health,
-    messages: Vec<(Arrived, Result<Checked, schemas::Failure>)>,
+    messages: Vec<(Arrived, Result<Checked, Failure>)>,
     shutdown: &CancellationToken,
 ) {
     let mut events = Vec::with_capacity(messages.len());
@@ -121,7 +162,7 @@ async fn settle(
             return;
         }
     };
-    let mut why: std::collections::HashMap<usize, schemas::Failure> = refused.into_iter().collect();
+    let mut why: std::collections::HashMap<usize, Failure> = refused.into_iter().collect();
     for (index, arrived) in readable.into_iter().enumerate() {
         let kept = match why.remove(&index) {
             Some(failure) => parking::park(broker, &arrived, failure).await,
@@ -190,7 +231,7 @@ async fn in_halves(store: &Store, events: &[Checked]) -> Result<Vec<(usize, sche
                 rest.extend([(middle, end), (start, middle)]);
             }
             Err(error) if error.is_about_data() => {
-                refused.push((start, schemas::Failure::invalid("event", error.to_string())));
+                refused.push((start, Failure::invalid("event", error.to_string())));
             }
             Err(error) => return Err(error),
         }
@@ -203,4 +244,19 @@ fn count(ingested: &Ingested) {
     metrics::counter!("argosy_ledger_events_stored_total").increment(number(ingested.stored));
     metrics::counter!("argosy_ledger_jobs_ended_total").increment(number(ingested.ended));
     metrics::counter!("argosy_ledger_events_repeated_total").increment(number(ingested.repeated));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_next_is_asked_for_as_it_came_before() {
+        let after = |events, took_ms| Next::after(events, Duration::from_millis(took_ms));
+        assert_eq!(after(0, 1_000), Next::First);
+        assert_eq!(after(1, 900), Next::Gathered, "the first of a while");
+        assert_eq!(after(55, 55), Next::Gathered, "1,000 a second");
+        assert_eq!(after(1_000, 250), Next::Batch, "4,000 a second");
+        assert_eq!(after(BATCH_MAX, 400), Next::Batch, "more than a batch");
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::Subscriber;
 use async_nats::jetstream::kv;
 use futures::StreamExt;
 use policy::fleet::Fleet;
@@ -144,8 +145,9 @@ fn forget_old_offers(router: &Router) {
     });
 }
 
-/// Feeds the breakers with what all attempts of the fleet say as they end. Plain subscriptions: what one
-/// router misses while it is away is a breaker that opens one failure later.
+/// Feeds the breakers with what attempts of the fleet say as they end: all failures, and successes for as long as some
+/// backend is in trouble, since nothing else is mended by them. Plain subscriptions: what one router misses while it is
+/// away, or just before it listens, is a breaker that opens one failure or closes one success later.
 ///
 /// # Errors
 /// Never while the broker lives or comes back.
@@ -164,39 +166,57 @@ pub async fn follow_outcomes(router: Router) -> Result<(), Fault> {
 
 async fn follow_outcomes_once(router: &Router) -> String {
     let client = &router.broker.client;
-    let failures = client.subscribe(subjects::DEAD_FILTER).await;
-    let ends = client.subscribe(subjects::ENDED_FILTER).await;
-    let (mut failures, mut ends) = match (failures, ends) {
-        (Ok(failures), Ok(ends)) => (failures, ends),
-        (Err(error), _) | (_, Err(error)) => return telemetry::chain(&error),
+    let mut failures = match client.subscribe(subjects::DEAD_FILTER).await {
+        Ok(failures) => failures,
+        Err(error) => return telemetry::chain(&error),
     };
+    let mut ends: Option<Subscriber> = None;
     loop {
+        let troubled = router.with_fleet(Fleet::is_troubled);
+        if !troubled {
+            ends = None;
+        } else if ends.is_none() {
+            ends = match client.subscribe(subjects::ENDED_FILTER).await {
+                Ok(subscribed) => Some(subscribed),
+                Err(error) => return telemetry::chain(&error),
+            };
+        }
         tokio::select! {
-            message = failures.next() => {
-                let Some(message) = message else { break };
-                let Ok(letter) = codec::decode::<DeadLetter>(None, &message.payload) else { continue };
-                let Some(failure) = letter.ended_attempt.failure else { continue };
-                let policy = router.config().policy;
-                let backend = letter.ended_attempt.backend;
-                router.change_fleet(|fleet| {
-                    fleet.view_mut(&backend).breaker.on_failure(&failure, &policy, clock::now_ms());
-                });
-            }
-            message = ends.next() => {
-                let Some(message) = message else { break };
-                // A success only mends what is broken; most of the time nothing is, and nothing is read.
-                if !router.with_fleet(Fleet::is_troubled) {
-                    continue;
-                }
-                let Ok(event) = codec::decode::<Event>(None, &message.payload) else { continue };
-                let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { continue };
-                if let Some(last) = attempts.last() {
-                    router.change_fleet(|fleet| fleet.view_mut(&last.backend).breaker.on_success());
-                }
-            }
+            message = failures.next() => match message {
+                Some(message) => failed(router, &message.payload),
+                None => break,
+            },
+            message = next_of(&mut ends), if ends.is_some() => match message {
+                Some(message) => ended(router, &message.payload),
+                None => break,
+            },
         }
     }
     "the subscription closed".to_owned()
+}
+
+async fn next_of(ends: &mut Option<Subscriber>) -> Option<async_nats::Message> {
+    match ends {
+        Some(ends) => ends.next().await,
+        None => None,
+    }
+}
+
+fn failed(router: &Router, payload: &[u8]) {
+    let Ok(letter) = codec::decode::<DeadLetter>(None, payload) else { return };
+    let Some(failure) = letter.ended_attempt.failure else { return };
+    let policy = router.config().policy;
+    router.change_fleet(|fleet| {
+        fleet.view_mut(&letter.ended_attempt.backend).breaker.on_failure(&failure, &policy, clock::now_ms());
+    });
+}
+
+fn ended(router: &Router, payload: &[u8]) {
+    let Ok(event) = codec::decode::<Event>(None, payload) else { return };
+    let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { return };
+    if let Some(last) = attempts.last() {
+        router.change_fleet(|fleet| fleet.view_mut(&last.backend).breaker.on_success());
+    }
 }
 
 /// Sleeps, but not past the soft stop.

@@ -231,7 +231,7 @@ impl Written {
                 Err(error) => return Err(error.into()),
             }
         }
-        metrics::counter!("argosy_router_assigned_total", "backend" => backend.to_string()).increment(1);
+        router.assigned.count(&backend);
         store_work(router, &work, attempt).await.map(Some)
     }
 }

@@ -1,13 +1,16 @@
 //! What the router's tasks share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use metrics::Counter;
 use policy::fleet::Fleet;
 use runtime::broker::Broker;
 use runtime::fleet_config::FleetConfig;
 use runtime::worker::cancels::Cancels;
 use runtime::worker::claim::Claims;
+use schemas::Backend;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +39,8 @@ pub struct Router {
     pub room: Room,
     /// The stream of facts is nearly full ([`Router::is_short_of_room_for_facts`]).
     pub facts_short: Arc<AtomicBool>,
+    /// Attempts placed, by backend.
+    pub assigned: Assigned,
     /// Fires when the process is asked to stop.
     pub soft: CancellationToken,
 }
@@ -56,11 +61,35 @@ impl Router {
 
     /// Reads the fleet.
     pub fn with_fleet<T>(&self, read: impl FnOnce(&Fleet) -> T) -> T {
-        read(&self.fleet.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        read(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes the fleet.
     pub fn change_fleet<T>(&self, change: impl FnOnce(&mut Fleet) -> T) -> T {
-        change(&mut self.fleet.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+        change(&mut self.fleet.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The counter of attempts placed, one for each backend, looked up once: by its name and label it costs as much as
+/// reading a job does.
+#[derive(Clone, Default)]
+pub struct Assigned(Arc<Mutex<BTreeMap<Backend, Counter>>>);
+
+impl std::fmt::Debug for Assigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Assigned")
+    }
+}
+
+impl Assigned {
+    /// One more.
+    pub fn count(&self, backend: &Backend) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = counters.get(backend) {
+            return counter.increment(1);
+        }
+        let counter = metrics::counter!("argosy_router_assigned_total", "backend" => backend.to_string());
+        counter.increment(1);
+        counters.insert(backend.clone(), counter);
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::keys::Keys;
 use crate::reserving::Reserver;
 use crate::room::Room;
-use crate::shared::Router;
+use crate::shared::{Assigned, Router};
 use crate::{advisories, api, dead, fleet, intake, sweep};
 
 /// The router's configuration.
@@ -67,6 +67,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         keys: Keys::new(open_bucket(jetstream, bucket::KEYS).await?),
         room: Room::default(),
         facts_short: Arc::default(),
+        assigned: Assigned::default(),
         soft: soft.clone(),
     };
     let workers = open_bucket(jetstream, bucket::WORKERS).await?;

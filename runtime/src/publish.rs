@@ -8,8 +8,8 @@ mod wire;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
+use async_nats::{HeaderMap, Subject};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use schemas::codec::{self, CONTENT_TYPE};
@@ -52,7 +52,7 @@ pub enum PublishError {
 /// What to publish.
 #[derive(Debug, Clone)]
 pub struct Message {
-    subject: String,
+    subject: Subject,
     id: String,
     payload: Bytes,
     /// The last message that the subject must hold, by its sequence; 0 for none at all.
@@ -63,13 +63,13 @@ impl Message {
     /// A message with its id, as MessagePack.
     #[must_use]
     pub fn new<T: Serialize>(subject: String, id: String, message: &T) -> Self {
-        Self { subject, id, payload: codec::encode(message).into(), expected: None }
+        Self { subject: subject.into(), id, payload: codec::encode(message).into(), expected: None }
     }
 
     /// A message of bytes, for measurements.
     #[must_use]
     pub fn raw(subject: String, id: String, payload: Vec<u8>) -> Self {
-        Self { subject, id, payload: payload.into(), expected: None }
+        Self { subject: subject.into(), id, payload: payload.into(), expected: None }
     }
 
     /// Only if the subject holds nothing yet; else [`PublishError::Occupied`].
@@ -254,7 +254,7 @@ async fn read(message: &Message, awaited: Result<Told, String>) -> Result<Publis
         Ok(awaited) => awaited.answer().await.ok_or_else(|| SILENT.to_owned()),
         Err(reason) => Err(reason),
     };
-    let subject = || message.subject.clone();
+    let subject = || message.subject.to_string();
     match answer {
         Ok(Answer::Stored) => Ok(Published::New),
         Ok(Answer::Repeated) => Ok(Published::Repeat),

@@ -4,6 +4,8 @@
 //! is accepted wherever MessagePack is. Without a header the first byte decides: a JSON object starts
 //! with `{` (0x7b) after blanks, which as MessagePack would be the number 123 and never a message.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -110,6 +112,15 @@ impl Encoding {
                 Ok(message)
             }
         }
+    }
+}
+
+/// A `Content-Type` to keep, which nearly always is the one that we send.
+#[must_use]
+pub fn content_type(header: &str) -> Cow<'static, str> {
+    match Encoding::MessagePack.content_type() {
+        ours if ours == header => Cow::Borrowed(ours),
+        _ => Cow::Owned(header.to_owned()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -83,22 +84,36 @@ impl FromStr for JobId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let uuid = Uuid::try_parse(text).map_err(|_| IdError::NotUuid(text.to_owned()))?;
-        let id = Self(uuid);
         // One spelling only: the id is part of subjects and message ids.
-        if id.to_string() == text { Ok(id) } else { Err(IdError::NotUuid(text.to_owned())) }
+        let spelled = uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
+        if spelled { Ok(Self(uuid)) } else { Err(IdError::NotUuid(text.to_owned())) }
     }
 }
 
 impl Serialize for JobId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
 }
 
 impl<'de> Deserialize<'de> for JobId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Name(Self::from_str))
+    }
+}
+
+/// Reads a name from a text where it lies.
+struct Name<T>(fn(&str) -> Result<T, IdError>);
+
+impl<T> Visitor<'_> for Name<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
     }
 }
 
@@ -187,8 +202,7 @@ macro_rules! token {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::new(&text).map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(Name(Self::new))
             }
         }
     };

@@ -7,7 +7,7 @@ use async_nats::Subject;
 use async_nats::jetstream::{Context, Message};
 use bytes::Bytes;
 use schemas::codec::{self, CONTENT_TYPE};
-use schemas::{Encoding, Event, Failure};
+use schemas::{Event, Failure};
 
 use crate::event_check::{Checked, check};
 
@@ -24,10 +24,7 @@ pub(super) struct Arrived {
 pub(super) fn read(message: Message) -> (Arrived, Result<Checked, Failure>) {
     let async_nats::Message { subject, reply, payload, headers, .. } = message.message;
     let header = headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
-    let content_type = header.map(|header| match Encoding::MessagePack.content_type() {
-        ours if ours == header.as_str() => Cow::Borrowed(ours),
-        _ => Cow::Owned(header.to_string()),
-    });
+    let content_type = header.map(|header| codec::content_type(header.as_str()));
     let event: Result<Event, _> = codec::decode(content_type.as_deref(), &payload);
     let checked = event.map_err(|error| Failure::invalid("event", error.to_string())).and_then(check);
     (Arrived { subject, reply, content_type, payload }, checked)

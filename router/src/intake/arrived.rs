@@ -1,5 +1,6 @@
 //! A job's message as intake sees it: delivered by the lane's consumer, or read past it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use runtime::broker::Broker;
 use runtime::clock;
 use runtime::telemetry;
 use schemas::JobId;
-use schemas::codec::CONTENT_TYPE;
+use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::{self, stream};
 
 use crate::ending::Original;
@@ -31,7 +32,7 @@ const WAITED_MS: i64 = FRESH_MS + FRESH_MS / 2;
 /// A message that holds a job.
 pub(super) struct Arrived {
     pub(super) subject: Subject,
-    pub(super) content_type: Option<String>,
+    pub(super) content_type: Option<Cow<'static, str>>,
     pub(super) payload: Bytes,
     pub(super) sequence: u64,
     /// When the broker took it in, Unix milliseconds.
@@ -89,7 +90,7 @@ impl Arrived {
     pub(super) fn delivered(message: jetstream::Message) -> Self {
         let info = message.info().ok();
         let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
-        let content_type = header.map(|value| value.as_str().to_owned());
+        let content_type = header.map(|value| codec::content_type(value.as_str()));
         let named = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
         let named = named.and_then(|id| id.as_str().parse().ok());
         let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
@@ -120,7 +121,7 @@ impl Arrived {
         let read = reading.take(message.sequence)?;
         Some(Self {
             subject: message.subject,
-            content_type: message.headers.get(CONTENT_TYPE).map(|value| value.as_str().to_owned()),
+            content_type: message.headers.get(CONTENT_TYPE).map(|value| codec::content_type(value.as_str())),
             payload: message.payload,
             sequence: message.sequence,
             submitted_at_ms: clock::ms_of_ns(message.time.unix_timestamp_nanos()),
@@ -181,7 +182,7 @@ impl Arrived {
     pub(super) fn original(&self) -> Original {
         Original {
             subject: self.subject.to_string(),
-            content_type: self.content_type.clone(),
+            content_type: self.content_type.as_deref().map(str::to_owned),
             payload: self.payload.to_vec(),
         }
     }

@@ -1,10 +1,10 @@
 //! The broker's words on what was published: one inbox for all, told apart by a number in the subject.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::StatusCode;
+use async_nats::{StatusCode, Subject};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
@@ -42,10 +42,36 @@ pub(super) struct Acks {
 
 type Waiting = Arc<Mutex<Pending>>;
 
+/// Who waits, by number: numbers are given out in their order and answered nearly so, so that a place in a row will do.
 #[derive(Debug, Default)]
 struct Pending {
     last: u64,
-    tell: HashMap<u64, oneshot::Sender<Answer>>,
+    /// Of the numbers up to the last.
+    row: VecDeque<Option<oneshot::Sender<Answer>>>,
+}
+
+impl Pending {
+    fn give_out(&mut self, tell: oneshot::Sender<Answer>) -> u64 {
+        self.last += 1;
+        self.row.push_back(Some(tell));
+        self.last
+    }
+
+    fn take(&mut self, number: u64) -> Option<oneshot::Sender<Answer>> {
+        let from_the_end = usize::try_from(self.last.checked_sub(number)?).ok()?;
+        let at = self.row.len().checked_sub(from_the_end + 1)?;
+        let taken = self.row.get_mut(at)?.take();
+        while let Some(None) = self.row.front() {
+            self.row.pop_front();
+        }
+        taken
+    }
+
+    /// Nobody waits any more for what was given out up to a number.
+    fn forget(&mut self, number: u64) {
+        let kept = usize::try_from(self.last.saturating_sub(number)).unwrap_or(usize::MAX);
+        self.row.drain(..self.row.len().saturating_sub(kept));
+    }
 }
 
 /// How often the inbox is looked through for answers that do not come: one timer for all of them.
@@ -75,12 +101,12 @@ impl Acks {
                         Some(answer) => tell(&told, prefix, &answer),
                         None => return,
                     },
-                    Ok(()) = lost.changed() => lock(&told).tell.clear(),
+                    Ok(()) = lost.changed() => lock(&told).row.clear(),
                     _ = tick.tick() => {
                         let mut pending = lock(&told);
                         given_out.push_back(pending.last);
                         let old = given_out.pop_front().unwrap_or_default();
-                        pending.tell.retain(|number, _| *number > old);
+                        pending.forget(old);
                     }
                 }
             }
@@ -89,21 +115,17 @@ impl Acks {
     }
 
     /// A place for one answer, and where the broker shall send it.
-    pub(super) fn expect(&self) -> (String, Awaited) {
+    pub(super) fn expect(&self) -> (Subject, Awaited) {
         let (tell, told) = oneshot::channel();
-        let mut pending = lock(&self.waiting);
-        pending.last += 1;
-        let number = pending.last;
-        pending.tell.insert(number, tell);
-        drop(pending);
+        let number = lock(&self.waiting).give_out(tell);
         let reply = format!("{}{number}", self.inbox);
-        (reply, Awaited { number, told, waiting: Arc::clone(&self.waiting) })
+        (reply.into(), Awaited { number, told, waiting: Arc::clone(&self.waiting) })
     }
 }
 
 fn tell(waiting: &Waiting, prefix: usize, answer: &async_nats::Message) {
     let number = answer.subject.get(prefix..).and_then(|number| number.parse().ok());
-    let tell = number.and_then(|number: u64| lock(waiting).tell.remove(&number));
+    let tell = number.and_then(|number: u64| lock(waiting).take(number));
     if let Some(tell) = tell {
         // Whoever gave up waiting publishes again under the same id.
         let _ = tell.send(read(answer.status, &answer.payload));
@@ -131,7 +153,7 @@ impl Awaited {
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        lock(&self.waiting).tell.remove(&self.number);
+        lock(&self.waiting).take(self.number);
     }
 }
 
@@ -179,6 +201,33 @@ fn is_occupied(error: &WireError<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_number_is_told_once_in_any_order_and_what_is_forgotten_never() {
+        let mut pending = Pending::default();
+        let mut told: Vec<_> = (1..=5)
+            .map(|number| {
+                let (tell, told) = oneshot::channel();
+                assert_eq!(pending.give_out(tell), number);
+                told
+            })
+            .collect();
+        for number in [3, 1, 2] {
+            pending.take(number).expect("waits").send(Answer::Stored).expect("is listened to");
+            assert!(pending.take(number).is_none(), "{number} is told");
+        }
+        assert_eq!(pending.row.len(), 2, "those in front are gone");
+        for number in [0, 6, u64::MAX] {
+            assert!(pending.take(number).is_none(), "{number} was never given out");
+        }
+        pending.forget(4);
+        assert!(pending.take(4).is_none());
+        assert!(pending.take(5).is_some());
+        pending.forget(9);
+        assert!(pending.row.is_empty());
+        let heard: Vec<bool> = told.iter_mut().map(|told| told.try_recv().is_ok()).collect();
+        assert_eq!(heard, [true, true, true, false, false]);
+    }
 
     #[test]
     fn answers_are_read() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use schemas::topology::bucket;
-use schemas::{Class, Health, WorkerId};
+use schemas::{Class, FailureCode, Health, WorkerId};
 use serde::Deserialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -69,6 +69,7 @@ pub(crate) struct Shared {
     /// What runs.
     pub(crate) running: watch::Sender<u32>,
     pub(crate) discover_now: Notify,
+    pub(crate) figures: Figures,
     learned: Mutex<HashMap<Class, u64>>,
 }
 
@@ -92,6 +93,36 @@ impl Shared {
         self.running.send_modify(|running| *running += 1);
         Occupied { shared: Arc::clone(self), _permit: permit }
     }
+}
+
+/// What is told of each attempt as a metric, looked up once: by its name and labels each costs as much as a message.
+pub(crate) struct Figures {
+    pub(crate) attempts_running: metrics::Gauge,
+    run_seconds_completed: metrics::Histogram,
+    backend: String,
+}
+
+impl Figures {
+    fn of(backend: &schemas::Backend) -> Self {
+        let backend = backend.to_string();
+        Self {
+            attempts_running: metrics::gauge!("argosy_worker_attempts_running"),
+            run_seconds_completed: run_seconds(&backend, "completed"),
+            backend,
+        }
+    }
+
+    /// How long attempts ran that ended so.
+    pub(crate) fn run_seconds(&self, failure: Option<FailureCode>) -> metrics::Histogram {
+        match failure {
+            None => self.run_seconds_completed.clone(),
+            Some(code) => run_seconds(&self.backend, code.as_str()),
+        }
+    }
+}
+
+fn run_seconds(backend: &str, outcome: &'static str) -> metrics::Histogram {
+    metrics::histogram!("argosy_attempt_run_seconds", "backend" => backend.to_owned(), "outcome" => outcome)
 }
 
 /// A slot with work in it.
@@ -173,7 +204,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
     }
     let shared = Arc::new(Shared {
         worker: worker_id(worker, &name)?,
-        backend: name,
+        backend: name.clone(),
         simulated: worker.simulated,
         slots,
         started_at_ms: clock::now_ms(),
@@ -189,6 +220,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         permits: Arc::new(Semaphore::new(slots as usize)),
         running: watch::Sender::new(0),
         discover_now: Notify::new(),
+        figures: Figures::of(&name),
         learned: Mutex::new(HashMap::new()),
     });
     tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");

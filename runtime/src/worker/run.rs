@@ -171,12 +171,12 @@ impl Run<'_> {
         let held = Arc::new(Mutex::new(held));
         let (attempt, stopper) = self.attempt(Arc::clone(&held), resume_id)?;
         shared.cancels.running(job, &stopper);
-        metrics::gauge!("argosy_worker_attempts_running").increment(1.0);
+        shared.figures.attempts_running.increment(1.0);
         let outcome = self.run_in_time(&attempt, &stopper, started_at_ms).await;
         // Gone before anybody is waited for: what is in hand is small.
         drop((attempt, stopper));
         shared.cancels.ended(job);
-        metrics::gauge!("argosy_worker_attempts_running").decrement(1.0);
+        shared.figures.attempts_running.decrement(1.0);
         let Some(outcome) = outcome else { return Err("the backend did not let go in time".to_owned()) };
         let outcome = with_recorded_id(outcome, held.lock().await.as_ref());
         self.learn(&outcome, started_at_ms);
@@ -221,12 +221,10 @@ impl Run<'_> {
 
     fn learn(&self, outcome: &Outcome, started_at_ms: i64) {
         let run_ms = (clock::now_ms() - started_at_ms).unsigned_abs();
-        let code = outcome.failure.as_ref().map_or("completed", |failure| failure.code.as_str());
-        let backend = self.assignment.backend.to_string();
+        let code = outcome.failure.as_ref().map(|failure| failure.code);
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
-        metrics::histogram!("argosy_attempt_run_seconds", "backend" => backend, "outcome" => code)
-            .record(run_ms as f64 / 1000.0);
-        match outcome.failure.as_ref().map(|failure| failure.code) {
+        self.shared.figures.run_seconds(code).record(run_ms as f64 / 1000.0);
+        match code {
             None => self.shared.learn(&self.assignment.class, run_ms),
             Some(FailureCode::BackendDown | FailureCode::ProviderStopped | FailureCode::QuotaExhausted) => {
                 self.shared.discover_now.notify_one();
