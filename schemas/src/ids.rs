@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::de::Visitor;
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -114,6 +114,13 @@ impl<T> Visitor<'_> for Name<T> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
         (self.0)(text).map_err(E::custom)
+    }
+
+    // As texts are read everywhere else: old MessagePack libraries write bytes.
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<T, E> {
+        let text = std::str::from_utf8(bytes);
+        text.map_err(|_| E::invalid_value(Unexpected::Bytes(bytes), &self))
+            .and_then(|text| self.visit_str(text))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names and subjects: what is built is parsed back, and nothing else is.
 
 use schemas::subjects::{self, Subject};
-use schemas::{AttemptId, Backend, FailureCode, JobId, Lane, Tenant, samples};
+use schemas::{AttemptId, Backend, Encoding, FailureCode, JobId, Lane, Tenant, samples};
 
 #[test]
 fn subjects_round_trip() {
@@ -51,4 +51,32 @@ fn an_attempts_uuid_is_its_own_and_stays() {
     assert_eq!(first.derived_uuid(), first.derived_uuid());
     assert_ne!(first.derived_uuid(), second.derived_uuid());
     assert_eq!(first.to_string().parse::<AttemptId>(), Ok(first));
+}
+
+#[test]
+fn names_are_read_from_texts_and_from_their_bytes_and_from_nothing_else() {
+    let id = "0190b5a0-0000-7000-8000-000000000001";
+    let packed = |head: &[u8], text: &str| [head, text.as_bytes()].concat();
+    for (bytes, tenant) in [
+        (packed(&[0xa6], "studio"), true),
+        (packed(&[0xc4, 6], "studio"), true),
+        (packed(&[0xa6], "Studio"), false),
+        (vec![0xc4, 1, 0xff], false),
+        (vec![7], false),
+    ] {
+        let read: Result<Tenant, _> = Encoding::MessagePack.decode(&bytes);
+        assert_eq!(read.is_ok(), tenant, "{bytes:?}: {read:?}");
+    }
+    for (bytes, job) in [
+        (packed(&[0xd9, 36], id), true),
+        (packed(&[0xc4, 36], id), true),
+        (packed(&[0xd9, 36], &id.to_uppercase()), false),
+        (vec![0xc0], false),
+    ] {
+        let read: Result<JobId, _> = Encoding::MessagePack.decode(&bytes);
+        assert_eq!(read.is_ok(), job, "{bytes:?}: {read:?}");
+    }
+    assert!(serde_json::from_str::<JobId>(&format!("\"{id}\"")).is_ok());
+    let error = serde_json::from_str::<JobId>("7").expect_err("a number is no id");
+    assert!(error.to_string().contains("expected a string"), "{error}");
 }

@@ -1,10 +1,17 @@
 //! Failures of providers and of our own processes: nothing lost, nothing paid twice, ledger = invoices.
 
-use anyhow::ensure;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use ops::api;
+use schemas::api::BackendsReply;
 use schemas::{Job, JobId, JobState, Kind, MicroUsd};
 use serde_json::json;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt};
+
+/// Any router answers: one that is asked so often in a row answers at least once.
+const ASKED: usize = 16;
 
 fn ids(jobs: &[Job]) -> Vec<JobId> {
     jobs.iter().map(|job| job.id).collect()
@@ -41,6 +48,26 @@ async fn all_completed(fleet: &TestFleet, jobs: &[Job]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until what the routers remember of failures of `local` is as expected: asked so often that each is.
+async fn until_remembered(fleet: &TestFleet, expected: fn(usize) -> bool) -> anyhow::Result<()> {
+    let asking = async {
+        loop {
+            let mut remembering = 0;
+            for _ in 0..ASKED {
+                let client = &fleet.stack.broker.client;
+                let reply: BackendsReply = api::request_empty(client, "backends").await?;
+                let local = reply.backends.iter().find(|row| row.backend.as_str() == "local");
+                remembering += usize::from(local.is_some_and(|row| row.breaker_reason.is_some()));
+            }
+            if expected(remembering) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, asking).await.context("the breaker of local")?
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_gpus_go_away_consenting_jobs_move_and_the_others_wait() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|_| {}).await?;
@@ -49,7 +76,10 @@ async fn when_the_gpus_go_away_consenting_jobs_move_and_the_others_wait() -> any
     for simulator in fleet.stack.simulators.iter().filter(|one| one.backend == "local") {
         simulator.offline(3_000).await?;
     }
+    until_remembered(&fleet, |routers| routers > 0).await?;
     all_completed(&fleet, &jobs).await?;
+    // What succeeded since closed the breaker, whichever router is asked.
+    until_remembered(&fleet, |routers| routers == 0).await?;
     let store = fleet.stack.store().await?;
     let rows = store.audit_rows(None, 10_000).await?;
     let free_only: Vec<JobId> =
