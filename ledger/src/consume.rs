@@ -188,7 +188,7 @@ async fn store_patiently(
     health: &Health,
     events: &[Checked],
     shutdown: &CancellationToken,
-) -> Result<Vec<(usize, schemas::Failure)>, Error> {
+) -> Result<Vec<(usize, Failure)>, Error> {
     let retry = ExponentialBuilder::default()
         .with_min_delay(RETRY_MIN)
         .with_max_delay(RETRY_MAX)
@@ -220,7 +220,7 @@ async fn store_patiently(
 
 /// Some event of the batch is what the database objects to: halved until it is alone, so that the others get through
 /// in a few transactions.
-async fn in_halves(store: &Store, events: &[Checked]) -> Result<Vec<(usize, schemas::Failure)>, Error> {
+async fn in_halves(store: &Store, events: &[Checked]) -> Result<Vec<(usize, Failure)>, Error> {
     let mut refused = Vec::new();
     let mut rest = vec![(0, events.len())];
     while let Some((start, end)) = rest.pop() {

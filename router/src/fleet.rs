@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use async_nats::jetstream::kv;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use policy::fleet::Fleet;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
@@ -195,13 +195,6 @@ async fn follow_outcomes_once(router: &Router) -> String {
     "the subscription closed".to_owned()
 }
 
-async fn next_of(ends: &mut Option<Subscriber>) -> Option<async_nats::Message> {
-    match ends {
-        Some(ends) => ends.next().await,
-        None => None,
-    }
-}
-
 fn failed(router: &Router, payload: &[u8]) {
     let Ok(letter) = codec::decode::<DeadLetter>(None, payload) else { return };
     let Some(failure) = letter.ended_attempt.failure else { return };
@@ -216,6 +209,14 @@ fn ended(router: &Router, payload: &[u8]) {
     let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { return };
     if let Some(last) = attempts.last() {
         router.change_fleet(|fleet| fleet.view_mut(&last.backend).breaker.on_success());
+    }
+}
+
+/// The next of a stream, where there is one.
+pub(crate) async fn next_of<S: Stream + Unpin>(stream: &mut Option<S>) -> Option<S::Item> {
+    match stream {
+        Some(stream) => stream.next().await,
+        None => None,
     }
 }
 

@@ -27,7 +27,7 @@ use schemas::subjects::{self, Subject};
 use schemas::{Class, Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane, Tenant, topology};
 
 use crate::ending::{self, End};
-use crate::fleet::rest;
+use crate::fleet::{next_of, rest};
 use crate::history;
 use crate::keys::Keyed;
 use crate::place::{self, PlaceError, Placed};
@@ -61,8 +61,6 @@ const TROUBLE_REST: Duration = Duration::from_secs(1);
 
 /// The shortest wait of a job whose money was refused.
 const DEFER_MIN_MS: i64 = 50;
-
-type Message = async_nats::jetstream::Message;
 
 /// One lane's intake.
 pub struct Intake {
@@ -412,14 +410,6 @@ struct Refused {
     job: Option<Job>,
     id: Option<JobId>,
     failure: Failure,
-}
-
-/// The next message of a pull.
-async fn next_of(pulled: &mut Option<Batch>) -> Option<Result<Message, async_nats::Error>> {
-    match pulled {
-        Some(batch) => batch.next().await,
-        None => None,
-    }
 }
 
 fn until(at_ms: i64) -> Duration {

@@ -75,12 +75,6 @@ impl Router {
 #[derive(Clone, Default)]
 pub struct Assigned(Arc<Mutex<BTreeMap<Backend, Counter>>>);
 
-impl std::fmt::Debug for Assigned {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Assigned")
-    }
-}
-
 impl Assigned {
     /// One more.
     pub fn count(&self, backend: &Backend) {
