@@ -1,7 +1,9 @@
 //! Made-up books, for measurements only: as many attempts as wanted, with their jobs and charges, written by the
 //! server itself. The rows are of the shape and size that a fleet leaves; no event told of them, but those of
-//! the newest jobs' decisions. Those of the first days are made up, and written again for all later ones: most of the
-//! work is making them up.
+//! the newest jobs' decisions. Those of the first days are made up and summed, and rows and sums are written again for all
+//! later ones: most of the work is making up and summing.
+
+use std::time::{Duration, Instant};
 
 use crate::{Error, Store};
 
@@ -12,6 +14,8 @@ const WRITERS: i32 = 2;
 /// Days that the jobs are spread over: so many, so often.
 const SEED_DAYS: i32 = 3;
 const TIMES: i32 = 20;
+/// How long one turn of summing may take here.
+const TURN: Duration = Duration::from_secs(60);
 const DAYS: i64 = (SEED_DAYS * TIMES) as i64;
 /// Attempts of a hundred jobs.
 const ATTEMPTS_PER_HUNDRED: i64 = 115;
@@ -19,7 +23,8 @@ const ATTEMPTS_PER_HUNDRED: i64 = 115;
 const JOBS: &str = include_str!("fill/jobs.sql");
 const SEEDS: &str = include_str!("fill/seeds.sql");
 const AGAIN: &str = include_str!("fill/again.sql");
-const NO_SEEDS: &str = "drop table seed_jobs, seed_attempts, seed_charges";
+const SUMS: &str = include_str!("fill/sums.sql");
+const NO_SEEDS: &str = "drop table seed_jobs, seed_attempts, seed_charges, seed_times";
 const DECISIONS: &str = include_str!("fill/decisions.sql");
 
 /// Without a log the tables are filled in half the time, and read as ever. Rows that come once need no room for
@@ -31,32 +36,57 @@ const MADE_READY: &str = "do $$ declare leaf regclass; begin
         union all select 'charges'
     loop execute format('alter table %s set unlogged, set (fillfactor = 100)', leaf); end loop; end $$";
 
+/// The rows that were made up, and not written again.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds {
+    /// How many attempts.
+    pub attempts: i64,
+    /// How long it took to sum them.
+    pub summed_in: Duration,
+}
+
 impl Store {
-    /// Fills an empty database with about so many attempts, of jobs that ended until `until_ms`. All of them are
-    /// marked, so that [`Store::roll_up`] sums them.
+    /// Fills an empty database with about so many attempts, of jobs that ended until `until_ms`, and sums them but for
+    /// a few hours, which are marked: [`Store::roll_up`] sums those.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn fill(&self, attempts: i64, until_ms: i64) -> Result<(), Error> {
-        let seeds = (attempts * 100 / ATTEMPTS_PER_HUNDRED / i64::from(TIMES)).max(1);
+    pub async fn fill(&self, attempts: i64, until_ms: i64) -> Result<Seeds, Error> {
+        let jobs = (attempts * 100 / ATTEMPTS_PER_HUNDRED / i64::from(TIMES)).max(1);
         sqlx::query!("select prepare_partitions(at_ms($1), 5)", until_ms - (DAYS + 1) * 86_400_000)
             .fetch_one(&self.pool)
             .await?;
         sqlx::query(MADE_READY).execute(&self.pool).await?;
-        let share = seeds.div_euclid(i64::from(WRITERS)) + 1;
+        let share = jobs.div_euclid(i64::from(WRITERS)) + 1;
         let writers = (0..i64::from(WRITERS)).map(|nth| {
-            let (from, until) = (nth * share, ((nth + 1) * share).min(seeds));
-            self.make_up(from, until, seeds * i64::from(TIMES), until_ms)
+            let (from, until) = (nth * share, ((nth + 1) * share).min(jobs));
+            self.make_up(from, until, jobs * i64::from(TIMES), until_ms)
         });
         futures::future::try_join_all(writers).await?;
-        sqlx::raw_sql(SEEDS).execute(&mut *self.unhurried().await?).await?;
-        futures::future::try_join_all((1..=WRITERS).map(|first| self.write_again(first))).await?;
         let mut connection = self.unhurried().await?;
+        sqlx::raw_sql(SEEDS).execute(&mut *connection).await?;
+        sqlx::query("insert into seed_times select n * $1 from generate_series(1, $2 - 1) as n")
+            .bind(SEED_DAYS)
+            .bind(TIMES)
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query("analyze").execute(&mut *connection).await?;
+        let seeds = self.sum_seeds().await?;
+        futures::future::try_join_all((1..=WRITERS).map(|first| self.write_again(first))).await?;
+        sqlx::raw_sql(SUMS).execute(&mut *connection).await?;
         sqlx::query(NO_SEEDS).execute(&mut *connection).await?;
         sqlx::query(DECISIONS).bind(until_ms - 86_400_000).execute(&mut *connection).await?;
-        sqlx::query("select rollup.mark_all()").execute(&mut *connection).await?;
         sqlx::query("analyze").execute(&mut *connection).await?;
-        Ok(())
+        Ok(seeds)
+    }
+
+    /// Sums the seeds as a ledger at work does.
+    async fn sum_seeds(&self) -> Result<Seeds, Error> {
+        let attempts = sqlx::query_scalar("select count(*) from seed_attempts").fetch_one(&self.pool).await?;
+        sqlx::query("select rollup.mark_all()").execute(&self.pool).await?;
+        let started = Instant::now();
+        while self.roll_up(TURN).await?.more {}
+        Ok(Seeds { attempts, summed_in: started.elapsed() })
     }
 
     /// Writes the seeds again: the first time that is asked for, and those that other writers leave out.

@@ -17,7 +17,8 @@ pub mod work;
 
 use crate::documents::Documents;
 use crate::stack::{Provider, StackOptions};
-use serde_json::json;
+use anyhow::Context as _;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// What varies a drill.
@@ -42,6 +43,10 @@ impl Default for DrillOptions {
 /// ComfyUI servers of a drill: a worker each, and each makes one picture at a time.
 const COMFYUIS: usize = 8;
 
+/// How long an attempt may take: what a killed worker began is taken up again within it, and what was stopped for long
+/// goes on. A start that nobody confirms and no provider reports is waited for for twice as long, and so by the drill.
+const TIMEOUT_MS: u64 = 90_000;
+
 /// A fleet for the drill: two of what is stateless, quick simulators, and their waits in proportion.
 ///
 /// # Errors
@@ -55,8 +60,9 @@ pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::R
     Ok(options)
 }
 
-/// The configuration of a drill: as shipped, paced, and two tenants who may spend. One has means enough, the
-/// other's budget is gone before its jobs are, so that the limit is reached while everything dies around it.
+/// The configuration of a drill: as shipped, paced, with attempts that may not take longer than the drill has patience,
+/// and two tenants who may spend. One has means enough, the other's budget is gone before its jobs are, so that the
+/// limit is reached while everything dies around it.
 ///
 /// # Errors
 /// Never: the shipped documents are JSON, by test.
@@ -68,5 +74,28 @@ pub fn documents(drill: &DrillOptions) -> anyhow::Result<Documents> {
             work::THRIFTY: { "allow_paid": true, "daily_micro_usd": work::tight_micro_usd(drill.jobs) },
         },
     });
-    Ok(Documents { tenants: tenants.to_string(), ..Documents::paced(drill.time_scale)? })
+    let paced = Documents::paced(drill.time_scale)?;
+    let mut catalog: Value = serde_json::from_str(&paced.catalog).context("the paced catalog")?;
+    for service in catalog["services"].as_array_mut().into_iter().flatten() {
+        service["timeout_ms"] = json!(TIMEOUT_MS);
+    }
+    Ok(Documents { tenants: tenants.to_string(), catalog: catalog.to_string(), ..paced })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::worker::machine::reported_within_ms;
+    use std::time::Duration;
+
+    #[test]
+    fn a_drill_is_more_patient_than_whoever_waits_for_a_report() {
+        let documents = documents(&DrillOptions::default()).expect("the shipped documents are JSON");
+        let catalog: schemas::Catalog = serde_json::from_str(&documents.catalog).expect("a catalog");
+        assert!(!catalog.services.is_empty());
+        for service in &catalog.services {
+            let waits = Duration::from_millis(reported_within_ms(service.timeout_ms));
+            assert!(waits + Duration::from_secs(30) <= run::STALLED_AFTER, "{}: {waits:?}", service.backend);
+        }
+    }
 }

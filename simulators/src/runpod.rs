@@ -2,8 +2,8 @@
 //!
 //! The data plane only (`/v2/{endpoint}/run` and what goes with it); pods and management are not here. Jobs live at
 //! the provider: with a state directory they, and the bill, survive a killed simulator, as they survive a killed
-//! client. Execution times are provider time (scaled when slept); `ttl` and retention are wall time, so that a fast
-//! simulation does not lose results a slow person still wants.
+//! client. Execution times are provider time (scaled when slept); `ttl`, retention and the pauses between calls of a
+//! webhook are wall time, so that a fast simulation does not lose results a slow person still wants.
 
 mod handler;
 mod jobs;

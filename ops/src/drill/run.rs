@@ -26,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 const OPEN_MAX: usize = 1_500;
 /// The blows end when so many jobs of a hundred have ended.
 const CALM_AT_PERCENT: usize = 98;
-/// A drill in which nothing ends for so long is over: what is open then is a finding.
-const STALLED_AFTER: Duration = Duration::from_secs(180);
+/// A drill in which nothing ends for so long is over: what is open then is a finding. Longer than an attempt may wait
+/// for its provider's report.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(240);
 /// Streams and ledger come to rest within this once all jobs have ended: every lost acknowledgement has been
 /// missed and made up for by then.
 const REST_WITHIN: Duration = Duration::from_secs(120);

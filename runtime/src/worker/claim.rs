@@ -3,10 +3,18 @@
 //! *Create* is granted by the broker once per attempt, and every later change names the revision it
 //! builds on; so of two workers with the same assignment one goes on and the other waits.
 
+use std::time::Duration;
+
 use async_nats::jetstream::kv::{self, CreateErrorKind, UpdateErrorKind};
 use schemas::{AttemptId, AttemptRecord, codec};
 
 use crate::telemetry;
+
+/// How often a claim is written before the broker is taken for away.
+const TRIES: u32 = 5;
+
+/// How long to wait between the tries.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The claims' bucket.
 #[derive(Clone)]
@@ -104,5 +112,23 @@ impl Claims {
             }
             Err(error) => Err(ClaimError::Broker { attempt, reason: telemetry::chain(&error) }),
         }
+    }
+
+    /// The same for what must not be lost because the broker is away for a moment. A try whose answer was lost may
+    /// have been the one that is stored: [`ClaimError::Lost`] can be our own doing.
+    ///
+    /// # Errors
+    /// As [`Claims::write`], after some seconds.
+    pub async fn write_patiently(&self, held: &mut Held, record: AttemptRecord) -> Result<(), ClaimError> {
+        for _ in 1..TRIES {
+            match self.write(held, record.clone()).await {
+                Err(ClaimError::Broker { attempt, reason }) => {
+                    tracing::warn!(%attempt, reason, "the claim was not written, trying again");
+                }
+                written => return written,
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+        self.write(held, record).await
     }
 }

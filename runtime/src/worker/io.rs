@@ -36,7 +36,7 @@ impl AttemptIo for HostIo {
             provider_id: Some(provider_id.to_owned()),
             ..AttemptRecord::clone(&claim.record)
         };
-        let Err(error) = self.shared.claims.write(claim, record).await else { return Ok(()) };
+        let Err(error) = self.shared.claims.write_patiently(claim, record).await else { return Ok(()) };
         // The provider's own report was quicker, or only the broker's answer was lost: it is recorded.
         if let Ok(Some(current)) = self.shared.claims.read(attempt).await
             && current.record.provider_id.as_deref() == Some(provider_id)

@@ -22,11 +22,17 @@ pub const fn is_young(record: &AttemptRecord, now_ms: i64) -> bool {
     now_ms < record.claimed_at_ms.saturating_add(CLAIM_YOUNG_MS)
 }
 
-/// Whether a provider may still be about to report an attempt: as long as it may take there, waiting
-/// included, after the claim was made.
+/// For how long after the claim was made a provider may report an attempt, milliseconds: as long as it may take
+/// there, waiting included.
+#[must_use]
+pub const fn reported_within_ms(timeout_ms: u64) -> u64 {
+    timeout_ms.saturating_mul(2)
+}
+
+/// Whether a provider may still be about to report an attempt.
 #[must_use]
 pub fn may_be_reported(record: &AttemptRecord, timeout_ms: u64, now_ms: i64) -> bool {
-    now_ms < record.claimed_at_ms.saturating_add_unsigned(timeout_ms.saturating_mul(2))
+    now_ms < record.claimed_at_ms.saturating_add_unsigned(reported_within_ms(timeout_ms))
 }
 
 /// What is known of a delivery before anything is done about it.

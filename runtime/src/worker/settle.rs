@@ -2,7 +2,6 @@
 //! place where an outcome becomes an acknowledgement.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use schemas::codec::{CONTENT_TYPE, DecodeError};
@@ -13,7 +12,7 @@ use schemas::{
 
 use crate::clock;
 use crate::publish::{Message, PublishError};
-use crate::worker::claim::{ClaimError, Held};
+use crate::worker::claim::Held;
 use crate::worker::host::Shared;
 use crate::worker::machine::{self, Ended, Settlement};
 
@@ -104,12 +103,6 @@ async fn record_held(shared: &Shared, held: Option<Held>, outcome: &Outcome) -> 
     }
 }
 
-/// How often the outcome is written before the broker is taken for away.
-const RECORD_TRIES: u32 = 5;
-
-/// How long to wait between the tries.
-const RECORD_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
 /// Writes the outcome into the claim, so that a redelivery tells it again instead of asking the provider.
 /// An outcome that is not in its claim must not be told: whoever gets the assignment next reads another
 /// claim, and would tell another outcome of the same attempt.
@@ -120,19 +113,8 @@ async fn record(shared: &Shared, mut held: Held, outcome: &Outcome) -> Result<()
         outcome: Some(outcome.clone()),
         ..AttemptRecord::clone(&held.record)
     };
-    let mut tries = 1;
-    loop {
-        match shared.claims.write(&mut held, record.clone()).await {
-            Ok(()) => return Ok(()),
-            Err(error @ ClaimError::Lost(_)) => return Err(format!("the outcome was not recorded: {error}")),
-            Err(error) if tries >= RECORD_TRIES => {
-                return Err(format!("the outcome was not recorded: {error}"));
-            }
-            Err(error) => tracing::warn!(%error, "the outcome was not recorded, trying again"),
-        }
-        tries += 1;
-        tokio::time::sleep(RECORD_AGAIN_AFTER).await;
-    }
+    let written = shared.claims.write_patiently(&mut held, record).await;
+    written.map_err(|error| format!("the outcome was not recorded: {error}"))
 }
 
 async fn complete(

@@ -18,8 +18,6 @@ use crate::admin::Line;
 use crate::host::Conn;
 use crate::{chance, clock, picture, webhook};
 
-/// Provider time between two deliveries of a webhook.
-const WEBHOOK_PAUSE_MS: u64 = 10_000;
 
 fn invalid(message: &str) -> Response {
     errors::interaction(StatusCode::BAD_REQUEST, "invalid_request", message)
@@ -150,7 +148,7 @@ impl Gemini {
             "timestamp": clock::rfc3339(clock::now_ms()), "data": {"id": one.id}});
         let uris = one.request["webhook_config"]["uris"].as_array().into_iter().flatten();
         for uri in uris.filter_map(Value::as_str) {
-            if !webhook::send(uri, &report, self.scale.wall(WEBHOOK_PAUSE_MS)).await {
+            if !webhook::send(uri, &report).await {
                 tracing::warn!(interaction = one.id, "simulator: the webhook was not accepted");
             }
         }

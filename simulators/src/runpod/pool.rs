@@ -13,9 +13,6 @@ use super::jobs::{Job, Slot, Status};
 use crate::admin::Line;
 use crate::{chance, clock, webhook};
 
-/// Provider time between two deliveries of a webhook.
-const WEBHOOK_PAUSE_MS: u64 = 10_000;
-
 /// How a job will end, decided when it starts.
 struct Ending {
     status: Status,
@@ -26,9 +23,13 @@ struct Ending {
 }
 
 impl Endpoint {
-    /// Gives queued jobs to free workers, for ever.
+    /// Gives queued jobs to free workers, for ever; first tells of those that ended before a restart and are not told of.
     pub(super) async fn dispatch(self: Arc<Self>) {
         let mut running = JoinSet::new();
+        for job in self.store.untold() {
+            let endpoint = Arc::clone(&self);
+            running.spawn(async move { endpoint.call_webhook(&job).await });
+        }
         loop {
             while let Some((job, slot)) = self.next_pair() {
                 running.spawn(Arc::clone(&self).serve(job, slot));
@@ -220,6 +221,7 @@ impl Endpoint {
             (job.started_ms, job.ended_ms, job.delay_ms, job.execution_ms) = (None, None, None, None);
             (job.error, job.retries, job.fate) = (None, None, None);
             job.reruns += 1;
+            job.told = false;
         });
         {
             let mut book = self.store.lock();
@@ -239,9 +241,10 @@ impl Endpoint {
     async fn call_webhook(&self, job: &Job) {
         let Some(url) = &job.webhook else { return };
         let body = self.show(job).await;
-        if !webhook::send(url, &body, self.scale.wall(WEBHOOK_PAUSE_MS)).await {
+        if !webhook::send(url, &body).await {
             tracing::warn!(job = job.id, "simulator: the webhook was not accepted");
         }
+        self.store.update(&job.id, |job| job.told = true);
     }
 }
 

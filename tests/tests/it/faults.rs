@@ -5,11 +5,14 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use ops::api;
 use schemas::api::BackendsReply;
+use schemas::topology::bucket;
 use schemas::{Job, JobId, JobState, Kind, MicroUsd};
 use serde_json::json;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt};
 
+/// Between two looks at a log.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Any router answers: one that is asked so often in a row answers at least once.
 const ASKED: usize = 16;
 
@@ -166,6 +169,41 @@ async fn an_answer_lost_after_the_start_is_found_by_the_providers_report() -> an
     all_completed(&fleet, &jobs).await?;
     let rows = stack.store().await?.audit_rows(None, 10_000).await?;
     ensure!(rows.attempts.len() == 2, "one attempt each: {:?}", rows.attempts);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_start_is_recorded_though_the_broker_is_away_for_longer_than_one_try() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|options| options.comfyui.clear()).await?;
+    let job = paid_prompt("a picture under way while the broker sleeps", "cloud");
+    let stack = &mut fleet.stack;
+    // The provider holds its answer until the broker is asleep.
+    stack.member("simulator-runpod")?.pause()?;
+    stack.submit(std::slice::from_ref(&job)).await?;
+    let claims = stack.broker.jetstream.get_key_value(bucket::ATTEMPTS).await?;
+    let claimed = async {
+        while claims.get(format!("{}.1", job.id)).await?.is_none() {
+            tokio::task::yield_now().await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(LIMIT, claimed).await??;
+    let (nodes, _) = stack.nats.parts();
+    nodes[0].pause()?;
+    stack.member("simulator-runpod")?.resume()?;
+    let log = stack.member("worker-cloud")?.log_path().to_owned();
+    let tried = async {
+        while !std::fs::read_to_string(&log)?.contains("the claim was not written") {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(LIMIT, tried).await??;
+    let (nodes, _) = stack.nats.parts();
+    nodes[0].resume()?;
+    all_completed(&fleet, &[job]).await?;
+    let rows = fleet.stack.store().await?.audit_rows(None, 10_000).await?;
+    ensure!(rows.attempts.len() == 1, "one attempt: {:?}", rows.attempts);
     Ok(())
 }
 
