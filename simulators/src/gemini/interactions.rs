@@ -18,7 +18,6 @@ use crate::admin::Line;
 use crate::host::Conn;
 use crate::{chance, clock, picture, webhook};
 
-
 fn invalid(message: &str) -> Response {
     errors::interaction(StatusCode::BAD_REQUEST, "invalid_request", message)
 }

@@ -1,11 +1,14 @@
 //! The simulated RunPod: states, failures, money.
 
+use std::sync::{Arc, Mutex};
+
 use base64::Engine;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use simulators::Fault;
 use simulators::runpod::{Config, OutputMode, Server};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::support::{DEADLINE, ask, client, eventually, until, workflow};
 
@@ -213,33 +216,48 @@ async fn the_provider_remembers_what_a_restart_interrupts() {
     assert!(ended(&server, &running).await["output"]["images"][0]["data"].is_string(), "drawn again");
 }
 
-/// Answers a webhook's calls one by one as given, then with 200, and passes on which job each was about.
-async fn listener(answers: Vec<StatusCode>) -> (String, mpsc::UnboundedReceiver<String>) {
-    let (told, heard) = mpsc::unbounded_channel();
-    let answers = std::sync::Arc::new(std::sync::Mutex::new(answers.into_iter()));
-    let hook = axum::routing::post(async move |axum::Json(job): axum::Json<Value>| {
-        told.send(job["id"].as_str().unwrap_or_default().to_owned()).ok();
-        answers.lock().unwrap().next().unwrap_or(StatusCode::OK)
-    });
-    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/hook", socket.local_addr().unwrap());
-    tokio::spawn(async { axum::serve(socket, axum::Router::new().route("/hook", hook)).await });
-    (url, heard)
+/// A webhook that answers as given, then with 200, and passes on which job each call was about.
+struct Hook {
+    url: String,
+    heard: mpsc::Receiver<String>,
+    _serving: JoinSet<std::io::Result<()>>,
+}
+
+impl Hook {
+    async fn answering(answers: Vec<StatusCode>) -> Self {
+        let (told, heard) = mpsc::channel(16);
+        let answers = Mutex::new(answers.into_iter());
+        let next = Arc::new(move || answers.lock().unwrap().next().unwrap_or(StatusCode::OK));
+        let hook = axum::routing::post(async move |axum::Json(job): axum::Json<Value>| {
+            told.send(job["id"].as_str().unwrap_or_default().to_owned()).await.ok();
+            next()
+        });
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hook", socket.local_addr().unwrap());
+        let mut serving = JoinSet::new();
+        let app = axum::Router::new().route("/hook", hook);
+        serving.spawn(async { axum::serve(socket, app).await });
+        Self { url, heard, _serving: serving }
+    }
+
+    async fn next(&mut self) -> String {
+        tokio::time::timeout(DEADLINE, self.heard.recv()).await.expect("a call").expect("it listens")
+    }
 }
 
 #[tokio::test]
 async fn a_webhook_that_nobody_took_is_called_again_after_a_restart_and_then_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let config = Config { state_dir: Some(dir.path().to_owned()), ..fast() };
-    let (url, mut heard) = listener(vec![StatusCode::SERVICE_UNAVAILABLE]).await;
+    let mut hook = Hook::answering(vec![StatusCode::SERVICE_UNAVAILABLE]).await;
     let server = Server::start(config.clone()).await.unwrap();
     let request = client().post(format!("{}/run", server.endpoint_url())).header(KEY.0, KEY.1);
-    let (_, job) = ask(request.json(&json!({"input": run("a"), "webhook": url}))).await;
-    let first = tokio::time::timeout(DEADLINE, heard.recv()).await.unwrap().unwrap();
+    let (_, job) = ask(request.json(&json!({"input": run("a"), "webhook": hook.url}))).await;
+    let first = hook.next().await;
     assert_eq!(job["id"], first);
     drop(server);
     let server = Server::start(config.clone()).await.unwrap();
-    assert_eq!(tokio::time::timeout(DEADLINE, heard.recv()).await.unwrap(), Some(first.clone()));
+    assert_eq!(hook.next().await, first);
     let journal = dir.path().join("jobs.jsonl");
     eventually("the answer to be written down", async || {
         std::fs::read_to_string(&journal).unwrap().contains(r#""told":true"#).then_some(())
@@ -249,7 +267,6 @@ async fn a_webhook_that_nobody_took_is_called_again_after_a_restart_and_then_no_
     let server = Server::start(config).await.unwrap();
     // Told before any other job's end: had it called for the first, that would be heard first.
     let request = client().post(format!("{}/run", server.endpoint_url())).header(KEY.0, KEY.1);
-    let (_, job) = ask(request.json(&json!({"input": run("b"), "webhook": url}))).await;
-    let second = tokio::time::timeout(DEADLINE, heard.recv()).await.unwrap().unwrap();
-    assert_eq!(job["id"], second);
+    let (_, job) = ask(request.json(&json!({"input": run("b"), "webhook": hook.url}))).await;
+    assert_eq!(job["id"], hook.next().await);
 }
