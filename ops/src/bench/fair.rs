@@ -141,29 +141,35 @@ async fn interactive_behind_many(
     audience: &mut impl Audience,
 ) -> anyhow::Result<Vec<Row>> {
     let alone = interactive(options, 0).await?;
-    ensure!(alone.missing == 0, "{} jobs did not start on an empty fleet", alone.missing);
+    let missing = |all: &[Starts]| all.iter().map(|starts| starts.missing).sum::<usize>();
+    ensure!(missing(&alone) == 0, "{} jobs did not start on an empty fleet", missing(&alone));
     let behind = interactive(options, options.scale.backlog).await?;
-    if behind.missing > 0 {
-        audience.line(&format!("  {} interactive jobs DID NOT START, given up", behind.missing));
+    let missing = missing(&behind);
+    if missing > 0 {
+        audience.line(&format!("  {missing} interactive jobs DID NOT START, given up"));
     }
-    let of = if behind.missing > 0 { Row::of_given_up } else { Row::of };
+    let of = if missing > 0 { Row::of_given_up } else { Row::of };
     let mut rows = Vec::new();
     for (name, per_mille) in PERCENTILES {
-        let ms = |starts: &Starts| percentile(&starts.waited_us, per_mille).map(|us| us as f64 / 1e3);
-        let (alone, behind) = ms(&alone).zip(ms(&behind)).context("nothing was published")?;
-        audience.line(&format!(
-            "  interactive, publish to start, {name}: {alone:.1} ms alone, {behind:.1} ms behind {} of lane batch",
-            options.scale.backlog
-        ));
-        rows.extend(Row::of(&format!("fair.interactive_alone.{name}"), "ms", &[alone]));
-        rows.extend(of(&format!("fair.interactive_behind.{name}"), "ms", &[behind]));
-        rows.extend(of(&format!("fair.interactive_behind_many.{name}"), "", &[behind / alone]));
+        let ms = |starts: &Starts| Some(percentile(&starts.waited_us, per_mille)? as f64 / 1e3);
+        let all = |runs: &[Starts]| runs.iter().map(ms).collect::<Option<Vec<f64>>>();
+        let (alone, behind) = all(&alone).zip(all(&behind)).context("nothing was published")?;
+        for (alone, behind) in alone.iter().zip(&behind) {
+            audience.line(&format!(
+                "  interactive, publish to start, {name}: {alone:.1} ms alone, {behind:.1} ms behind {} of lane batch",
+                options.scale.backlog
+            ));
+        }
+        let shares: Vec<f64> = behind.iter().zip(&alone).map(|(behind, alone)| behind / alone).collect();
+        rows.extend(Row::of(&format!("fair.interactive_alone.{name}"), "ms", &alone));
+        rows.extend(of(&format!("fair.interactive_behind.{name}"), "ms", &behind));
+        rows.extend(of(&format!("fair.interactive_behind_many.{name}"), "", &shares));
     }
     Ok(rows)
 }
 
-/// Interactive jobs, while so many of lane batch wait.
-async fn interactive(options: &BenchOptions, waiting: usize) -> anyhow::Result<Starts> {
+/// Interactive jobs, while so many of lane batch wait; several times in a row, until some do not start.
+async fn interactive(options: &BenchOptions, waiting: usize) -> anyhow::Result<Vec<Starts>> {
     let ground = lay(options, URGENT_RUN_MS).await?;
     let timed = async {
         warm(&ground.broker).await?;
@@ -173,11 +179,19 @@ async fn interactive(options: &BenchOptions, waiting: usize) -> anyhow::Result<S
             busy(&ground).await?;
             patience = options.scale.patience;
         }
-        let starts = starts(&ground.broker, URGENT_RATE, options.scale.open_loop, patience).await?;
-        if waiting > 0 {
-            still_waiting(&ground).await?;
+        let mut runs = Vec::new();
+        for _ in 0..options.scale.runs {
+            let starts = starts(&ground.broker, URGENT_RATE, options.scale.open_loop, patience).await?;
+            if waiting > 0 {
+                still_waiting(&ground).await?;
+            }
+            let missing = starts.missing;
+            runs.push(starts);
+            if missing > 0 {
+                break;
+            }
         }
-        Ok(starts)
+        Ok(runs)
     };
     let timed = timed.await;
     ground.clear().await?;

@@ -200,7 +200,9 @@ fn the_fleet_of_a_dead_supervisor_counts_for_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
     let deep = dir.path().join("a").join("b");
     std::fs::create_dir_all(&deep).expect("made");
-    assert_eq!(root_of(&deep), deep);
+    // A folder above the temporary one may hold a fleet: none within it does yet.
+    let found = root_of(&deep);
+    assert!(found == deep || !found.starts_with(dir.path()), "{}", found.display());
     let mut fleet = FleetFile {
         pid: std::process::id(),
         nats_url: "nats://127.0.0.1:1".to_owned(),
