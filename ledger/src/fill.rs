@@ -14,7 +14,7 @@ const WRITERS: i32 = 2;
 /// Days that the jobs are spread over: so many, so often.
 const SEED_DAYS: i32 = 3;
 const TIMES: i32 = 20;
-/// How long one turn of summing may take here.
+/// How long one turn of summing may take for measurements.
 const TURN: Duration = Duration::from_secs(60);
 const DAYS: i64 = (SEED_DAYS * TIMES) as i64;
 /// Attempts of a hundred jobs.
@@ -47,7 +47,7 @@ pub struct Seeds {
 
 impl Store {
     /// Fills an empty database with about so many attempts, of jobs that ended until `until_ms`, and sums them but for
-    /// a few hours, which are marked: [`Store::roll_up`] sums those.
+    /// a few hours, which are marked: [`Store::roll_up_all`] sums those.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -80,12 +80,21 @@ impl Store {
         Ok(seeds)
     }
 
+    /// Sums everything that is marked and quiet, in as many turns as that takes.
+    ///
+    /// # Errors
+    /// As [`Store::roll_up`].
+    pub async fn roll_up_all(&self) -> Result<(), Error> {
+        while self.roll_up(TURN).await?.more {}
+        Ok(())
+    }
+
     /// Sums the seeds as a ledger at work does.
     async fn sum_seeds(&self) -> Result<Seeds, Error> {
         let attempts = sqlx::query_scalar("select count(*) from seed_attempts").fetch_one(&self.pool).await?;
         sqlx::query("select rollup.mark_all()").execute(&self.pool).await?;
         let started = Instant::now();
-        while self.roll_up(TURN).await?.more {}
+        self.roll_up_all().await?;
         Ok(Seeds { attempts, summed_in: started.elapsed() })
     }
 

@@ -1,16 +1,16 @@
 -- The sums of the seeds once more for each of seed_times: what a span came to is what the span so many days later comes
 -- to. Not those of the first and the last hour, which the seeds share with others: their periods are marked instead.
+create unlogged table seed_edges as
+select min(first_period) / 60 as first_hour, max(last_period) / 60 as last_hour from rollup.spans;
 create unlogged table seed_spans as
-with edges as (select min(first_period) / 60 as first_hour, max(last_period) / 60 as last_hour from rollup.spans)
 select s.first_period as span, s.last_period, t.days, t.days * 1440 as periods
-from rollup.spans s cross join edges e cross join seed_times t
+from rollup.spans s cross join seed_edges e cross join seed_times t
 where s.first_period / 60 > e.first_hour and s.last_period / 60 < e.last_hour;
 create index on seed_spans (span);
 
 insert into rollup.marks
-with edges as (select min(first_period) / 60 as first_hour, max(last_period) / 60 as last_hour from rollup.spans)
 select distinct rollup.period_of(j.id) + t.days * 1440, true
-from seed_jobs j cross join edges e cross join seed_times t
+from seed_jobs j cross join seed_edges e cross join seed_times t
 where rollup.period_of(j.id) / 60 in (e.first_hour, e.last_hour);
 
 insert into rollup.charges_by_span
@@ -53,4 +53,4 @@ select assigned_day, finished_day, backend, class, failure_code, disposition, su
 from rollup.attempts_by_span group by assigned_day, finished_day, backend, class, failure_code, disposition;
 insert into rollup.workers
 select hour, backend, worker, sum(attempts), sum(busy_us) from rollup.workers_by_span group by hour, backend, worker;
-drop table seed_spans;
+drop table seed_spans, seed_edges;

@@ -11,7 +11,7 @@ use ledger::Store;
 use runtime::clock::now_ms;
 use schemas::{Charge, Event, Fact, JobFacts, JobId, JobState, MicroUsd, Tenant, samples};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Events of one batch, as many as the ledger takes from the stream at once.
 const BATCH: usize = 1_000;
@@ -21,8 +21,6 @@ const ONE_PAID_IN: usize = 5;
 const CONNECTIONS: u32 = 4;
 /// The day that is looked at lies so long ago.
 const LOOKED_AT_MS: i64 = 20 * 86_400_000;
-/// How long one turn of summing may take here.
-const TURN: Duration = Duration::from_secs(60);
 /// Reads of each view at least: the first finds nothing in memory.
 const READS: usize = 3;
 
@@ -146,7 +144,7 @@ async fn views(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::
     let (store, until_ms) = (&books.store, now_ms());
     let started = Instant::now();
     let seeds = store.fill(options.scale.attempts, until_ms).await?;
-    while store.roll_up(TURN).await?.more {}
+    store.roll_up_all().await?;
     audience.line(&format!(
         "  {} attempts made up and summed in {} s",
         options.scale.attempts,

@@ -67,9 +67,9 @@ pub(super) struct Job {
     /// How often `/retry` was called.
     #[serde(default)]
     pub(super) reruns: u32,
-    /// Its webhook was called, or could not be in the end.
+    /// It ended at a worker, and its webhook is still to be called.
     #[serde(default)]
-    pub(super) told: bool,
+    pub(super) untold: bool,
     /// The fault drawn for it at submission.
     pub(super) fate: Option<String>,
 }
@@ -158,11 +158,9 @@ impl Store {
         Some(job.clone())
     }
 
-    /// Those that ended and whose webhooks are still to be called.
+    /// Those whose webhooks are still to be called.
     pub(super) fn untold(&self) -> Vec<Job> {
-        let book = self.lock();
-        let untold = |job: &&Job| job.status.is_final() && job.webhook.is_some() && !job.told;
-        book.jobs.values().filter(untold).cloned().collect()
+        self.lock().jobs.values().filter(|job| job.untold).cloned().collect()
     }
 
     /// The job as the API may show it: none if expired.

@@ -23,7 +23,8 @@ struct Ending {
 }
 
 impl Endpoint {
-    /// Gives queued jobs to free workers, for ever; first tells of those that ended before a restart and are not told of.
+    /// Gives queued jobs to free workers, for ever; first calls the webhooks that a restart kept from
+    /// being called.
     pub(super) async fn dispatch(self: Arc<Self>) {
         let mut running = JoinSet::new();
         for job in self.store.untold() {
@@ -168,6 +169,7 @@ impl Endpoint {
             job.retries = ending.retries;
             job.execution_ms = Some(ending.execution_ms);
             job.ended_ms = Some(clock::now_ms());
+            job.untold = job.webhook.is_some();
         })?;
         if let Some(files) = ending.files {
             self.store.lock().files.insert(id.to_owned(), Arc::new(files));
@@ -189,6 +191,7 @@ impl Endpoint {
             job.status = Status::Cancelled;
             job.execution_ms = Some(execution_ms);
             job.ended_ms = Some(now_ms);
+            job.untold = job.webhook.is_some();
         });
         self.touched("CANCELLED");
         stopped
@@ -221,7 +224,7 @@ impl Endpoint {
             (job.started_ms, job.ended_ms, job.delay_ms, job.execution_ms) = (None, None, None, None);
             (job.error, job.retries, job.fate) = (None, None, None);
             job.reruns += 1;
-            job.told = false;
+            job.untold = false;
         });
         {
             let mut book = self.store.lock();
@@ -244,7 +247,7 @@ impl Endpoint {
         if !webhook::send(url, &body).await {
             tracing::warn!(job = job.id, "simulator: the webhook was not accepted");
         }
-        self.store.update(&job.id, |job| job.told = true);
+        self.store.update(&job.id, |job| job.untold = false);
     }
 }
 

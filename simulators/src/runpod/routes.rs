@@ -156,7 +156,7 @@ impl Endpoint {
             error: None,
             retries: None,
             reruns: 0,
-            told: false,
+            untold: false,
             fate: FATES.iter().find(|name| self.admin.take(name).is_some()).map(|name| (*name).to_owned()),
             input: body["input"].clone(),
         };

@@ -11,7 +11,7 @@ use serde_json::json;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt};
 
-/// Between two looks at a log.
+/// Between two looks at what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Any router answers: one that is asked so often in a row answers at least once.
 const ASKED: usize = 16;
@@ -65,7 +65,7 @@ async fn until_remembered(fleet: &TestFleet, expected: fn(usize) -> bool) -> any
             if expected(remembering) {
                 return anyhow::Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     };
     tokio::time::timeout(LIMIT, asking).await.context("the breaker of local")?
