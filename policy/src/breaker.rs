@@ -44,6 +44,8 @@ impl Breaker {
             | FailureCode::RateLimited
             | FailureCode::Interrupted
             | FailureCode::OutcomeUnknown
+            | FailureCode::UnusableResult
+            | FailureCode::NotStored
             | FailureCode::Poison
             | FailureCode::Cancelled
             | FailureCode::Expired

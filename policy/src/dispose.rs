@@ -96,7 +96,12 @@ fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
     let failover = Disposition::Failover { at_ms: now_ms, counted: true };
     let failed = Disposition::End { state: JobState::Failed };
     match code {
-        FailureCode::InvalidJob | FailureCode::Poison | FailureCode::Unknown => failed,
+        // What the provider delivered is paid: the same again would be paid again.
+        FailureCode::InvalidJob
+        | FailureCode::UnusableResult
+        | FailureCode::NotStored
+        | FailureCode::Poison
+        | FailureCode::Unknown => failed,
         FailureCode::Cancelled => Disposition::End { state: JobState::Cancelled },
         FailureCode::Expired => Disposition::End { state: JobState::Expired },
         FailureCode::ContentRefused => {

@@ -101,6 +101,12 @@ pub enum FailureCode {
     Interrupted,
     /// Money may have been spent and the provider cannot tell us.
     OutcomeUnknown,
+    /// The provider ended the work as done, and what it gave is no file that can be read: words only, an
+    /// unknown shape, nothing at all. The same would come again, so it ends the job; charged once.
+    UnusableResult,
+    /// The provider delivered, and the files could not be fetched or stored for as long as they are kept.
+    /// Never a reason to start new paid work; charged once.
+    NotStored,
     /// It killed its workers.
     Poison,
     /// Somebody cancelled it.
@@ -114,7 +120,7 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// All codes, for exhaustive tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidJob,
         Self::ContentRefused,
         Self::CapabilityMissing,
@@ -127,6 +133,8 @@ impl FailureCode {
         Self::Timeout,
         Self::Interrupted,
         Self::OutcomeUnknown,
+        Self::UnusableResult,
+        Self::NotStored,
         Self::Poison,
         Self::Cancelled,
         Self::Expired,
@@ -149,6 +157,8 @@ impl FailureCode {
             Self::Timeout => "timeout",
             Self::Interrupted => "interrupted",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::UnusableResult => "unusable_result",
+            Self::NotStored => "not_stored",
             Self::Poison => "poison",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",

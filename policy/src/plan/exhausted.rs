@@ -69,6 +69,8 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
         | FailureCode::CapabilityMissing
         | FailureCode::ProviderStopped
         | FailureCode::Timeout
+        | FailureCode::UnusableResult
+        | FailureCode::NotStored
         | FailureCode::Poison => true,
         // The wait it asked for ends after the deadline.
         FailureCode::RateLimited => failure.retry_after_ms.is_some_and(|hint_ms| {

@@ -214,6 +214,8 @@ fn may_be_billed(code: Option<FailureCode>, taken: bool, called: bool) -> bool {
     use FailureCode as Code;
     match code {
         None | Some(Code::OutcomeUnknown) => true,
+        // It did the work, so it may bill it.
+        Some(Code::UnusableResult | Code::NotStored) => called,
         // Stopped while the provider was at it, without a word about the cost.
         Some(Code::Cancelled | Code::Timeout | Code::Expired | Code::Poison) => called,
         // It refused: what it does not do it does not bill.
@@ -318,6 +320,8 @@ mod tests {
             (charged(true, &ok, Some(0), true), unclear),
             (charged(true, &failed(FailureCode::OutcomeUnknown), None, true), unclear),
             (charged(true, &failed(FailureCode::Timeout), None, true), unclear),
+            (charged(true, &failed(FailureCode::UnusableResult), None, true), unclear),
+            (charged(true, &failed(FailureCode::NotStored), None, true), unclear),
             (charged(true, &failed(FailureCode::Cancelled), None, false), Charge::VOIDED),
             (charged(true, &failed(FailureCode::RateLimited), None, true), Charge::VOIDED),
             (charged(true, &failed(FailureCode::ContentRefused), None, true), Charge::VOIDED),
