@@ -1,13 +1,19 @@
 //! Whether a reservation fits: pure arithmetic over the books as they stand under the money lock.
 //!
-//! Five limits, asked in the order in which a refusal is most useful: the job's ceiling over all its
-//! attempts, the tenant's day and month, the fleet's day and month. Days and months are UTC, those of
-//! the reservation's own time. What is spent and what is set aside count alike.
+//! The operator's word comes first: who may not use paid backends at all gets nothing, however old the configuration
+//! of the router that asks. Then five limits, asked in the order in which a refusal is most useful: the job's
+//! ceiling over all its attempts, the tenant's day and month, the fleet's day and month. Days and months are UTC,
+//! those of the reservation's own time. What is spent and what is set aside count alike.
+//!
+//! Tenants without an entry of their own share one budget, so that an invented name brings no budget with it. Whose
+//! budget pays for a tenant is asked of the configuration each time: a tenant that gets an entry takes what it has
+//! spent out of the shared budget with it, and one that loses its entry brings it in.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use schemas::reserve::Reservation;
-use schemas::{ChargeState, JobId, TenantsConfig};
+use schemas::{ChargeState, JobId, Listing, PaidConsent, Tenant, TenantsConfig};
 
 use crate::calendar::{day_of, month_of};
 
@@ -26,13 +32,42 @@ pub struct Standing {
     pub day: i32,
 }
 
+/// Whose budget it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Payer {
+    /// A tenant with an entry of its own.
+    Tenant(String),
+    /// All tenants without one, together.
+    Unlisted,
+}
+
+impl Payer {
+    /// Who pays for a tenant, by the configuration of now.
+    #[must_use]
+    pub fn of(tenant: &Tenant, tenants: &TenantsConfig) -> Self {
+        match tenants.of(tenant).listing {
+            Listing::Own => Self::Tenant(tenant.to_string()),
+            Listing::Default | Listing::Refused => Self::Unlisted,
+        }
+    }
+}
+
+impl fmt::Display for Payer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
+            Self::Unlisted => f.write_str("all unlisted tenants together"),
+        }
+    }
+}
+
 /// The books that a batch of reservations touches.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
     jobs: HashMap<JobId, BTreeMap<u32, Standing>>,
     ended: HashMap<JobId, String>,
-    tenant_days: HashMap<(String, i32), i128>,
-    tenant_months: HashMap<(String, i32), i128>,
+    payer_days: HashMap<(Payer, i32), i128>,
+    payer_months: HashMap<(Payer, i32), i128>,
     fleet_days: HashMap<i32, i128>,
     fleet_months: HashMap<i32, i128>,
 }
@@ -48,11 +83,10 @@ impl Book {
         self.ended.insert(job, state);
     }
 
-    /// Enters what a tenant's day holds.
-    pub fn enter_tenant_day(&mut self, tenant: &str, day: i32, committed_micro_usd: i64) {
-        let amount = i128::from(committed_micro_usd);
-        *self.tenant_days.entry((tenant.to_owned(), day)).or_default() += amount;
-        *self.tenant_months.entry((tenant.to_owned(), month_of(day))).or_default() += amount;
+    /// Enters what the day of a payer holds.
+    pub fn enter_payer_day(&mut self, payer: &Payer, day: i32, committed_micro_usd: i128) {
+        *self.payer_days.entry((payer.clone(), day)).or_default() += committed_micro_usd;
+        *self.payer_months.entry((payer.clone(), month_of(day))).or_default() += committed_micro_usd;
     }
 
     /// Enters what the fleet's day holds.
@@ -76,6 +110,7 @@ impl Book {
         if let Some(state) = self.ended.get(&wanted.job) {
             return Err(format!("job {} has ended: it is {state}", wanted.job));
         }
+        let payer = Payer::of(&wanted.tenant, tenants);
         let before = self.jobs.get(&wanted.job).and_then(|attempts| attempts.get(&wanted.attempt)).cloned();
         if let Some(before) = &before {
             if before.tenant != wanted.tenant.as_str() {
@@ -88,13 +123,13 @@ impl Book {
                     before.state.as_str()
                 ));
             }
-            self.shift(&before.tenant.clone(), before.day, -i128::from(before.committed_micro_usd));
+            self.shift(&payer, before.day, -i128::from(before.committed_micro_usd));
         }
         let day = day_of(wanted.time_ms);
-        let fits = self.fits(wanted, day, tenants);
+        let fits = self.fits(wanted, &payer, day, tenants);
         match (&fits, &before) {
             (Ok(()), _) => {
-                self.shift(wanted.tenant.as_str(), day, i128::from(amount));
+                self.shift(&payer, day, i128::from(amount));
                 let standing = Standing {
                     tenant: wanted.tenant.to_string(),
                     state: ChargeState::Pending,
@@ -105,37 +140,49 @@ impl Book {
                 self.enter_charge(wanted.job, wanted.attempt, standing);
             }
             (Err(_), Some(before)) => {
-                self.shift(&before.tenant.clone(), before.day, i128::from(before.committed_micro_usd));
+                self.shift(&payer, before.day, i128::from(before.committed_micro_usd));
             }
             (Err(_), None) => {}
         }
         fits
     }
 
-    fn shift(&mut self, tenant: &str, day: i32, amount: i128) {
-        *self.tenant_days.entry((tenant.to_owned(), day)).or_default() += amount;
-        *self.tenant_months.entry((tenant.to_owned(), month_of(day))).or_default() += amount;
+    fn shift(&mut self, payer: &Payer, day: i32, amount: i128) {
+        self.enter_payer_day(payer, day, amount);
         *self.fleet_days.entry(day).or_default() += amount;
         *self.fleet_months.entry(month_of(day)).or_default() += amount;
     }
 
-    fn fits(&self, wanted: &Reservation, day: i32, tenants: &TenantsConfig) -> Result<(), String> {
-        let tenant = wanted.tenant.to_string();
+    fn fits(
+        &self,
+        wanted: &Reservation,
+        payer: &Payer,
+        day: i32,
+        tenants: &TenantsConfig,
+    ) -> Result<(), String> {
         let month = month_of(day);
-        let policy = tenants.of(&wanted.tenant);
+        let (policy, tenant) = (tenants.of(&wanted.tenant), &wanted.tenant);
+        if policy.paid() == PaidConsent::Never {
+            return Err(match policy.listing {
+                Listing::Own => format!("tenant {tenant} may not use paid backends: its word is never"),
+                Listing::Default => format!("tenant {tenant} is not listed, and the default word is never"),
+                Listing::Refused => {
+                    format!("tenant {tenant} is not listed, and unlisted tenants are refused")
+                }
+            });
+        }
         let others: i128 = self.jobs.get(&wanted.job).map_or(0, |attempts| {
             let others = attempts.iter().filter(|(attempt, _)| **attempt != wanted.attempt);
             others.map(|(_, standing)| i128::from(standing.committed_micro_usd)).sum()
         });
-        let tenant_day = self.tenant_days.get(&(tenant.clone(), day)).copied().unwrap_or_default();
-        let tenant_month = self.tenant_months.get(&(tenant, month)).copied().unwrap_or_default();
+        let own_day = self.payer_days.get(&(payer.clone(), day)).copied().unwrap_or_default();
+        let own_month = self.payer_months.get(&(payer.clone(), month)).copied().unwrap_or_default();
         let fleet_day = self.fleet_days.get(&day).copied().unwrap_or_default();
         let fleet_month = self.fleet_months.get(&month).copied().unwrap_or_default();
-        let name = &wanted.tenant;
         let limits = [
             (wanted.max_cost_micro_usd, others, "ceiling of the job".to_owned()),
-            (policy.daily_micro_usd, tenant_day, format!("daily budget of tenant {name}")),
-            (policy.monthly_micro_usd, tenant_month, format!("monthly budget of tenant {name}")),
+            (policy.config.daily_micro_usd, own_day, format!("daily budget of {payer}")),
+            (policy.config.monthly_micro_usd, own_month, format!("monthly budget of {payer}")),
             (tenants.fleet_daily_micro_usd, fleet_day, "daily budget of the fleet".to_owned()),
             (tenants.fleet_monthly_micro_usd, fleet_month, "monthly budget of the fleet".to_owned()),
         ];
@@ -156,7 +203,7 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{MicroUsd, TenantConfig, samples};
+    use schemas::{MicroUsd, TenantConfig, Unlisted, samples};
 
     use super::*;
 
@@ -170,8 +217,9 @@ mod tests {
 
     fn tenants(change: impl FnOnce(&mut TenantsConfig)) -> TenantsConfig {
         let mut tenants = TenantsConfig {
-            default: TenantConfig::default(),
+            default: TenantConfig { allow_paid: PaidConsent::WhenAsked, ..TenantConfig::default() },
             tenants: BTreeMap::new(),
+            unlisted: Unlisted::Share,
             fleet_daily_micro_usd: None,
             fleet_monthly_micro_usd: None,
         };
@@ -184,8 +232,14 @@ mod tests {
         type Change = fn(&mut TenantsConfig);
         let table: [(Change, &str); 5] = [
             (|_| {}, "ceiling of the job"),
-            (|t| t.default.daily_micro_usd = Some(MicroUsd(60)), "daily budget of tenant studio-a"),
-            (|t| t.default.monthly_micro_usd = Some(MicroUsd(60)), "monthly budget of tenant studio-a"),
+            (
+                |t| t.default.daily_micro_usd = Some(MicroUsd(60)),
+                "daily budget of all unlisted tenants together",
+            ),
+            (
+                |t| t.default.monthly_micro_usd = Some(MicroUsd(60)),
+                "monthly budget of all unlisted tenants together",
+            ),
             (|t| t.fleet_daily_micro_usd = Some(MicroUsd(60)), "daily budget of the fleet"),
             (|t| t.fleet_monthly_micro_usd = Some(MicroUsd(60)), "monthly budget of the fleet"),
         ];
@@ -250,5 +304,42 @@ mod tests {
         assert!(book.reserve(&wanted(0, 1), &tenants).unwrap_err().contains("attempt"));
         book.enter_ended(wanted(1, 0).job, "cancelled".to_owned());
         assert!(book.reserve(&wanted(4, 1), &tenants).unwrap_err().contains("it is cancelled"));
+    }
+
+    #[test]
+    fn an_entry_of_its_own_is_a_budget_of_its_own() {
+        let entry = TenantConfig { allow_paid: PaidConsent::Always, ..TenantConfig::default() };
+        let tenants = tenants(|t| {
+            t.default.daily_micro_usd = Some(MicroUsd(50));
+            t.tenants.insert("studio-a".parse().expect("a name"), entry);
+        });
+        let (mut listed, mut invented) = (wanted(1, 60), wanted(1, 30));
+        (listed.job, invented.job) =
+            (schemas::JobId(uuid::Uuid::from_u128(1)), schemas::JobId(uuid::Uuid::from_u128(2)));
+        invented.tenant = "invented-1".parse().expect("a name");
+        let mut book = Book::default();
+        assert_eq!(book.reserve(&listed, &tenants), Ok(()), "no limit of its own, and none of the others'");
+        assert_eq!(book.reserve(&invented, &tenants), Ok(()));
+        (invented.tenant, invented.job) =
+            ("invented-2".parse().expect("a name"), schemas::JobId(uuid::Uuid::from_u128(3)));
+        let refusal = book.reserve(&invented, &tenants).unwrap_err();
+        let words =
+            "daily budget of all unlisted tenants together: 30 of 50 micro-USD are used, 30 more do not fit";
+        assert_eq!(refusal, words);
+    }
+
+    #[test]
+    fn whose_word_is_never_gets_no_money_from_a_router_that_does_not_know() {
+        let never = tenants(|t| t.default.allow_paid = PaidConsent::Never);
+        let listed =
+            tenants(|t| drop(t.tenants.insert("studio-a".parse().expect("a name"), TenantConfig::default())));
+        let refused = tenants(|t| t.unlisted = Unlisted::Refuse);
+        for (tenants, words) in [
+            (never, "tenant studio-a is not listed, and the default word is never"),
+            (listed, "tenant studio-a may not use paid backends: its word is never"),
+            (refused, "tenant studio-a is not listed, and unlisted tenants are refused"),
+        ] {
+            assert_eq!(Book::default().reserve(&wanted(1, 1), &tenants).unwrap_err(), words);
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! Reservations: the books are read, decided on and written under the money lock, so that the next
 //! reservation, whoever asks for it, sees this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::reserve::{Grant, Reservation};
 use schemas::{ChargeState, TenantsConfig};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::budget::{Book, Standing};
+use crate::budget::{Book, Payer, Standing};
 use crate::calendar::{clamp_ms, day_of, month_of};
 use crate::fold::{ChargeRow, Request};
 use crate::ingest::{Charged, write_charges};
@@ -160,7 +160,13 @@ async fn enter_budgets(
     wanted: &[Reservation],
     tenants: &TenantsConfig,
 ) -> Result<(), Error> {
-    let names: Vec<String> = wanted.iter().map(|reservation| reservation.tenant.to_string()).collect();
+    let payers: BTreeSet<Payer> =
+        wanted.iter().map(|reservation| Payer::of(&reservation.tenant, tenants)).collect();
+    let named = |payer: &Payer| match payer {
+        Payer::Tenant(tenant) => Some(tenant.clone()),
+        Payer::Unlisted => None,
+    };
+    let names: Vec<String> = payers.iter().filter_map(named).collect();
     let mut months: Vec<i32> =
         wanted.iter().map(|reservation| month_of(day_of(reservation.time_ms))).collect();
     months.sort_unstable();
@@ -178,7 +184,11 @@ async fn enter_budgets(
     .fetch_all(&mut *connection)
     .await?;
     for row in rows {
-        book.enter_tenant_day(&row.tenant, row.day, row.committed_micro_usd);
+        book.enter_payer_day(&Payer::Tenant(row.tenant), row.day, i128::from(row.committed_micro_usd));
+    }
+    let is_limited = tenants.default.daily_micro_usd.is_some() || tenants.default.monthly_micro_usd.is_some();
+    if is_limited && payers.contains(&Payer::Unlisted) {
+        enter_unlisted(connection, book, &months, tenants).await?;
     }
     if tenants.fleet_daily_micro_usd.is_none() && tenants.fleet_monthly_micro_usd.is_none() {
         return Ok(());
@@ -195,6 +205,32 @@ async fn enter_budgets(
     .await?;
     for row in rows {
         book.enter_fleet_day(row.day, i128::from(row.committed));
+    }
+    Ok(())
+}
+
+/// Reads what all tenants without an entry of their own hold together, whatever they are called.
+async fn enter_unlisted(
+    connection: &mut PgConnection,
+    book: &mut Book,
+    months: &[i32],
+    tenants: &TenantsConfig,
+) -> Result<(), Error> {
+    let listed: Vec<String> = tenants.tenants.keys().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        r#"select b.day - date '1970-01-01' as "day!", sum(b.committed_micro_usd)::bigint as "committed!"
+        from unnest($2::integer[]) as m (month)
+        join budget_use b on b.tenant <> all($1)
+            and b.day >= (date '1970-01-01' + make_interval(months => m.month))::date
+            and b.day < (date '1970-01-01' + make_interval(months => m.month + 1))::date
+        group by b.day"#,
+        &listed,
+        months,
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        book.enter_payer_day(&Payer::Unlisted, row.day, i128::from(row.committed));
     }
     Ok(())
 }

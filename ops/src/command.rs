@@ -21,6 +21,7 @@ mod live;
 mod session;
 mod status;
 mod submit;
+mod tenants;
 mod topology;
 mod up;
 mod watch;
@@ -121,6 +122,8 @@ pub(crate) enum Command {
     Topology(topology::TopologyCommand),
     /// The fleet's configuration documents
     Config(config::Config),
+    /// Who may use paid backends, and for how much
+    Tenants(tenants::Tenants),
     /// Check the promises: nothing lost, nothing paid twice, ledger equal to invoices
     Audit(audit::Audit),
 }
@@ -170,6 +173,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor(command) => command.run(&session).await,
         Command::Topology(command) => command.run(&session).await,
         Command::Config(command) => command.run(&session).await,
+        Command::Tenants(command) => command.run(&session).await,
         Command::Audit(command) => command.run(&session).await,
     }
 }

@@ -9,6 +9,7 @@ pub mod show;
 
 use crate::documents::Documents;
 use crate::stack::StackOptions;
+use schemas::PaidConsent;
 use serde_json::json;
 use std::path::Path;
 
@@ -55,11 +56,11 @@ pub fn documents(demo: &DemoOptions) -> anyhow::Result<Documents> {
     let hundreds = i64::try_from(demo.jobs.div_ceil(100)).unwrap_or(i64::MAX).max(1);
     let daily_micro_usd = hundreds.saturating_mul(20_000_000);
     let tenants = json!({
-        "default": { "allow_paid": false },
+        "default": { "allow_paid": PaidConsent::WhenAsked },
         "tenants": {
-            "studio-a": { "allow_paid": true },
-            "studio-b": { "allow_paid": false },
-            "studio-c": { "allow_paid": true, "daily_micro_usd": daily_micro_usd },
+            "studio-a": { "allow_paid": PaidConsent::Always },
+            "studio-b": { "allow_paid": PaidConsent::WhenAsked },
+            "studio-c": { "allow_paid": PaidConsent::Always, "daily_micro_usd": daily_micro_usd },
         },
     });
     Ok(Documents { tenants: tenants.to_string(), ..Documents::paced(demo.time_scale)? })

@@ -1,13 +1,16 @@
 //! The four configuration documents: read, checked, set, and seeded where they are missing.
 
 use anyhow::{Context as _, bail};
-use async_nats::jetstream::kv::{CreateErrorKind, Store};
+use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
 use async_nats::jetstream::{self};
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config::KEYS;
 use schemas::topology::bucket;
-use schemas::{Catalog, PolicyConfig, PriceList, TenantsConfig, codec};
+use schemas::{Catalog, PaidConsent, PolicyConfig, PriceList, TenantsConfig, codec};
 use serde_json::{Value, json};
+
+/// How often a change is made anew because somebody else was faster.
+const CHANGE_TRIES: u32 = 5;
 
 /// The documents as JSON text, to be put where none are yet.
 #[derive(Debug, Clone)]
@@ -35,14 +38,14 @@ impl Default for Documents {
 }
 
 impl Documents {
-    /// As shipped, but with waits and expected durations in proportion to simulated providers that are faster
+    /// For simulated providers ([`Self::simulated`]), with waits and expected durations in proportion to simulated providers that are faster
     /// than life. Unscaled, a queue that takes the simulated GPUs seconds would look like nothing beside a
     /// patience of a minute, and nothing would ever overflow.
     ///
     /// # Errors
     /// Never: the shipped documents are JSON, by test.
     pub fn paced(time_scale: f64) -> anyhow::Result<Self> {
-        let shipped = Self::default();
+        let shipped = Self::simulated();
         let mut policy: Value = serde_json::from_str(&shipped.policy).context("the shipped policy")?;
         scale(&mut policy["patience_ms"], time_scale);
         for (key, value) in [
@@ -60,6 +63,14 @@ impl Documents {
             scale(&mut service["expected_ms"], time_scale);
         }
         Ok(Self { policy: policy.to_string(), catalog: catalog.to_string(), ..shipped })
+    }
+
+    /// As shipped, but that paid backends may be used by jobs that ask for them: for simulated providers, whose money is
+    /// none.
+    #[must_use]
+    pub fn simulated() -> Self {
+        let tenants = json!({ "default": { "allow_paid": PaidConsent::WhenAsked } }).to_string();
+        Self { tenants, ..Self::default() }
     }
 
     fn of(&self, key: &str) -> &str {
@@ -99,7 +110,10 @@ pub fn check(key: &str, text: &[u8]) -> Result<(), Fault> {
             let document: PriceList = codec::decode(None, text).map_err(unreadable)?;
             policy::cost::validate(&document).map_err(|error| wrong(error.to_string()))
         }
-        "tenants" => codec::decode::<TenantsConfig>(None, text).map(|_| ()).map_err(unreadable),
+        "tenants" => {
+            let document: TenantsConfig = codec::decode(None, text).map_err(unreadable)?;
+            policy::validate::tenants(&document).map_err(|error| wrong(error.to_string()))
+        }
         _ => Err(Fault::new(
             Exit::Config,
             format!("`{key}` is not a document: the documents are {}", KEYS.join(", ")),
@@ -166,4 +180,42 @@ pub async fn get(jetstream: &jetstream::Context, key: &str) -> anyhow::Result<(u
             format!("document {key} is not set: run `argosy topology apply`")
         )),
     }
+}
+
+/// The document `tenants` and its revision.
+///
+/// # Errors
+/// It is not set, cannot be read, or the broker does not answer.
+pub async fn tenants(jetstream: &jetstream::Context) -> anyhow::Result<(u64, TenantsConfig)> {
+    let (revision, text) = get(jetstream, "tenants").await?;
+    let document = codec::decode(None, &text).map_err(|error| {
+        Fault::new(
+            Exit::Config,
+            format!("document tenants: {error}; mend it with `argosy config set tenants`"),
+        )
+    })?;
+    Ok((revision, document))
+}
+
+/// Changes the document `tenants` as it is now, whoever else changes it meanwhile; what it is then.
+///
+/// # Errors
+/// The change is refused, what comes of it is wrong (exit code 78), or the broker refused.
+pub async fn change_tenants<E: std::error::Error + Send + Sync + 'static>(
+    jetstream: &jetstream::Context,
+    change: impl Fn(&mut TenantsConfig) -> Result<(), E>,
+) -> anyhow::Result<(u64, TenantsConfig)> {
+    let store = open(jetstream).await?;
+    for _ in 0..CHANGE_TRIES {
+        let (revision, mut document) = tenants(jetstream).await?;
+        change(&mut document)?;
+        let text = serde_json::to_vec_pretty(&document).context("document tenants")?;
+        check("tenants", &text)?;
+        match store.update("tenants", text.into(), revision).await {
+            Ok(revision) => return Ok((revision, document)),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
+            Err(error) => return Err(error).context("document tenants"),
+        }
+    }
+    bail!("document tenants: others changed it {CHANGE_TRIES} times meanwhile; try again")
 }

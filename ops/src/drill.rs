@@ -18,6 +18,7 @@ pub mod work;
 use crate::documents::Documents;
 use crate::stack::{Provider, StackOptions};
 use anyhow::Context as _;
+use schemas::PaidConsent;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -61,17 +62,19 @@ pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::R
 }
 
 /// The configuration of a drill: as shipped, paced, with attempts that may not take longer than the drill has patience,
-/// and two tenants who may spend. One has means enough, the other's budget is gone before its jobs are, so that the
-/// limit is reached while everything dies around it.
+/// and a tenant of each word. One may spend when its jobs ask for it, and has means enough; one may always, and its
+/// budget is gone before its jobs are, so that the limit is reached while everything dies around it; one may never,
+/// whatever its jobs say, which the report judges by its budget of nothing.
 ///
 /// # Errors
 /// Never: the shipped documents are JSON, by test.
 pub fn documents(drill: &DrillOptions) -> anyhow::Result<Documents> {
     let tenants = json!({
-        "default": { "allow_paid": false },
+        "default": { "allow_paid": PaidConsent::Never },
         "tenants": {
-            work::SPENDER: { "allow_paid": true, "daily_micro_usd": work::ample_micro_usd(drill.jobs) },
-            work::THRIFTY: { "allow_paid": true, "daily_micro_usd": work::tight_micro_usd(drill.jobs) },
+            work::FREE: { "allow_paid": PaidConsent::Never, "daily_micro_usd": 0 },
+            work::SPENDER: { "allow_paid": PaidConsent::WhenAsked, "daily_micro_usd": work::ample_micro_usd(drill.jobs) },
+            work::THRIFTY: { "allow_paid": PaidConsent::Always, "daily_micro_usd": work::tight_micro_usd(drill.jobs) },
         },
     });
     let paced = Documents::paced(drill.time_scale)?;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
 use schemas::workflow::Requirements;
-use schemas::{Catalog, Class, Failure, Job, Lane, PolicyConfig, SCHEMA_VERSION};
+use schemas::{
+    Catalog, Class, Failure, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant, TenantsConfig,
+};
 
 /// The longest label or label name, bytes.
 pub const LABEL_MAX_BYTES: usize = 256;
@@ -65,6 +67,23 @@ pub fn admit(
     labels(job, policy)?;
     body::check(&job.body, &policy.limits)?;
     body::classify(job, catalog, &policy.limits)
+}
+
+/// Checks whether jobs of the tenant are taken in.
+///
+/// # Errors
+/// `invalid_job` for an unlisted tenant where such tenants are refused.
+pub fn admit_tenant(tenant: &Tenant, tenants: &TenantsConfig) -> Result<(), Failure> {
+    match tenants.of(tenant).listing {
+        Listing::Own | Listing::Default => Ok(()),
+        Listing::Refused => Err(Failure::invalid(
+            "tenant",
+            format!(
+                "tenant `{tenant}` is not known here: unlisted tenants are refused (unlisted: refuse in document \
+                 tenants); use the name of a listed one, or list it: argosy tenants set {tenant} --paid never"
+            ),
+        )),
+    }
 }
 
 fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<(), Failure> {

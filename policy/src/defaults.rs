@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 /// The key `policy` of the `CONFIG` bucket, as shipped.
 pub const POLICY_JSON: &str = include_str!("../defaults/policy.json");
-/// The key `tenants`, as shipped: nobody spends money unasked.
+/// The key `tenants`, as shipped: nobody spends money.
 pub const TENANTS_JSON: &str = include_str!("../defaults/tenants.json");
 /// The key `prices`, as shipped: list prices of late 2026.
 pub const PRICES_JSON: &str = include_str!("../defaults/prices.json");
@@ -19,7 +19,7 @@ pub fn policy() -> PolicyConfig {
     parsed(POLICY_JSON)
 }
 
-/// The shipped tenants: a default without consent, and nobody else.
+/// The shipped tenants: a default whose word on paid backends is `never`, and no entries.
 #[must_use]
 pub fn tenants() -> TenantsConfig {
     parsed(TENANTS_JSON)

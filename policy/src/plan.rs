@@ -6,6 +6,7 @@
 
 mod capability;
 mod conclude;
+mod consent;
 mod exhausted;
 mod money;
 mod queue;
@@ -16,9 +17,10 @@ mod why;
 
 use schemas::{
     AttemptFacts, Backend, Catalog, Class, Decision, Failure, Job, MicroUsd, PolicyConfig, PriceList,
-    TenantConfig,
+    TenantPolicy,
 };
 
+use self::consent::Consent;
 use self::score::Scale;
 use crate::admit::Admitted;
 use crate::fleet::Fleet;
@@ -45,7 +47,7 @@ pub struct PlanInput<'a> {
     /// How to decide.
     pub policy: &'a PolicyConfig,
     /// What the job's tenant allows.
-    pub tenant: &'a TenantConfig,
+    pub tenant: TenantPolicy<'a>,
     /// The ledger grants reservations at present.
     pub ledger_available: bool,
     /// Backends for which the ledger just refused this attempt's money, with its words.
@@ -124,13 +126,13 @@ impl PlanInput<'_> {
 /// Decides where an attempt runs.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let consent = money::consent(input);
+    let consent = Consent::of(input);
     let scale = Scale::of(input);
-    let weigh = |config| weigh::weigh(input, &scale, config, consent.given);
+    let weigh = |config| weigh::weigh(input, &scale, config, consent);
     let mut candidates: Vec<_> = input.policy.backends.iter().map(weigh).collect();
     weigh::readmit(input, &mut candidates);
     // Eligible first, best first; the name makes the order total, whatever the order of configuration.
     candidates.sort_by(score::rank);
     candidates.dedup_by(|a, b| a.backend == b.backend);
-    conclude::conclude(input, candidates, scale.weights, consent.words)
+    conclude::conclude(input, candidates, scale.weights, consent)
 }

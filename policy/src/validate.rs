@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::{Catalog, PolicyConfig, Terms, workflow};
+use schemas::{Catalog, MicroUsd, PolicyConfig, TenantsConfig, Terms, workflow};
 
 use crate::backoff::Backoff;
 
@@ -19,6 +19,27 @@ pub struct ConfigError {
 
 fn wrong<T>(field: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError { field: field.into(), message: message.into() })
+}
+
+/// Checks the document `tenants`.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn tenants(tenants: &TenantsConfig) -> Result<(), ConfigError> {
+    let budget = |field: String, budget: Option<MicroUsd>| match budget {
+        Some(budget) if budget < MicroUsd::ZERO => wrong(
+            field,
+            format!("{} is negative: use 0 for no money, or leave it out for no limit", budget.0),
+        ),
+        _ => Ok(()),
+    };
+    let entries = tenants.tenants.iter().map(|(tenant, config)| (format!("tenants.{tenant}"), config));
+    for (entry, config) in std::iter::once(("default".to_owned(), &tenants.default)).chain(entries) {
+        budget(format!("{entry}.daily_micro_usd"), config.daily_micro_usd)?;
+        budget(format!("{entry}.monthly_micro_usd"), config.monthly_micro_usd)?;
+    }
+    budget("fleet_daily_micro_usd".to_owned(), tenants.fleet_daily_micro_usd)?;
+    budget("fleet_monthly_micro_usd".to_owned(), tenants.fleet_monthly_micro_usd)
 }
 
 /// Checks the document `policy`.

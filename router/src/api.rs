@@ -9,7 +9,7 @@ use async_nats::service::{Request, ServiceExt, endpoint::Endpoint, error::Error 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select_all;
-use policy::admit::admit;
+use policy::admit::{admit, admit_tenant};
 use policy::fleet::Known;
 use policy::plan::Plan;
 use runtime::clock;
@@ -174,7 +174,9 @@ async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, R
 fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) -> EstimateReply {
     let (job, config) = (&request.job, router.config());
     let now_ms = clock::now_ms();
-    let admitted = match admit(job, &config.catalog, &config.policy, payload_bytes, now_ms) {
+    let admitted = admit_tenant(&job.tenant, &config.tenants)
+        .and_then(|()| admit(job, &config.catalog, &config.policy, payload_bytes, now_ms));
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(failure) => return EstimateReply { decision: None, failure: Some(failure) },
     };

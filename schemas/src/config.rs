@@ -1,11 +1,11 @@
-//! What an operator decides: the documents `policy` and `tenants` of the `CONFIG` bucket, hot reloaded.
+//! What an operator decides: the document `policy` of the `CONFIG` bucket, hot reloaded.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, MicroUsd, Profile, Tenant, Terms};
+use crate::{Backend, MicroUsd, Profile, Terms};
 
 /// How the fleet decides: the key `policy`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,46 +92,4 @@ pub struct Limits {
     pub job_max_bytes: usize,
     /// The largest ceiling that is taken seriously.
     pub max_cost_max_micro_usd: MicroUsd,
-}
-
-/// Whose jobs may do what: the key `tenants`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TenantsConfig {
-    /// For tenants without an entry of their own.
-    pub default: TenantConfig,
-    /// By name.
-    #[serde(default)]
-    pub tenants: BTreeMap<Tenant, TenantConfig>,
-    /// What the whole fleet may spend in a day (UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fleet_daily_micro_usd: Option<MicroUsd>,
-    /// What the whole fleet may spend in a month (UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fleet_monthly_micro_usd: Option<MicroUsd>,
-}
-
-/// One tenant's policy.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TenantConfig {
-    /// Consent to spend money where a job does not say. A job's own `false` always holds.
-    pub allow_paid: bool,
-    /// Only these backends; all when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backends: Option<Vec<Backend>>,
-    /// Budget of a day (UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub daily_micro_usd: Option<MicroUsd>,
-    /// Budget of a month (UTC).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub monthly_micro_usd: Option<MicroUsd>,
-}
-
-impl TenantsConfig {
-    /// The policy that holds for a tenant.
-    #[must_use]
-    pub fn of(&self, tenant: &Tenant) -> &TenantConfig {
-        self.tenants.get(tenant).unwrap_or(&self.default)
-    }
 }

@@ -33,7 +33,7 @@ pub struct Decision {
     pub second_best_micro_usd: Option<MicroUsd>,
     /// The weights of the four terms.
     pub weights: Terms,
-    /// Who consented to spend money, or why nobody did.
+    /// Whose word allowed paid backends or forbade them, and the one command that changes a no.
     pub consent: Cow<'static, str>,
 }
 
@@ -108,7 +108,7 @@ pub enum FilterReason {
     NotAllowedByJob,
     /// The tenant's policy leaves it out.
     NotAllowedByTenant,
-    /// It costs money and nobody consented.
+    /// It costs money, and the tenant's word or the job's does not allow that.
     NoConsent,
     /// It costs more than the job may.
     OverCeiling,

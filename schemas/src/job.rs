@@ -182,7 +182,8 @@ pub struct Constraints {
     /// Never these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_backends: Vec<Backend>,
-    /// Consent to spend money; the tenant's policy decides when absent.
+    /// Whether paid backends may be used, as far as the tenant's word leaves that to the job: `true` counts unless it is
+    /// `never`, `false` always holds, and when absent only `always` allows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_paid: Option<bool>,
     /// After an attempt that may have been paid and whose outcome nobody can tell: may another be paid?

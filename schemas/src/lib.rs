@@ -33,6 +33,7 @@ pub mod reserve;
 pub mod samples;
 pub mod state;
 pub mod subjects;
+pub mod tenants;
 pub mod topology;
 pub mod workflow;
 
@@ -41,7 +42,7 @@ pub use assignment::Assignment;
 pub use attempt::{AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, Outcome};
 pub use catalog::{Catalog, Service};
 pub use codec::{DecodeError, Encoding};
-pub use config::{PolicyConfig, TenantConfig, TenantsConfig};
+pub use config::PolicyConfig;
 pub use dead::DeadLetter;
 pub use decision::{Candidate, CarriedDecision, Decision, FilterReason, Rejection, Terms};
 pub use event::{Event, Fact, JobFacts};
@@ -55,6 +56,7 @@ pub use parked::Parked;
 pub use price::{Price, PriceList, Unit, Usage};
 pub use progress::{Phase, Progress};
 pub use state::JobState;
+pub use tenants::{Listing, PaidConsent, TenantConfig, TenantPolicy, TenantsConfig, Unlisted};
 
 /// The version written into every message by this build.
 pub const SCHEMA_VERSION: u16 = 1;

@@ -35,7 +35,7 @@ async fn the_first_end_wins_by_time_whichever_comes_first() {
 async fn the_end_voids_what_is_pending_and_a_late_charge_posts_it() {
     let database = migrated().await;
     let story = Story::new(1);
-    let tenants = policy::defaults::tenants();
+    let tenants = crate::story::who_may_spend();
     let granted = database.store.reserve(&[story.reservation(5, 1, 500)], &tenants).await.unwrap();
     assert!(granted[0].granted, "{granted:?}");
     database.store.ingest(&[story.assigned(10, 1, "cloud", 500)]).await.unwrap();
@@ -82,7 +82,7 @@ async fn possibly_paid_becomes_what_it_was() {
 async fn an_attempt_placed_for_free_gives_its_reservation_back() {
     let database = migrated().await;
     let story = Story::new(1);
-    let tenants = policy::defaults::tenants();
+    let tenants = crate::story::who_may_spend();
     database.store.reserve(&[story.reservation(5, 1, 500)], &tenants).await.unwrap();
     database.store.ingest(&[story.assigned(10, 1, "local", 0)]).await.unwrap();
     assert_eq!(database.text(CHARGE).await, "voided assigned 500 0 0 500 f");

@@ -118,7 +118,7 @@ async fn events_wait_while_the_database_is_away() {
 #[tokio::test]
 async fn routers_get_their_grants_and_an_error_when_the_database_is_gone() {
     let (broker, database) = (broker().await, migrated().await);
-    let mut tenants = policy::defaults::tenants();
+    let mut tenants = crate::story::who_may_spend();
     tenants.default.daily_micro_usd = Some(MicroUsd(100));
     let config = FleetConfig {
         policy: Arc::new(policy::defaults::policy()),

@@ -119,7 +119,7 @@ async fn jobs_are_found_by_what_is_known_of_them() {
 async fn the_audits_pages_hold_every_job_attempt_and_reservation_once() {
     let database = some_jobs().await;
     let reserved = Story::new(5);
-    let tenants = policy::defaults::tenants();
+    let tenants = crate::story::who_may_spend();
     database.store.reserve(&[reserved.reservation(0, 1, 10)], &tenants).await.unwrap();
     let (mut jobs, mut attempts, mut after) = (Vec::new(), Vec::new(), None);
     loop {

@@ -1,12 +1,12 @@
 //! Reservations against a real database: concurrent routers, budgets, ends.
 
-use schemas::{Charge, JobState, MicroUsd, TenantsConfig};
+use schemas::{Charge, JobState, MicroUsd, PaidConsent, TenantsConfig};
 
 use crate::server::migrated;
-use crate::story::Story;
+use crate::story::{Story, who_may_spend};
 
 fn tenants(daily: i64) -> TenantsConfig {
-    let mut tenants = policy::defaults::tenants();
+    let mut tenants = who_may_spend();
     tenants.default.daily_micro_usd = Some(MicroUsd(daily));
     tenants.default.monthly_micro_usd = None;
     tenants.fleet_daily_micro_usd = None;
@@ -27,7 +27,10 @@ async fn concurrent_reservations_cannot_overshoot() {
     let grants = asking.join_all().await;
     assert_eq!(grants.iter().filter(|grant| grant.granted).count(), 14);
     let refusal = grants.iter().find_map(|grant| grant.refusal.clone()).expect("some are refused");
-    assert_eq!(refusal, "daily budget of tenant studio-a: 98 of 100 micro-USD are used, 7 more do not fit");
+    assert_eq!(
+        refusal,
+        "daily budget of all unlisted tenants together: 98 of 100 micro-USD are used, 7 more do not fit"
+    );
     assert_eq!(database.number("select sum(open_micro_usd)::bigint from charges").await, 98);
     database.books_balance().await;
 }

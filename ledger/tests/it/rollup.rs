@@ -175,7 +175,7 @@ async fn late_news_is_in_the_sums_at_once() {
         database.sums_are_those_of_rows("with a late charge").await;
     }
     // A reservation is news too, also of a job that no event told of.
-    let tenants = policy::defaults::tenants();
+    let tenants = crate::story::who_may_spend();
     for number in [5, 200] {
         let reserved = database.store.reserve(&[story(number).0.reservation(0, 2, 10)], &tenants).await;
         assert!(reserved.unwrap()[0].granted);

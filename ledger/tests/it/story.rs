@@ -3,10 +3,17 @@
 use schemas::reserve::Reservation;
 use schemas::{
     AttemptFacts, Backend, CarriedDecision, Charge, Decision, Event, Fact, Failure, FailureCode, JobFacts,
-    JobId, JobState, MicroUsd, Tenant, samples,
+    JobId, JobState, MicroUsd, PaidConsent, Tenant, TenantsConfig, samples,
 };
 
 pub(crate) const T: i64 = samples::TIME_MS;
+
+/// The shipped tenants, but that paid backends may be used by jobs that ask for them.
+pub(crate) fn who_may_spend() -> TenantsConfig {
+    let mut tenants = policy::defaults::tenants();
+    tenants.default.allow_paid = PaidConsent::WhenAsked;
+    tenants
+}
 
 /// A job to tell of. Times are milliseconds after [`T`].
 #[derive(Debug, Clone)]

@@ -217,9 +217,9 @@ fn kind(member: &Member) -> &'static str {
     }
 }
 
-/// As shipped, with such a bound on the backends' queues.
+/// For simulated providers, with such a bound on the backends' queues.
 fn documents(backlog_per_slot: u32) -> anyhow::Result<Documents> {
-    let shipped = Documents::default();
+    let shipped = Documents::simulated();
     let mut policy: Value = serde_json::from_str(&shipped.policy).context("the shipped policy")?;
     for backend in policy["backends"].as_array_mut().into_iter().flatten() {
         backend["backlog_per_slot"] = json!(backlog_per_slot);

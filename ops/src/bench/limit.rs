@@ -79,7 +79,7 @@ async fn move_all(ground: &Ground, jobs: usize, in_shape: bool) -> anyhow::Resul
 /// An assignment as a router writes it for a plain job, as bytes.
 fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
     let job = load::job(Lane::Standard, &load::tenant()?);
-    let documents = crate::documents::Documents::default();
+    let documents = crate::documents::Documents::simulated();
     let policy = serde_json::from_str(&documents.policy)?;
     let prices = serde_json::from_str(&documents.prices)?;
     let tenants: schemas::TenantsConfig = serde_json::from_str(&documents.tenants)?;

@@ -99,10 +99,10 @@ pub struct JobOptions {
     /// Never this backend. Repeatable
     #[arg(long, value_name = "BACKEND")]
     pub exclude_backend: Vec<Backend>,
-    /// Consent to spend money, whatever the tenant's policy says
+    /// Allow paid backends, as far as the tenant's word permits: with `never` nothing is spent
     #[arg(long, conflicts_with = "no_paid")]
     pub allow_paid: bool,
-    /// Spend nothing, whatever the tenant's policy says
+    /// Spend nothing, whatever the tenant's word says
     #[arg(long)]
     pub no_paid: bool,
     /// When what came of a paid attempt is unknown: may another be paid? Unsaid, if the ceiling covers both

@@ -143,7 +143,8 @@ pub(crate) async fn check(broker: &Broker, jobs: &[Job]) -> anyhow::Result<()> {
     let fleet = fleet_config::load(&broker.jetstream).await?;
     for job in jobs {
         let bytes = Encoding::MessagePack.encode(job).len();
-        let admitted = policy::admit::admit(job, &fleet.catalog, &fleet.policy, bytes, now_ms());
+        let admitted = policy::admit::admit_tenant(&job.tenant, &fleet.tenants)
+            .and_then(|()| policy::admit::admit(job, &fleet.catalog, &fleet.policy, bytes, now_ms()));
         if let Err(failure) = admitted {
             // Each of admission's texts names its field and the cure.
             bail!("job {} was not published: {} ({})", job.id, failure.message, failure.code.as_str());

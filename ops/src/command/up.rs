@@ -1,6 +1,7 @@
 //! `argosy up`: the fleet, and it stays.
 
 use super::session::Session;
+use crate::documents::Documents;
 use crate::exit::Usage;
 use crate::fleet_file::{FleetFile, FleetProcess};
 use crate::stack::{Provider, RunPodAccount, Stack, StackOptions, Supervisor};
@@ -107,7 +108,11 @@ impl Up {
                 "set COMFYUI_URLS, RUNPOD_API_KEY with RUNPOD_ENDPOINT, or GEMINI_API_KEY; or --simulate";
             return Err(Usage(format!("no backend is configured: {cure}")).into());
         }
+        // A real account is spent only after its owner's word: what is shipped says never.
+        let is_real = matches!(runpod, Some(Provider::Real(_))) || matches!(gemini, Some(Provider::Real(_)));
+        let documents = if is_real { Documents::default() } else { Documents::simulated() };
         Ok(StackOptions {
+            documents,
             comfyui,
             runpod,
             gemini,

@@ -4,11 +4,11 @@
 use crate::chance::Chance;
 use schemas::{Backend, Body, Constraints, Job, JobId, Lane, MicroUsd, Preferences, Tenant};
 
-/// May spend, and has enough.
+/// May spend when its jobs ask for it, and has enough.
 pub const SPENDER: &str = "spender";
-/// May spend, and has not enough for all its jobs.
+/// May spend without being asked, and has not enough for all its jobs.
 pub const THRIFTY: &str = "thrifty";
-/// May not spend.
+/// May not spend, whatever its jobs say.
 pub const FREE: &str = "free";
 
 /// Sides of the pictures: the least that is accepted, since it is not the pixels that are tried.
@@ -67,12 +67,23 @@ fn job(index: usize, chance: &mut Chance, seed: u64, now_ms: i64) -> anyhow::Res
         constraints: Constraints {
             max_cost_micro_usd: is_paid.then_some(MicroUsd(CEILING_MICRO_USD)),
             backends: (!backends.is_empty()).then_some(backends),
+            allow_paid: asks(tenant, index),
             ..Constraints::default()
         },
         preferences: Preferences { backend: preferred, ..Preferences::default() },
         labels: [("drill".to_owned(), seed.to_string())].into(),
         ..Job::new(JobId::from_parts(now_ms, entropy), Tenant::new(tenant)?, body, now_ms)
     })
+}
+
+/// What the job says of paid backends: the spender's say yes, the thrifty tenant's say nothing, and of those that
+/// may not spend every other one tries to.
+fn asks(tenant: &str, index: usize) -> Option<bool> {
+    match tenant {
+        SPENDER => Some(true),
+        FREE if index.is_multiple_of(2) => Some(true),
+        _ => None,
+    }
 }
 
 /// Whose a paid job is, where it may run (anywhere when empty), and where it would like to.
@@ -96,6 +107,17 @@ mod tests {
         let ids: std::collections::BTreeSet<JobId> = all.iter().map(|job| job.id).collect();
         assert_eq!(ids.len(), 1_000);
         assert_eq!(all.iter().filter(|job| job.tenant.as_str() != FREE).count(), 100);
+        let asks = |tenant: &str| {
+            all.iter()
+                .filter(|job| job.tenant.as_str() == tenant)
+                .filter(|job| job.constraints.allow_paid == Some(true))
+                .count()
+        };
+        assert_eq!(
+            (asks(SPENDER), asks(THRIFTY), asks(FREE)),
+            (75, 0, 500),
+            "jobs that ask for paid backends"
+        );
         for (tenant, backend) in [(SPENDER, "cloud"), (SPENDER, "gemini")] {
             let only = |job: &&Job| {
                 job.tenant.as_str() == tenant

@@ -110,7 +110,7 @@ impl StackOptions {
             gemini: Some(Provider::Simulated),
             seed: 1,
             time_scale: 0.05,
-            documents: Documents::default(),
+            documents: Documents::simulated(),
             database: "argosy".to_owned(),
             ephemeral: true,
             log_filter: "info".to_owned(),

@@ -1,9 +1,8 @@
 //! From weighed backends to a plan with its explanation.
 
-use std::borrow::Cow;
-
 use schemas::{Backend, Candidate, Decision, Failure, FailureCode, FilterReason, Terms};
 
+use super::consent::Consent;
 use super::weigh::lasting;
 use super::why::{Why, sentence};
 use super::{Assign, Plan, PlanInput, capability};
@@ -14,7 +13,7 @@ pub(super) fn conclude(
     input: &PlanInput<'_>,
     mut candidates: Vec<Candidate>,
     weights: Terms,
-    consent: Cow<'static, str>,
+    consent: Consent,
 ) -> Plan {
     let decision = |candidates, reason| Decision {
         time_ms: input.now_ms,
@@ -25,7 +24,7 @@ pub(super) fn conclude(
         candidates,
         second_best_micro_usd: None,
         weights,
-        consent,
+        consent: consent.words(input),
     };
     if let Some(failure) = given_up(input) {
         let reason = failure.message.clone();
@@ -46,7 +45,7 @@ pub(super) fn conclude(
         return Plan::Defer { decision: Box::new(decision(candidates, why.clone())), until_ms, why };
     }
     let all = words(&candidates);
-    let failure = refusal(input, &candidates, &all);
+    let failure = refusal(input, &candidates, consent, &all);
     let reason = format!("nothing will become eligible: {all}");
     Plan::Refuse { decision: Box::new(decision(candidates, reason)), failure }
 }
@@ -117,7 +116,7 @@ fn assign(input: &PlanInput<'_>, mut decision: Decision) -> Plan {
 
 /// How a job ends that nothing can run: the failure of its last attempt, else what came closest to
 /// running it and the cure for that.
-fn refusal(input: &PlanInput<'_>, candidates: &[Candidate], all: &str) -> Failure {
+fn refusal(input: &PlanInput<'_>, candidates: &[Candidate], consent: Consent, all: &str) -> Failure {
     if let Some(failure) = last_failure(input) {
         return failure;
     }
@@ -125,7 +124,13 @@ fn refusal(input: &PlanInput<'_>, candidates: &[Candidate], all: &str) -> Failur
         return Failure::new(FailureCode::BackendDown, "no backend is configured: tell the operator");
     };
     let reason = lasting(input, closest).next().map_or(FilterReason::Unknown, |rejection| rejection.reason);
-    let (code, field, cure) = cure(reason);
+    let (code, field, cure) = match reason {
+        FilterReason::NoConsent => (FailureCode::InvalidJob, Some(consent.field()), consent.words(input)),
+        _ => {
+            let (code, field, cure) = cure(reason);
+            (code, field, cure.into())
+        }
+    };
     let mut failure = Failure::new(code, format!("no backend may run the job: {all}; {cure}"));
     failure.field = field.map(str::to_owned);
     failure.with_missing(capability::missing(input, &closest.backend))
@@ -150,11 +155,6 @@ const fn cure(reason: FilterReason) -> (FailureCode, Option<&'static str>, &'sta
         FilterReason::CapabilityMissing => {
             (FailureCode::CapabilityMissing, None, "install what is missing, or use another model")
         }
-        FilterReason::NoConsent => (
-            invalid,
-            Some("constraints.allow_paid"),
-            "set constraints.allow_paid, or let the tenant's policy allow it",
-        ),
         FilterReason::PossiblyPaid => (
             FailureCode::OutcomeUnknown,
             Some("constraints.retry_unknown"),
@@ -172,6 +172,7 @@ const fn cure(reason: FilterReason) -> (FailureCode, Option<&'static str>, &'sta
             (invalid, Some("tenant"), "let the tenant's policy allow more backends")
         }
         FilterReason::Unsupported
+        | FilterReason::NoConsent
         | FilterReason::Exhausted
         | FilterReason::LedgerAway
         | FilterReason::ReservationRefused

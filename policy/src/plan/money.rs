@@ -1,35 +1,13 @@
-//! Consent, ceiling and reservation of one attempt.
-
-use std::borrow::Cow;
+//! Price, ceiling and reservation of one attempt.
 
 use schemas::config::BackendConfig;
 use schemas::{FailureCode, FilterReason, MicroUsd, Service};
 
 use super::PlanInput;
+use super::consent::Consent;
 use super::rejections::Rejections;
 use crate::cost::{CostError, price_of};
 use crate::dispose::code_of;
-
-/// Whether money may be spent on the job, and who said so.
-pub(super) struct Consent {
-    pub(super) given: bool,
-    pub(super) words: Cow<'static, str>,
-}
-
-/// The job's own word, else its tenant's. Preferring a paid backend is a wish, not consent.
-pub(super) fn consent(input: &PlanInput<'_>) -> Consent {
-    let tenant = input.job.tenant.as_str();
-    let (given, words) = match (input.job.constraints.allow_paid, input.tenant.allow_paid) {
-        (Some(true), _) => (true, "the job allows paid backends (constraints.allow_paid)".into()),
-        (Some(false), _) => (false, "the job forbids paid backends (constraints.allow_paid)".into()),
-        (None, true) => (true, ["tenant ", tenant, " allows paid backends"].concat().into()),
-        (None, false) => {
-            let nobody = "nobody consented: neither the job nor tenant ";
-            (false, [nobody, tenant, " allows paid backends"].concat().into())
-        }
-    };
-    Consent { given, words }
-}
 
 /// What an attempt costs, and whether it may.
 #[derive(Default)]
@@ -43,15 +21,15 @@ pub(super) fn quote(
     input: &PlanInput<'_>,
     config: &BackendConfig,
     service: Option<&Service>,
-    consent: bool,
+    consent: Consent,
     rejections: &mut Rejections,
 ) -> Quote {
     if !config.paid {
         return Quote::default();
     }
     let mut quote = Quote::default();
-    if !consent {
-        rejections.add(FilterReason::NoConsent, "it costs money and neither job nor tenant consents");
+    if let Some(words) = consent.against() {
+        rejections.add(FilterReason::NoConsent, words);
     }
     if let Some(words) = unknown_before(input) {
         rejections.add(FilterReason::PossiblyPaid, words);

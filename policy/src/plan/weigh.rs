@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemas::config::BackendConfig;
 use schemas::{Candidate, FilterReason, Rejection, Service, Terms};
 
+use super::consent::Consent;
 use super::exhausted::{Verdict, verdict};
 use super::queue::{self, Over};
 use super::rejections::Rejections;
@@ -17,7 +18,7 @@ pub(super) fn weigh(
     input: &PlanInput<'_>,
     scale: &Scale,
     config: &BackendConfig,
-    consent: bool,
+    consent: Consent,
 ) -> Candidate {
     let backend = &config.backend;
     let view = input.fleet.view(backend);
@@ -134,7 +135,7 @@ fn not_allowed(input: &PlanInput<'_>, config: &BackendConfig, rejections: &mut R
     } else if constraints.backends.as_ref().is_some_and(|only| !only.contains(backend)) {
         rejections.add(FilterReason::NotAllowedByJob, "constraints.backends does not name it");
     }
-    if input.tenant.backends.as_ref().is_some_and(|only| !only.contains(backend)) {
+    if input.tenant.config.backends.as_ref().is_some_and(|only| !only.contains(backend)) {
         let words = format!("tenant {} may not use it", input.job.tenant);
         rejections.add(FilterReason::NotAllowedByTenant, words);
     }

@@ -1,12 +1,12 @@
 //! `tests/tables/admit.txt`: what is refused, with which words.
 
-use policy::admit::admit;
+use policy::admit::{admit, admit_tenant};
 use policy::defaults;
-use schemas::{Job, Kind};
+use schemas::{FailureCode, Job, Kind, TenantsConfig, Unlisted};
 use serde_json::Value;
 
 use crate::table::{cases, patch};
-use crate::world::{NOW_MS, plain_job};
+use crate::world::{NOW_MS, name, plain_job};
 
 #[test]
 fn bad_input_is_refused_with_field_limit_and_cure() {
@@ -51,4 +51,21 @@ fn bad_input_is_refused_with_field_limit_and_cure() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unlisted_tenants_are_taken_in_or_refused_with_the_cure() {
+    let shared = r#"{"default": {"allow_paid": "never"}, "tenants": {"studio-a": {"allow_paid": "always"}}}"#;
+    let mut tenants: TenantsConfig = serde_json::from_str(shared).expect("a document");
+    let (listed, invented) = (name("studio-a"), name("studio-a2"));
+    assert_eq!(admit_tenant(&listed, &tenants).and(admit_tenant(&invented, &tenants)), Ok(()));
+    tenants.unlisted = Unlisted::Refuse;
+    assert_eq!(admit_tenant(&listed, &tenants), Ok(()));
+    let failure = admit_tenant(&invented, &tenants).expect_err("refused");
+    assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::InvalidJob, Some("tenant")));
+    assert!(
+        failure.message.ends_with("or list it: argosy tenants set studio-a2 --paid never"),
+        "{}",
+        failure.message
+    );
 }

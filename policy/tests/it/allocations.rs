@@ -1,6 +1,7 @@
 //! What a plan takes from the allocator: the parts of its result, each once and at its final size.
 
 use policy::plan::Plan;
+use schemas::{Listing, PaidConsent};
 
 use crate::world::World;
 
@@ -28,4 +29,7 @@ fn words_against_a_backend_cost_one_list_each() {
     assert!(matches!(plan, Plan::Assign(_)), "{plan:?}");
     // As above, what is said of consent, and the lists of the two paid backends.
     assert_eq!(allocations, 4 + 1 + 2);
+    // As shipped: the default word is never.
+    (world.tenant.allow_paid, world.listing) = (PaidConsent::Never, Listing::Default);
+    assert_eq!(counted(&world).0, 4 + 1 + 2);
 }

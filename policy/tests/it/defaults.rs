@@ -1,14 +1,21 @@
 //! The shipped configuration is valid, complete and sensible.
 
 use policy::{admit, baseline, cost, defaults, validate};
-use schemas::{Job, Kind, MicroUsd, samples};
+use schemas::{Job, Kind, MicroUsd, PaidConsent, samples};
 
 #[test]
 fn they_are_valid() {
     validate::policy(&defaults::policy()).expect("policy.json");
     validate::catalog(&defaults::catalog()).expect("catalog.json");
     cost::validate(&defaults::prices()).expect("prices.json");
-    assert!(!defaults::tenants().default.allow_paid, "nobody spends money unasked");
+    let tenants = defaults::tenants();
+    validate::tenants(&tenants).expect("tenants.json");
+    assert_eq!(
+        tenants.default.allow_paid,
+        PaidConsent::Never,
+        "money is spent only after an operator's word"
+    );
+    assert!(tenants.tenants.is_empty());
 }
 
 #[test]

@@ -28,6 +28,14 @@ fn weight() -> impl Strategy<Value = f64> {
     prop_oneof![8 => 0.0..1.0f64, 1 => Just(f64::NAN), 1 => Just(f64::INFINITY), 1 => Just(-1.0)]
 }
 
+fn word() -> impl Strategy<Value = PaidConsent> {
+    prop::sample::select(PaidConsent::ALL.to_vec())
+}
+
+fn listing() -> impl Strategy<Value = Listing> {
+    prop::sample::select(vec![Listing::Own, Listing::Default, Listing::Refused])
+}
+
 prop_compose! {
     fn offers()(
         facts in prop::collection::vec((backend(), 0u32..4, 0u32..4, 0i64..20_000, prop::option::of(0u64..200_000), 0u8..6), 0..8),
@@ -53,6 +61,7 @@ prop_compose! {
         (allow_paid, preferred, patience_ms) in
             (prop::option::of(any::<bool>()), prop::option::of(backend()), prop::option::of(any::<u64>())),
         weights in (weight(), weight(), weight(), weight()),
+        (word, listing) in (word(), listing()),
         ledger_available in prop::bool::weighted(0.8),
     ) -> World {
         let mut world = World::empty();
@@ -65,6 +74,8 @@ prop_compose! {
         world.job.constraints.max_cost_micro_usd = ceiling.map(MicroUsd);
         world.job.constraints.deadline_ms = deadline_ms.map(|ms| NOW_MS + ms);
         world.job.constraints.allow_paid = allow_paid;
+        world.tenant.allow_paid = word;
+        world.listing = listing;
         world.job.preferences.backend = preferred.map(name);
         world.job.preferences.patience_ms = patience_ms;
         let (priority, cost, speed, queue) = weights;
@@ -156,11 +167,45 @@ proptest! {
         let paid = assign.backend.as_str() != "local";
         prop_assert_eq!(assign.reserve_micro_usd > MicroUsd::ZERO, paid, "paid work has money set aside, free work none");
         if paid {
-            prop_assert_eq!(world.job.constraints.allow_paid, Some(true), "this tenant gives no consent");
+            let (word, asked) = (world.tenant.allow_paid, world.job.constraints.allow_paid);
+            prop_assert!(asked == Some(true) || word == PaidConsent::Always, "neither asked for nor always allowed");
             prop_assert!(world.ledger_available);
             if let Some(ceiling) = world.job.constraints.max_cost_micro_usd {
                 prop_assert!(spent(&world) + assign.reserve_micro_usd.0 <= ceiling.0, "all attempts together");
             }
+        }
+    }
+
+    /// The two who can say no: no job's word, preference or ceiling opens what the operator closed, and the operator's
+    /// word opens nothing that the job closed.
+    #[test]
+    fn a_no_of_either_leaves_no_paid_backend_eligible(world in world()) {
+        let refused = world.tenant.allow_paid == PaidConsent::Never || world.listing == Listing::Refused;
+        let forbidden = world.job.constraints.allow_paid == Some(false);
+        let plan = planned(&world);
+        for candidate in plan.decision().candidates.iter().filter(|one| one.backend.as_str() != "local") {
+            let told = candidate.rejections.iter().any(|rejection| rejection.reason == FilterReason::NoConsent);
+            prop_assert!(told || !(refused || forbidden), "{candidate:?}");
+            prop_assert!(!told || !candidate.is_eligible());
+        }
+        let words = &plan.decision().consent;
+        prop_assert_eq!(refused, words.contains("argosy tenants set studio-a --paid when_asked"), "{}", words);
+        let at_job = !refused && (forbidden || world.job.constraints.allow_paid.is_none() && world.tenant.allow_paid == PaidConsent::WhenAsked);
+        prop_assert_eq!(at_job, words.contains("argosy submit --allow-paid"), "{}", words);
+    }
+
+    /// Closing the tenant's word from always over when_asked to never takes backends away and never adds one.
+    #[test]
+    fn a_stricter_word_never_opens_a_paid_backend(world in world()) {
+        let mut eligible = BTreeSet::from(BACKENDS.map(str::to_owned));
+        for word in [PaidConsent::Always, PaidConsent::WhenAsked, PaidConsent::Never] {
+            let mut stricter = world.clone();
+            stricter.tenant.allow_paid = word;
+            let plan = planned(&stricter);
+            let found: BTreeSet<_> = plan.decision().candidates.iter().filter(|one| one.is_eligible())
+                .map(|one| one.backend.to_string()).filter(|backend| backend != "local").collect();
+            prop_assert!(found.is_subset(&eligible), "{word}: {found:?}");
+            eligible = found;
         }
     }
 

@@ -1,7 +1,7 @@
 //! `tests/tables/plan.txt`: fleets, jobs, and where they go.
 
 use policy::plan::Plan;
-use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, MicroUsd, samples};
+use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, samples};
 use serde_json::Value;
 
 use crate::table::{Case, cases, patch};
@@ -13,6 +13,11 @@ fn apply(world: &mut World, line: &str) {
         "idle" => world.fleet = World::idle().fleet,
         "job" => change(&mut world.job, rest),
         "tenant" => change(&mut world.tenant, rest),
+        "listing" => {
+            let listings =
+                [("own", Listing::Own), ("default", Listing::Default), ("refused", Listing::Refused)];
+            world.listing = listings.into_iter().find(|(word, _)| *word == rest).expect("a listing").1;
+        }
         "policy" => change(&mut world.policy, rest),
         "ledger" => world.ledger_available = rest != "away",
         "later" => world.now_ms = NOW_MS + rest.parse::<i64>().expect("ms"),

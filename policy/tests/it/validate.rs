@@ -67,3 +67,19 @@ fn a_catalog_with_loose_ends_is_refused() {
         "default_models.video: wan is not in models"
     );
 }
+
+#[test]
+fn a_budget_below_nothing_is_refused_wherever_it_is() {
+    let refuse = |document: &str| {
+        let tenants = serde_json::from_str(document).expect("it can be read");
+        validate::tenants(&tenants).expect_err("refused").to_string()
+    };
+    assert_eq!(
+        refuse(r#"{"default": {"allow_paid": "never", "daily_micro_usd": -1}}"#),
+        "default.daily_micro_usd: -1 is negative: use 0 for no money, or leave it out for no limit"
+    );
+    let own = r#"{"default": {"allow_paid": "never"}, "tenants": {"x": {"allow_paid": "always", "monthly_micro_usd": -5}}}"#;
+    assert!(refuse(own).starts_with("tenants.x.monthly_micro_usd: -5 is negative"));
+    let fleet = r#"{"default": {"allow_paid": false}, "fleet_monthly_micro_usd": -5}"#;
+    assert!(refuse(fleet).starts_with("fleet_monthly_micro_usd: -5 is negative"));
+}

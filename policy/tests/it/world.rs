@@ -74,6 +74,7 @@ pub(crate) struct World {
     pub(crate) prices: PriceList,
     pub(crate) policy: PolicyConfig,
     pub(crate) tenant: TenantConfig,
+    pub(crate) listing: Listing,
     pub(crate) ledger_available: bool,
     pub(crate) refused: Vec<(Backend, String)>,
     pub(crate) now_ms: i64,
@@ -91,7 +92,8 @@ impl World {
             catalog: defaults::catalog(),
             prices: defaults::prices(),
             policy: defaults::policy(),
-            tenant: TenantConfig::default(),
+            tenant: TenantConfig { allow_paid: PaidConsent::WhenAsked, ..TenantConfig::default() },
+            listing: Listing::Own,
             ledger_available: true,
             refused: Vec::new(),
             now_ms: NOW_MS,
@@ -127,7 +129,7 @@ impl World {
             catalog: &self.catalog,
             prices: &self.prices,
             policy: &self.policy,
-            tenant: &self.tenant,
+            tenant: TenantPolicy { listing: self.listing, config: &self.tenant },
             ledger_available: self.ledger_available,
             refused: &self.refused,
             now_ms: self.now_ms,
@@ -145,6 +147,7 @@ impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World")
             .field("constraints", &self.job.constraints)
+            .field("tenant", &(self.listing, &self.tenant))
             .field("preferences", &self.job.preferences)
             .field("history", &self.history)
             .field("fleet", &self.fleet)

@@ -1,7 +1,7 @@
 //! What most jobs are: placed by one look at the fleet, for free. Such a job is read, decided on and written down
 //! before anybody is waited for; what then stays in memory are the messages that place it, and its own as it came.
 
-use policy::admit::admit;
+use policy::admit::{admit, admit_tenant};
 use policy::plan::Plan;
 use runtime::clock;
 use schemas::codec::{self, CONTENT_TYPE};
@@ -81,7 +81,8 @@ impl Intake {
             Box::new(Refused { job: None, id: sniff_id(header, payload), failure })
         })?;
         let config = self.router.config();
-        let admitted = match same_address(&arrived.subject, &job) {
+        let address = same_address(&arrived.subject, &job);
+        let admitted = match address.and_then(|()| admit_tenant(&job.tenant, &config.tenants)) {
             Err(failure) => Err(failure),
             // As of the time it was submitted: a deadline that passes while it waits is no fault of the job's.
             Ok(()) => admit(&job, &config.catalog, &config.policy, payload.len(), submitted_at_ms),

@@ -113,7 +113,7 @@ impl World {
             schema_version: SCHEMA_VERSION,
             id: job_id(self.seed, order.job),
             time_ms: self.now_ms,
-            tenant: self.setting.owners[usize::from(order.generous)].clone(),
+            tenant: self.setting.owner(order.generous, order.job),
             lane: Lane::ALL[order.lane],
             body: Body {
                 prompt: Some("a lighthouse at dusk".to_owned()),

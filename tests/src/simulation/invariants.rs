@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
 use schemas::state::TRANSITIONS;
-use schemas::{Assignment, Charge, FailureCode, JobState, MicroUsd};
+use schemas::{Assignment, Charge, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
 
 use super::broker::{Message, Payload, WORK};
 use super::setting::{BEGIN_MS, CLOUD, GEMINI, IN_HAND, LOCAL, SLOTS};
@@ -199,8 +199,14 @@ impl World {
         if starts > 1 {
             self.broken(Promise::PaidOnce, format!("{name} was started {starts} times"));
         }
-        let tenant = self.setting.tenants.of(&assignment.job.tenant);
-        let consent = assignment.job.constraints.allow_paid.unwrap_or(tenant.allow_paid);
+        // Said here once more and in other words than the policy's: the operator's word, then the job's.
+        let operators = self.setting.tenants.tenants.get(&assignment.job.tenant);
+        let operators = operators.unwrap_or(&self.setting.tenants.default).allow_paid;
+        let consent = match assignment.job.constraints.allow_paid {
+            Some(true) => operators != PaidConsent::Never,
+            Some(false) => false,
+            None => operators == PaidConsent::Always,
+        };
         let ceiling = assignment.job.constraints.max_cost_micro_usd;
         if !consent || ceiling.is_some_and(|ceiling| assignment.reserved_micro_usd > ceiling) {
             self.broken(Promise::Consent, format!("{name} was started without consent"));
@@ -216,10 +222,17 @@ impl World {
             return;
         }
         for (tenant, day) in std::mem::take(&mut self.books.touched) {
-            let spent = self.books.spent_by(&tenant, day);
-            let limit = self.setting.tenants.of(&tenant).daily_micro_usd;
-            let all = self.books.spent_on(day);
-            let of_all = self.setting.tenants.fleet_daily_micro_usd;
+            // One budget for each entry, and one for all that have none, under however many names they come.
+            let tenants = &self.setting.tenants;
+            let (spent, limit) = match tenants.tenants.get(&tenant) {
+                Some(own) => (self.books.spent_by(|other| *other == tenant, day), own.daily_micro_usd),
+                None => {
+                    let unlisted = |other: &Tenant| !tenants.tenants.contains_key(other);
+                    (self.books.spent_by(unlisted, day), tenants.default.daily_micro_usd)
+                }
+            };
+            let all = self.books.spent_by(|_| true, day);
+            let of_all = tenants.fleet_daily_micro_usd;
             if limit.is_some_and(|limit| spent > limit.0) || of_all.is_some_and(|limit| all > limit.0) {
                 let words = format!("{tenant} has {spent} committed, the fleet {all}");
                 self.broken(Promise::Budget, words);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use ledger::budget::{Book, Standing};
+use ledger::budget::{Book, Payer, Standing};
 use ledger::fold::{ChargeRow, Request, Told, charge, fold};
 use schemas::reserve::Reservation;
 use schemas::{ChargeState, Event, JobId, JobState, Tenant, TenantsConfig};
@@ -68,9 +68,7 @@ impl Books {
             book.enter_ended(wanted.job, state.as_str().to_owned());
         }
         for ((tenant, day), amount) in &self.spent {
-            if *tenant == wanted.tenant {
-                book.enter_tenant_day(tenant.as_str(), *day, *amount);
-            }
+            book.enter_payer_day(&Payer::of(tenant, tenants), *day, i128::from(*amount));
             book.enter_fleet_day(*day, i128::from(*amount));
         }
         book.reserve(wanted, tenants)?;
@@ -147,12 +145,10 @@ impl Books {
         charges.get(&attempt).is_some_and(|charge| charge.row.request.is_some())
     }
 
-    pub(crate) fn spent_by(&self, tenant: &Tenant, day: i32) -> i64 {
-        self.spent.get(&(tenant.clone(), day)).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn spent_on(&self, day: i32) -> i64 {
-        self.spent.iter().filter(|((_, other), _)| *other == day).map(|(_, amount)| *amount).sum()
+    /// What some of the tenants have spent or set aside on a day.
+    pub(crate) fn spent_by(&self, is_one: impl Fn(&Tenant) -> bool, day: i32) -> i64 {
+        let of_day = self.spent.iter().filter(|((tenant, other), _)| *other == day && is_one(tenant));
+        of_day.map(|(_, amount)| *amount).sum()
     }
 
     /// The attempts of a job with their money, as an audit reads them.

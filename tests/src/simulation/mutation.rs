@@ -28,11 +28,15 @@ pub enum Mutation {
     PurgeFirst,
     /// Workers end paid attempts by a first look, without asking for the claim.
     TrustFirstDelivery,
+    /// Routers and ledger take a job's own word over its tenant's.
+    TrustTheJob,
+    /// Each tenant without an entry of its own gets the default's budget for itself.
+    BudgetPerName,
 }
 
 impl Mutation {
     /// All of them, with the word by which a list names them.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 13] = [
         (Self::SkipTheIntent, "skip-the-intent"),
         (Self::AcknowledgeFirst, "acknowledge-first"),
         (Self::DropTheMessageId, "drop-the-message-id"),
@@ -44,5 +48,7 @@ impl Mutation {
         (Self::TellUnrecorded, "tell-unrecorded"),
         (Self::PurgeFirst, "purge-first"),
         (Self::TrustFirstDelivery, "trust-first-delivery"),
+        (Self::TrustTheJob, "trust-the-job"),
+        (Self::BudgetPerName, "budget-per-name"),
     ];
 }

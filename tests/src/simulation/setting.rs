@@ -1,9 +1,14 @@
 //! The fleet of every run: the shipped configuration with two classes, quick services and small numbers,
 //! so that a virtual minute holds what takes an hour in life.
 
+use std::borrow::Cow;
+
 use schemas::{
-    Backend, Catalog, Class, MicroUsd, PolicyConfig, PriceList, Tenant, TenantConfig, TenantsConfig,
+    Backend, Catalog, Class, Job, Listing, MicroUsd, PaidConsent, PolicyConfig, PriceList, Tenant,
+    TenantConfig, TenantsConfig,
 };
+
+use super::mutation::Mutation;
 
 /// When every run begins, Unix milliseconds: eight in the evening (UTC), so that a run's money is one day's,
 /// and a job that waits for tomorrow's budget gets it before the run has to be at rest.
@@ -15,7 +20,10 @@ pub(crate) const CLOUD: usize = 1;
 pub(crate) const GEMINI: usize = 2;
 const BACKENDS: [&str; 3] = ["local", "cloud", "gemini"];
 const CLASSES: [&str; 2] = ["image-small", "image-large"];
-const TENANTS: [&str; 2] = ["thrifty", "generous"];
+const GENEROUS: &str = "generous";
+const STRICT: &str = "strict";
+/// Thrifty jobs come under these names in turn: two that no document lists, and one whose word is `never`.
+const THRIFTY: [&str; 3] = ["thrifty", "invented", STRICT];
 
 /// How many jobs of one backend a worker runs at once.
 pub(crate) const SLOTS: u32 = 4;
@@ -31,13 +39,13 @@ pub(crate) struct Setting {
     pub(crate) tenants: TenantsConfig,
     pub(crate) backends: Vec<Backend>,
     pub(crate) classes: Vec<Class>,
-    pub(crate) owners: Vec<Tenant>,
+    generous: Tenant,
+    thrifty: [Tenant; 3],
 }
 
 impl Setting {
     /// With budgets that stand in the way now and then, or with ample ones.
     pub(crate) fn new(tight: bool) -> Self {
-        let name = |text: &str| text.parse().expect("a valid name");
         let classes: Vec<Class> = CLASSES.iter().map(|text| text.parse().expect("a valid name")).collect();
         let mut catalog = policy::defaults::catalog();
         catalog.services.retain(|service| classes.contains(&service.class));
@@ -52,9 +60,12 @@ impl Setting {
         policy.defer_ms = 5_000;
         let mut tenants = policy::defaults::tenants();
         let daily = MicroUsd(if tight { 400_000 } else { 40_000_000 });
-        let generous =
-            TenantConfig { allow_paid: true, daily_micro_usd: Some(daily), ..TenantConfig::default() };
-        tenants.tenants.insert(name(TENANTS[1]), generous);
+        let with_word = |allow_paid| TenantConfig { allow_paid, ..TenantConfig::default() };
+        let generous = TenantConfig { daily_micro_usd: Some(daily), ..with_word(PaidConsent::Always) };
+        tenants.tenants.insert(name_of(GENEROUS), generous);
+        tenants.tenants.insert(name_of(STRICT), with_word(PaidConsent::Never));
+        // All others may spend when their jobs ask for it, and share one budget.
+        tenants.default = TenantConfig { daily_micro_usd: Some(daily), ..with_word(PaidConsent::WhenAsked) };
         tenants.fleet_daily_micro_usd = Some(MicroUsd(daily.0 * 3 / 2));
         Self {
             catalog,
@@ -63,8 +74,33 @@ impl Setting {
             tenants,
             backends: BACKENDS.iter().map(|text| text.parse().expect("a valid name")).collect(),
             classes,
-            owners: TENANTS.iter().map(|text| text.parse().expect("a valid name")).collect(),
+            generous: name_of(GENEROUS),
+            thrifty: THRIFTY.map(name_of),
         }
+    }
+
+    /// Whose a job is.
+    pub(crate) fn owner(&self, is_generous: bool, job: u32) -> Tenant {
+        if is_generous {
+            self.generous.clone()
+        } else {
+            self.thrifty[job as usize % self.thrifty.len()].clone()
+        }
+    }
+
+    /// The tenants as routers and ledger see them when they place a job; not as they are only under a mutation.
+    pub(crate) fn tenants_for(&self, job: &Job, mutation: Mutation) -> Cow<'_, TenantsConfig> {
+        let policy = self.tenants.of(&job.tenant);
+        let misread = match mutation {
+            Mutation::TrustTheJob if job.constraints.allow_paid == Some(true) => {
+                TenantConfig { allow_paid: PaidConsent::Always, ..policy.config.clone() }
+            }
+            Mutation::BudgetPerName if policy.listing == Listing::Default => policy.config.clone(),
+            _ => return Cow::Borrowed(&self.tenants),
+        };
+        let mut tenants = self.tenants.clone();
+        tenants.tenants.insert(job.tenant.clone(), misread);
+        Cow::Owned(tenants)
     }
 
     pub(crate) fn backend_number(&self, backend: &Backend) -> usize {
@@ -76,4 +112,8 @@ impl Setting {
         let class = self.classes.iter().position(|known| known == class).unwrap_or_default();
         super::broker::WORK + self.backend_number(backend) * self.classes.len() + class
     }
+}
+
+fn name_of(text: &str) -> Tenant {
+    text.parse().expect("a valid name")
 }

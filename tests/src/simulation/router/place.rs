@@ -25,6 +25,7 @@ impl Placing {
         let setting = Rc::clone(&world.setting);
         let Some(admitted) = &self.admitted else { return self.go(world, Step::Trouble) };
         let router = &world.processes[self.process];
+        let tenants = setting.tenants_for(&self.job, world.mutation);
         let planned = plan(&PlanInput {
             job: &self.job,
             admitted,
@@ -35,7 +36,7 @@ impl Placing {
             catalog: &setting.catalog,
             prices: &setting.prices,
             policy: &setting.policy,
-            tenant: setting.tenants.of(&self.job.tenant),
+            tenant: tenants.of(&self.job.tenant),
             ledger_available: router.ledger_available,
             refused: &self.refused,
             now_ms: world.now_ms,
@@ -84,8 +85,8 @@ impl Placing {
         let reach = world.reach(self.process);
         let answered = reach != Reach::Nowhere && ledger_is_there(world);
         let decided = answered.then(|| {
-            let tenants = &world.setting.tenants;
-            world.books.reserve(self.delivery.job, &reservation, tenants)
+            let tenants = world.setting.tenants_for(&self.job, world.mutation);
+            world.books.reserve(self.delivery.job, &reservation, &tenants)
         });
         let late = world.mutation == Mutation::ReserveLate;
         match decided.filter(|_| reach == Reach::Through) {
