@@ -9,6 +9,7 @@ mod handler;
 mod jobs;
 mod pool;
 mod routes;
+mod shapes;
 mod view;
 
 use std::net::SocketAddr;
@@ -32,6 +33,31 @@ pub const FAULTS: &[&str] = &[
     "failed_json_error",
     "failed_oom",
     "timed_out_after_retries",
+    "shape_message_url",
+    "shape_message_data_uri",
+    "shape_message_base64",
+    "shape_list",
+    "shape_string",
+    "shape_string_url",
+    "shape_image_strings",
+    "shape_videos",
+    "shape_gifs",
+    "shape_files",
+    "shape_nested",
+    "shape_image",
+    "shape_image_url",
+    "shape_result",
+    "shape_partial",
+    "shape_error",
+    "shape_status_error",
+    "shape_errors_only",
+    "shape_raised",
+    "shape_words",
+    "shape_empty",
+    "shape_unknown",
+    "shape_any_readable",
+    "shape_any_unusable",
+    "result_elsewhere",
     "queue_forever",
     "http_429",
     "http_401",

@@ -36,7 +36,7 @@ fn limits_follow_service_attempt_and_money() {
 #[test]
 fn the_body_is_what_worker_comfyui_reads() {
     let limits = Limits { execution_ms: 60_000, ttl_ms: 120_000 };
-    let inputs = [("in.png".to_owned(), Bytes::from_static(b"hello"))];
+    let inputs = [("in.png", Bytes::from_static(b"hello"))];
     let body = request::body(&json!({"1": {}}), &inputs, limits, Some("https://me/r")).expect("small");
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(
@@ -54,7 +54,7 @@ fn the_body_is_what_worker_comfyui_reads() {
 #[test]
 fn too_much_to_send_and_too_little_to_spend_are_refused_before_the_start() {
     let limits = Limits { execution_ms: 60_000, ttl_ms: 120_000 };
-    let large = [("in.png".to_owned(), Bytes::from(vec![0_u8; 8_000_000]))];
+    let large = [("in.png", Bytes::from(vec![0_u8; 8_000_000]))];
     let failure = request::body(&json!({}), &large, limits, None).expect_err("too large");
     assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::InvalidJob, Some("body.inputs")));
     assert!(failure.message.contains("10000000"), "{}", failure.message);
