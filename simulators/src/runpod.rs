@@ -100,6 +100,10 @@ pub struct Config {
     pub rate_micro_usd_per_s: u64,
     /// How results are handed over.
     pub output: OutputMode,
+    /// How many of a hundred jobs answer in the shape of another version or handler, chosen by seed and job.
+    pub odd_outputs_percent: u8,
+    /// How many of a hundred jobs complete without a file.
+    pub unusable_outputs_percent: u8,
     /// Model files of the image.
     pub models: Models,
     /// Median execution of a picture, provider milliseconds.
@@ -124,6 +128,8 @@ impl Default for Config {
             idle_timeout_ms: 5_000,
             rate_micro_usd_per_s: 190,
             output: OutputMode::default(),
+            odd_outputs_percent: 0,
+            unusable_outputs_percent: 0,
             models: default_models(),
             image_median_ms: 33_000,
             video_median_ms: 120_000,

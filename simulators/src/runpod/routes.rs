@@ -145,6 +145,10 @@ impl Endpoint {
             |name: &str, default: u64, min: u64| body["policy"][name].as_u64().unwrap_or(default).max(min);
         let id = format!("{id_prefix}{}-u1", chance::uuid(self.config.seed, &parts));
         let fate = fates().find(|name| self.admin.take(name).is_some());
+        let fate = fate.or_else(|| {
+            let (odd, unusable) = (self.config.odd_outputs_percent, self.config.unusable_outputs_percent);
+            shapes::drawn(odd, unusable, self.config.seed, &id)
+        });
         let fate = fate.map(|fate| shapes::chosen(fate, self.config.seed, &id).to_owned());
         let job = Job {
             id,

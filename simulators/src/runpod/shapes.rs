@@ -52,6 +52,16 @@ pub(super) fn chosen(fault: &'static str, seed: u64, job: &str) -> &'static str 
     shapes[usize::try_from(draw % shapes.len() as u64).unwrap_or_default()]
 }
 
+/// The kind of odd shape that a job has by chance, if it has one.
+pub(super) fn drawn(odd_percent: u8, unusable_percent: u8, seed: u64, job: &str) -> Option<&'static str> {
+    let draw = chance::hash(seed, &[b"odd", job.as_bytes()]) % 100;
+    let unusable = u64::from(unusable_percent);
+    if draw < unusable {
+        return Some("shape_any_unusable");
+    }
+    (draw < unusable + u64::from(odd_percent)).then_some("shape_any_readable")
+}
+
 /// A file of a job: its name, its content, and where it lies in the bucket.
 pub(super) struct Made {
     pub(super) name: String,

@@ -132,6 +132,11 @@ impl<'a> Flight<'a> {
             let watched = self.seen_waiting || self.seen_running;
             return (self.gone >= GONE_LOOKS).then(|| errors::gone(age_ms, self.limits.ttl_ms, watched));
         }
+        // The job ended, and the same answer would come again.
+        if let CallError::TooLarge(max_bytes) = error {
+            let message = format!("RunPod's answer with the result is larger than {max_bytes} bytes");
+            return Some(Failure::new(FailureCode::NotStored, message));
+        }
         // A refused key counts as no answer: the work goes on, and a worker with the new key takes it up.
         self.unanswered += 1;
         (self.unanswered >= UNANSWERED_MAX).then(|| errors::unanswered(error, self.unanswered))
