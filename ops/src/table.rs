@@ -1,7 +1,11 @@
 //! Tables for people: columns by blanks, no borders, so that what is copied can be pasted.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use schemas::Failure;
 use std::io::Write as _;
+
+/// How much of a provider's words is shown on a line with others; `argosy explain` shows them whole.
+const WORDS_MAX_CHARS: usize = 300;
 
 /// How a column is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,45 @@ pub fn say_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Foreign words on one line: control characters, which could steer a terminal, and marks that turn the direction
+/// of writing are shown as escapes.
+#[must_use]
+pub fn escaped(words: &str) -> String {
+    let is_mark =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut text = String::with_capacity(words.len());
+    for c in words.trim().chars() {
+        match c {
+            c if c.is_control() || is_mark(c) => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Foreign words on several lines, the others escaped.
+#[must_use]
+pub fn escaped_lines(words: &str) -> String {
+    words.trim().lines().map(escaped).collect::<Vec<_>>().join("\n")
+}
+
+/// Why something failed, on one line: our words, then the provider's own.
+#[must_use]
+pub fn failure(failure: &Failure) -> String {
+    format!("{}{}", escaped(&failure.message), provider_words(failure))
+}
+
+/// The beginning of what the provider says of a failure, to follow ours on the same line.
+#[must_use]
+pub fn provider_words(failure: &Failure) -> String {
+    let words = failure.provider_words.as_deref().unwrap_or_default().trim();
+    let (shown, more) = match words.char_indices().nth(WORDS_MAX_CHARS) {
+        Some((at, _)) => (&words[..at], "…"),
+        None => (words, ""),
+    };
+    if shown.is_empty() { String::new() } else { format!("; the provider says: {}{more}", escaped(shown)) }
+}
+
 /// A duration for a table: `340 ms`, `2.5 s`, `3 min 20 s`.
 #[must_use]
 pub fn duration(ms: u64) -> String {
@@ -73,5 +116,36 @@ pub fn size(bytes: u64) -> String {
     match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
         Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
         None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::FailureCode;
+
+    #[test]
+    fn foreign_words_cannot_steer_a_terminal() {
+        let cases = [
+            ("plain", "plain"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+            ("a\r\nb\tc\0", "a\\r\\nb\\tc\\u{0}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("abc\u{202e}gnp.exe", "abc\\u{202e}gnp.exe"),
+            ("für 狐 🦊", "für 狐 🦊"),
+        ];
+        for (words, shown) in cases {
+            assert_eq!(escaped(words), shown);
+        }
+        assert_eq!(escaped_lines("one\ntwo\u{1b}[1m\n"), "one\ntwo\\u{1b}[1m");
+    }
+
+    #[test]
+    fn a_failure_quotes_its_provider() {
+        let said = Failure::new(FailureCode::UnusableResult, "no file").with_words("sorry\u{1b}[1m\nno");
+        assert_eq!(failure(&said), "no file; the provider says: sorry\\u{1b}[1m\\nno");
+        assert_eq!(failure(&Failure::new(FailureCode::Transient, "gone")), "gone");
+        let long = Failure::new(FailureCode::Transient, "gone").with_words(&"ü".repeat(900));
+        assert_eq!(failure(&long).chars().filter(|c| *c == 'ü').count(), WORDS_MAX_CHARS);
     }
 }

@@ -97,6 +97,15 @@ impl Artifacts {
         }
     }
 
+    /// The size of a file, bytes.
+    ///
+    /// # Errors
+    /// Missing, too large, or the store failed.
+    pub async fn size(&self, at: &ArtifactRef) -> Result<u64, ArtifactError> {
+        let store = self.store(&at.bucket).await?;
+        Ok(self.info(&store, at).await?.size as u64)
+    }
+
     async fn info(&self, store: &ObjectStore, at: &ArtifactRef) -> Result<ObjectInfo, ArtifactError> {
         let missing = || ArtifactError::Missing { bucket: at.bucket.clone(), key: at.key.clone() };
         let info = store.info(&at.key).await.map_err(|error| match error.kind() {
@@ -182,6 +191,12 @@ pub fn ending_of(media_type: &str) -> &'static str {
         "video/webm" => "webm",
         "audio/flac" => "flac",
         "audio/mpeg" => "mp3",
+        "audio/wav" => "wav",
+        "audio/ogg" => "ogg",
+        "image/avif" => "avif",
+        "image/tiff" => "tiff",
+        "video/quicktime" => "mov",
+        "model/gltf-binary" => "glb",
         "application/json" => "json",
         "text/plain" => "txt",
         _ => "bin",
@@ -205,6 +220,34 @@ pub fn media_type_of(file_name: &str) -> &'static str {
         "txt" => "text/plain",
         _ => "application/octet-stream",
     }
+}
+
+/// The media type of a file's content, by the marks that it begins with. None where there is no mark.
+#[must_use]
+pub fn media_type_of_bytes(bytes: &[u8]) -> Option<&'static str> {
+    let at = |from: usize, mark: &[u8]| bytes.get(from..from + mark.len()) == Some(mark);
+    let brand = |brands: &[&[u8]]| at(4, b"ftyp") && brands.iter().any(|brand| at(8, brand));
+    let riff = |form: &[u8]| at(0, b"RIFF") && at(8, form);
+    let known: [(bool, &'static str); 17] = [
+        (at(0, b"\x89PNG\r\n\x1a\n"), "image/png"),
+        (at(0, b"\xff\xd8\xff"), "image/jpeg"),
+        (at(0, b"GIF87a") || at(0, b"GIF89a"), "image/gif"),
+        (riff(b"WEBP"), "image/webp"),
+        (riff(b"WAVE"), "audio/wav"),
+        (brand(&[b"avif", b"avis"]), "image/avif"),
+        (brand(&[b"heic", b"heix", b"mif1"]), "image/heic"),
+        (brand(&[b"qt  "]), "video/quicktime"),
+        (brand(&[b"M4A "]), "audio/mp4"),
+        (at(4, b"ftyp"), "video/mp4"),
+        (at(0, b"\x1a\x45\xdf\xa3"), "video/webm"),
+        (at(0, b"fLaC"), "audio/flac"),
+        (at(0, b"OggS"), "audio/ogg"),
+        (at(0, b"ID3") || at(0, b"\xff\xfb") || at(0, b"\xff\xf3"), "audio/mpeg"),
+        (at(0, b"II*\0") || at(0, b"MM\0*"), "image/tiff"),
+        (at(0, b"glTF"), "model/gltf-binary"),
+        (at(0, b"%PDF-"), "application/pdf"),
+    ];
+    known.iter().find(|(holds, _)| *holds).map(|(_, media_type)| *media_type)
 }
 
 /// Width and height of a PNG, a JPEG or a WebP, read from its header. None for anything else: a wrong

@@ -12,6 +12,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod exit;
+pub mod fetch;
 pub mod fleet_config;
 pub mod health;
 pub mod lifecycle;

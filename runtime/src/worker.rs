@@ -11,6 +11,7 @@ pub mod cancels;
 pub mod claim;
 pub mod conformance;
 pub mod host;
+pub mod inputs;
 mod io;
 pub mod machine;
 mod presence;

@@ -156,6 +156,12 @@ pub(crate) struct RunPod {
     /// How results are handed over.
     #[arg(long, value_enum, default_value = "base64")]
     output: OutputArg,
+    /// How many of a hundred jobs answer in the shape of another version or handler.
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    odd_outputs: u8,
+    /// How many of a hundred jobs complete without a file.
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    unusable_outputs: u8,
     /// Median execution of a picture, provider milliseconds.
     #[arg(long, default_value_t = 33_000)]
     image_median_ms: u64,
@@ -180,6 +186,8 @@ impl RunPod {
                 OutputArg::Base64 => runpod::OutputMode::Base64,
                 OutputArg::S3Url => runpod::OutputMode::S3Url,
             },
+            odd_outputs_percent: self.odd_outputs,
+            unusable_outputs_percent: self.unusable_outputs,
             image_median_ms: self.image_median_ms,
             video_median_ms: self.video_median_ms,
             ..runpod::Config::default()

@@ -25,6 +25,9 @@
 //! `runpod` (HTTP faults only on paths that contain `node`, if given; fates are drawn when a job is submitted):
 //! - `lost_run_answer`: the job is queued, the connection closed without an answer
 //! - `completed_without_output`, `failed_json_error`, `failed_oom`, `timed_out_after_retries`: how the job ends (billed)
+//! - `shape_*`: how the output of a completed job looks (billed): the shapes of other versions and handlers with the
+//!   files in them, and shapes without any; `shape_any_readable` and `shape_any_unusable` choose by seed and job
+//! - `result_elsewhere`: the result's address is that of a cloud's metadata service
 //! - `queue_forever`: no worker ever takes it
 //! - `http_429`, `http_401`, `http_502`: instead of any answer
 //! - `status_404`: of `/status`

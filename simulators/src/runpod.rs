@@ -9,6 +9,7 @@ mod handler;
 mod jobs;
 mod pool;
 mod routes;
+mod shapes;
 mod view;
 
 use std::net::SocketAddr;
@@ -32,6 +33,31 @@ pub const FAULTS: &[&str] = &[
     "failed_json_error",
     "failed_oom",
     "timed_out_after_retries",
+    "shape_message_url",
+    "shape_message_data_uri",
+    "shape_message_base64",
+    "shape_list",
+    "shape_string",
+    "shape_string_url",
+    "shape_image_strings",
+    "shape_videos",
+    "shape_gifs",
+    "shape_files",
+    "shape_nested",
+    "shape_image",
+    "shape_image_url",
+    "shape_result",
+    "shape_partial",
+    "shape_error",
+    "shape_status_error",
+    "shape_errors_only",
+    "shape_raised",
+    "shape_words",
+    "shape_empty",
+    "shape_unknown",
+    "shape_any_readable",
+    "shape_any_unusable",
+    "result_elsewhere",
     "queue_forever",
     "http_429",
     "http_401",
@@ -74,6 +100,10 @@ pub struct Config {
     pub rate_micro_usd_per_s: u64,
     /// How results are handed over.
     pub output: OutputMode,
+    /// How many of a hundred jobs answer in the shape of another version or handler, chosen by seed and job.
+    pub odd_outputs_percent: u8,
+    /// How many of a hundred jobs complete without a file.
+    pub unusable_outputs_percent: u8,
     /// Model files of the image.
     pub models: Models,
     /// Median execution of a picture, provider milliseconds.
@@ -98,6 +128,8 @@ impl Default for Config {
             idle_timeout_ms: 5_000,
             rate_micro_usd_per_s: 190,
             output: OutputMode::default(),
+            odd_outputs_percent: 0,
+            unusable_outputs_percent: 0,
             models: default_models(),
             image_median_ms: 33_000,
             video_median_ms: 120_000,

@@ -158,10 +158,9 @@ impl Backend for RunPodBackend {
 async fn prepare(attempt: &Attempt, limits: request::Limits) -> Result<Vec<u8>, Failure> {
     attempt.progress(Phase::Uploading, 0, 0, None);
     let graph = request::graph(&attempt.assignment, &attempt.catalog)?;
-    let mut inputs: Vec<(String, Bytes)> = Vec::new();
-    for input in &attempt.assignment.job.body.inputs {
-        inputs.push((input.name.clone(), attempt.load(input).await?));
-    }
+    let inputs = attempt.load_inputs(&request::INPUT_LIMIT).await?;
+    let inputs: Vec<(&str, Bytes)> =
+        inputs.into_iter().map(|(input, bytes)| (input.name.as_str(), bytes)).collect();
     request::body(&graph, &inputs, limits, attempt.report_url.as_deref())
 }
 

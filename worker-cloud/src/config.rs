@@ -3,6 +3,7 @@
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use runtime::config::Secret;
+use runtime::fetch::{AllowedHosts, NotAHost};
 use schemas::Backend;
 use serde::Deserialize;
 
@@ -24,6 +25,9 @@ pub struct RunPodConfig {
     pub request_timeout_ms: u64,
     /// Jobs waiting this long at an endpoint that has no worker at all make it `down`, milliseconds.
     pub starved_after_ms: u64,
+    /// Hosts (`minio.internal`, `10.0.0.5:9000`) that results may come from although their addresses are
+    /// private, or speak plain http. The host of `base_url` is one.
+    pub allowed_result_hosts: Vec<String>,
     /// The backend this worker serves.
     pub backend: Backend,
 }
@@ -38,6 +42,7 @@ impl Default for RunPodConfig {
             poll_max_ms: 5_000,
             request_timeout_ms: 30_000,
             starved_after_ms: 120_000,
+            allowed_result_hosts: Vec::new(),
             backend: Backend::new("cloud").expect("a valid name"),
         }
     }
@@ -51,6 +56,7 @@ impl RunPodConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.endpoint_url()?;
         self.bearer()?;
+        self.allowed_hosts()?;
         if self.poll_min_ms == 0 || self.poll_min_ms > self.poll_max_ms {
             return Err(ConfigError::Polls { min: self.poll_min_ms, max: self.poll_max_ms });
         }
@@ -72,6 +78,11 @@ impl RunPodConfig {
         }
         url.path_segments_mut().map_err(|()| bad())?.pop_if_empty().push(&self.endpoint);
         Ok(url)
+    }
+
+    /// Where results may come from, whatever their addresses are.
+    pub(crate) fn allowed_hosts(&self) -> Result<AllowedHosts, ConfigError> {
+        Ok(AllowedHosts::new(&self.endpoint_url()?, &self.allowed_result_hosts)?)
     }
 
     /// The header that carries the key, marked so that nothing prints it.
@@ -106,6 +117,9 @@ pub enum ConfigError {
     /// No time for any answer.
     #[error("`runpod.request_timeout_ms` is 0: it must be more")]
     Timeout,
+    /// An entry that names no host.
+    #[error("`runpod.allowed_result_hosts`: {0}")]
+    ResultHost(#[from] NotAHost),
     /// TLS or resolver.
     #[error("the HTTP client cannot be built")]
     Http(#[from] reqwest::Error),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use runtime::clock::now_ms;
 use runtime::fleet_config::FleetConfig;
+use runtime::worker::inputs::InputLimit;
 use runtime::worker::{Attempt, Backend, Discovery, Stop};
 use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Service};
 use tokio::sync::watch;
@@ -22,7 +23,7 @@ use crate::config::{ConfigError, GeminiConfig};
 use crate::gemini::client::Client;
 use crate::gemini::errors::{self, CallError};
 use crate::gemini::generate::InputFile;
-use crate::gemini::{interactions, usage};
+use crate::gemini::{generate, interactions, usage};
 
 /// The catalog's family for pictures in the answer.
 pub const GENERATE_CONTENT: &str = "generate_content";
@@ -30,6 +31,9 @@ pub const GENERATE_CONTENT: &str = "generate_content";
 pub const INTERACTIONS: &str = "interactions";
 /// A look at the API that takes longer says that it is down.
 const DISCOVER_LIMIT: Duration = Duration::from_secs(4);
+/// What of a request the inputs may take, as base64.
+const INPUT_LIMIT: InputLimit =
+    InputLimit { max_bytes: generate::REQUEST_MAX_BYTES as u64, is_base64: true, of: "Gemini's request" };
 /// Pages of the list of models that are read; at a thousand each there is one.
 const MODEL_PAGES_MAX: usize = 20;
 
@@ -138,11 +142,8 @@ impl Backend for GeminiBackend {
 /// The job's files.
 async fn inputs(attempt: &Attempt) -> Result<Vec<InputFile>, Failure> {
     attempt.progress(Phase::Uploading, 0, 0, None);
-    let mut files = Vec::new();
-    for input in &attempt.assignment.job.body.inputs {
-        files.push((input.media_type.clone(), attempt.load(input).await?));
-    }
-    Ok(files)
+    let files = attempt.load_inputs(&INPUT_LIMIT).await?;
+    Ok(files.into_iter().map(|(input, bytes)| (input.media_type.clone(), bytes)).collect())
 }
 
 fn failed(failure: Failure) -> Outcome {

@@ -3,6 +3,7 @@
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use runtime::config::Secret;
+use runtime::fetch::{AllowedHosts, NotAHost};
 use schemas::Backend;
 use serde::Deserialize;
 
@@ -22,6 +23,9 @@ pub struct GeminiConfig {
     pub generate_timeout_ms: u64,
     /// How long the list of models is believed, milliseconds.
     pub models_fresh_ms: u64,
+    /// Hosts (`files.internal`, `10.0.0.5:9000`) that made files may come from although their addresses are
+    /// private, or speak plain http. The host of `base_url` is one.
+    pub allowed_result_hosts: Vec<String>,
     /// The backend this worker serves.
     pub backend: Backend,
 }
@@ -35,6 +39,7 @@ impl Default for GeminiConfig {
             request_timeout_ms: 30_000,
             generate_timeout_ms: 300_000,
             models_fresh_ms: 60_000,
+            allowed_result_hosts: Vec::new(),
             backend: Backend::new("gemini").expect("a valid name"),
         }
     }
@@ -48,6 +53,7 @@ impl GeminiConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.base()?;
         self.key()?;
+        self.allowed_hosts()?;
         let times = [
             ("poll_ms", self.poll_ms),
             ("request_timeout_ms", self.request_timeout_ms),
@@ -61,6 +67,11 @@ impl GeminiConfig {
         let url: Option<Url> = self.base_url.parse().ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && !url.cannot_be_a_base());
         url.ok_or_else(|| ConfigError::BaseUrl(self.base_url.clone()))
+    }
+
+    /// Where made files may come from, whatever their addresses are.
+    pub(crate) fn allowed_hosts(&self) -> Result<AllowedHosts, ConfigError> {
+        Ok(AllowedHosts::new(&self.base()?, &self.allowed_result_hosts)?)
     }
 
     /// The header that carries the key, marked so that nothing prints it.
@@ -84,6 +95,9 @@ pub enum ConfigError {
     /// A time that must be more than nothing.
     #[error("`gemini.{0}` is 0: it must be more")]
     Zero(&'static str),
+    /// An entry that names no host.
+    #[error("`gemini.allowed_result_hosts`: {0}")]
+    ResultHost(#[from] NotAHost),
     /// TLS or resolver.
     #[error("the HTTP client cannot be built")]
     Http(#[from] reqwest::Error),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::artifacts::media_type_of;
+use runtime::worker::inputs::InputLimit;
 use runtime::worker::{Attempt, Backend, Discovery, Found};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ use crate::comfy::wire::{End, HistoryEntry};
 use crate::config::ComfyConfig;
 use crate::gpu::Gpus;
 
+/// What the inputs of one job may come to; they are loaded and uploaded one by one.
+const INPUT_LIMIT: InputLimit = InputLimit { max_bytes: 1 << 30, is_base64: false, of: "a ComfyUI worker" };
 /// How long a submission waits for the socket, so that the first messages are not missed.
 const SOCKET_WAIT: Duration = Duration::from_secs(2);
 /// After an unconfirmed submission the server is asked so often whether it has the job.
@@ -169,6 +172,7 @@ impl ComfyBackend {
 
     /// Uploads the job's inputs; what each must be called in the graph.
     async fn upload(&self, attempt: &Attempt) -> Result<BTreeMap<String, String>, Failure> {
+        attempt.measure_inputs(&INPUT_LIMIT).await?;
         let mut names = BTreeMap::new();
         for input in &attempt.assignment.job.body.inputs {
             attempt.progress(Phase::Uploading, 0, 0, Some(&input.name));

@@ -128,7 +128,10 @@ fn list_table(entries: &[Entry], now_ms: i64) -> String {
                 entry.code.clone(),
                 entry.job.clone(),
                 parked.map(|parked| parked.attempts.len().to_string()).unwrap_or_default(),
-                parked.map_or("(written by a newer version)", |parked| &parked.failure.message).to_owned(),
+                parked.map_or_else(
+                    || "(written by a newer version)".to_owned(),
+                    |parked| table::failure(&parked.failure),
+                ),
             ]
         })
         .collect();
@@ -150,9 +153,9 @@ fn show(session: &Session, entry: &Entry) -> anyhow::Result<()> {
     table::say(format!("job       {}", entry.job));
     table::say(format!("tenant    {}", entry.tenant));
     table::say(format!("published {} ({})", parked.subject, parked.content_type.as_deref().unwrap_or("-")));
-    table::say(format!("failure   {}: {}", failure.code.as_str(), failure.message));
+    table::say(format!("failure   {}: {}", failure.code.as_str(), table::escaped(&failure.message)));
     if let Some(words) = &failure.provider_words {
-        table::say(format!("provider  {words}"));
+        table::say(format!("provider  {}", table::escaped_lines(words)));
     }
     for attempt in &parked.attempts {
         let code = attempt.failure.as_ref().map_or("completed", |failure| failure.code.as_str());
@@ -162,7 +165,7 @@ fn show(session: &Session, entry: &Entry) -> anyhow::Result<()> {
         Ok(job) => table::say(serde_json::to_string_pretty(&job)?),
         Err(error) => {
             table::say(format!("original  not a job: {error}"));
-            table::say(String::from_utf8_lossy(&bytes));
+            table::say(table::escaped_lines(&String::from_utf8_lossy(&bytes)));
         }
     }
     Ok(())

@@ -31,9 +31,9 @@ impl Explain {
             table::say(format!("\n{}", decision_text(decision)));
         }
         if let Some(failure) = &reply.failure {
-            table::say(format!("\n{}: {}", failure.code.as_str(), failure.message));
+            table::say(format!("\n{}: {}", failure.code.as_str(), table::escaped(&failure.message)));
             if let Some(words) = &failure.provider_words {
-                table::say(format!("provider: {words}"));
+                table::say(format!("provider: {}", table::escaped_lines(words)));
             }
         }
         if reply.decisions.is_empty() && reply.failure.is_none() {

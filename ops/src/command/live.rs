@@ -2,6 +2,7 @@
 
 use crate::exit::DoesNotHold;
 use crate::follow::{self, JobView, Since, Tracker};
+use crate::table;
 use anyhow::Context as _;
 use futures::StreamExt as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -72,7 +73,10 @@ pub(crate) fn in_words(view: &JobView) -> String {
     }
     let at = view.backend.as_ref().map(|backend| format!(" at {backend}")).unwrap_or_default();
     let why = view.failure.as_ref();
-    let why = why.map(|failure| format!(": {} ({})", failure.message, failure.code.as_str()));
+    let why = why.map(|failure| {
+        let words = table::provider_words(failure);
+        format!(": {} ({}){words}", table::escaped(&failure.message), failure.code.as_str())
+    });
     format!("{}{at}{}", view.state.as_str(), why.unwrap_or_default())
 }
 
@@ -129,7 +133,7 @@ impl View {
         let Some(bar) = bars.get(&step.job).filter(|bar| !bar.is_finished()) else { return };
         bar.set_length(step.steps.into());
         bar.set_position(step.step.into());
-        let detail = step.detail.as_deref().unwrap_or_default();
+        let detail = table::escaped(step.detail.as_deref().unwrap_or_default());
         bar.set_message(format!("at {} {:?} {detail}", step.backend, step.phase).to_lowercase());
     }
 
@@ -148,6 +152,23 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::{Failure, FailureCode};
+
+    #[test]
+    fn a_failed_job_quotes_its_provider() {
+        let failure =
+            Failure::new(FailureCode::UnusableResult, "no file in it").with_words("not\u{1b}[2J today");
+        let view = JobView {
+            state: JobState::Failed,
+            attempt: 1,
+            backend: None,
+            artifacts: Vec::new(),
+            failure: Some(failure),
+            same_as: None,
+        };
+        let words = "failed: no file in it (unusable_result); the provider says: not\\u{1b}[2J today";
+        assert_eq!(in_words(&view), words);
+    }
 
     #[test]
     fn the_templates_are_templates() {

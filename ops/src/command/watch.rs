@@ -53,17 +53,19 @@ pub(crate) fn line(event: &Event) -> String {
         Fact::Retrying { ended_attempt, disposition, .. } => {
             let failure = ended_attempt.failure.as_ref();
             let code = failure.map_or("unknown", |failure| failure.code.as_str());
-            format!("{disposition} after {code} at {}", ended_attempt.backend)
+            let why = failure.map(|failure| format!(": {}", table::failure(failure))).unwrap_or_default();
+            format!("{disposition} after {code} at {}{why}", ended_attempt.backend)
         }
         Fact::Ended { state, failure, attempts, artifacts, .. } => {
             let at = attempts.last().map(|last| format!(" at {}", last.backend)).unwrap_or_default();
-            let why = failure.as_ref().map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+            let why = failure.as_ref().map(|failure| format!(": {}", table::failure(failure)));
+            let why = why.unwrap_or_default();
             format!("{}{at}, {} artifacts{why}", state.as_str(), artifacts.len())
         }
         Fact::Charged { ended_attempt, .. } => {
             format!("{} at {}", ended_attempt.charge.amount_micro_usd, ended_attempt.backend)
         }
-        Fact::Refused { failure } => failure.message.clone(),
+        Fact::Refused { failure } => table::failure(failure),
         Fact::Duplicate { of } => format!("the same as job {of}"),
         Fact::Unknown => String::new(),
     };

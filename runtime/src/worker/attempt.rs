@@ -21,6 +21,8 @@ pub trait AttemptIo: Send + Sync + 'static {
     async fn still_ours(&self, _attempt: AttemptId) -> bool {
         true
     }
+    /// How many bytes an input has, found out without fetching it.
+    async fn size(&self, input: &Input) -> Result<u64, Failure>;
     /// Fetches an input's bytes.
     async fn load(&self, input: &Input) -> Result<Bytes, Failure>;
     /// Stores a produced file; the same attempt and index give the same key.
@@ -104,6 +106,14 @@ impl Attempt {
     /// The failure to end the attempt with.
     pub async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
         self.io.load(input).await
+    }
+
+    /// How many bytes an input has, found out without fetching it.
+    ///
+    /// # Errors
+    /// The failure to end the attempt with.
+    pub async fn size(&self, input: &Input) -> Result<u64, Failure> {
+        self.io.size(input).await
     }
 
     /// Stores a produced file under a key of its own: `out/<job>/<attempt>/<index>.<ending>`.

@@ -5,6 +5,7 @@
 //! the broker's part is tested where the real broker runs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct MemoryIo {
     pub started: Mutex<BTreeMap<AttemptId, String>>,
     /// Stored files by key.
     pub files: Mutex<BTreeMap<String, Bytes>>,
+    /// How often an input was fetched.
+    pub loads: AtomicU32,
     /// Progress reports.
     pub progress: Mutex<Vec<(Phase, u32, u32)>>,
 }
@@ -70,7 +73,13 @@ impl AttemptIo for MemoryIo {
         Ok(())
     }
 
+    async fn size(&self, input: &Input) -> Result<u64, Failure> {
+        let bytes = locked(&self.files).get(&input.artifact.key).map(|bytes| bytes.len() as u64);
+        bytes.ok_or_else(|| Failure::invalid("body.inputs", format!("{} is not stored", input.artifact.key)))
+    }
+
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
         let bytes = locked(&self.files).get(&input.artifact.key).cloned();
         bytes.ok_or_else(|| Failure::invalid("body.inputs", format!("{} is not stored", input.artifact.key)))
     }

@@ -65,15 +65,12 @@ impl AttemptIo for HostIo {
         renewed.is_ok()
     }
 
+    async fn size(&self, input: &Input) -> Result<u64, Failure> {
+        self.shared.artifacts.size(&input.artifact).await.map_err(|error| unloadable(input, &error))
+    }
+
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
-        self.shared.artifacts.get(&input.artifact).await.map_err(|error| match error {
-            ArtifactError::Missing { .. } => Failure::invalid(
-                "body.inputs",
-                format!("input `{}`: {error}; store the file before publishing the job", input.name),
-            ),
-            ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
-            ArtifactError::Store(_) => Failure::new(FailureCode::Transient, error.to_string()),
-        })
+        self.shared.artifacts.get(&input.artifact).await.map_err(|error| unloadable(input, &error))
     }
 
     async fn save(
@@ -107,5 +104,17 @@ impl AttemptIo for HostIo {
         // Publishing only queues; when the queue is full the report is dropped, it is not a fact.
         let publish = async move { client.publish(subject, codec::encode(&progress).into()).await };
         let _ = futures::FutureExt::now_or_never(publish);
+    }
+}
+
+/// The failure of an attempt whose input cannot be had.
+fn unloadable(input: &Input, error: &ArtifactError) -> Failure {
+    match error {
+        ArtifactError::Missing { .. } => Failure::invalid(
+            "body.inputs",
+            format!("input `{}`: {error}; store the file before publishing the job", input.name),
+        ),
+        ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
+        ArtifactError::Store(_) => Failure::new(FailureCode::Transient, error.to_string()),
     }
 }

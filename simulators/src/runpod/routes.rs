@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Endpoint;
 use super::jobs::{Job, Status};
+use super::shapes;
 use crate::host::Conn;
 use crate::{chance, clock};
 
@@ -39,13 +40,14 @@ const LIMITS: &[(&str, u32)] = &[
 ];
 
 /// Faults that end the job later; drawn when it is submitted, so that a restart does not change them.
-const FATES: [&str; 5] = [
-    "queue_forever",
-    "completed_without_output",
-    "failed_json_error",
-    "failed_oom",
-    "timed_out_after_retries",
-];
+const FATES: [&str; 5] =
+    ["queue_forever", "failed_json_error", "failed_oom", "timed_out_after_retries", "result_elsewhere"];
+
+/// All fates: those above, and the shapes of outputs.
+fn fates() -> impl Iterator<Item = &'static str> {
+    let any = shapes::ANY.iter().map(|(name, _)| *name);
+    FATES.into_iter().chain(shapes::READABLE.iter().chain(shapes::UNUSABLE).copied()).chain(any)
+}
 
 /// Calls in the current window, by route.
 #[derive(Default)]
@@ -141,8 +143,15 @@ impl Endpoint {
         let parts: [&[u8]; 3] = [b"job", &now_ms.to_be_bytes(), &count.to_be_bytes()];
         let policy =
             |name: &str, default: u64, min: u64| body["policy"][name].as_u64().unwrap_or(default).max(min);
+        let id = format!("{id_prefix}{}-u1", chance::uuid(self.config.seed, &parts));
+        let fate = fates().find(|name| self.admin.take(name).is_some());
+        let fate = fate.or_else(|| {
+            let (odd, unusable) = (self.config.odd_outputs_percent, self.config.unusable_outputs_percent);
+            shapes::drawn(odd, unusable, self.config.seed, &id)
+        });
+        let fate = fate.map(|fate| shapes::chosen(fate, self.config.seed, &id).to_owned());
         let job = Job {
-            id: format!("{id_prefix}{}-u1", chance::uuid(self.config.seed, &parts)),
+            id,
             status: Status::InQueue,
             webhook: body["webhook"].as_str().map(str::to_owned),
             execution_timeout_ms: policy("executionTimeout", 600_000, 5_000),
@@ -157,7 +166,7 @@ impl Endpoint {
             retries: None,
             reruns: 0,
             untold: false,
-            fate: FATES.iter().find(|name| self.admin.take(name).is_some()).map(|name| (*name).to_owned()),
+            fate,
             input: body["input"].clone(),
         };
         self.store.insert(job.clone());

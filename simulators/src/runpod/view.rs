@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::handler::{self, Checked, Files};
 use super::jobs::{Job, Status};
+use super::shapes::{self, Made};
 use super::{Endpoint, OutputMode};
 use crate::chance;
 
@@ -38,20 +39,31 @@ impl Endpoint {
 
     async fn output(&self, job: &Job) -> Value {
         let files = self.files(job).await;
+        let url = |name: &str| {
+            let key = self.key(&job.id, name);
+            format!("{}/_s3/{key}?X-Amz-Expires=604800&X-Amz-Signature=simulated", self.public_url)
+        };
+        let fate = job.fate.as_deref().unwrap_or_default();
+        if fate == "result_elsewhere" {
+            // The way into the private network of whoever believes it.
+            return json!({"images": [{"filename": "a.png", "type": "s3_url",
+                "data": "https://169.254.169.254/latest/meta-data/?X-Amz-Signature=simulated"}]});
+        }
+        let made = files.iter().map(|(name, bytes)| Made {
+            name: name.clone(),
+            bytes: bytes.clone(),
+            url: url(name),
+        });
+        if let Some(shaped) = shapes::output(fate, &made.collect::<Vec<_>>()) {
+            return shaped;
+        }
         let images: Vec<_> = files
             .iter()
             .map(|(name, bytes)| match self.config.output {
                 OutputMode::Base64 => {
                     json!({"filename": name, "type": "base64", "data": STANDARD.encode(bytes)})
                 }
-                OutputMode::S3Url => {
-                    let key = self.key(&job.id, name);
-                    let data = format!(
-                        "{}/_s3/{key}?X-Amz-Expires=604800&X-Amz-Signature=simulated",
-                        self.public_url
-                    );
-                    json!({"filename": name, "type": "s3_url", "data": data})
-                }
+                OutputMode::S3Url => json!({"filename": name, "type": "s3_url", "data": url(name)}),
             })
             .collect();
         if images.is_empty() {

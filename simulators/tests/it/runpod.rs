@@ -271,3 +271,68 @@ async fn a_webhook_that_nobody_took_is_called_again_after_a_restart_and_then_no_
     let (_, job) = ask(request.json(&json!({"input": run("b"), "webhook": hook.url}))).await;
     assert_eq!(job["id"], hook.next().await);
 }
+
+#[tokio::test]
+async fn outputs_come_in_the_shapes_that_handlers_gave() {
+    let server = Server::start(fast()).await.unwrap();
+    let png = |text: &str| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG"), "{text}");
+    };
+    let mut cases: Vec<&str> =
+        simulators::runpod::FAULTS.iter().filter(|name| name.starts_with("shape_")).copied().collect();
+    cases.push("completed_without_output");
+    for (billed, fault) in cases.iter().enumerate() {
+        server.admin().set_faults(vec![Fault::times(fault, 1)]).unwrap();
+        let job = ended(&server, &submit(&server, run("a fox")).await).await;
+        assert_eq!(job["status"], "COMPLETED", "{fault}: {job}");
+        assert_eq!(server.admin().invoice().lines.len(), billed + 1, "{fault}: each is billed");
+        let output = &job["output"];
+        match *fault {
+            "shape_message_base64" => png(output["message"].as_str().unwrap()),
+            "shape_list" => png(output[0]["data"].as_str().unwrap()),
+            "shape_string" => png(output.as_str().unwrap()),
+            "shape_image_strings" => png(output["images"][0].as_str().unwrap()),
+            "shape_image_url" => {
+                let answer = client().get(output["image_url"].as_str().unwrap()).send().await.unwrap();
+                assert_eq!(answer.status(), StatusCode::OK);
+            }
+            "completed_without_output" => assert_eq!(output, &Value::Null),
+            "shape_empty" => assert_eq!(output, &json!([])),
+            _ => assert!(!output.is_null(), "{fault}"),
+        }
+    }
+    let seen = |name: &str| cases.contains(&name);
+    assert!(cases.len() == 25 && seen("shape_any_readable") && seen("shape_any_unusable"), "{cases:?}");
+}
+
+#[tokio::test]
+async fn a_shape_chosen_by_chance_is_the_same_at_every_look() {
+    let server = Server::start(fast()).await.unwrap();
+    server.admin().set_faults(vec![Fault::times("shape_any_readable", 12)]).unwrap();
+    let mut shapes = std::collections::BTreeSet::new();
+    for _ in 0..12 {
+        let id = submit(&server, run("a fox")).await;
+        let (first, again) = (ended(&server, &id).await, ended(&server, &id).await);
+        assert_eq!(first["output"], again["output"]);
+        let keys = first["output"].as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+        shapes.insert(format!("{keys:?}"));
+    }
+    assert!(shapes.len() > 2, "{shapes:?}");
+}
+
+#[tokio::test]
+async fn shares_of_jobs_answer_oddly() {
+    let config = Config { odd_outputs_percent: 60, unusable_outputs_percent: 40, ..fast() };
+    let server = Server::start(config).await.unwrap();
+    let mut usual = 0;
+    for _ in 0..20 {
+        let job = ended(&server, &submit(&server, run("a fox")).await).await;
+        assert_eq!(job["status"], "COMPLETED", "{job}");
+        let images = job["output"]["images"].as_array();
+        let is_usual = images.is_some_and(|images| images.iter().all(|image| image["type"] == "base64"));
+        usual += usize::from(is_usual && job["output"].as_object().is_some_and(|output| output.len() == 1));
+    }
+    assert_eq!(usual, 0, "each is odd or unusable");
+    assert_eq!(server.admin().invoice().lines.len(), 20);
+}

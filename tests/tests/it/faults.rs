@@ -139,7 +139,9 @@ async fn provider_faults_end_well_or_are_told() -> anyhow::Result<()> {
     stack.simulator("local")?.set_faults(&json!([{"name": "oom", "times": 1}])).await?;
     stack
         .simulator("cloud")?
-        .set_faults(&json!([{"name": "http_429", "times": 2}, {"name": "failed_json_error", "times": 1}]))
+        .set_faults(
+            &json!([{"name": "http_429", "times": 2}, {"name": "timed_out_after_retries", "times": 1}]),
+        )
         .await?;
     stack.simulator("gemini")?.set_faults(&json!([{"name": "http_503", "times": 1}])).await?;
     let jobs = mix(12);

@@ -15,6 +15,7 @@ mod processes;
 mod python;
 mod refusals;
 mod room;
+mod shapes;
 mod simulation;
 mod stops;
 mod tidy;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use runtime::artifacts::{ARTIFACT_MAX_BYTES, media_type_of};
+use runtime::artifacts::ARTIFACT_MAX_BYTES;
 use runtime::worker::{Attempt, Stop};
 use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, Usage};
 
@@ -10,7 +10,7 @@ use crate::config::RunPodConfig;
 use crate::runpod::client::Client;
 use crate::runpod::errors::{self, CallError};
 use crate::runpod::jobs;
-use crate::runpod::output::{self, Content};
+use crate::runpod::output::{self, Content, Files};
 use crate::runpod::poll::Pauses;
 use crate::runpod::request::Limits;
 use crate::runpod::wire::{JobReply, Status};
@@ -132,6 +132,11 @@ impl<'a> Flight<'a> {
             let watched = self.seen_waiting || self.seen_running;
             return (self.gone >= GONE_LOOKS).then(|| errors::gone(age_ms, self.limits.ttl_ms, watched));
         }
+        // The job ended, and the same answer would come again.
+        if let CallError::TooLarge(max_bytes) = error {
+            let message = format!("RunPod's answer with the result is larger than {max_bytes} bytes");
+            return Some(Failure::new(FailureCode::NotStored, message));
+        }
         // A refused key counts as no answer: the work goes on, and a worker with the new key takes it up.
         self.unanswered += 1;
         (self.unanswered >= UNANSWERED_MAX).then(|| errors::unanswered(error, self.unanswered))
@@ -157,17 +162,25 @@ impl<'a> Flight<'a> {
     }
 
     async fn collect(&self, attempt: &Attempt, reply: &JobReply) -> Result<Vec<Artifact>, Failure> {
+        let Files { files, remarks } = output::files(reply.output.as_ref())?;
+        if !remarks.is_empty() {
+            let said = remarks.join("; ");
+            tracing::warn!(job.id = %attempt.id().job, provider.id = self.id, said, "beside the files");
+            attempt.progress(Phase::Downloading, 0, 0, Some(&said));
+        }
         let mut artifacts = Vec::new();
-        for (index, file) in output::files(reply.output.as_ref())?.into_iter().enumerate() {
+        for (index, file) in files.into_iter().enumerate() {
             let bytes = match file.content {
                 Content::Bytes(bytes) => bytes,
                 Content::Url(url) => self.download(&url).await?,
             };
-            artifacts.push(attempt.save(index, media_type_of(&file.name), bytes).await?);
+            let media_type = output::media_type(file.name.as_deref(), &bytes);
+            artifacts.push(attempt.save(index, media_type, bytes).await?);
         }
         Ok(artifacts)
     }
 
+    /// Downloads a file of a job that is paid. However that ends, it begins no new work.
     async fn download(&self, url: &str) -> Result<bytes::Bytes, Failure> {
         let mut tries = 0;
         loop {
@@ -176,10 +189,9 @@ impl<'a> Flight<'a> {
                 Err(error) => error,
             };
             tries += 1;
-            let hopeless =
-                matches!(&error, CallError::TooLarge(_) | CallError::Refused { status: 400..500, .. });
-            if hopeless || tries >= DOWNLOADS_MAX {
-                return Err(output::lost("its file could not be downloaded").with_words(&error.to_string()));
+            if !error.may_pass() || tries >= DOWNLOADS_MAX {
+                tracing::warn!(provider.id = self.id, %error, "a result was not downloaded");
+                return Err(error.failure("runpod.allowed_result_hosts"));
             }
             tokio::time::sleep(Duration::from_millis(self.pauses.after(tries))).await;
         }

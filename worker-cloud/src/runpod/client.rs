@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use runtime::fetch::{FetchError, Fetcher};
 use runtime::telemetry;
 use serde::de::DeserializeOwned;
 
@@ -14,14 +15,10 @@ use crate::runpod::wire::{HealthReply, JobReply, RunReply};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence while a file is downloaded.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer: results are at most about 20 MB, a little larger as base64.
 const ANSWER_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// How much of a refusal is read.
 const REFUSAL_MAX_BYTES: u64 = 64 * 1024;
-/// Redirects of a file store (a bucket in another region) that a download follows, without any key.
-const FILE_REDIRECTS_MAX: usize = 3;
 
 /// One endpoint of the data plane.
 pub struct Client {
@@ -29,8 +26,8 @@ pub struct Client {
     /// could not be told from one that was accepted.
     starter: reqwest::Client,
     reader: reqwest::Client,
-    /// For files: without the key.
-    files: reqwest::Client,
+    /// For files, from addresses that the handler names: without the key.
+    files: Fetcher,
     endpoint: Url,
 }
 
@@ -45,16 +42,14 @@ impl Client {
         let bearer = config.bearer()?;
         let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
         let timeout = Duration::from_millis(config.request_timeout_ms);
-        let plain = || reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).retry(retry::never());
-        let keyed =
-            || plain().redirect(redirect::Policy::none()).default_headers(headers.clone()).timeout(timeout);
+        let keyed = || {
+            let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).retry(retry::never());
+            builder.redirect(redirect::Policy::none()).default_headers(headers.clone()).timeout(timeout)
+        };
         Ok(Self {
             starter: keyed().pool_max_idle_per_host(0).build()?,
             reader: keyed().build()?,
-            files: plain()
-                .redirect(redirect::Policy::limited(FILE_REDIRECTS_MAX))
-                .read_timeout(STALL_TIMEOUT)
-                .build()?,
+            files: Fetcher::new("runpod", config.allowed_hosts()?)?,
             endpoint,
         })
     }
@@ -95,11 +90,9 @@ impl Client {
     /// Downloads a file by its presigned URL, without the key.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub async fn download(&self, url: &str, max_bytes: u64) -> Result<Bytes, CallError> {
-        let url: Url = url.parse().map_err(|_| CallError::Unreadable("not a URL".to_owned()))?;
-        let response = sent(self.files.get(url), "download").await?;
-        read(response, max_bytes).await
+    /// See [`FetchError`].
+    pub async fn download(&self, url: &str, max_bytes: u64) -> Result<Bytes, FetchError> {
+        self.files.get(url, max_bytes, |_| HeaderMap::new()).await
     }
 
     fn url(&self, segments: &[&str]) -> Url {

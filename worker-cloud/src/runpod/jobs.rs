@@ -1,38 +1,82 @@
 //! What an ended job means: the handler's words to a failure code, and its execution time to usage.
 //!
-//! The handler (worker-comfyui) reports in prose. Each phrase that is known stands in one table; prose that
-//! is not known is worth another try, because a wrong "never" costs more than a second attempt.
+//! The handler (worker-comfyui) reports in prose. Each phrase that is known stands in one table. An outcome
+//! that would come again is never `transient`: each run is paid, so only what speaks of the machine and not of
+//! the job is tried again. What is not known ends the job once something ran.
 
 use schemas::{Failure, FailureCode, Unit, Usage};
 use serde_json::Value;
 
+use crate::runpod::output::shape;
 use crate::runpod::wire::{JobReply, Status};
 
-/// Phrases of the handler and the platform, first match wins, case ignored.
-const PHRASES: [(&str, FailureCode, &str); 21] = {
-    use FailureCode::{InvalidJob, OutOfMemory, Timeout, Transient};
-    [
+/// Phrases of the handler and the platform, first match wins, case ignored. In each group: what comes again
+/// with the same job before what need not.
+const PHRASES: &[(&str, FailureCode, &str)] = {
+    use FailureCode::{CapabilityMissing, InvalidJob, OutOfMemory, Timeout, Transient, UnusableResult};
+    &[
         ("out of memory", OutOfMemory, "the GPU's memory did not suffice"),
         ("outofmemory", OutOfMemory, "the GPU's memory did not suffice"),
         ("allocation on device", OutOfMemory, "the GPU's memory did not suffice"),
+        // The endpoint's image was not built for its GPU, or a node indexes past the end: the same again.
+        ("no kernel image is available", CapabilityMissing, "the endpoint's image does not run on its GPU"),
+        ("device-side assert", InvalidJob, "a node of the workflow failed on the GPU"),
         ("cuda error", Transient, "the worker's GPU failed"),
         ("executiontimeout exceeded", Timeout, "RunPod stopped it at its execution limit"),
         ("job timed out after", Transient, "the worker died or fell silent, also when RunPod tried again"),
         ("please provide input", InvalidJob, "the handler got no input"),
-        ("invalid json format in input", InvalidJob, "the handler could not read the input"),
+        ("please provide the 'prompt'", InvalidJob, "the handler is version 1, which reads other input"),
+        ("invalid json format in", InvalidJob, "the handler could not read the input"),
         ("missing 'workflow' parameter", InvalidJob, "the handler got no workflow"),
         ("'images' must be a list", InvalidJob, "the handler could not read the inputs"),
+        ("error decoding base64 for", InvalidJob, "the handler could not read the inputs"),
+        // ComfyUI answers 4xx to a file that it does not take.
+        ("upload/image: http error 4", InvalidJob, "ComfyUI refused an input"),
         ("failed to upload one or more input", Transient, "ComfyUI did not take the inputs"),
+        ("some images failed to upload", Transient, "ComfyUI did not take the inputs"),
         ("workflow validation failed", InvalidJob, "ComfyUI refused the workflow"),
+        // Versions before 5.1 do not read ComfyUI's answer; 4xx is its verdict on the graph.
+        ("error queuing workflow: http error 4", InvalidJob, "ComfyUI refused the workflow"),
+        ("error queuing workflow: 4", InvalidJob, "ComfyUI refused the workflow"),
+        ("error queuing prompt: http error 4", InvalidJob, "ComfyUI refused the workflow"),
         ("error queuing workflow", Transient, "ComfyUI did not take the workflow"),
+        ("error queuing prompt", Transient, "ComfyUI did not take the workflow"),
+        // Versions before 4.1 ask for a fixed number of times: a slower or failing workflow never ends well.
+        ("max retries reached while waiting", UnusableResult, "the handler gave up waiting for the workflow"),
+        ("error waiting for image generation", Transient, "the worker lost its ComfyUI"),
         ("not reachable after multiple retries", Transient, "the worker's ComfyUI does not answer"),
         ("websocket communication error", Transient, "the worker lost its ComfyUI"),
         ("http communication error", Transient, "the worker lost its ComfyUI"),
         ("not found in history", Transient, "the worker's ComfyUI lost the run"),
         ("no outputs found in history", InvalidJob, "the workflow saved nothing: add a SaveImage node"),
         ("workflow execution error", InvalidJob, "a node of the workflow failed"),
-        ("job processing failed", Transient, "the handler failed"),
-        ("an unexpected error occurred", Transient, "the handler failed"),
+        // It ran to its end, and what it made is not to be had: a wrong bucket, a file elsewhere.
+        (
+            "does not exist in the specified output folder",
+            UnusableResult,
+            "the handler did not find the file",
+        ),
+        (" to s3", UnusableResult, "the handler could not upload the file: check the endpoint's bucket"),
+        ("failed to fetch image data", UnusableResult, "the handler did not get the file from ComfyUI"),
+        // Errors of a program in what it was given: Python's names for them.
+        ("keyerror", UnusableResult, "the handler failed on this job"),
+        ("valueerror", UnusableResult, "the handler failed on this job"),
+        ("typeerror", UnusableResult, "the handler failed on this job"),
+        ("attributeerror", UnusableResult, "the handler failed on this job"),
+        ("indexerror", UnusableResult, "the handler failed on this job"),
+        // Errors of the machine or of its network.
+        ("connection refused", Transient, "the worker lost a connection"),
+        ("connection reset", Transient, "the worker lost a connection"),
+        ("connection aborted", Transient, "the worker lost a connection"),
+        ("connectionerror", Transient, "the worker lost a connection"),
+        ("remote end closed connection", Transient, "the worker lost a connection"),
+        ("broken pipe", Transient, "the worker lost a connection"),
+        ("read timed out", Transient, "the worker lost a connection"),
+        ("temporary failure in name resolution", Transient, "the worker lost a connection"),
+        ("no space left on device", Transient, "the worker's disk is full"),
+        ("input/output error", Transient, "the worker's disk failed"),
+        ("job processing failed", UnusableResult, "the handler failed on this job"),
+        ("an unexpected error occurred", UnusableResult, "the handler failed on this job"),
     ]
 };
 
@@ -63,28 +107,46 @@ pub fn failure(reply: &JobReply, never_ran: bool) -> Failure {
             let message = "somebody cancelled the job at RunPod, not through Argosy";
             Failure::new(FailureCode::Transient, message).with_words(&words)
         }
-        _ => translate(&words),
+        _ => translate(&words, ran(reply)),
     }
 }
 
-/// The failure that words of handler or platform stand for.
+/// Whether a worker had the job: then it was billed.
+fn ran(reply: &JobReply) -> bool {
+    reply.execution_ms.map_or_else(|| reply.worker_id.as_ref().is_some_and(|id| !id.is_null()), |ms| ms > 0)
+}
+
+/// The failure that words of handler or platform stand for. Unknown words end a job that ran: nothing says
+/// that another paid run would end otherwise.
 #[must_use]
-pub fn translate(words: &str) -> Failure {
+pub fn translate(words: &str, ran: bool) -> Failure {
+    known(words).unwrap_or_else(|| {
+        let failure = match ran {
+            true => Failure::new(
+                FailureCode::UnusableResult,
+                "the job ran and failed at RunPod, and nothing says that another run would end otherwise",
+            ),
+            false => Failure::new(FailureCode::Transient, "the job failed at RunPod before it ran"),
+        };
+        failure.with_words(words)
+    })
+}
+
+/// The failure that words stand for, if they are known.
+#[must_use]
+pub fn known(words: &str) -> Option<Failure> {
     let lower = words.to_ascii_lowercase();
-    let known = PHRASES.iter().find(|(phrase, _, _)| lower.contains(phrase));
-    let Some(&(phrase, code, message)) = known else {
-        return Failure::new(FailureCode::Transient, "the job failed at RunPod").with_words(words);
-    };
+    let &(phrase, code, message) = PHRASES.iter().find(|(phrase, _, _)| lower.contains(phrase))?;
     if phrase == "workflow validation failed" && LACKS.iter().any(|lack| lower.contains(lack)) {
         let message = "the endpoint lacks a model or node of the workflow";
         let failure = Failure::new(FailureCode::CapabilityMissing, message);
-        return failure.with_words(words).with_missing(missing(words));
+        return Some(failure.with_words(words).with_missing(missing(words)));
     }
     let failure = match code {
         FailureCode::InvalidJob => Failure::invalid("body.workflow", message),
         code => Failure::new(code, message),
     };
-    failure.with_words(words)
+    Some(failure.with_words(words))
 }
 
 /// What RunPod counted. Empty when it does not say: then nobody may assume that it was free.
@@ -105,19 +167,14 @@ pub fn never_ran(reply: &JobReply, seen_waiting: bool, seen_running: bool) -> bo
         && reply.execution_ms.is_none()
 }
 
-/// The error in plain words, with the details that the handler puts beside it.
+/// The error in plain words, with what the handler says beside it.
 fn words(reply: &JobReply) -> String {
     let mut words = match &reply.error {
         Some(Value::String(text)) => from_json(text).unwrap_or_else(|| text.clone()),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     };
-    let details = reply.output.as_ref().and_then(|output| output.get("details"));
-    let details = match details {
-        Some(Value::Array(items)) => items.iter().map(text_of).collect::<Vec<_>>().join("\n"),
-        Some(other) => text_of(other),
-        None => String::new(),
-    };
+    let details = shape::words(reply.output.as_ref());
     if !details.is_empty() {
         words.push('\n');
         words.push_str(&details);
@@ -126,15 +183,11 @@ fn words(reply: &JobReply) -> String {
 }
 
 /// A handler that raised sends a JSON document in a string; its host name and versions are noise.
-fn from_json(text: &str) -> Option<String> {
+pub(super) fn from_json(text: &str) -> Option<String> {
     let document: Value = serde_json::from_str(text).ok()?;
     let field = |name: &str| document.get(name).and_then(Value::as_str);
     let message = field("error_message")?;
     Some(field("error_type").map_or_else(|| message.to_owned(), |kind| format!("{kind}: {message}")))
-}
-
-fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The names that ComfyUI's validation says it lacks: `ckpt_name: 'x' not in [...]`, `Node 'X' not found`,

@@ -3,11 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use runtime::worker::inputs::InputLimit;
 use schemas::{Assignment, Catalog, Failure, FailureCode, Price, PriceList, Service, Unit, workflow};
 use serde_json::{Value, json};
 
-/// The largest body that `/run` takes, bytes.
+/// The largest body that `/run` takes, bytes. An attempt holds one such body and the files in it, which are
+/// smaller: so a worker's memory for requests is bounded by its slots times twice this.
 pub const BODY_MAX_BYTES: usize = 10_000_000;
+/// What of the body the inputs may take, as base64.
+pub const INPUT_LIMIT: InputLimit =
+    InputLimit { max_bytes: BODY_MAX_BYTES as u64, is_base64: true, of: "RunPod's request" };
 /// The smallest execution time that can be asked for, milliseconds.
 const EXECUTION_MIN_MS: u64 = 5_000;
 /// The smallest time to live that can be asked for, milliseconds.
@@ -84,7 +89,7 @@ pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failur
 /// shortest limit that can be set: another backend may do it.
 pub fn body(
     graph: &Value,
-    inputs: &[(String, Bytes)],
+    inputs: &[(&str, Bytes)],
     limits: Limits,
     webhook: Option<&str>,
 ) -> Result<Vec<u8>, Failure> {
@@ -95,18 +100,27 @@ pub fn body(
         );
         return Err(Failure::new(FailureCode::CapabilityMissing, message));
     }
-    let images: Vec<Value> =
-        inputs.iter().map(|(name, bytes)| json!({"name": name, "image": STANDARD.encode(bytes)})).collect();
-    let mut input = json!({"workflow": graph});
-    if !images.is_empty() {
-        input["images"] = Value::Array(images);
+    // Written straight into the body: files are neither copied nor encoded twice.
+    let graph = graph.to_string();
+    let files: usize = inputs.iter().map(|(name, bytes)| name.len() + 64 + bytes.len().div_ceil(3) * 4).sum();
+    let mut body = String::with_capacity(graph.len() + files + 1_024);
+    body.push_str(r#"{"input":{"workflow":"#);
+    body.push_str(&graph);
+    for (index, (name, bytes)) in inputs.iter().enumerate() {
+        body.push_str(if index == 0 { r#","images":[{"name":"# } else { r#",{"name":"# });
+        body.push_str(&Value::from(*name).to_string());
+        body.push_str(r#","image":""#);
+        STANDARD.encode_string(bytes, &mut body);
+        body.push_str(r#""}"#);
     }
+    body.push_str(if inputs.is_empty() { "}" } else { "]}" });
     let policy = json!({"executionTimeout": limits.execution_ms, "ttl": limits.ttl_ms});
-    let mut body = json!({"input": input, "policy": policy});
+    body.push_str(&format!(r#","policy":{policy}"#));
     if let Some(webhook) = webhook {
-        body["webhook"] = json!(webhook);
+        body.push_str(&format!(r#","webhook":{}"#, Value::from(webhook)));
     }
-    let body = body.to_string().into_bytes();
+    body.push('}');
+    let body = body.into_bytes();
     if body.len() > BODY_MAX_BYTES {
         let message = format!(
             "workflow and inputs make a request of {} bytes and the endpoint takes {BODY_MAX_BYTES}: \

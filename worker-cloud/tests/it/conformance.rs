@@ -42,8 +42,10 @@ impl Fixture for RunPod {
     fn failures(&self) -> Vec<(&'static str, FailureCode)> {
         vec![
             ("lost_run_answer", FailureCode::OutcomeUnknown),
-            ("completed_without_output", FailureCode::Transient),
-            ("failed_json_error", FailureCode::Transient),
+            ("completed_without_output", FailureCode::UnusableResult),
+            ("failed_json_error", FailureCode::UnusableResult),
+            ("shape_any_unusable", FailureCode::UnusableResult),
+            ("result_elsewhere", FailureCode::UnusableResult),
             ("failed_oom", FailureCode::OutOfMemory),
             ("timed_out_after_retries", FailureCode::Transient),
             ("http_429", FailureCode::RateLimited),

@@ -2,9 +2,9 @@
 
 use schemas::FailureCode::{
     BackendDown, CapabilityMissing, InvalidJob, OutOfMemory, OutcomeUnknown, ProviderStopped, RateLimited,
-    Timeout, Transient,
+    Timeout, Transient, UnusableResult,
 };
-use schemas::{FailureCode, Unit, Usage};
+use schemas::{Unit, Usage};
 use serde_json::{Value, json};
 use worker_cloud::runpod::errors::{CallError, gone, start_failure};
 use worker_cloud::runpod::jobs;
@@ -59,59 +59,79 @@ fn a_job_that_is_gone() {
 
 #[test]
 fn the_handlers_words() {
-    let cases: [(&str, FailureCode); 24] = [
-        ("Please provide input", InvalidJob),
-        ("Invalid JSON format in input", InvalidJob),
-        ("Missing 'workflow' parameter", InvalidJob),
-        ("'images' must be a list of objects with 'name' and 'image' keys", InvalidJob),
-        ("Failed to upload one or more input images", Transient),
-        ("Workflow validation failed:\n• Node 4 (errors): required input missing: model", InvalidJob),
-        ("Workflow validation failed:\n• Node 4 (ckpt_name): 'x' not in ['a']", CapabilityMissing),
+    let node = |message: &str| {
+        format!(
+            "Job processing failed\nWorkflow execution error: Node Type: KSampler, Node ID: 3, Message: {message}"
+        )
+    };
+    let cases = [
+        ("Please provide input".to_owned(), InvalidJob),
+        ("Please provide the 'prompt'".to_owned(), InvalidJob),
+        ("Invalid JSON format in input".to_owned(), InvalidJob),
+        ("Missing 'workflow' parameter".to_owned(), InvalidJob),
+        ("'images' must be a list of objects with 'name' and 'image' keys".to_owned(), InvalidJob),
+        ("Failed to upload one or more input images\nTimeout uploading a.png".to_owned(), Transient),
         (
-            "Workflow validation failed: Node 'Fancy' not found. Cannot execute because node Fancy does not exist.",
-            CapabilityMissing,
-        ),
-        ("Error queuing workflow: HTTP 500", Transient),
-        ("ComfyUI server (127.0.0.1:8188) not reachable after multiple retries.", Transient),
-        ("WebSocket communication error: closed", Transient),
-        ("HTTP communication error with ComfyUI: reset", Transient),
-        ("Prompt ID 7f not found in history after execution.", Transient),
-        ("Job processing failed, prompt ID not found in history.", Transient),
-        (
-            "Job processing failed\nWorkflow execution error: Node Type: KSampler, Node ID: 3, Message: CUDA out of memory.",
-            OutOfMemory,
-        ),
-        (
-            "Job processing failed\nWorkflow execution error: Node Type: KSampler, Node ID: 3, Message: Allocation on device",
-            OutOfMemory,
-        ),
-        (
-            "Job processing failed\nWorkflow execution error: Node Type: KSampler, Node ID: 3, Message: CUDA error: an illegal memory access",
-            Transient,
-        ),
-        (
-            "Job processing failed\nWorkflow execution error: Node Type: VAEDecode, Node ID: 8, Message: shapes do not match",
+            "Failed to upload one or more input images\nError decoding base64 for a.png: x".to_owned(),
             InvalidJob,
         ),
-        ("Job processing failed\nNo outputs found in history for prompt 7f", InvalidJob),
-        ("An unexpected error occurred: x", Transient),
-        ("job timed out after 1 retries", Transient),
-        ("executionTimeout exceeded", Timeout),
-        ("something nobody has seen", Transient),
-        ("", Transient),
+        ("Some images failed to upload\nError uploading a.png: 500".to_owned(), Transient),
+        (
+            "Workflow validation failed:\n• Node 4 (errors): required input missing: model".to_owned(),
+            InvalidJob,
+        ),
+        ("Workflow validation failed:\n• Node 4 (ckpt_name): 'x' not in ['a']".to_owned(), CapabilityMissing),
+        (
+            "Workflow validation failed: Node 'Fancy' not found. Cannot execute because node Fancy does not exist."
+                .to_owned(),
+            CapabilityMissing,
+        ),
+        ("Error queuing workflow: HTTP Error 400: Bad Request".to_owned(), InvalidJob),
+        ("Error queuing workflow: 400 Client Error: Bad Request for url: x".to_owned(), InvalidJob),
+        ("Error queuing workflow: HTTP 500".to_owned(), Transient),
+        ("Error queuing prompt: <urlopen error [Errno 111] Connection refused>".to_owned(), Transient),
+        ("Max retries reached while waiting for image generation".to_owned(), UnusableResult),
+        ("Error waiting for image generation: timed out".to_owned(), Transient),
+        ("ComfyUI server (127.0.0.1:8188) not reachable after multiple retries.".to_owned(), Transient),
+        ("WebSocket communication error: closed".to_owned(), Transient),
+        ("HTTP communication error with ComfyUI: reset".to_owned(), Transient),
+        ("Prompt ID 7f not found in history after execution.".to_owned(), Transient),
+        ("Job processing failed, prompt ID not found in history.".to_owned(), Transient),
+        (node("CUDA out of memory."), OutOfMemory),
+        (node("Allocation on device"), OutOfMemory),
+        (node("CUDA error: an illegal memory access"), Transient),
+        (node("CUDA error: device-side assert triggered"), InvalidJob),
+        (node("CUDA error: no kernel image is available for execution on the device"), CapabilityMissing),
+        (node("shapes do not match"), InvalidJob),
+        ("Job processing failed\nNo outputs found in history for prompt 7f".to_owned(), InvalidJob),
+        ("Job processing failed\nError uploading a.png to S3: connection refused".to_owned(), UnusableResult),
+        ("Job processing failed\nFailed to fetch image data for a.png from /view endpoint.".to_owned(), UnusableResult),
+        (
+            "the image does not exist in the specified output folder: /comfyui/output/{}".to_owned(),
+            UnusableResult,
+        ),
+        ("An unexpected error occurred: 'images'".to_owned(), UnusableResult),
+        ("An unexpected error occurred: [Errno 28] No space left on device".to_owned(), Transient),
+        ("<class 'KeyError'>: 'images'".to_owned(), UnusableResult),
+        ("job timed out after 1 retries".to_owned(), Transient),
+        ("executionTimeout exceeded".to_owned(), Timeout),
+        ("something that no table knows".to_owned(), UnusableResult),
+        (String::new(), UnusableResult),
     ];
     for (words, code) in cases {
-        assert_eq!(jobs::translate(words).code, code, "{words}");
+        assert_eq!(jobs::translate(&words, true).code, code, "{words}");
     }
+    // Without a worker, nothing speaks against the job.
+    assert_eq!(jobs::translate("something that no table knows", false).code, Transient);
 }
 
 #[test]
 fn what_is_missing_is_named() {
     let words = "Workflow validation failed:\n• Node 4 (errors): [{\"message\":\"Value not in list\",\"details\":\
         \"ckpt_name: 'x.safetensors' not in ['a.safetensors']\"}]\nAvailable checkpoint models: a.safetensors";
-    assert_eq!(jobs::translate(words).missing, ["x.safetensors"]);
+    assert_eq!(jobs::translate(words, true).missing, ["x.safetensors"]);
     let words = "Workflow validation failed: Cannot execute because node FancyNode does not exist.";
-    assert_eq!(jobs::translate(words).missing, ["FancyNode"]);
+    assert_eq!(jobs::translate(words, true).missing, ["FancyNode"]);
 }
 
 #[test]
@@ -122,7 +142,10 @@ fn ended_jobs() {
         (json!({"status": "FAILED", "error": "job timed out after 1 retries", "retries": 1}), Transient),
         (json!({"status": "FAILED", "error": raised.to_string()}), OutOfMemory),
         (json!({"status": "FAILED", "error": {"odd": 1}}), Transient),
+        (json!({"status": "FAILED", "error": {"odd": 1}, "executionTime": 900}), UnusableResult),
         (json!({"status": "FAILED"}), Transient),
+        (json!({"status": "FAILED", "executionTime": 0}), Transient),
+        (json!({"status": "FAILED", "workerId": "w"}), UnusableResult),
         (
             json!({"status": "FAILED", "error": "Job processing failed", "output": {"details":
                 ["Workflow execution error: Node Type: X, Node ID: 1, Message: out of memory"]}}),

@@ -131,6 +131,10 @@ impl AttemptIo for Forgetful {
         Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
     }
 
+    async fn size(&self, _: &Input) -> Result<u64, Failure> {
+        Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
+    }
+
     async fn load(&self, _: &Input) -> Result<Bytes, Failure> {
         Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
     }

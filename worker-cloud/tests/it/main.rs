@@ -4,6 +4,7 @@ mod configuration;
 mod conformance;
 mod failures;
 mod flights;
+mod outputs;
 mod pacing;
 mod requests;
 mod world;

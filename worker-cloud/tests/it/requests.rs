@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use schemas::{FailureCode, MicroUsd};
 use serde_json::{Value, json};
-use worker_cloud::runpod::output::{self, Content};
 use worker_cloud::runpod::request::{self, Limits};
 
 use crate::world::assignment;
@@ -36,7 +35,7 @@ fn limits_follow_service_attempt_and_money() {
 #[test]
 fn the_body_is_what_worker_comfyui_reads() {
     let limits = Limits { execution_ms: 60_000, ttl_ms: 120_000 };
-    let inputs = [("in.png".to_owned(), Bytes::from_static(b"hello"))];
+    let inputs = [("in.png", Bytes::from_static(b"hello"))];
     let body = request::body(&json!({"1": {}}), &inputs, limits, Some("https://me/r")).expect("small");
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(
@@ -54,7 +53,7 @@ fn the_body_is_what_worker_comfyui_reads() {
 #[test]
 fn too_much_to_send_and_too_little_to_spend_are_refused_before_the_start() {
     let limits = Limits { execution_ms: 60_000, ttl_ms: 120_000 };
-    let large = [("in.png".to_owned(), Bytes::from(vec![0_u8; 8_000_000]))];
+    let large = [("in.png", Bytes::from(vec![0_u8; 8_000_000]))];
     let failure = request::body(&json!({}), &large, limits, None).expect_err("too large");
     assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::InvalidJob, Some("body.inputs")));
     assert!(failure.message.contains("10000000"), "{}", failure.message);
@@ -84,42 +83,18 @@ fn graphs_carry_the_attempts_name() {
 }
 
 #[test]
-fn files_are_found_in_every_form() {
-    let output = json!({
-        "images": [
-            {"filename": "ComfyUI_00001_.png", "type": "base64", "data": "aGVsbG8="},
-            {"filename": "b.webp", "type": "base64", "data": "data:image/webp;base64,aGVsbG8="},
-            {"filename": "c.mp4", "type": "s3_url", "data": "https://bucket.example/c.mp4?sig=1"},
-        ],
-        "errors": ["one output failed"],
-    });
-    let files = output::files(Some(&output)).expect("files");
-    let hello = Content::Bytes(Bytes::from_static(b"hello"));
-    assert_eq!(files[0].content, hello);
-    assert_eq!(files[1].content, hello);
-    assert_eq!(files[2].content, Content::Url("https://bucket.example/c.mp4?sig=1".to_owned()));
-}
-
-#[test]
-fn a_success_without_files_is_none() {
-    let cases = [
-        (None, FailureCode::Transient),
-        (Some(Value::Null), FailureCode::Transient),
-        (Some(json!({})), FailureCode::Transient),
-        (Some(json!({"images": []})), FailureCode::Transient),
-        (Some(json!({"images": [{"filename": "a.png"}]})), FailureCode::Transient),
-        (
-            Some(json!({"images": [{"filename": "a.png", "type": "base64", "data": "%%%"}]})),
-            FailureCode::Transient,
-        ),
-        (
-            Some(json!({"images": [{"filename": "a.png", "type": "base64", "data": ""}]})),
-            FailureCode::Transient,
-        ),
-        (Some(json!({"status": "success_no_images", "images": []})), FailureCode::InvalidJob),
-    ];
-    for (output, code) in cases {
-        let failure = output::files(output.as_ref()).expect_err("no files");
-        assert_eq!(failure.code, code, "{output:?}");
-    }
+fn names_that_need_escapes_stay_names() {
+    let limits = Limits { execution_ms: 60_000, ttl_ms: 120_000 };
+    let inputs = [("a\"b\\.png", Bytes::from_static(b"x")), ("ü.png", Bytes::from_static(b"yz"))];
+    let body = request::body(&json!({"1": {"text": "a \"quote\""}}), &inputs, limits, Some("https://me/\"r"))
+        .expect("small");
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(
+        body["input"]["images"],
+        json!([{"name": "a\"b\\.png", "image": "eA=="}, {"name": "ü.png", "image": "eXo="}])
+    );
+    assert_eq!(
+        (&body["input"]["workflow"]["1"]["text"], &body["webhook"]),
+        (&json!("a \"quote\""), &json!("https://me/\"r"))
+    );
 }

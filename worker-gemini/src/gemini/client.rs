@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use runtime::fetch::Fetcher;
 use runtime::telemetry;
 use serde::de::DeserializeOwned;
 
@@ -15,8 +16,6 @@ use crate::gemini::wire::{FileReply, GenerateReply, Interaction, ModelsPage};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence while a file is downloaded.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer, bytes: a 4K picture in base64 with room to spare.
 const ANSWER_MAX_BYTES: u64 = 128 * 1024 * 1024;
 /// How much of a refusal is read, bytes.
@@ -30,7 +29,7 @@ pub struct Client {
     /// could not be told from one that was accepted.
     starter: reqwest::Client,
     reader: reqwest::Client,
-    pub(super) files: reqwest::Client,
+    pub(super) files: Fetcher,
     pub(super) base: Url,
     pub(super) key: HeaderValue,
     request_timeout: Duration,
@@ -51,7 +50,7 @@ impl Client {
         Ok(Self {
             starter: plain().pool_max_idle_per_host(0).build()?,
             reader: plain().build()?,
-            files: plain().read_timeout(STALL_TIMEOUT).build()?,
+            files: Fetcher::new("gemini", config.allowed_hosts()?)?,
             base: config.base()?,
             key: config.key()?,
             request_timeout: Duration::from_millis(config.request_timeout_ms),

@@ -1,16 +1,17 @@
 //! Fetching a made file. The API redirects to another host; HTTP clients drop only standard credentials on
-//! the way and would hand our key header on, so redirects are followed here, one by one, and the key goes
-//! only where it belongs.
+//! the way and would hand our key header on, so it is decided for each address on the way whether it gets the
+//! key. Where addresses may lead is [`runtime::fetch`]'s to say.
 
 use bytes::Bytes;
-use reqwest::header::LOCATION;
-use reqwest::{Method, Url};
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName};
+use runtime::fetch::FetchError;
 
-use crate::gemini::client::{self, Client};
+use crate::gemini::client::Client;
 use crate::gemini::errors::CallError;
 
-/// Redirects followed.
-const REDIRECTS_MAX: usize = 5;
+/// The header that carries the key.
+const KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 /// Hosts that issued the key, with all below them.
 const KEY_HOSTS: [&str; 2] = ["googleapis.com", "google.com"];
 
@@ -20,23 +21,19 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn download(&self, uri: &str, max_bytes: u64) -> Result<Bytes, CallError> {
-        let mut url: Url = uri.parse().map_err(|_| CallError::Unreadable("not a URL".to_owned()))?;
-        for _ in 0..=REDIRECTS_MAX {
-            let mut request = self.files.request(Method::GET, url.clone());
-            if may_have_key(&url, &self.base) {
-                request = request.header("x-goog-api-key", self.key.clone());
+        let key = |url: &Url| -> HeaderMap {
+            may_have_key(url, &self.base).then(|| (KEY, self.key.clone())).into_iter().collect()
+        };
+        self.files.get(uri, max_bytes, key).await.map_err(|error| match error {
+            FetchError::TooLarge(max_bytes) => CallError::TooLarge(max_bytes),
+            FetchError::Status { status, .. } => {
+                CallError::Refused { status, retry_after_ms: None, body: error.to_string() }
             }
-            let response = client::sent(request, "download").await?;
-            if !response.status().is_redirection() {
-                return client::read(client::success(response).await?, max_bytes).await;
+            FetchError::Forbidden { .. } | FetchError::BadAddress(_) => {
+                CallError::Unreadable(error.to_string())
             }
-            let target = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let target = target.and_then(|target| url.join(target).ok());
-            let target =
-                target.filter(|target| target.scheme() == "https" || target.scheme() == url.scheme());
-            url = target.ok_or_else(|| CallError::Unreadable("a redirect to nowhere safe".to_owned()))?;
-        }
-        Err(CallError::Unreadable(format!("more than {REDIRECTS_MAX} redirects")))
+            FetchError::Lost { .. } => CallError::Lost(error.to_string()),
+        })
     }
 }
 

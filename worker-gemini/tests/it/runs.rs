@@ -163,6 +163,25 @@ async fn inputs_are_sent_along() {
 }
 
 #[tokio::test]
+async fn inputs_that_are_too_large_together_are_refused_without_a_load() {
+    let world = World::start().await;
+    for mut assignment in [picture(), video()] {
+        let reference = |n: usize| Input {
+            name: format!("{n}.png"),
+            artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: "large".to_owned() },
+            media_type: "image/png".to_owned(),
+        };
+        assignment.job.body.inputs = (0..8).map(reference).collect();
+        let (attempt, io, _stopper) = attempt(&assignment, None);
+        io.files.lock().expect("no panic").insert("large".to_owned(), vec![0; 200_000_000].into());
+        let failure = world.backend().run(&attempt).await.failure.expect("refused");
+        assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::InvalidJob, Some("body.inputs")));
+        assert_eq!(io.loads.load(std::sync::atomic::Ordering::SeqCst), 0);
+    }
+    assert_eq!(world.admin().stats().posts, 0);
+}
+
+#[tokio::test]
 async fn a_picture_can_be_made_in_the_background() {
     let world = World::start().await;
     let assignment = picture();
