@@ -34,6 +34,7 @@ pub mod samples;
 pub mod state;
 pub mod subjects;
 pub mod topology;
+mod unknown;
 pub mod workflow;
 
 pub use artifact::{Artifact, ArtifactRef};
@@ -55,6 +56,7 @@ pub use parked::Parked;
 pub use price::{Price, PriceList, Unit, Usage};
 pub use progress::{Phase, Progress};
 pub use state::JobState;
+pub use unknown::UnknownFields;
 
 /// The version written into every message by this build.
 pub const SCHEMA_VERSION: u16 = 1;

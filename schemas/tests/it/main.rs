@@ -3,4 +3,5 @@
 mod codec;
 mod golden;
 mod names;
+mod unknown;
 mod workflow;
