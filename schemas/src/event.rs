@@ -161,6 +161,19 @@ impl JobFacts {
 }
 
 impl Fact {
+    /// The job without its body, where the fact has it.
+    #[must_use]
+    pub const fn facts(&self) -> Option<&JobFacts> {
+        match self {
+            Self::Assigned { facts, .. }
+            | Self::Running { facts, .. }
+            | Self::Retrying { facts, .. }
+            | Self::Ended { facts, .. }
+            | Self::Charged { facts, .. } => Some(facts),
+            Self::Refused { .. } | Self::Duplicate { .. } | Self::Unknown => None,
+        }
+    }
+
     /// Its token in the subject, SQL and on the command line.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
