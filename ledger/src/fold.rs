@@ -103,14 +103,7 @@ fn order(event: &Event) -> (i64, u32, &'static str) {
 }
 
 fn facts_of(event: &Event) -> Option<&JobFacts> {
-    match &event.fact {
-        Fact::Assigned { facts, .. }
-        | Fact::Running { facts, .. }
-        | Fact::Retrying { facts, .. }
-        | Fact::Ended { facts, .. }
-        | Fact::Charged { facts, .. } => Some(facts),
-        Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => None,
-    }
+    event.fact.facts()
 }
 
 fn numbers_of(event: &Event) -> Vec<u32> {

@@ -5,14 +5,17 @@
 
 mod body;
 mod constraints;
+mod unknown;
 
 use std::sync::Arc;
 
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
 use schemas::workflow::Requirements;
 use schemas::{
-    Catalog, Class, Failure, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant, TenantsConfig,
+    Catalog, Class, Failure, FailureCode, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant, TenantsConfig,
 };
+
+pub use unknown::{BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown};
 
 /// The longest label or label name, bytes.
 pub const LABEL_MAX_BYTES: usize = 256;
@@ -97,11 +100,12 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
             ),
         ));
     }
-    if job.schema_version == 0 || job.schema_version > SCHEMA_VERSION {
-        return Err(Failure::invalid(
-            "schema_version",
-            format!("schema_version is {}: this fleet reads 1 to {SCHEMA_VERSION}", job.schema_version),
-        ));
+    if job.schema_version == 0 {
+        let words = format!("schema_version is 0: this fleet reads 1 to {SCHEMA_VERSION}");
+        return Err(Failure::invalid("schema_version", words));
+    }
+    if job.schema_version > SCHEMA_VERSION {
+        return Err(too_new(job.schema_version.into(), SCHEMA_VERSION));
     }
     if job.id.0.is_nil() {
         return Err(Failure::invalid(
@@ -124,6 +128,16 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
         return Err(Failure::invalid("lane", "lane is not known: use interactive, standard or batch"));
     }
     Ok(())
+}
+
+/// What is said of a job of a newer schema than is read here.
+#[must_use]
+pub fn too_new(schema_version: u64, reads: u16) -> Failure {
+    let words = format!(
+        "schema_version is {schema_version}, and up to {reads} is read here: upgrade the routers, then run \
+         `argosy dead redrive`"
+    );
+    Failure { field: Some("schema_version".to_owned()), ..Failure::new(FailureCode::TooNew, words) }
 }
 
 fn labels(job: &Job, policy: &PolicyConfig) -> Result<(), Failure> {

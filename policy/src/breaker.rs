@@ -49,6 +49,7 @@ impl Breaker {
             | FailureCode::Poison
             | FailureCode::Cancelled
             | FailureCode::Expired
+            | FailureCode::TooNew
             | FailureCode::Unknown => return,
         };
         self.consecutive_failures = counted;

@@ -101,6 +101,7 @@ fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
         | FailureCode::UnusableResult
         | FailureCode::NotStored
         | FailureCode::Poison
+        | FailureCode::TooNew
         | FailureCode::Unknown => failed,
         FailureCode::Cancelled => Disposition::End { state: JobState::Cancelled },
         FailureCode::Expired => Disposition::End { state: JobState::Expired },

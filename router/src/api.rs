@@ -9,7 +9,7 @@ use async_nats::service::{Request, ServiceExt, endpoint::Endpoint, error::Error 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select_all;
-use policy::admit::{admit, admit_tenant};
+use policy::admit::{admit, admit_tenant, check_request, check_unknown};
 use policy::fleet::Known;
 use policy::plan::Plan;
 use runtime::clock;
@@ -163,22 +163,34 @@ async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Ref
 
 async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
     let (job, history) = known(router, request.job).await?;
-    let failure = history.events.iter().rev().find_map(|event| match &event.fact {
-        Fact::Ended { failure, .. } => failure.clone(),
+    // A job that was put aside and sent on its way again was refused once, and has its own end.
+    let end = history.events.iter().rev().find_map(|event| match &event.fact {
+        Fact::Ended { failure, .. } => Some(failure.clone()),
+        _ => None,
+    });
+    let refused = history.events.iter().rev().find_map(|event| match &event.fact {
         Fact::Refused { failure } => Some(failure.clone()),
         _ => None,
     });
-    Ok(ExplainReply { job, state: history.state(), decisions: history.decisions(), failure })
+    let failure = end.unwrap_or(refused);
+    let (state, decisions, warnings) = (history.state(), history.decisions(), history.warnings());
+    Ok(ExplainReply { job, state, decisions, failure, warnings })
 }
 
 fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) -> EstimateReply {
     let (job, config) = (&request.job, router.config());
     let now_ms = clock::now_ms();
-    let admitted = admit_tenant(&job.tenant, &config.tenants)
+    let reply = |decision, failure| EstimateReply { decision, failure, warnings: job.warnings() };
+    let checked = match router.schemas.check(job.schema_version.into()) {
+        Some(failure) => Err(failure),
+        None => check_request(&request.unknown).and_then(|()| check_unknown(job)),
+    };
+    let admitted = checked
+        .and_then(|()| admit_tenant(&job.tenant, &config.tenants))
         .and_then(|()| admit(job, &config.catalog, &config.policy, payload_bytes, now_ms));
     let admitted = match admitted {
         Ok(admitted) => admitted,
-        Err(failure) => return EstimateReply { decision: None, failure: Some(failure) },
+        Err(failure) => return reply(None, Some(failure)),
     };
     let placing = Placing {
         job,
@@ -189,11 +201,9 @@ fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) ->
         history: &[],
     };
     match place::weigh(router, &placing, &[]) {
-        Plan::Assign(assign) => EstimateReply { decision: Some(assign.decision), failure: None },
-        Plan::Defer { decision, .. } => EstimateReply { decision: Some(*decision), failure: None },
-        Plan::Refuse { decision, failure } => {
-            EstimateReply { decision: Some(*decision), failure: Some(failure) }
-        }
+        Plan::Assign(assign) => reply(Some(assign.decision), None),
+        Plan::Defer { decision, .. } => reply(Some(*decision), None),
+        Plan::Refuse { decision, failure } => reply(Some(*decision), Some(failure)),
     }
 }
 

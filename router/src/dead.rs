@@ -22,6 +22,7 @@ use crate::ending::{self, End, Original};
 use crate::fleet::rest;
 use crate::place::{self, PlaceError, Placed, Placing};
 use crate::shared::Router;
+use crate::too_new::Resting;
 
 /// Dead letters in hand at once.
 const IN_HAND: usize = 64;
@@ -41,6 +42,8 @@ type Message = async_nats::jetstream::Message;
 pub struct Dead {
     router: Router,
     consumer: PullConsumer,
+    /// Letters of a newer schema that were handed back.
+    resting: Resting,
 }
 
 impl Dead {
@@ -52,7 +55,7 @@ impl Dead {
         let jetstream = &router.broker.jetstream;
         let consumer =
             runtime::topology::consumer(jetstream, topology::stream::DEAD, topology::DEAD_CONSUMER).await?;
-        Ok(Self { router, consumer })
+        Ok(Self { router, consumer, resting: Resting::default() })
     }
 
     /// Follows up failed attempts until stopped.
@@ -83,9 +86,20 @@ impl Dead {
         let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
         let header = header.map(|value| value.as_str().to_owned());
         let delivered = message.info().map_or(1, |info| info.delivered);
+        let schemas = &self.router.schemas;
         let followed = match codec::decode::<DeadLetter>(header.as_deref(), &message.payload) {
-            Ok(letter) => self.follow_up(letter, delivered).await,
-            Err(error) => self.park_unreadable(message, header, &error).await,
+            // Its constraints may say what this router does not understand.
+            Ok(letter) => match schemas.check(letter.assignment.job.schema_version.into()) {
+                Some(failure) => self.too_new(message, header, failure).await,
+                None => self.follow_up(letter, delivered).await,
+            },
+            Err(error) => match schemas.check_letter(header.as_deref(), &message.payload) {
+                Some(failure) => self.too_new(message, header, failure).await,
+                None => {
+                    let words = format!("a dead letter cannot be read: {error}");
+                    self.park(message, header, Failure::new(FailureCode::InvalidJob, words)).await
+                }
+            },
         };
         let acknowledgement = match followed {
             Ok(None) => AckKind::Ack,
@@ -232,18 +246,32 @@ impl Dead {
         Ok(())
     }
 
-    async fn park_unreadable(
+    /// Hands a letter of a newer schema back, or puts it aside; its job does not end.
+    async fn too_new(
         &self,
         message: &Message,
         content_type: Option<String>,
-        error: &codec::DecodeError,
+        failure: Failure,
+    ) -> Result<Option<i64>, PlaceError> {
+        let info = message.info().ok();
+        let published_at_ms = info.map_or(0, |info| clock::ms_of_ns(info.published.unix_timestamp_nanos()));
+        match self.resting.rest(&self.router.schemas, published_at_ms) {
+            Some(rest) => Ok(Some(clock::now_ms() + i64::try_from(rest.as_millis()).unwrap_or_default())),
+            None => self.park(message, content_type, failure).await,
+        }
+    }
+
+    async fn park(
+        &self,
+        message: &Message,
+        content_type: Option<String>,
+        failure: Failure,
     ) -> Result<Option<i64>, PlaceError> {
         let job = match subjects::parse(&message.subject) {
             Some(subjects::Subject::Dead(_, job)) => Some(job),
             _ => None,
         };
         let sequence = message.info().map_or(0, |info| info.stream_sequence);
-        let failure = Failure::new(FailureCode::InvalidJob, format!("a dead letter cannot be read: {error}"));
         let original = Original {
             subject: message.subject.to_string(),
             content_type,

@@ -203,14 +203,23 @@ impl History {
     /// The job without its body.
     #[must_use]
     pub fn facts(&self) -> Option<&JobFacts> {
-        self.events.iter().rev().find_map(|event| match &event.fact {
-            Fact::Assigned { facts, .. }
-            | Fact::Running { facts, .. }
-            | Fact::Retrying { facts, .. }
-            | Fact::Ended { facts, .. }
-            | Fact::Charged { facts, .. } => Some(facts),
-            Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => None,
-        })
+        self.events.iter().rev().find_map(|event| event.fact.facts())
+    }
+}
+
+impl History {
+    /// The warnings of its facts, each once.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = Vec::new();
+        for warning in
+            self.events.iter().filter_map(|event| event.fact.facts()).flat_map(|facts| &facts.warnings)
+        {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+        warnings
     }
 }
 

@@ -33,6 +33,7 @@ use crate::keys::Keyed;
 use crate::place::{self, PlaceError, Placed};
 use crate::room::Told;
 use crate::shared::Router;
+use crate::too_new::Resting;
 
 use arrived::{Arrived, Reading};
 use at_once::Begun;
@@ -72,6 +73,8 @@ pub struct Intake {
     arrived: AtomicUsize,
     /// Jobs in hand that were read past the consumer.
     reading: Reading,
+    /// Jobs of a newer schema that were handed back.
+    resting: Resting,
 }
 
 /// What is to be done with a job's message.
@@ -103,7 +106,8 @@ impl Intake {
             runtime::topology::consumer(&router.broker.jetstream, topology::stream::JOBS, &name).await?;
         let in_hand = in_hand.clamp(1, 10_000);
         let (waiting, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { router, lane, consumer, in_hand, waiting, arrived, reading: Reading::default() })
+        let (reading, resting) = (Reading::default(), Resting::default());
+        Ok(Self { router, lane, consumer, in_hand, waiting, arrived, reading, resting })
     }
 
     /// Takes jobs in until stopped, and settles what is in hand then.
@@ -341,9 +345,13 @@ impl Intake {
     }
 
     /// Puts a publish aside that is no job: parked with its bytes, told where tenant and id are known,
-    /// and only then acknowledged.
+    /// and only then acknowledged. One of a newer schema is handed back before, and does not end.
     async fn refuse(&self, arrived: &Arrived, refused: Refused) -> Result<Verdict, PlaceError> {
         let Refused { job, id, failure } = refused;
+        let is_too_new = failure.code == FailureCode::TooNew;
+        if is_too_new && let Some(rest) = self.resting.rest(&self.router.schemas, arrived.submitted_at_ms) {
+            return Ok(Verdict::Back(Some(rest)));
+        }
         let tenant = match subjects::parse(&arrived.subject) {
             Some(Subject::Jobs(_, tenant)) => Some(tenant),
             _ => None,
@@ -362,6 +370,9 @@ impl Intake {
             .await?;
         let (Some(tenant), Some(id)) = (tenant, id) else { return Ok(Verdict::Done) };
         ending::refuse(&self.router, &tenant, id, &failure).await?;
+        if is_too_new {
+            return Ok(Verdict::Done);
+        }
         // A job that runs under this id is not ended by a bad publish that borrows it.
         let history = history::read(&self.router.broker, id).await.map_err(PlaceError::History)?;
         if let Some(job) = job.filter(|_| history.facts().is_none()) {

@@ -15,6 +15,7 @@
 //! | [`fleet`] | offers, backlog, breakers: the fleet as plans see it |
 //! | [`reserving`] | asks the ledger for money, in batches |
 //! | `queue` | what lies in the work queues |
+//! | [`too_new`] | what is of a newer schema: handed back, then put aside |
 //! | [`sweep`] | takes waiting work back from backends without workers, or far behind |
 //! | `unrun` | the dead letter of what no worker will end |
 //! | [`advisories`] | messages that the broker gave up on |
@@ -36,4 +37,5 @@ pub mod room;
 pub mod shared;
 pub mod start;
 pub mod sweep;
+pub mod too_new;
 mod unrun;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::keys::Keys;
 use crate::reserving::Reserver;
 use crate::room::Room;
+use crate::too_new::Limits;
 
 /// Everything a router needs to carry plans out.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub struct Router {
     pub facts_short: Arc<AtomicBool>,
     /// Attempts placed, by backend.
     pub assigned: Assigned,
+    /// Which schemas of jobs it takes.
+    pub schemas: Limits,
     /// Fires when the process is asked to stop.
     pub soft: CancellationToken,
 }

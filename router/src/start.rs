@@ -11,8 +11,8 @@ use runtime::process::Context;
 use runtime::topology::open_bucket;
 use runtime::worker::cancels::Cancels;
 use runtime::worker::claim::Claims;
-use schemas::Lane;
 use schemas::topology::bucket;
+use schemas::{Lane, SCHEMA_VERSION};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -20,6 +20,7 @@ use crate::keys::Keys;
 use crate::reserving::Reserver;
 use crate::room::Room;
 use crate::shared::{Assigned, Router};
+use crate::too_new::Limits;
 use crate::{advisories, api, dead, fleet, intake, sweep};
 
 /// The router's configuration.
@@ -36,11 +37,17 @@ pub struct RouterProcess {
 pub struct RouterConfig {
     /// Jobs of one lane that are being placed at once.
     pub in_hand: usize,
+    /// The newest `schema_version` of jobs that this router takes; at most what it knows. Lower it to have jobs of a
+    /// new schema wait for routers that take them.
+    pub schema_version_max: u16,
+    /// How long a job of a newer schema is handed back for other routers, milliseconds since its publish; then it is
+    /// put aside as `too_new`.
+    pub too_new_wait_ms: u64,
 }
 
 impl Default for RouterConfig {
     fn default() -> Self {
-        Self { in_hand: 1_024 }
+        Self { in_hand: 1_024, schema_version_max: SCHEMA_VERSION, too_new_wait_ms: 600_000 }
     }
 }
 
@@ -56,7 +63,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     let jetstream = &context.broker.jetstream;
     let (sender, config) = watch::channel(fleet_config::load(jetstream).await?);
     let soft = context.lifecycle.soft.clone();
-    let tasks = &context.tasks;
+    let (tasks, settings) = (&context.tasks, &context.config.router);
     let router = Router {
         broker: context.broker.clone(),
         config,
@@ -68,6 +75,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         room: Room::default(),
         facts_short: Arc::default(),
         assigned: Assigned::default(),
+        schemas: Limits::new(settings.schema_version_max, settings.too_new_wait_ms),
         soft: soft.clone(),
     };
     let workers = open_bucket(jetstream, bucket::WORKERS).await?;
@@ -78,7 +86,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("backlog", fleet::follow_backlog(router.clone()));
     tasks.spawn("breakers", fleet::follow_outcomes(router.clone()));
     for lane in Lane::ALL {
-        let intake = intake::Intake::open(router.clone(), lane, context.config.router.in_hand).await?;
+        let intake = intake::Intake::open(router.clone(), lane, settings.in_hand).await?;
         tasks.spawn("intake", intake.run());
     }
     tasks.spawn("dead", dead::Dead::open(router.clone()).await?.run());

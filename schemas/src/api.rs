@@ -5,7 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Class, Decision, Event, Failure, Job, JobId, JobState, Offer};
+use crate::unknown::keeps_unknown_fields;
+use crate::{Backend, Class, Decision, Event, Failure, Job, JobId, JobState, Offer, UnknownFields};
+
+keeps_unknown_fields!(EstimateRequest);
 
 /// Names one job: for `status`, `explain` and `cancel`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,13 +42,20 @@ pub struct ExplainReply {
     /// How it ended, when it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Its fields that are not known and had no effect, as in its events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Request of `estimate`: a job that is not to be run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct EstimateRequest {
     /// The job.
     pub job: Job,
+    /// What this version does not know of the request: what guards money belongs into the job.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 /// Answer of `estimate`: what would be decided now.
@@ -57,6 +67,9 @@ pub struct EstimateReply {
     /// Why the job would be refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Its fields that are not known and would have no effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Answer of `cancel`.

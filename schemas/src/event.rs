@@ -137,6 +137,9 @@ pub struct JobFacts {
     /// The client's own words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Fields of the job that whoever wrote this does not know ([`Job::warnings`]); they had no effect there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl JobFacts {
@@ -152,11 +155,25 @@ impl JobFacts {
             max_cost_micro_usd: job.constraints.max_cost_micro_usd,
             deadline_ms: job.constraints.deadline_ms,
             labels: job.labels.clone(),
+            warnings: job.warnings(),
         }
     }
 }
 
 impl Fact {
+    /// The job without its body, where the fact has it.
+    #[must_use]
+    pub const fn facts(&self) -> Option<&JobFacts> {
+        match self {
+            Self::Assigned { facts, .. }
+            | Self::Running { facts, .. }
+            | Self::Retrying { facts, .. }
+            | Self::Ended { facts, .. }
+            | Self::Charged { facts, .. } => Some(facts),
+            Self::Refused { .. } | Self::Duplicate { .. } | Self::Unknown => None,
+        }
+    }
+
     /// Its token in the subject, SQL and on the command line.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

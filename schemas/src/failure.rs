@@ -113,6 +113,8 @@ pub enum FailureCode {
     Cancelled,
     /// Its deadline passed.
     Expired,
+    /// Its schema version is newer than this fleet's; put aside for a newer router, not ended.
+    TooNew,
     /// A code of a newer version; ends the job, with its words.
     #[serde(other)]
     Unknown,
@@ -120,7 +122,7 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// All codes, for exhaustive tables.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidJob,
         Self::ContentRefused,
         Self::CapabilityMissing,
@@ -138,6 +140,7 @@ impl FailureCode {
         Self::Poison,
         Self::Cancelled,
         Self::Expired,
+        Self::TooNew,
         Self::Unknown,
     ];
 
@@ -162,6 +165,7 @@ impl FailureCode {
             Self::Poison => "poison",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+            Self::TooNew => "too_new",
             Self::Unknown => "unknown",
         }
     }

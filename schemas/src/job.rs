@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactRef, Backend, JobId, MicroUsd, SCHEMA_VERSION, Tenant};
+use crate::unknown::keeps_unknown_fields;
+use crate::{ArtifactRef, Backend, JobId, MicroUsd, SCHEMA_VERSION, Tenant, UnknownFields};
+
+keeps_unknown_fields!(Job, Body, Input, Constraints, Preferences);
 
 /// What a client wants made. Published to `argosy.jobs.<lane>.<tenant>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct Job {
     /// Version of this message's schema.
     pub schema_version: u16,
@@ -36,6 +40,9 @@ pub struct Job {
     /// The client's own words for its reports; carried into the ledger.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What this version does not know of it, kept and written again.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 impl Job {
@@ -53,6 +60,7 @@ impl Job {
             constraints: Constraints::default(),
             preferences: Preferences::default(),
             labels: BTreeMap::new(),
+            unknown: UnknownFields::default(),
         }
     }
 }
@@ -121,6 +129,7 @@ impl Kind {
 
 /// What to make: a prompt, or a whole ComfyUI workflow in API format.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct Body {
     /// Image or video.
     pub kind: Kind,
@@ -154,10 +163,14 @@ pub struct Body {
     /// Files that the workflow or the prompt refers to by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Input>,
+    /// What this version does not know of it, kept and written again.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 /// A file the job needs: put it into the artifact store, and name it here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct Input {
     /// The name by which the workflow refers to it, e.g. `photo.png` in a `LoadImage` node.
     pub name: String,
@@ -165,10 +178,15 @@ pub struct Input {
     pub artifact: ArtifactRef,
     /// For example `image/png`.
     pub media_type: String,
+    /// What this version does not know of it, kept and written again.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 /// What must hold for the job; never traded against anything.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+#[schemars(deny_unknown_fields)]
 pub struct Constraints {
     /// The most that may be spent on the job, all attempts together. 0 means free backends only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,10 +215,15 @@ pub struct Constraints {
     /// Attempts in all; the fleet's bound when absent or larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// What this version does not know of it, kept and written again.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 /// What would be nice; weighs in the score and overrides no constraint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+#[schemars(deny_unknown_fields)]
 pub struct Preferences {
     /// Which weights to score with.
     #[serde(default)]
@@ -211,6 +234,9 @@ pub struct Preferences {
     /// How long is long for this job, milliseconds; replaces the configured patience.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience_ms: Option<u64>,
+    /// What this version does not know of it, kept and written again.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 /// A named set of weights.

@@ -35,6 +35,7 @@ pub mod state;
 pub mod subjects;
 pub mod tenants;
 pub mod topology;
+mod unknown;
 pub mod workflow;
 
 pub use artifact::{Artifact, ArtifactRef};
@@ -57,6 +58,7 @@ pub use price::{Price, PriceList, Unit, Usage};
 pub use progress::{Phase, Progress};
 pub use state::JobState;
 pub use tenants::{Listing, PaidConsent, TenantConfig, TenantPolicy, TenantsConfig, Unlisted};
+pub use unknown::UnknownFields;
 
 /// The version written into every message by this build.
 pub const SCHEMA_VERSION: u16 = 1;

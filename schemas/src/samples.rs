@@ -46,7 +46,9 @@ pub fn job() -> Job {
                 name: "photo.png".to_owned(),
                 artifact: ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: "in/photo.png".to_owned() },
                 media_type: "image/png".to_owned(),
+                unknown: UnknownFields::default(),
             }],
+            unknown: UnknownFields::default(),
         },
         constraints: Constraints {
             max_cost_micro_usd: Some(MicroUsd(100_000)),
@@ -57,13 +59,16 @@ pub fn job() -> Job {
             retry_unknown: Some(true),
             failover_on_refusal: false,
             max_attempts: Some(4),
+            unknown: UnknownFields::default(),
         },
         preferences: Preferences {
             profile: Profile::Cheapest,
             backend: Some(name("local")),
             patience_ms: Some(30_000),
+            unknown: UnknownFields::default(),
         },
         labels: BTreeMap::from([("project".to_owned(), "harbour".to_owned())]),
+        unknown: UnknownFields::default(),
     }
 }
 

@@ -83,7 +83,8 @@ pub fn requirements(workflow: &Value) -> Result<Requirements, WorkflowError> {
 }
 
 /// Whether a value nests at most so deep.
-fn is_within(value: &Value, depth: usize) -> bool {
+#[must_use]
+pub fn is_within(value: &Value, depth: usize) -> bool {
     let inner = |value| depth > 0 && is_within(value, depth - 1);
     match value {
         Value::Array(items) => items.iter().all(inner),

@@ -84,6 +84,7 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
         | FailureCode::OutcomeUnknown
         | FailureCode::Cancelled
         | FailureCode::Expired
+        | FailureCode::TooNew
         | FailureCode::Unknown => false,
     }
 }

@@ -1,7 +1,7 @@
 //! What most jobs are: placed by one look at the fleet, for free. Such a job is read, decided on and written down
 //! before anybody is waited for; what then stays in memory are the messages that place it, and its own as it came.
 
-use policy::admit::{admit, admit_tenant};
+use policy::admit::{admit, admit_tenant, check_unknown};
 use policy::plan::Plan;
 use runtime::clock;
 use schemas::codec::{self, CONTENT_TYPE};
@@ -72,7 +72,11 @@ impl Intake {
     fn read(&self, arrived: &Arrived) -> Result<Taken, Box<Refused>> {
         let (header, payload) = (arrived.content_type.as_deref(), &arrived.payload);
         let submitted_at_ms = arrived.submitted_at_ms;
+        let schemas = &self.router.schemas;
         let job: Job = codec::decode(header, payload).map_err(|error| {
+            if let Some(failure) = schemas.check_job(header, payload) {
+                return Box::new(Refused { job: None, id: sniff_id(header, payload), failure });
+            }
             let field = match &error {
                 codec::DecodeError::Malformed { field, .. } => field.clone(),
                 codec::DecodeError::ContentType(_) => CONTENT_TYPE.to_owned(),
@@ -80,8 +84,11 @@ impl Intake {
             let failure = Failure::invalid(&field, format!("the job cannot be read: {error}"));
             Box::new(Refused { job: None, id: sniff_id(header, payload), failure })
         })?;
+        if let Some(failure) = schemas.check(job.schema_version.into()) {
+            return Err(Box::new(Refused { id: Some(job.id), job: Some(job), failure }));
+        }
         let config = self.router.config();
-        let address = same_address(&arrived.subject, &job);
+        let address = same_address(&arrived.subject, &job).and_then(|()| check_unknown(&job));
         let admitted = match address.and_then(|()| admit_tenant(&job.tenant, &config.tenants)) {
             Err(failure) => Err(failure),
             // As of the time it was submitted: a deadline that passes while it waits is no fault of the job's.

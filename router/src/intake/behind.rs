@@ -11,6 +11,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use futures::TryStreamExt as _;
 use runtime::telemetry;
+use schemas::codec::CONTENT_TYPE;
 use schemas::subjects::{self, Subject};
 use schemas::topology::stream;
 use schemas::{Lane, Tenant};
@@ -55,6 +56,11 @@ async fn read(router: &Router, lane: Lane, reading: &Reading) -> Result<Vec<Arri
             break;
         }
         first_of(&jobs, &subject, want.min(room), |message| {
+            // The consumer delivers it, and hands it back until a newer router has it.
+            let header = message.headers.get(CONTENT_TYPE).map(|value| value.as_str());
+            if router.schemas.check_job(header, &message.payload).is_some() {
+                return false;
+            }
             let read = Arrived::read(message, reading, jetstream);
             let taken = read.is_some();
             arrived.extend(read);

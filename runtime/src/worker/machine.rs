@@ -225,7 +225,8 @@ fn may_be_billed(code: Option<FailureCode>, taken: bool, called: bool) -> bool {
             | Code::CapabilityMissing
             | Code::RateLimited
             | Code::QuotaExhausted
-            | Code::ProviderStopped,
+            | Code::ProviderStopped
+            | Code::TooNew,
         ) => false,
         // It failed on the way: after the provider had taken it on, some time may be billed.
         Some(Code::OutOfMemory | Code::Transient | Code::BackendDown | Code::Interrupted | Code::Unknown) => {

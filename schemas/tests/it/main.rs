@@ -4,4 +4,5 @@ mod codec;
 mod golden;
 mod names;
 mod tenants;
+mod unknown;
 mod workflow;
