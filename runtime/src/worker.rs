@@ -21,3 +21,4 @@ mod settle;
 pub use attempt::{Attempt, AttemptIo, Stop, Stopper};
 pub use backend::{Backend, Discovery, Found};
 pub use host::WorkerConfig;
+pub use policy::funds;

@@ -258,6 +258,7 @@ pub fn offer() -> Offer {
             energy_mj: Some(1_234_567),
         }],
         simulated: true,
+        paid: Some(false),
     }
 }
 
