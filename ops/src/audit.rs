@@ -41,6 +41,8 @@ pub async fn gather(
             backend: attempt.backend,
             provider_id: attempt.provider_id,
             succeeded: attempt.succeeded,
+            usage: attempt.usage,
+            reserved_micro_usd: attempt.reserved_micro_usd,
             charge: attempt.charge,
         }));
         after = page.next_after;

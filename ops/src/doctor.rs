@@ -1,8 +1,12 @@
 //! What a healthy and safe fleet looks like: judgements over facts that `argosy doctor` gathers. Pure.
 
+mod documents;
+
 use schemas::api::BackendsReply;
 use schemas::{Health, topology};
 use serde::{Deserialize, Serialize};
+
+pub use self::documents::documents;
 
 /// From this share of its limit on a stream is nearly full.
 const NEARLY_FULL_PERCENT: u64 = 80;

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, bail};
 use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
 use async_nats::jetstream::{self};
+use policy::validate::{self, Document, KEYS};
 use runtime::exit::{Exit, Fault};
-use runtime::fleet_config::KEYS;
 use schemas::topology::bucket;
-use schemas::{Catalog, PaidConsent, PolicyConfig, PriceList, TenantsConfig, codec};
+use schemas::{PaidConsent, TenantsConfig, codec};
 use serde_json::{Value, json};
 
 /// How often a change is made anew because somebody else was faster.
@@ -90,35 +90,12 @@ fn scale(duration_ms: &mut Value, time_scale: f64) {
     }
 }
 
-/// Reads a document as its type would, and checks what the type cannot.
+/// Checks a document as its readers do, and that it says nothing that they would not believe.
 ///
 /// # Errors
 /// A [`Fault`] with exit code 78 that names the field.
 pub fn check(key: &str, text: &[u8]) -> Result<(), Fault> {
-    let wrong = |reason: String| Fault::new(Exit::Config, format!("document {key}: {reason}"));
-    let unreadable = |error: codec::DecodeError| wrong(error.to_string());
-    match key {
-        "policy" => {
-            let document: PolicyConfig = codec::decode(None, text).map_err(unreadable)?;
-            policy::validate::policy(&document).map_err(|error| wrong(error.to_string()))
-        }
-        "catalog" => {
-            let document: Catalog = codec::decode(None, text).map_err(unreadable)?;
-            policy::validate::catalog(&document).map_err(|error| wrong(error.to_string()))
-        }
-        "prices" => {
-            let document: PriceList = codec::decode(None, text).map_err(unreadable)?;
-            policy::cost::validate(&document).map_err(|error| wrong(error.to_string()))
-        }
-        "tenants" => {
-            let document: TenantsConfig = codec::decode(None, text).map_err(unreadable)?;
-            policy::validate::tenants(&document).map_err(|error| wrong(error.to_string()))
-        }
-        _ => Err(Fault::new(
-            Exit::Config,
-            format!("`{key}` is not a document: the documents are {}", KEYS.join(", ")),
-        )),
-    }
+    validate::check(key, text).map_err(|refused| Fault::new(Exit::Config, refused.to_string()))
 }
 
 /// The bucket.
@@ -218,4 +195,29 @@ pub async fn change_tenants<E: std::error::Error + Send + Sync + 'static>(
         }
     }
     bail!("document tenants: others changed it {CHANGE_TRIES} times meanwhile; try again")
+/// A document as it is stored.
+#[derive(Debug, Clone)]
+pub struct Stored<T> {
+    /// The newest revision.
+    pub revision: u64,
+    /// Its text.
+    pub text: Vec<u8>,
+    /// The newest revision that is good, which every process uses, and the document; none when no stored one is.
+    pub used: Option<(u64, T)>,
+}
+
+/// Reads a document as its readers do.
+///
+/// # Errors
+/// It is not set, or the broker does not answer.
+pub async fn stored<T: Document>(jetstream: &jetstream::Context) -> anyhow::Result<Stored<T>> {
+    let (revision, text) = get(jetstream, T::KEY).await?;
+    let used = match validate::read(&text) {
+        Ok(document) => Some((revision, document)),
+        Err(_) => {
+            let good = runtime::fleet_config::newest_good(&open(jetstream).await?).await;
+            good.map_err(|reason| anyhow::anyhow!("document {}: {reason}", T::KEY))?
+        }
+    };
+    Ok(Stored { revision, text, used })
 }

@@ -80,6 +80,7 @@ fn offer(nth: usize, backend: Backend, catalog: &Catalog) -> Offer {
         nodes: tells.then(nodes),
         gpus: if tells { vec![gpu()] } else { Vec::new() },
         simulated: false,
+        paid: None,
         backend,
     }
 }

@@ -1,6 +1,12 @@
 //! Usage into money, in integers.
 //!
 //! Usage that has no price is an error, never zero: a provider's new unit must not make work look free.
+//!
+//! An attempt is charged at the prices of one moment: when it began at its worker ([`price_of`]). What is reserved,
+//! and what limits the work at the provider, is by the dearest price from now until the latest moment at which the
+//! attempt can end ([`dearest_of`], [`quantity_bought`]), so that no price that the list knows of breaks a ceiling.
+
+use std::ops::RangeInclusive;
 
 use schemas::{Backend, MicroUsd, Price, PriceList, Unit, Usage};
 
@@ -62,6 +68,84 @@ pub fn price_of(
         millionths = millionths.checked_add(cost).ok_or(CostError::TooLarge)?;
     }
     rounded_up(millionths)
+}
+
+/// The most that usage can cost when it is charged at any one of these moments: what is reserved.
+///
+/// # Errors
+/// [`CostError`] when a unit has no price at the first moment, or the sum leaves the range. A gap later on is no error:
+/// what begins in it has no price and is booked as its whole reservation.
+pub fn dearest_of(
+    usage: &[Usage],
+    backend: &Backend,
+    model: &str,
+    prices: &PriceList,
+    during: &RangeInclusive<i64>,
+) -> Result<MicroUsd, CostError> {
+    let mut millionths: i128 = 0;
+    for part in usage.iter().filter(|part| part.unit != Unit::EnergyMj) {
+        let price = dearest_price(part.unit, backend, model, prices, during)?;
+        let cost = i128::from(part.quantity) * i128::from(price.0);
+        millionths = millionths.checked_add(cost).ok_or(CostError::TooLarge)?;
+    }
+    rounded_up(millionths)
+}
+
+/// How much of a unit an amount buys at the dearest price of these moments; without bound where the unit is free all
+/// that time. A charge is rounded up to a whole micro-dollar, so the quantity is rounded down.
+///
+/// # Errors
+/// [`CostError`] when the unit has no price at the first moment.
+pub fn quantity_bought(
+    amount: MicroUsd,
+    unit: Unit,
+    backend: &Backend,
+    model: &str,
+    prices: &PriceList,
+    during: &RangeInclusive<i64>,
+) -> Result<u64, CostError> {
+    let price = dearest_price(unit, backend, model, prices, during)?;
+    let bought = (i128::from(amount.0.max(0)) * PRICED_UNITS).checked_div(i128::from(price.0.max(0)));
+    Ok(bought.map_or(u64::MAX, |bought| u64::try_from(bought).unwrap_or(u64::MAX)))
+}
+
+/// The highest price of a unit at any of these moments. A price only changes where one begins or ends, so those
+/// moments are looked at.
+fn dearest_price(
+    unit: Unit,
+    backend: &Backend,
+    model: &str,
+    prices: &PriceList,
+    during: &RangeInclusive<i64>,
+) -> Result<MicroUsd, CostError> {
+    let mut dearest = price_at(unit, backend, model, prices, *during.start())?.micro_usd_per_million;
+    let ours = prices.prices.iter().filter(|price| price.backend == *backend && price.unit == unit);
+    let changes = ours.flat_map(|price| [Some(price.valid_from_ms), price.valid_until_ms]).flatten();
+    for at_ms in changes.filter(|at_ms| during.contains(at_ms)) {
+        if let Ok(price) = price_at(unit, backend, model, prices, at_ms) {
+            dearest = dearest.max(price.micro_usd_per_million);
+        }
+    }
+    Ok(dearest)
+}
+
+/// The units that have a price for a model at some of these moments and no bound in `maximum`: what an attempt uses of
+/// them is not reserved. A unit may come up more than once.
+pub fn unbounded_units<'a>(
+    maximum: &'a [Usage],
+    backend: &'a Backend,
+    model: &'a str,
+    prices: &'a PriceList,
+    during: &'a RangeInclusive<i64>,
+) -> impl Iterator<Item = Unit> + 'a {
+    let holds = move |price: &&Price| {
+        price.backend == *backend
+            && (price.model == model || price.model == ANY_MODEL)
+            && price.valid_from_ms <= *during.end()
+            && price.valid_until_ms.is_none_or(|ends_ms| *during.start() < ends_ms)
+    };
+    let priced = prices.prices.iter().filter(holds).map(|price| price.unit);
+    priced.filter(move |unit| *unit != Unit::EnergyMj && maximum.iter().all(|bound| bound.unit != *unit))
 }
 
 /// What measured energy costs at a backend's electricity price (unit `energy_mj` of the price list).

@@ -2,10 +2,11 @@
 //! Used by the simulation, by the tests against real servers, and by the audit command.
 
 mod money;
+mod unpaid;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{Backend, Charge, JobId, JobState, MicroUsd};
+use schemas::{Backend, Charge, JobId, JobState, MicroUsd, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What is audited.
@@ -49,6 +50,12 @@ pub struct AuditAttempt {
     pub provider_id: Option<String>,
     /// It made what was asked for.
     pub succeeded: bool,
+    /// What the provider counted.
+    #[serde(default)]
+    pub usage: Vec<Usage>,
+    /// What was reserved for it; 0 where nothing was.
+    #[serde(default)]
+    pub reserved_micro_usd: MicroUsd,
     /// Its money.
     pub charge: Charge,
 }
@@ -79,6 +86,12 @@ pub struct AuditReport {
     pub completed_empty: u64,
     /// Work billed twice, or jobs with more than one paid success.
     pub paid_twice: u64,
+    /// Attempts at providers that bill whose money was not set aside, or that used something and are charged nothing.
+    #[serde(default)]
+    pub paid_silently: u64,
+    /// Charges above what was reserved, where the provider stops the work at what is reserved.
+    #[serde(default)]
+    pub over_reserved: u64,
     /// Posted charges, those that are only possible left out.
     pub ledger_micro_usd: MicroUsd,
     /// What the providers billed in all.
@@ -152,6 +165,7 @@ pub fn audit(input: &AuditInput) -> AuditReport {
     let mut findings = Findings::default();
     audit_jobs(input, &mut report, &mut findings);
     money::audit_money(input, &mut report, &mut findings);
+    unpaid::audit_guards(input, &mut report, &mut findings);
     report.findings = findings.into_words();
     report
 }

@@ -8,12 +8,14 @@
 pub mod admit;
 pub mod backoff;
 pub mod baseline;
+pub mod billing;
 pub mod breaker;
 pub mod cost;
 pub mod defaults;
 pub mod dispose;
 pub mod fair;
 pub mod fleet;
+pub mod funds;
 pub mod invariants;
 pub mod overdue;
 pub mod plan;

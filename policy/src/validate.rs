@@ -1,9 +1,16 @@
-//! Refuses configuration that would decide badly, before it is used. Hot reload keeps the old document
-//! when the new one is refused.
+//! Refuses configuration that would decide badly, before it is used: when it is set, and again by every process that
+//! reads it. Hot reload keeps the old document when the new one is refused.
+
+mod across;
+mod document;
+mod guards;
 
 use std::collections::BTreeSet;
 
 use schemas::{Catalog, MicroUsd, PolicyConfig, TenantsConfig, Terms, workflow};
+
+pub use self::across::across;
+pub use self::document::{Document, KEYS, Refused, check, check_stored, read};
 
 use crate::backoff::Backoff;
 
@@ -19,27 +26,6 @@ pub struct ConfigError {
 
 fn wrong<T>(field: impl Into<String>, message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError { field: field.into(), message: message.into() })
-}
-
-/// Checks the document `tenants`.
-///
-/// # Errors
-/// The first field that is wrong.
-pub fn tenants(tenants: &TenantsConfig) -> Result<(), ConfigError> {
-    let budget = |field: String, budget: Option<MicroUsd>| match budget {
-        Some(budget) if budget < MicroUsd::ZERO => wrong(
-            field,
-            format!("{} is negative: use 0 for no money, or leave it out for no limit", budget.0),
-        ),
-        _ => Ok(()),
-    };
-    let entries = tenants.tenants.iter().map(|(tenant, config)| (format!("tenants.{tenant}"), config));
-    for (entry, config) in std::iter::once(("default".to_owned(), &tenants.default)).chain(entries) {
-        budget(format!("{entry}.daily_micro_usd"), config.daily_micro_usd)?;
-        budget(format!("{entry}.monthly_micro_usd"), config.monthly_micro_usd)?;
-    }
-    budget("fleet_daily_micro_usd".to_owned(), tenants.fleet_daily_micro_usd)?;
-    budget("fleet_monthly_micro_usd".to_owned(), tenants.fleet_monthly_micro_usd)
 }
 
 /// Checks the document `policy`.
@@ -91,6 +77,30 @@ fn weights(field: &str, terms: Terms) -> Result<(), ConfigError> {
     }
     if all.iter().sum::<f64>() <= 0.0 {
         return wrong(field, "at least one weight must be more than 0");
+    }
+    Ok(())
+}
+
+/// Checks the document `tenants`.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn tenants(tenants: &TenantsConfig) -> Result<(), ConfigError> {
+    let fleet = [
+        ("fleet_daily_micro_usd".to_owned(), tenants.fleet_daily_micro_usd),
+        ("fleet_monthly_micro_usd".to_owned(), tenants.fleet_monthly_micro_usd),
+    ];
+    let named = tenants.tenants.iter().map(|(tenant, config)| (format!("tenants.{tenant}"), config));
+    let each = std::iter::once(("default".to_owned(), &tenants.default)).chain(named).flat_map(|(at, config)| {
+        [
+            (format!("{at}.daily_micro_usd"), config.daily_micro_usd),
+            (format!("{at}.monthly_micro_usd"), config.monthly_micro_usd),
+        ]
+    });
+    for (field, budget) in fleet.into_iter().chain(each) {
+        if let Some(budget) = budget.filter(|budget| *budget < MicroUsd::ZERO) {
+            return wrong(field, format!("{} is below 0: write 0 to spend nothing, or leave it out", budget.0));
+        }
     }
     Ok(())
 }

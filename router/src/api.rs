@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select_all;
 use policy::admit::{admit, admit_tenant, check_request, check_unknown};
+use policy::billing::is_paid;
 use policy::fleet::Known;
 use policy::plan::Plan;
 use runtime::clock;
@@ -220,7 +221,7 @@ fn backends(router: &Router) -> BackendsReply {
             workers.iter_mut().for_each(|offer| offer.nodes = None);
             BackendStatus {
                 backend: backend.backend.clone(),
-                paid: backend.paid,
+                paid: is_paid(backend, config.catalog.services_of(&backend.backend), &workers),
                 workers,
                 backlog: view.backlog.into_iter().map(|(class, jobs)| ClassBacklog { class, jobs }).collect(),
                 breaker_open_until_ms: view

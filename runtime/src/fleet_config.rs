@@ -1,14 +1,20 @@
 //! The fleet's configuration as every process sees it: the four documents of the `CONFIG` bucket,
 //! watched, so that a change holds everywhere within moments and without a restart.
+//!
+//! Every process checks what it reads, whoever stored it: it uses the newest revision of a document that is good, and
+//! says which newer one it refuses (log, gauge `argosy_config_refused`, `argosy doctor`). One that starts does the
+//! same, so a restart changes nothing; where no stored revision is good it does not start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
+pub use policy::validate::KEYS;
+use policy::validate::{self, Document, Refused};
 use schemas::topology::bucket;
-use schemas::{Catalog, PolicyConfig, PriceList, TenantsConfig, codec};
-use serde::de::DeserializeOwned;
+use schemas::{Catalog, PolicyConfig, PriceList, TenantsConfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -17,11 +23,14 @@ use crate::telemetry;
 use crate::there::there;
 use crate::topology::open_bucket;
 
-/// The keys of the bucket.
-pub const KEYS: [&str; 4] = ["policy", "catalog", "prices", "tenants"];
-
 /// How long to wait before a broken watch is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
+
+/// How long reading the earlier revisions of a document may take.
+const HISTORY_LIMIT: Duration = Duration::from_secs(10);
+
+/// 1 for each document whose newest revision this process refuses.
+const REFUSED: &str = "argosy_config_refused";
 
 /// The four documents.
 #[derive(Debug, Clone)]
@@ -39,18 +48,20 @@ pub struct FleetConfig {
 /// Reads all four documents once.
 ///
 /// # Errors
-/// [`Exit::TopologyMissing`] when bucket or document is not there, [`Exit::Config`] when one cannot be read.
+/// [`Exit::TopologyMissing`] when bucket or document is not there, [`Exit::Config`] when no stored revision of one is
+/// good.
 pub async fn load(jetstream: &jetstream::Context) -> Result<FleetConfig, Fault> {
+    metrics::describe_gauge!(REFUSED, "1 if the newest revision of a configuration document is refused, else 0");
     let store = open_bucket(jetstream, bucket::CONFIG).await?;
     Ok(FleetConfig {
-        policy: Arc::new(document(&store, "policy").await?),
-        catalog: Arc::new(document(&store, "catalog").await?),
-        prices: Arc::new(document(&store, "prices").await?),
-        tenants: Arc::new(document(&store, "tenants").await?),
+        policy: Arc::new(document(&store).await?),
+        catalog: Arc::new(document(&store).await?),
+        prices: Arc::new(document(&store).await?),
+        tenants: Arc::new(document(&store).await?),
     })
 }
 
-/// Follows changes until stopped. A document that cannot be read is reported and the last good one stays.
+/// Follows changes until stopped. A document that is not good is reported, and the newest good one stays.
 ///
 /// # Errors
 /// Never while the broker lives or comes back.
@@ -59,10 +70,11 @@ pub async fn follow(
     current: watch::Sender<FleetConfig>,
     stop: CancellationToken,
 ) -> Result<(), Fault> {
+    let mut reported = Reported::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            ended = follow_once(&jetstream, &current) => {
+            ended = follow_once(&jetstream, &current, &mut reported) => {
                 if let Err(fault) = ended {
                     tracing::warn!(%fault, "configuration watch ended, opening it again");
                 }
@@ -75,48 +87,131 @@ pub async fn follow(
     }
 }
 
+/// The refused revision of each document that was reported: a watch that is opened again brings it again.
+type Reported = BTreeMap<String, u64>;
+
 async fn follow_once(
     jetstream: &jetstream::Context,
     current: &watch::Sender<FleetConfig>,
+    reported: &mut Reported,
 ) -> Result<(), Fault> {
     let store = open_bucket(jetstream, bucket::CONFIG).await?;
     let watching = store.watch_with_history(">").await;
     let mut changes = watching.map_err(|error| missing(&telemetry::chain(&error)))?;
     while let Some(entry) = changes.next().await {
         let entry = entry.map_err(|error| missing(&telemetry::chain(&error)))?;
-        if entry.operation == kv::Operation::Put {
-            take(current, &entry);
+        if entry.operation != kv::Operation::Put {
+            continue;
+        }
+        match entry.key.as_str() {
+            "policy" => take(&store, &entry, reported, |new| set(current, |all| &mut all.policy, new)).await,
+            "catalog" => take(&store, &entry, reported, |new| set(current, |all| &mut all.catalog, new)).await,
+            "prices" => take(&store, &entry, reported, |new| set(current, |all| &mut all.prices, new)).await,
+            "tenants" => take(&store, &entry, reported, |new| set(current, |all| &mut all.tenants, new)).await,
+            _ => {}
         }
     }
     Ok(())
 }
 
-fn take(current: &watch::Sender<FleetConfig>, entry: &kv::Entry) {
-    let outcome = match entry.key.as_str() {
-        "policy" => read(entry).map(|document| current.send_modify(|all| all.policy = Arc::new(document))),
-        "catalog" => read(entry).map(|document| current.send_modify(|all| all.catalog = Arc::new(document))),
-        "prices" => read(entry).map(|document| current.send_modify(|all| all.prices = Arc::new(document))),
-        "tenants" => read(entry).map(|document| current.send_modify(|all| all.tenants = Arc::new(document))),
-        _ => Ok(()),
-    };
-    match outcome {
-        Ok(()) => tracing::debug!(key = entry.key, revision = entry.revision, "configuration taken"),
-        Err(error) => {
-            tracing::error!(key = entry.key, %error, "configuration refused, the last good one stays");
+/// Puts a document in its place; those who watch are woken by what is new only.
+fn set<T: PartialEq>(
+    current: &watch::Sender<FleetConfig>,
+    place: impl Fn(&mut FleetConfig) -> &mut Arc<T>,
+    new: T,
+) {
+    current.send_if_modified(|all| {
+        let place = place(all);
+        let changes = **place != new;
+        if changes {
+            *place = Arc::new(new);
+        }
+        changes
+    });
+}
+
+/// Takes a new revision of a document, or the newest good one in its stead.
+async fn take<T: Document>(
+    store: &kv::Store,
+    entry: &kv::Entry,
+    reported: &mut Reported,
+    set: impl FnOnce(T),
+) {
+    match validate::read(&entry.value) {
+        Ok(document) => {
+            tracing::debug!(key = entry.key, revision = entry.revision, "configuration taken");
+            reported.remove(&entry.key);
+            metrics::gauge!(REFUSED, "document" => T::KEY).set(0.0);
+            set(document);
+        }
+        Err(refused) => {
+            if reported.insert(entry.key.clone(), entry.revision) != Some(entry.revision) {
+                report::<T>(&refused, entry.revision);
+            }
+            // Between two looks there may have been a good one that the others took.
+            match newest_good::<T>(store).await {
+                Ok(Some((_, document))) => set(document),
+                Ok(None) => {}
+                Err(reason) => tracing::debug!(key = entry.key, reason, "reading earlier revisions"),
+            }
         }
     }
 }
 
-fn read<T: DeserializeOwned>(entry: &kv::Entry) -> Result<T, codec::DecodeError> {
-    codec::decode(None, &entry.value)
+fn report<T: Document>(refused: &Refused, revision: u64) {
+    metrics::gauge!(REFUSED, "document" => T::KEY).set(1.0);
+    let cure = cure::<T>();
+    tracing::error!(%refused, revision, cure, "configuration refused, the newest good one stays");
 }
 
-async fn document<T: DeserializeOwned>(store: &kv::Store, key: &str) -> Result<T, Fault> {
-    let bytes = there(&format!("bucket {}", bucket::CONFIG), || store.get(key)).await?;
-    let bytes = bytes.ok_or_else(|| missing(&format!("key {key} is not set")))?;
-    codec::decode(None, &bytes).map_err(|error| {
-        Fault::new(Exit::Config, format!("document {key} of bucket {}: {error}", bucket::CONFIG))
-    })
+fn cure<T: Document>() -> String {
+    format!("mend it and set it with `argosy config set {} FILE`", T::KEY)
+}
+
+async fn document<T: Document>(store: &kv::Store) -> Result<T, Fault> {
+    let entry = there(&format!("bucket {}", bucket::CONFIG), || store.entry(T::KEY)).await?;
+    let entry = entry.filter(|entry| entry.operation == kv::Operation::Put);
+    let entry = entry.ok_or_else(|| missing(&format!("key {} is not set", T::KEY)))?;
+    let refused = match validate::read(&entry.value) {
+        Ok(document) => return Ok(document),
+        Err(refused) => refused,
+    };
+    match newest_good(store).await {
+        Ok(Some((used, document))) => {
+            report::<T>(&refused, entry.revision);
+            tracing::error!(document = T::KEY, used, "starting with an earlier revision");
+            Ok(document)
+        }
+        Ok(None) => {
+            let (bucket, cure) = (bucket::CONFIG, cure::<T>());
+            let message = format!("bucket {bucket}: {refused}; no earlier revision is good either: {cure}");
+            Err(Fault::new(Exit::Config, message))
+        }
+        Err(reason) => Err(Fault::new(Exit::BrokerAbsent, format!("bucket {}: {reason}", bucket::CONFIG))),
+    }
+}
+
+/// The newest revision of a document that is good, with its number.
+///
+/// # Errors
+/// The broker did not answer in time.
+pub async fn newest_good<T: Document>(store: &kv::Store) -> Result<Option<(u64, T)>, String> {
+    let reading = async {
+        let mut revisions = store.history(T::KEY).await.map_err(|error| telemetry::chain(&error))?;
+        let mut newest = None;
+        while let Some(entry) = revisions.next().await {
+            let entry = entry.map_err(|error| telemetry::chain(&error))?;
+            if entry.operation != kv::Operation::Put {
+                continue;
+            }
+            if let Ok(document) = validate::read(&entry.value) {
+                newest = Some((entry.revision, document));
+            }
+        }
+        Ok(newest)
+    };
+    let read = tokio::time::timeout(HISTORY_LIMIT, reading).await;
+    read.unwrap_or_else(|_| Err(format!("no answer within {} s", HISTORY_LIMIT.as_secs())))
 }
 
 fn missing(reason: &str) -> Fault {

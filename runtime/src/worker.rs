@@ -22,3 +22,4 @@ mod settle;
 pub use attempt::{Attempt, AttemptIo, Stop, Stopper};
 pub use backend::{Backend, Discovery, Found};
 pub use host::WorkerConfig;
+pub use policy::funds;

@@ -60,7 +60,8 @@ pub struct BackendConfig {
     pub backend: Backend,
     /// 1 is first choice.
     pub rank: u32,
-    /// It bills: consent, reservation and claim are required.
+    /// It bills: consent, reservation and claim are required. `false` does not make a backend free that bills by its
+    /// name, by its protocol or by the word of its workers.
     pub paid: bool,
     /// Jobs that may wait or run there for each slot, in one class and in all; more stay in their lane.
     pub backlog_per_slot: u32,

@@ -48,6 +48,10 @@ pub struct Offer {
     /// Its provider is a simulator.
     #[serde(default)]
     pub simulated: bool,
+    /// Its provider bills, so it refuses work for which nothing is reserved; absent from older workers. Where it is
+    /// true no document makes the backend free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid: Option<bool>,
 }
 
 /// One class that a worker makes.

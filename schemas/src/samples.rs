@@ -263,6 +263,7 @@ pub fn offer() -> Offer {
             energy_mj: Some(1_234_567),
         }],
         simulated: true,
+        paid: Some(false),
     }
 }
 

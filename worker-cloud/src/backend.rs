@@ -52,6 +52,7 @@ impl RunPodBackend {
     async fn start(&self, attempt: &Attempt) -> Result<Flight<'_>, Outcome> {
         let failed = |failure| Outcome { failure: Some(failure), ..Outcome::default() };
         let limits = self.limits(attempt);
+        request::check_limits(&attempt.assignment, limits).map_err(failed)?;
         let body = prepare(attempt, limits).await.map_err(failed)?;
         if let Err(stop) = attempt.may_start().await {
             return Err(stopped_before_start(attempt, stop));
@@ -70,7 +71,7 @@ impl RunPodBackend {
     /// The limits that the provider keeps for us, by the money that was reserved.
     fn limits(&self, attempt: &Attempt) -> request::Limits {
         let prices = Arc::clone(&self.fleet.borrow().prices);
-        request::limits(&attempt.assignment, &attempt.service, &prices)
+        request::limits(&attempt.assignment, &attempt.service, &prices, now_ms())
     }
 
     fn classes(&self) -> Vec<Class> {

@@ -294,6 +294,11 @@ fn prompt_id(attempt: &Attempt) -> String {
 
 #[async_trait]
 impl Backend for ComfyBackend {
+    /// The machines are our own.
+    fn is_paid(&self) -> bool {
+        false
+    }
+
     async fn abandon(&self, attempt: &Attempt) {
         self.stop_at_server(&prompt_id(attempt)).await;
     }

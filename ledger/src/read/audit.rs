@@ -1,6 +1,6 @@
 //! What the audit checks against streams and invoices: every job and every attempt, page by page.
 
-use schemas::{Backend, Charge, ChargeState, JobId, JobState, MicroUsd};
+use schemas::{Backend, Charge, ChargeState, JobId, JobState, MicroUsd, Usage};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -37,6 +37,10 @@ pub struct AuditAttempt {
     pub simulated: bool,
     /// It ended, and without a failure.
     pub succeeded: bool,
+    /// What the provider counted.
+    pub usage: Vec<Usage>,
+    /// What was reserved for it; 0 where nothing was.
+    pub reserved_micro_usd: MicroUsd,
     /// Its money.
     pub charge: Charge,
 }
@@ -104,6 +108,7 @@ impl Store {
             r#"select job as "job!", attempt as "attempt!", coalesce(a.backend, c.backend) as "backend!",
                 a.provider_id, coalesce(a.simulated, c.simulated) as "simulated!",
                 (a.finished_at is not null and a.failure_code is null) as "succeeded!",
+                coalesce(a.usage, '[]') as "usage!", coalesce(c.reserved_micro_usd, 0) as "reserved!",
                 coalesce(c.state, 'voided') as "state!",
                 coalesce(c.open_micro_usd + c.posted_micro_usd, 0) as "amount!",
                 coalesce(c.possibly_paid, false) as "possibly_paid!"
@@ -115,13 +120,13 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let attempts = rows.into_iter().map(|row| {
+            let stored = |message: String| Error::Stored { id: format!("{}.{}", row.job, row.attempt), message };
             Ok(AuditAttempt {
                 job: JobId(row.job),
                 attempt: u32::try_from(row.attempt).unwrap_or_default(),
-                backend: row.backend.parse().map_err(|error: schemas::ids::IdError| Error::Stored {
-                    id: format!("{}.{}", row.job, row.attempt),
-                    message: error.to_string(),
-                })?,
+                backend: row.backend.parse().map_err(|error: schemas::ids::IdError| stored(error.to_string()))?,
+                usage: serde_json::from_value(row.usage).map_err(|error| stored(error.to_string()))?,
+                reserved_micro_usd: MicroUsd(row.reserved),
                 provider_id: row.provider_id,
                 simulated: row.simulated,
                 succeeded: row.succeeded,

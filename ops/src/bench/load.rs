@@ -66,6 +66,7 @@ pub(super) fn offers(catalog: &Catalog) -> anyhow::Result<Vec<Offer>> {
             nodes: None,
             gpus: Vec::new(),
             simulated: true,
+            paid: None,
         })
     };
     backends.iter().map(offer).collect()

@@ -63,6 +63,10 @@ struct Null {
 
 #[async_trait]
 impl Backend for Null {
+    fn is_paid(&self) -> bool {
+        false
+    }
+
     async fn discover(&self) -> Discovery {
         Discovery::healthy(self.classes.clone())
     }

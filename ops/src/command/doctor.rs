@@ -4,13 +4,13 @@ use super::session::Session;
 use crate::doctor::{self, Finding, Verdict};
 use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
-use crate::{api, monitor};
+use crate::{api, documents, monitor};
 use clap::Args;
 use runtime::broker::Broker;
 use schemas::api::BackendsReply;
 use schemas::topology::{self, Topology};
 
-/// Check broker, database, routers, ledger and backends: what is not well or not safe is named with its
+/// Check broker, documents, database, routers, ledger and backends: what is not well or not safe is named with its
 /// cure, and the exit code is 1. A broker that does not sync every write is never called safe.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy doctor\n  \
@@ -50,6 +50,7 @@ impl Doctor {
         let differences = runtime::topology::verify(&broker.jetstream, &Topology::new(replicas)).await?;
         findings.push(doctor::topology(&differences, replicas));
         findings.extend(rooms(&broker, replicas).await?);
+        findings.extend(judged_documents(&broker).await?);
         let fleet: Option<BackendsReply> = api::request_empty(&broker.client, "backends").await.ok();
         findings.push(doctor::ledger(fleet.as_ref(), behind(&broker).await));
         findings.extend(fleet.iter().flat_map(doctor::backends));
@@ -75,6 +76,17 @@ async fn rooms(broker: &Broker, replicas: usize) -> anyhow::Result<Vec<Finding>>
         findings.extend(doctor::room(&spec.name, info.state.bytes, info.config.max_bytes));
     }
     Ok(findings)
+}
+
+async fn judged_documents(broker: &Broker) -> anyhow::Result<Vec<Finding>> {
+    let jetstream = &broker.jetstream;
+    Ok(doctor::documents(
+        &documents::stored(jetstream).await?,
+        &documents::stored(jetstream).await?,
+        &documents::stored(jetstream).await?,
+        &documents::stored(jetstream).await?,
+        runtime::clock::now_ms(),
+    ))
 }
 
 /// Events that the ledger has not taken yet.

@@ -48,6 +48,8 @@ fn booked(n: u8, backend: &str, charge: Charge) -> [Line; 2] {
             backend: Backend::new(backend).expect("a name"),
             provider_id: Some(format!("work-{n}")),
             succeeded: true,
+            usage: Vec::new(),
+            reserved_micro_usd: charge.amount_micro_usd,
             charge,
         }),
     ]

@@ -7,6 +7,7 @@ use super::weigh::lasting;
 use super::why::{Why, sentence};
 use super::{Assign, Plan, PlanInput, capability};
 use crate::dispose::{code_of, max_attempts};
+use crate::funds::is_handed_back;
 
 /// Concludes. `candidates` are in the order of [`super::score::rank`].
 pub(super) fn conclude(
@@ -117,7 +118,8 @@ fn assign(input: &PlanInput<'_>, mut decision: Decision) -> Plan {
 /// How a job ends that nothing can run: the failure of its last attempt, else what came closest to
 /// running it and the cure for that.
 fn refusal(input: &PlanInput<'_>, candidates: &[Candidate], consent: Consent, all: &str) -> Failure {
-    if let Some(failure) = last_failure(input) {
+    // Handed back for want of money it did not fail: what speaks against it now does.
+    if let Some(failure) = last_failure(input).filter(|_| !input.history.last().is_some_and(is_handed_back)) {
         return failure;
     }
     let Some(closest) = candidates.iter().min_by_key(|candidate| distance(input, candidate)) else {

@@ -5,6 +5,7 @@ use schemas::{AttemptFacts, AttemptId, Backend, FailureCode};
 use super::PlanInput;
 use crate::backoff::{Backoff, seed_of};
 use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
+use crate::funds::is_handed_back;
 use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, times, transient_in_a_row};
 
 /// Attempts of a job at a backend whose outcome nobody could tell before it does not go there again.
@@ -96,6 +97,8 @@ fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
         // What may have been paid there is booked and counts against the ceiling, so one more try is the
         // ceiling's to allow; elsewhere is still better.
         FailureCode::BackendDown | FailureCode::OutcomeUnknown => Some(input.policy.breaker_open_ms),
+        // For want of money: it is planned at once, with the prices of now.
+        FailureCode::Interrupted if is_handed_back(facts) => None,
         // Taken out of its queue there before anybody began: it was far behind, or without workers.
         FailureCode::Interrupted if facts.started_at_ms.is_none() => Some(input.policy.breaker_open_ms),
         FailureCode::QuotaExhausted => {

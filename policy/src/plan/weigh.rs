@@ -27,7 +27,7 @@ pub(super) fn weigh(
     let mut rejections = Rejections::default();
     unsupported(input, service, &mut rejections);
     not_allowed(input, config, &mut rejections);
-    let quote = money::quote(input, config, service, consent, &mut rejections);
+    let quote = money::quote(input, config, service, view, consent, &mut rejections);
     let capacity = capability::capacity(input, view, service, &mut rejections);
     let queue = queue::queue(input, config, service, view, &capacity);
     if let Some(view) = view.filter(|view| view.breaker.is_open(input.now_ms)) {

@@ -1,7 +1,7 @@
 //! `tests/tables/plan.txt`: fleets, jobs, and where they go.
 
 use policy::plan::Plan;
-use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, samples};
+use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, samples};
 use serde_json::Value;
 
 use crate::table::{Case, cases, patch};
@@ -161,4 +161,58 @@ fn where_jobs_go() {
     let cases = cases(include_str!("../tables/plan.txt"));
     let wrong: Vec<_> = cases.iter().filter_map(|case| run(case).err()).collect();
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_backend_bills_when_its_name_its_protocol_or_a_worker_says_so() {
+    let mut world = World::idle();
+    let reserved = |world: &World| match world.plan() {
+        Plan::Assign(assign) => Ok((assign.backend.to_string(), assign.reserve_micro_usd.0 > 0)),
+        Plan::Refuse { failure, .. } => Err(failure.message),
+        Plan::Defer { why, .. } => Err(why),
+    };
+    world.job.constraints.backends = Some(vec![name("local"), name("cloud-eu")]);
+    assert_eq!(reserved(&world), Ok(("local".to_owned(), false)));
+    // A worker of a provider under the name of our own machines: nothing is placed there for free.
+    let mut worker = offer("local-2", "local", 1);
+    worker.paid = Some(true);
+    world.fleet.upsert_offer(worker);
+    let refused = reserved(&world).expect_err("it has no price");
+    assert!(refused.contains("local: the catalog gives no maximum usage"), "{refused}");
+    // An older worker says nothing, and is believed to be what the name says.
+    let mut world = World::idle();
+    world.fleet.remove_offer(&name("local-1"));
+    world.fleet.upsert_offer(Offer { paid: None, ..offer("local-1", "local", 1) });
+    assert_eq!(reserved(&world), Ok(("local".to_owned(), false)));
+    // A provider under another name: its protocol tells.
+    world.job.constraints.backends = Some(vec![name("cloud-eu")]);
+    world.fleet.upsert_offer(offer("cloud-eu-1", "cloud-eu", 1));
+    world.policy.backends[1].backend = name("cloud-eu");
+    world.policy.backends[1].paid = false;
+    for service in &mut world.catalog.services {
+        if service.backend.as_str() == "cloud" {
+            service.backend = name("cloud-eu");
+        }
+    }
+    for price in &mut world.prices.prices {
+        if price.backend.as_str() == "cloud" {
+            price.backend = name("cloud-eu");
+        }
+    }
+    assert_eq!(reserved(&world), Ok(("cloud-eu".to_owned(), true)));
+    world.job.constraints.allow_paid = Some(false);
+    assert!(reserved(&world).expect_err("no consent").contains("costs money"));
+}
+
+#[test]
+fn a_unit_that_costs_money_and_has_no_bound_is_not_bought() {
+    let mut world = World::idle();
+    world.job.constraints.backends = Some(vec![name("gemini")]);
+    assert!(matches!(world.plan(), Plan::Assign(_)));
+    for service in &mut world.catalog.services {
+        service.maximum_usage.retain(|usage| usage.unit != schemas::Unit::TextToken);
+        service.expected_usage.retain(|usage| usage.unit != schemas::Unit::TextToken);
+    }
+    let Plan::Refuse { failure, .. } = world.plan() else { panic!("{:?}", world.plan()) };
+    assert!(failure.message.contains("no maximum for its TextToken"), "{failure:?}");
 }

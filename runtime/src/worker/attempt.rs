@@ -77,10 +77,11 @@ impl Attempt {
     /// its claim may have been given up meanwhile.
     ///
     /// # Errors
-    /// Why not: it has to end, or the claim is somebody else's now.
+    /// Why not: it has to end, nothing is reserved for it, or the claim is somebody else's now.
     pub async fn may_start(&self) -> Result<(), Stop> {
         match self.stop_now() {
             Some(stop) => Err(stop),
+            None if !self.assignment.is_paid() => Err(Stop::Unfunded),
             None if self.io.still_ours(self.id()).await => Ok(()),
             None => Err(Stop::Drain),
         }
@@ -160,6 +161,8 @@ pub enum Stop {
     Expired = 3,
     /// The process is going down.
     Drain = 4,
+    /// Nothing is reserved for it, and the provider bills.
+    Unfunded = 5,
 }
 
 impl Stop {
@@ -170,7 +173,7 @@ impl Stop {
             Self::Cancelled => FailureCode::Cancelled,
             Self::Timeout => FailureCode::Timeout,
             Self::Expired => FailureCode::Expired,
-            Self::Drain => FailureCode::Interrupted,
+            Self::Drain | Self::Unfunded => FailureCode::Interrupted,
         }
     }
 
@@ -180,6 +183,7 @@ impl Stop {
             Self::Timeout => "the attempt ran longer than its limit",
             Self::Expired => "the job's deadline passed while it ran",
             Self::Drain => "the worker was stopped",
+            Self::Unfunded => "nothing is reserved for it and the provider bills",
         }
     }
 }
@@ -204,6 +208,7 @@ impl Stopper {
             1 => Stop::Cancelled,
             2 => Stop::Timeout,
             3 => Stop::Expired,
+            5 => Stop::Unfunded,
             _ => Stop::Drain,
         }
     }

@@ -20,7 +20,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Runs one attempt to its end and says how it ended: artifacts saved through the attempt, usage as
     /// the provider counted it (also of failed work), or a failure with the provider's words.
     ///
-    /// * Paid work: calls the provider once, then [`Attempt::started`] with its id before anything
+    /// * Paid work: asks [`Attempt::may_start`], calls the provider once, then [`Attempt::started`] with its id before anything
     ///   else. With [`Attempt::resume_id`] set it must not start anything: it goes on from that id.
     /// * Whenever [`Attempt::stopped`] fires it ends soon. For [`super::Stop::Drain`] it leaves work
     ///   that can be resumed at the provider alone; for the others it stops the work there, and
@@ -36,6 +36,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Stops what an earlier delivery of free work may have left running; the attempt ended without being
     /// run again. The default leaves nothing running.
     async fn abandon(&self, _attempt: &Attempt) {}
+
+    /// The provider bills for attempts, so the worker refuses those for which nothing is reserved. Only a backend of
+    /// machines that are our own says `false`; no document does.
+    fn is_paid(&self) -> bool {
+        true
+    }
 
     /// The provider sends a report about each attempt of this service to [`Attempt::report_url`], from
     /// which [`Backend::reported_id`] reads its id. Work whose start was not confirmed then waits for it.

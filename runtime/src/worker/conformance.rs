@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{
-    Artifact, ArtifactRef, Assignment, AttemptId, Catalog, Failure, FailureCode, Health, Input, Outcome,
-    Phase, Service,
+    Artifact, ArtifactRef, Assignment, AttemptId, Catalog, Failure, FailureCode, Health, Input, MicroUsd,
+    Outcome, Phase, Service,
 };
 
 use crate::artifacts;
@@ -115,6 +115,7 @@ pub async fn exercise(fixture: &dyn Fixture) {
     suite.stops_when_asked(Stop::Timeout).await;
     suite.stops_when_asked(Stop::Expired).await;
     suite.resumes_without_starting_again().await;
+    suite.starts_nothing_that_is_not_paid_for().await;
 }
 
 struct Suite<'a> {
@@ -231,6 +232,24 @@ impl Suite<'_> {
         if self.fixture.can_cancel() {
             wait_until(&case, || async { !self.fixture.is_working().await }).await;
         }
+    }
+
+    /// A backend that bills says so, and does not start an attempt for which nothing is reserved, whoever placed it.
+    async fn starts_nothing_that_is_not_paid_for(&self) {
+        let case = "starts nothing that is not paid for";
+        assert_eq!(self.backend.is_paid(), self.fixture.is_paid(), "{case}: whether it bills is not as it says");
+        if !self.fixture.is_paid() {
+            return;
+        }
+        let assignment = Assignment { reserved_micro_usd: MicroUsd::ZERO, ..self.fixture.assignment() };
+        let before = self.fixture.work_started().await;
+        let run = self.run(case, assignment, None).await;
+        let failure = run.outcome.failure.unwrap_or_else(|| panic!("{case}: succeeded"));
+        assert!(!failure.message.is_empty(), "{case}: no words");
+        assert!(run.outcome.artifacts.is_empty(), "{case}: something was made");
+        assert_eq!(run.outcome.provider_id, None, "{case}: the provider was called");
+        assert!(locked(&run.io.started).is_empty(), "{case}: the provider was called");
+        assert_eq!(self.fixture.work_started().await, before, "{case}: work was started");
     }
 
     async fn resumes_without_starting_again(&self) {

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) worker: WorkerId,
     pub(crate) backend: schemas::Backend,
     pub(crate) simulated: bool,
+    /// The provider bills.
+    pub(crate) paid: bool,
     pub(crate) slots: u32,
     pub(crate) started_at_ms: i64,
     pub(crate) broker: Broker,
@@ -206,6 +208,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         worker: worker_id(worker, &name)?,
         backend: name.clone(),
         simulated: worker.simulated,
+        paid: backend.is_paid(),
         slots,
         started_at_ms: clock::now_ms(),
         broker: context.broker.clone(),

@@ -112,5 +112,6 @@ fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
         nodes: discovery.nodes.clone(),
         gpus: discovery.gpus.clone(),
         simulated: shared.simulated,
+        paid: Some(shared.paid),
     }
 }

@@ -17,7 +17,7 @@ use crate::worker::claim::Held;
 use crate::worker::host::Shared;
 use crate::worker::io::HostIo;
 use crate::worker::machine::{self, Delivery};
-use crate::worker::{Backend, settle};
+use crate::worker::{Backend, funds, settle};
 
 /// The broker hears from us at a third of the time after which it would redeliver.
 const SPEAK_UP_EVERY: Duration = Duration::from_millis(topology::WORK_ACK_WAIT_MS / 3);
@@ -168,6 +168,11 @@ impl Run<'_> {
         // Resumed work began when the provider took it, not when we found it.
         let resumed_at = held.as_ref().and_then(|held| held.record.started_at_ms);
         let started_at_ms = resumed_at.unwrap_or_else(clock::now_ms);
+        if resume_id.is_none()
+            && let Some(failure) = self.unfunded(started_at_ms)
+        {
+            return Box::pin(self.settle(held, &failed(failure), None, false)).await;
+        }
         let held = Arc::new(Mutex::new(held));
         let (attempt, stopper) = self.attempt(Arc::clone(&held), resume_id)?;
         shared.cancels.running(job, &stopper);
@@ -182,6 +187,18 @@ impl Run<'_> {
         self.learn(&outcome, started_at_ms);
         let held = held.lock().await.take();
         self.settle_or_adopt(held, &outcome, Some(started_at_ms)).await
+    }
+
+    /// Why the attempt is handed back unstarted: its provider bills, and the reserved money does not suffice.
+    fn unfunded(&self, now_ms: i64) -> Option<Failure> {
+        if !self.backend.is_paid() {
+            return None;
+        }
+        let config = self.shared.config.borrow();
+        let service = config.catalog.service(&self.assignment.backend, &self.assignment.class)?;
+        let words = funds::shortfall(self.assignment, service, &config.prices, now_ms)?;
+        metrics::counter!("argosy_worker_unfunded_total").increment(1);
+        Some(funds::handed_back(self.assignment, words))
     }
 
     /// Runs the attempt; stops it at its limit, at the job's deadline, or when the process lets go. None when

@@ -269,6 +269,7 @@ impl World {
             nodes: None,
             gpus: Vec::new(),
             simulated: true,
+            paid: None,
         };
         for router in &mut self.processes {
             if router.role == Role::Router && router.is_reachable(self.now_ms) {

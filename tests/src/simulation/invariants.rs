@@ -258,6 +258,8 @@ impl World {
                     backend: row.backend.parse().expect("a valid name"),
                     provider_id: booked.and_then(|booked| booked.provider_id.clone()),
                     succeeded: booked.is_some_and(|booked| booked.succeeded),
+                    usage: booked.map(|booked| booked.usage.clone()).unwrap_or_default(),
+                    reserved_micro_usd: MicroUsd(row.reserved_micro_usd),
                     charge: Charge {
                         state: row.state,
                         amount_micro_usd: MicroUsd(if row.state == schemas::ChargeState::Pending {

@@ -23,6 +23,7 @@ pub(crate) struct Booked {
     pub(crate) attempt: u32,
     pub(crate) provider_id: Option<String>,
     pub(crate) succeeded: bool,
+    pub(crate) usage: Vec<schemas::Usage>,
 }
 
 /// A job as the ledger's rows tell of it.
@@ -107,6 +108,7 @@ impl Books {
                 attempt: row.attempt,
                 succeeded: row.finished_at_ms.is_some() && row.failure_code.is_none(),
                 provider_id: row.provider_id,
+                usage: row.usage,
             })
             .collect();
         let tenant = event.tenant.clone();

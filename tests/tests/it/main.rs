@@ -4,6 +4,7 @@ mod backpressure;
 mod bench;
 mod cancel;
 mod doctor;
+mod documents;
 mod drill;
 mod faults;
 mod groups;

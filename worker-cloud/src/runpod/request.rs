@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use runtime::worker::funds;
 use runtime::worker::inputs::InputLimit;
-use schemas::{Assignment, Catalog, Failure, FailureCode, Price, PriceList, Service, Unit, workflow};
+use schemas::{Assignment, Catalog, Failure, FailureCode, PriceList, Service, Unit, workflow};
 use serde_json::{Value, json};
 
 /// The largest body that `/run` takes, bytes. An attempt holds one such body and the files in it, which are
@@ -14,7 +15,7 @@ pub const BODY_MAX_BYTES: usize = 10_000_000;
 pub const INPUT_LIMIT: InputLimit =
     InputLimit { max_bytes: BODY_MAX_BYTES as u64, is_base64: true, of: "RunPod's request" };
 /// The smallest execution time that can be asked for, milliseconds.
-const EXECUTION_MIN_MS: u64 = 5_000;
+const EXECUTION_MIN_MS: u64 = funds::SHORTEST_LIMIT.quantity;
 /// The smallest time to live that can be asked for, milliseconds.
 const TTL_MIN_MS: u64 = 10_000;
 /// The largest of either, milliseconds: seven days.
@@ -29,35 +30,35 @@ pub struct Limits {
     pub ttl_ms: u64,
 }
 
-/// Execution: what the service may use at most, what the attempt may take at most, and what the reserved
-/// money buys, whichever is least. Time to live: a queue as long as the whole attempt, then the execution.
+/// Execution: what the service may use at most, what the attempt may take at most, and what the reserved money buys
+/// at the dearest price until the attempt has ended, whichever is least. Time to live: a queue as long as the whole
+/// attempt, then the execution.
 #[must_use]
-pub fn limits(assignment: &Assignment, service: &Service, prices: &PriceList) -> Limits {
+pub fn limits(assignment: &Assignment, service: &Service, prices: &PriceList, now_ms: i64) -> Limits {
     let timeout_ms = assignment.timeout_ms.max(EXECUTION_MIN_MS);
     let mut maximum = service.maximum_usage.iter().filter(|usage| usage.unit == Unit::ExecutionMs);
     let most_ms = maximum.next().map_or(timeout_ms, |usage| usage.quantity.min(timeout_ms));
-    let bought_ms = if assignment.is_paid() { bought_ms(assignment, service, prices) } else { u64::MAX };
+    let bought_ms = funds::bought(Unit::ExecutionMs, assignment, service, prices, now_ms);
     let execution_ms = most_ms.clamp(EXECUTION_MIN_MS, LIMIT_MAX_MS).min(bought_ms);
     let ttl_ms = timeout_ms.saturating_add(execution_ms).clamp(TTL_MIN_MS, LIMIT_MAX_MS);
     Limits { execution_ms, ttl_ms }
 }
 
-/// How long the reservation lasts at the price of the time it was made; for ever where there is no price,
-/// since then nothing would have been reserved.
-fn bought_ms(assignment: &Assignment, service: &Service, prices: &PriceList) -> u64 {
-    let at_ms = assignment.time_ms;
-    let holds = |price: &&Price| {
-        price.backend == assignment.backend
-            && price.unit == Unit::ExecutionMs
-            && price.valid_from_ms <= at_ms
-            && price.valid_until_ms.is_none_or(|until| at_ms < until)
-    };
-    let of = |model: &str| prices.prices.iter().filter(holds).find(|price| price.model == model);
-    let price = of(&service.model).or_else(|| of("*")).map_or(0, |price| price.micro_usd_per_million.0);
-    let reserved = i128::from(assignment.reserved_micro_usd.0);
-    // A charge is rounded up to a whole micro-dollar, so the time is rounded down.
-    let bought = (reserved * 1_000_000).checked_div(i128::from(price));
-    bought.and_then(|bought| u64::try_from(bought).ok()).unwrap_or(u64::MAX)
+/// Refuses limits that the endpoint does not take: a shorter one than its shortest would be lengthened, past what is
+/// reserved.
+///
+/// # Errors
+/// The attempt is to be handed back unstarted: another plan may reserve more, or another backend do it.
+pub fn check_limits(assignment: &Assignment, limits: Limits) -> Result<(), Failure> {
+    if limits.execution_ms >= EXECUTION_MIN_MS {
+        return Ok(());
+    }
+    let words = format!(
+        "the reserved {} buys {} ms of execution at the prices until it ends, and RunPod's shortest limit is \
+         {EXECUTION_MIN_MS} ms",
+        assignment.reserved_micro_usd, limits.execution_ms
+    );
+    Err(funds::handed_back(assignment, words))
 }
 
 /// The graph to run: the job's own, or the catalog's template with the prompt in it. Saved files carry the
@@ -85,21 +86,13 @@ pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failur
 /// The body of `/run`. The webhook gets the job when it ended.
 ///
 /// # Errors
-/// Larger than the provider takes: `invalid_job` that names the inputs. A reservation too small for the
-/// shortest limit that can be set: another backend may do it.
+/// Larger than the provider takes: `invalid_job` that names the inputs.
 pub fn body(
     graph: &Value,
     inputs: &[(&str, Bytes)],
     limits: Limits,
     webhook: Option<&str>,
 ) -> Result<Vec<u8>, Failure> {
-    if limits.execution_ms < EXECUTION_MIN_MS {
-        let message = format!(
-            "the reservation buys {} ms of execution and RunPod's shortest limit is {EXECUTION_MIN_MS} ms",
-            limits.execution_ms
-        );
-        return Err(Failure::new(FailureCode::CapabilityMissing, message));
-    }
     // Written straight into the body: files are neither copied nor encoded twice.
     let graph = graph.to_string();
     let files: usize = inputs.iter().map(|(name, bytes)| name.len() + 64 + bytes.len().div_ceil(3) * 4).sum();

@@ -1,7 +1,9 @@
 //! The body of `/run`, and the files of an output.
 
 use bytes::Bytes;
-use schemas::{FailureCode, MicroUsd};
+use runtime::worker::funds;
+use schemas::samples::TIME_MS as NOW_MS;
+use schemas::{Assignment, FailureCode, MicroUsd, Price};
 use serde_json::{Value, json};
 use worker_cloud::runpod::request::{self, Limits};
 
@@ -17,7 +19,7 @@ fn limits_follow_service_attempt_and_money() {
         service.maximum_usage[0].quantity = maximum_ms;
         assignment.timeout_ms = timeout_ms;
         assignment.reserved_micro_usd = MicroUsd(reserved);
-        let Limits { execution_ms, ttl_ms } = request::limits(&assignment, &service, &prices);
+        let Limits { execution_ms, ttl_ms } = request::limits(&assignment, &service, &prices, NOW_MS);
         (execution_ms, ttl_ms)
     };
     let week = 7 * 24 * 3_600_000;
@@ -28,8 +30,56 @@ fn limits_follow_service_attempt_and_money() {
     // 190 micro-dollars buy a second; a fraction is not bought.
     assert_eq!(limits(180_000, 600_000, 190 * 20), (20_000, 620_000));
     assert_eq!(limits(180_000, 600_000, 190 * 20 - 1).0, 19_994);
-    // Free by configuration: no money, no limit by money.
-    assert_eq!(limits(180_000, 600_000, 0).0, 180_000);
+    // Nothing is free here, whatever is configured: no money, no time.
+    assert_eq!(limits(180_000, 600_000, 0).0, 0);
+}
+
+#[test]
+fn limits_hold_at_the_dearest_price_until_the_end() {
+    let catalog = policy::defaults::catalog();
+    let mut assignment = assignment();
+    // Time to live: 300 s in a queue, then 100 s of work.
+    let mut service = catalog.service(&assignment.backend, &assignment.class).expect("shipped").clone();
+    service.maximum_usage[0].quantity = 100_000;
+    (assignment.time_ms, assignment.timeout_ms) = (NOW_MS - 60_000, 300_000);
+    assignment.job.constraints.deadline_ms = None;
+    assignment.reserved_micro_usd = MicroUsd(190 * 60);
+    let bought = |assignment: &Assignment, changes: &[(i64, i64)]| {
+        let mut prices = policy::defaults::prices();
+        let first = prices.prices.iter().position(|price| price.model == "ampere-24").expect("shipped");
+        let first = prices.prices.remove(first);
+        let begins = std::iter::once((i64::MIN / 2, 190_000)).chain(changes.iter().copied());
+        let ends = changes.iter().map(|(at_s, _)| Some(NOW_MS + at_s * 1_000)).chain([None]);
+        for ((at_s, price), valid_until_ms) in begins.zip(ends) {
+            prices.prices.push(Price {
+                valid_from_ms: NOW_MS.saturating_add(at_s.saturating_mul(1_000)),
+                valid_until_ms,
+                micro_usd_per_million: MicroUsd(price),
+                ..first.clone()
+            });
+        }
+        request::limits(assignment, &service, &prices, NOW_MS).execution_ms
+    };
+    let cases: [(&[(i64, i64)], u64); 7] = [
+        (&[], 60_000),
+        // It rose while the work waited, rises while it waits at the provider, or while it runs there.
+        (&[(-30, 380_000)], 30_000),
+        (&[(200, 570_000)], 20_000),
+        (&[(399, 380_000)], 30_000),
+        // It has ended by then.
+        (&[(601, 3_800_000)], 60_000),
+        // It fell since, and it was higher for a moment only.
+        (&[(-30, 95_000)], 60_000),
+        (&[(10, 1_900_000), (11, 190_000)], 6_000),
+    ];
+    for (changes, wanted) in cases {
+        assert_eq!(bought(&assignment, changes), wanted, "{changes:?}");
+    }
+    // Too little for the shortest limit: handed back unstarted, to be planned again with the prices of now.
+    let limits = Limits { execution_ms: bought(&assignment, &[(-1, 2_400_000)]), ttl_ms: 600_000 };
+    let failure = request::check_limits(&assignment, limits).expect_err("4,750 ms");
+    assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::Interrupted, Some(funds::FIELD)));
+    assert!(failure.message.contains("4750 ms") && failure.message.contains("5000 ms"), "{}", failure.message);
 }
 
 #[test]
@@ -57,9 +107,10 @@ fn too_much_to_send_and_too_little_to_spend_are_refused_before_the_start() {
     let failure = request::body(&json!({}), &large, limits, None).expect_err("too large");
     assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::InvalidJob, Some("body.inputs")));
     assert!(failure.message.contains("10000000"), "{}", failure.message);
-    let failure =
-        request::body(&json!({}), &[], Limits { execution_ms: 4_999, ..limits }, None).expect_err("too poor");
-    assert_eq!(failure.code, FailureCode::CapabilityMissing);
+    let assignment = assignment();
+    request::check_limits(&assignment, Limits { execution_ms: 5_000, ..limits }).expect("the shortest");
+    let failure = request::check_limits(&assignment, Limits { execution_ms: 4_999, ..limits }).expect_err("too poor");
+    assert_eq!(failure.code, FailureCode::Interrupted);
 }
 
 #[test]

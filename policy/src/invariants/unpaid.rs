@@ -1,0 +1,59 @@
+//! P3: nothing is paid silently, and the reservation bounds what its provider limits.
+
+use std::collections::BTreeSet;
+
+use schemas::{Backend, ChargeState, MicroUsd, Unit};
+
+use super::{AuditAttempt, AuditInput, AuditReport, Findings};
+use crate::billing::{SHORTEST_LIMIT, is_paid_provider};
+
+pub(super) fn audit_guards(input: &AuditInput, report: &mut AuditReport, findings: &mut Findings) {
+    let paid: BTreeSet<&Backend> = input
+        .attempts
+        .iter()
+        .filter(|attempt| is_paid_provider(attempt.backend.as_str()) || has_money(attempt))
+        .map(|attempt| &attempt.backend)
+        .collect();
+    for attempt in &input.attempts {
+        let name = format!("attempt {}.{} at {}", attempt.job, attempt.attempt, attempt.backend);
+        let charge = &attempt.charge;
+        let is_known = matches!(charge.state, ChargeState::Posted | ChargeState::Voided);
+        let charged = if charge.state == ChargeState::Posted { charge.amount_micro_usd } else { MicroUsd::ZERO };
+        if is_known && charged <= MicroUsd::ZERO && used(attempt) {
+            report.paid_silently += 1;
+            findings.push(format!("{name} used {} and is charged nothing", words(attempt)));
+        } else if attempt.reserved_micro_usd <= MicroUsd::ZERO
+            && attempt.provider_id.is_some()
+            && paid.contains(&attempt.backend)
+        {
+            report.paid_silently += 1;
+            findings.push(format!("{name} ran at a provider that bills and nothing was reserved for it"));
+        }
+        // A possible charge is the reservation itself.
+        if is_limited(attempt) && !charge.possibly_paid && charged > attempt.reserved_micro_usd {
+            report.over_reserved += 1;
+            let reserved = attempt.reserved_micro_usd;
+            findings.push(format!("{name} is charged {charged} and {reserved} was reserved for it"));
+        }
+    }
+}
+
+fn has_money(attempt: &AuditAttempt) -> bool {
+    attempt.reserved_micro_usd > MicroUsd::ZERO || attempt.charge.amount_micro_usd > MicroUsd::ZERO
+}
+
+/// Somebody counted something that is billed. Measured energy is not: it is on no provider's invoice.
+fn used(attempt: &AuditAttempt) -> bool {
+    attempt.usage.iter().any(|usage| usage.quantity > 0 && usage.unit != Unit::EnergyMj)
+}
+
+/// All that was used is limited at the provider by what is reserved.
+fn is_limited(attempt: &AuditAttempt) -> bool {
+    let mut billed = attempt.usage.iter().filter(|usage| usage.unit != Unit::EnergyMj).peekable();
+    billed.peek().is_some() && billed.all(|usage| usage.unit == SHORTEST_LIMIT.unit)
+}
+
+fn words(attempt: &AuditAttempt) -> String {
+    let part = |usage: &schemas::Usage| format!("{} {:?}", usage.quantity, usage.unit);
+    attempt.usage.iter().map(part).collect::<Vec<_>>().join(", ")
+}
