@@ -195,6 +195,8 @@ pub async fn change_tenants<E: std::error::Error + Send + Sync + 'static>(
         }
     }
     bail!("document tenants: others changed it {CHANGE_TRIES} times meanwhile; try again")
+}
+
 /// A document as it is stored.
 #[derive(Debug, Clone)]
 pub struct Stored<T> {
