@@ -3,6 +3,7 @@
 mod backpressure;
 mod bench;
 mod cancel;
+mod consent;
 mod doctor;
 mod drill;
 mod faults;
