@@ -183,7 +183,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--height", type=int)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--max-cost-usd", type=micro_usd, help="the most that may be spent; 0 is free only")
-    parser.add_argument("--allow-paid", action="store_true", help="consent to spend money")
+    parser.add_argument("--allow-paid", action="store_true", help="allow paid backends, as far as the tenant's word permits")
     parser.add_argument("--backend", action="append", help="only this backend; repeatable")
     parser.add_argument("--timeout-s", type=float, default=300)
     parser.add_argument("--out", default=".", help="where files go")

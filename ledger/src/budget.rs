@@ -342,4 +342,33 @@ mod tests {
             assert_eq!(Book::default().reserve(&wanted(1, 1), &tenants).unwrap_err(), words);
         }
     }
+
+    proptest::proptest! {
+        /// Whatever names ask for whatever amounts, and whoever of them is listed: nobody without an entry adds to what
+        /// all of them may spend, and nobody with one is in their way.
+        #[test]
+        fn names_without_an_entry_never_have_more_than_one_budget(
+            asked in proptest::collection::vec((0usize..6, 1i64..60), 1..40),
+            listed in proptest::collection::vec(proptest::bool::ANY, 6),
+        ) {
+            let name = |nth: usize| -> Tenant { format!("name-{nth}").parse().expect("a name") };
+            let tenants = tenants(|t| {
+                t.default.daily_micro_usd = Some(MicroUsd(100));
+                for nth in (0..6).filter(|nth| listed[*nth]) {
+                    t.tenants.insert(name(nth), t.default.clone());
+                }
+            });
+            let (mut book, mut spent) = (Book::default(), BTreeMap::<Payer, i64>::new());
+            for (job, (nth, amount)) in (1..).zip(asked) {
+                let mut reservation = wanted(1, amount);
+                reservation.job = JobId(uuid::Uuid::from_u128(job));
+                (reservation.tenant, reservation.max_cost_micro_usd) = (name(nth), None);
+                let payer = if listed[nth] { Payer::Tenant(name(nth).to_string()) } else { Payer::Unlisted };
+                let sum = spent.entry(payer).or_default();
+                let fits = *sum + amount <= 100;
+                proptest::prop_assert_eq!(book.reserve(&reservation, &tenants).is_ok(), fits);
+                *sum += if fits { amount } else { 0 };
+            }
+        }
+    }
 }

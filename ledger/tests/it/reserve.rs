@@ -1,6 +1,6 @@
 //! Reservations against a real database: concurrent routers, budgets, ends.
 
-use schemas::{Charge, JobState, MicroUsd, PaidConsent, TenantsConfig};
+use schemas::{Charge, JobState, MicroUsd, TenantConfig, TenantsConfig};
 
 use crate::server::migrated;
 use crate::story::{Story, who_may_spend};
@@ -115,4 +115,101 @@ async fn the_fleets_budget_spans_tenants() {
     assert_eq!(database.number(budget).await, 100);
     let own = "select daily_budget_micro_usd from analytics.spending where tenant = 'studio-a'";
     assert_eq!(database.number(own).await, 1_000);
+}
+
+fn of(tenant: &str, number: u8) -> Story {
+    Story { tenant: tenant.parse().expect("a name"), ..Story::new(number) }
+}
+
+/// Thirty invented names ask at once for 7 each, of one budget of 100: fourteen get it, as if they were one.
+#[tokio::test]
+async fn invented_names_cannot_overshoot_the_default_together() {
+    let database = migrated().await;
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..30 {
+        let store = database.store.clone();
+        let reservation = of(&format!("invented-{number}"), number).reservation(0, 1, 7);
+        asking.spawn(async move { store.reserve(&[reservation], &tenants(100)).await.unwrap().remove(0) });
+    }
+    let grants = asking.join_all().await;
+    assert_eq!(grants.iter().filter(|grant| grant.granted).count(), 14);
+    let refusal = grants.iter().find_map(|grant| grant.refusal.clone()).expect("some are refused");
+    let words =
+        "daily budget of all unlisted tenants together: 98 of 100 micro-USD are used, 7 more do not fit";
+    assert_eq!(refusal, words);
+    database.books_balance().await;
+
+    database.store.note_budgets(&tenants(100)).await.unwrap();
+    let rows =
+        "select count(*) from analytics.spending where shares_budget and shared_committed_micro_usd = 98
+        and shared_month_committed_micro_usd = 98 and daily_budget_micro_usd = 100";
+    assert_eq!(database.number(rows).await, 14, "each name stands beside what all have spent");
+}
+
+/// What counts against the shared budget follows the document: an entry takes a tenant's own spending with it, and
+/// its removal brings it back.
+#[tokio::test]
+async fn a_tenant_that_gets_an_entry_or_loses_it_takes_its_spending_along() {
+    let database = migrated().await;
+    let before = tenants(100);
+    let mut after = before.clone();
+    let own = TenantConfig { daily_micro_usd: Some(MicroUsd(70)), ..before.default.clone() };
+    after.tenants.insert("studio-a".parse().expect("a name"), own);
+    let ask = async |story: &Story, attempt, amount, tenants: &TenantsConfig| {
+        let reservation = story.reservation(0, attempt, amount);
+        database.store.reserve(&[reservation], tenants).await.unwrap().remove(0).refusal
+    };
+    let (studio, other, late) = (of("studio-a", 1), of("studio-b", 2), of("studio-c", 3));
+    assert_eq!(ask(&studio, 1, 60, &before).await, None);
+    assert_eq!(ask(&other, 1, 40, &before).await, None);
+    assert!(ask(&late, 1, 1, &before).await.is_some(), "60 and 40 are all there is");
+
+    assert_eq!(ask(&late, 1, 60, &after).await, None, "the 60 are studio-a's own now");
+    let words = "daily budget of tenant studio-a: 60 of 70 micro-USD are used, 11 more do not fit";
+    assert_eq!(ask(&studio, 2, 11, &after).await.as_deref(), Some(words), "and count against its own budget");
+    assert_eq!(ask(&studio, 2, 10, &after).await, None);
+    database.store.note_budgets(&after).await.unwrap();
+    let shares = "select count(*) from analytics.spending where tenant = 'studio-a' and not shares_budget
+        and shared_committed_micro_usd is null and daily_budget_micro_usd = 70";
+    assert_eq!(database.number(shares).await, 1);
+
+    let words =
+        "daily budget of all unlisted tenants together: 170 of 100 micro-USD are used, 1 more do not fit";
+    assert_eq!(ask(&of("studio-d", 4), 1, 1, &before).await.as_deref(), Some(words));
+    // What is over is over for repeats as well, and what was set aside stays.
+    assert!(ask(&other, 1, 41, &before).await.is_some());
+    database.books_balance().await;
+}
+
+/// One batch of many names, with a month's limit that spans days.
+#[tokio::test]
+async fn the_shared_month_holds_within_a_batch_and_across_days() {
+    let database = migrated().await;
+    let mut config = tenants(1_000);
+    config.default.daily_micro_usd = None;
+    config.default.monthly_micro_usd = Some(MicroUsd(50));
+    let day_ms = 86_400_000;
+    let batch: Vec<_> =
+        (1..=6).map(|n| of(&format!("x{n}"), n).reservation(i64::from(n % 2) * day_ms, 1, 10)).collect();
+    let granted = database.store.reserve(&batch, &config).await.unwrap();
+    let granted: Vec<bool> = granted.iter().map(|grant| grant.granted).collect();
+    assert_eq!(granted, [true, true, true, true, true, false]);
+    let next = database.store.reserve(&[of("x7", 7).reservation(2 * day_ms, 1, 1)], &config).await.unwrap();
+    let words =
+        "monthly budget of all unlisted tenants together: 50 of 50 micro-USD are used, 1 more do not fit";
+    assert_eq!(next[0].refusal.as_deref(), Some(words));
+}
+
+/// The operator's `never` holds at the ledger too, for a router that has not heard of it yet.
+#[tokio::test]
+async fn a_no_that_a_router_has_not_heard_of_holds_at_the_ledger() {
+    let database = migrated().await;
+    let granted = database
+        .store
+        .reserve(&[Story::new(1).reservation(0, 1, 5)], &policy::defaults::tenants())
+        .await
+        .unwrap();
+    let words = "tenant studio-a is not listed, and the default word is never";
+    assert_eq!(granted[0].refusal.as_deref(), Some(words));
+    assert_eq!(database.number("select count(*) from charges").await, 0);
 }

@@ -3,6 +3,7 @@
 mod backpressure;
 mod bench;
 mod cancel;
+mod consent;
 mod doctor;
 mod documents;
 mod drill;
