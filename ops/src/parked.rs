@@ -5,13 +5,15 @@ use anyhow::{Context as _, bail};
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, consumer};
 use base64::Engine as _;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use runtime::broker::Broker;
 use runtime::clock::now_ms;
+use runtime::publish::Message;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::stream;
-use schemas::{Job, JobId, Parked, subjects};
+use schemas::{FailureCode, Job, JobId, Parked, subjects};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The label that a redriven job carries: the id it had before.
 pub const REDRIVEN_FROM: &str = "redriven_from";
@@ -122,21 +124,61 @@ pub fn original(parked: &Parked) -> anyhow::Result<(Vec<u8>, Result<Job, codec::
     Ok((bytes, job))
 }
 
+/// How a parked message went on its way again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redriven {
+    /// As a new job.
+    Anew(JobId),
+    /// As it was.
+    Unchanged,
+}
+
 /// Publishes what was parked as a new job: the same body with an id of its own and the label
-/// [`REDRIVEN_FROM`], because an id ends once. The parked message is deleted after the broker has stored
-/// the new job. Returns the new id.
+/// [`REDRIVEN_FROM`], because an id ends once. What was parked as `too_new` has not ended, and may be of a schema
+/// that this version cannot read: it is published unchanged. The parked message is deleted after the broker has
+/// stored the other.
 ///
 /// # Errors
 /// The original is no job, or it was not accepted; it then stays parked.
-pub async fn redrive(broker: &Broker, entry: &Entry) -> anyhow::Result<JobId> {
+pub async fn redrive(broker: &Broker, entry: &Entry) -> anyhow::Result<Redriven> {
     let Some(parked) = &entry.parked else { bail!("message {} cannot be read", entry.sequence) };
-    let (_, job) = original(parked)?;
+    let (bytes, job) = original(parked)?;
+    if parked.failure.code == FailureCode::TooNew {
+        // Not under its first message id, by which the broker would take it for a repeat and drop it.
+        let id = format!("parked.{}.redriven", entry.sequence);
+        let message = Message::original(parked.subject.clone(), id, bytes, parked.content_type.as_deref());
+        broker.publisher.publish(&message).await.context("it was not accepted")?;
+        delete(broker, entry).await?;
+        return Ok(Redriven::Unchanged);
+    }
     let job = job.with_context(|| format!("message {} is no job, mend and submit it", entry.sequence))?;
     let job = renewed(job, JobId::new(), now_ms());
     submit::job(&broker.publisher, &job).await?;
+    delete(broker, entry).await?;
+    Ok(Redriven::Anew(job.id))
+}
+
+async fn delete(broker: &Broker, entry: &Entry) -> anyhow::Result<()> {
     let parked = open(&broker.jetstream).await?;
     parked.delete_message(entry.sequence).await.context("deleting the parked message")?;
-    Ok(job.id)
+    Ok(())
+}
+
+/// The jobs that were put aside as `too_new`: accepted, and waiting for a newer router.
+///
+/// # Errors
+/// The stream is not there, or the broker does not answer.
+pub async fn too_new(jetstream: &jetstream::Context) -> anyhow::Result<BTreeSet<JobId>> {
+    let filter = Filter { tenant: None, code: Some(FailureCode::TooNew.as_str().to_owned()) };
+    let parked = open(jetstream).await?;
+    let mut waiting = parked.info_with_subjects(filter.subject()).await?;
+    let mut jobs = BTreeSet::new();
+    while let Some((subject, _)) = waiting.try_next().await.context("stream PARKED")? {
+        if let Some(subjects::Subject::Parked(_, _, job)) = subjects::parse(&subject) {
+            jobs.extend(job.parse::<JobId>());
+        }
+    }
+    Ok(jobs)
 }
 
 /// The job anew.

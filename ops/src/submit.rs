@@ -6,7 +6,7 @@ use async_nats::jetstream;
 use runtime::artifacts::{Artifacts, media_type_of, sha256_hex};
 use runtime::publish::{Message, Published, Publisher};
 use schemas::topology::bucket;
-use schemas::{ArtifactRef, Input, Job, subjects};
+use schemas::{ArtifactRef, Input, Job, UnknownFields, subjects};
 use std::time::Duration;
 
 /// Publishes under way at once: enough to hide the broker's round trip, little beside its buffers.
@@ -61,5 +61,6 @@ pub async fn jobs(publisher: &Publisher, all: &[Job]) -> anyhow::Result<()> {
 pub async fn input(jetstream: &jetstream::Context, name: &str, bytes: &[u8]) -> anyhow::Result<Input> {
     let at = ArtifactRef { bucket: bucket::ARTIFACTS.to_owned(), key: format!("in/{}", sha256_hex(bytes)) };
     Artifacts::new(jetstream.clone()).put(&at, bytes).await.with_context(|| format!("input {name}"))?;
-    Ok(Input { name: name.to_owned(), artifact: at, media_type: media_type_of(name).to_owned() })
+    let media_type = media_type_of(name).to_owned();
+    Ok(Input { name: name.to_owned(), artifact: at, media_type, unknown: UnknownFields::default() })
 }

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct AuditInput {
     /// The jobs whose publish was acknowledged; taken from `jobs` when absent.
     pub accepted: Option<BTreeSet<JobId>>,
+    /// Accepted jobs that were put aside for a newer router (`too_new`): they have not ended, and are not lost.
+    #[serde(default)]
+    pub parked: BTreeSet<JobId>,
     /// Nothing is running any more: what is still open is lost, and what is still pending is wrong.
     pub settled: bool,
     /// The jobs the ledger knows.
@@ -76,6 +79,9 @@ pub struct AuditReport {
     pub accepted: u64,
     /// Accepted jobs that ended, however often.
     pub ended: u64,
+    /// Accepted jobs that wait in the operator's inbox for a newer router.
+    #[serde(default)]
+    pub parked: u64,
     /// Accepted jobs the ledger does not know; once settled, also those that never ended.
     pub lost: u64,
     /// Jobs that ended more than once.
@@ -170,7 +176,7 @@ pub fn audit(input: &AuditInput) -> AuditReport {
     report
 }
 
-/// P1: each accepted job ends exactly once.
+/// P1: each accepted job ends exactly once, or waits in the operator's inbox for a newer router.
 fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findings) {
     let mut ends: BTreeMap<JobId, u32> = BTreeMap::new();
     for job in &input.jobs {
@@ -185,6 +191,7 @@ fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findi
     for job in input.accepted.as_ref().unwrap_or(&known) {
         report.accepted += 1;
         match ends.get(job) {
+            None | Some(0) if input.parked.contains(job) => report.parked += 1,
             None => {
                 report.lost += 1;
                 findings.push(format!("job {job} was accepted and is unknown to the ledger"));

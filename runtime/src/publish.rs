@@ -55,6 +55,8 @@ pub struct Message {
     subject: Subject,
     id: String,
     payload: Bytes,
+    /// How the payload is written, where that is not MessagePack.
+    content_type: Option<Box<str>>,
     /// The last message that the subject must hold, by its sequence; 0 for none at all.
     expected: Option<u64>,
 }
@@ -63,13 +65,21 @@ impl Message {
     /// A message with its id, as MessagePack.
     #[must_use]
     pub fn new<T: Serialize>(subject: String, id: String, message: &T) -> Self {
-        Self { subject: subject.into(), id, payload: codec::encode(message).into(), expected: None }
+        Self::raw(subject, id, codec::encode(message))
     }
 
-    /// A message of bytes, for measurements.
+    /// A message of bytes that are MessagePack.
     #[must_use]
     pub fn raw(subject: String, id: String, payload: Vec<u8>) -> Self {
-        Self { subject: subject.into(), id, payload: payload.into(), expected: None }
+        Self { subject: subject.into(), id, payload: payload.into(), content_type: None, expected: None }
+    }
+
+    /// Bytes as somebody published them, with their `Content-Type`.
+    #[must_use]
+    pub fn original(subject: String, id: String, payload: Vec<u8>, content_type: Option<&str>) -> Self {
+        let header = content_type.or_else(|| Some(Encoding::detect(None, &payload).ok()?.content_type()));
+        let content_type = header.map(Box::from);
+        Self { content_type, ..Self::raw(subject, id, payload) }
     }
 
     /// Only if the subject holds nothing yet; else [`PublishError::Occupied`].
@@ -101,7 +111,8 @@ impl Message {
 
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, Encoding::MessagePack.content_type());
+        let content_type = self.content_type.as_deref();
+        headers.insert(CONTENT_TYPE, content_type.unwrap_or(Encoding::MessagePack.content_type()));
         match self.expected {
             // The broker looks at an expectation before it looks at an id, and a repeat does not meet it.
             Some(sequence) => {

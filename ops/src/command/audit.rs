@@ -3,6 +3,7 @@
 use super::session::Session;
 use crate::audit::{gather, is_at_rest};
 use crate::exit::DoesNotHold;
+use crate::parked;
 use crate::table::{self, Align};
 use anyhow::Context as _;
 use async_nats::jetstream;
@@ -28,10 +29,10 @@ impl Audit {
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
         let known = jobs_in_events(&broker.jetstream).await?;
         let mut input = gather(&store, None, settled, &session.simulators()?).await?;
-        if settled {
-            let booked = input.jobs.iter().map(|job| job.job);
-            input.accepted = Some(booked.chain(known).collect());
-        }
+        input.parked = parked::too_new(&broker.jetstream).await?;
+        let booked = input.jobs.iter().map(|job| job.job).chain(input.parked.iter().copied());
+        let known = known.into_iter().filter(|_| settled);
+        input.accepted = Some(booked.chain(known).collect());
         let report = audit(&input);
         if session.json {
             table::say_json(&report)?;
@@ -93,11 +94,12 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.unexplained_invoice_lines.to_string(),
     ]);
     let mut text = format!(
-        "{}\n\naccepted {}, ended {}, open {}, lost {}, ended twice {}, paid twice {}, reservations open {}\n",
+        "{}\n\naccepted {}, ended {}, open {}, parked as too new {}, lost {}, ended twice {}, paid twice {}, reservations open {}\n",
         table::render(&columns, &rows),
         report.accepted,
         report.ended,
         report.open,
+        report.parked,
         report.lost,
         report.ended_twice,
         report.paid_twice,

@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use crate::exit::{DoesNotHold, Usage};
-use crate::parked::{self, Entry, Filter};
+use crate::parked::{self, Entry, Filter, Redriven};
 use crate::table::{self, Align};
 use clap::{Args, Subcommand};
 use runtime::clock::now_ms;
@@ -11,7 +11,8 @@ use runtime::clock::now_ms;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy dead list --code capability_missing\n  argosy dead show 17\n  \
     argosy dead redrive 17 18\n  argosy dead redrive --all --tenant studio-a\n\n\
-    A redriven job has a new id and the label redriven_from.")]
+    A redriven job has a new id and the label redriven_from. What was parked as too_new has not ended:\n\
+    it is published unchanged, under its id.")]
 pub(crate) struct Dead {
     #[command(subcommand)]
     action: Action,
@@ -42,7 +43,7 @@ enum Action {
         /// Its number in the list
         sequence: u64,
     },
-    /// Publish them again as new jobs, and take them out of the inbox
+    /// Publish them again as new jobs (too_new: as they were), and take them out of the inbox
     Redrive {
         /// Their numbers in the list
         sequences: Vec<u64>,
@@ -87,11 +88,7 @@ impl Dead {
                 let mut failed = 0;
                 for entry in &entries {
                     match parked::redrive(&broker, entry).await {
-                        Ok(job) if session.json => {
-                            let line = serde_json::json!({ "sequence": entry.sequence, "job": job });
-                            table::say_json(&line)?;
-                        }
-                        Ok(job) => table::say(format!("{}  {} is now {job}", entry.sequence, entry.job)),
+                        Ok(redriven) => say_redriven(session, entry, redriven)?,
                         Err(error) => {
                             eprintln!("argosy: {error:#}");
                             failed += 1;
@@ -105,6 +102,21 @@ impl Dead {
             }
         }
     }
+}
+
+fn say_redriven(session: &Session, entry: &Entry, redriven: Redriven) -> anyhow::Result<()> {
+    let job = match redriven {
+        Redriven::Anew(job) => job.to_string(),
+        Redriven::Unchanged => entry.job.clone(),
+    };
+    if session.json {
+        return table::say_json(&serde_json::json!({ "sequence": entry.sequence, "job": job }));
+    }
+    table::say(match redriven {
+        Redriven::Anew(job) => format!("{}  {} is now {job}", entry.sequence, entry.job),
+        Redriven::Unchanged => format!("{}  {} was published again", entry.sequence, entry.job),
+    });
+    Ok(())
 }
 
 fn list_table(entries: &[Entry], now_ms: i64) -> String {

@@ -8,8 +8,8 @@ use crate::{api, submit, table};
 use anyhow::Context as _;
 use clap::Args;
 use runtime::clock::now_ms;
-use schemas::JobId;
 use schemas::api::{EstimateReply, EstimateRequest};
+use schemas::{JobId, UnknownFields};
 
 /// What would be decided for a job now: nothing is run and nothing is spent.
 #[derive(Debug, Args)]
@@ -30,7 +30,8 @@ impl Estimate {
             let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
             material.inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
         }
-        let request = EstimateRequest { job: self.job.to_job(&material, JobId::new(), now_ms()) };
+        let job = self.job.to_job(&material, JobId::new(), now_ms());
+        let request = EstimateRequest { job, unknown: UnknownFields::default() };
         let reply: EstimateReply = api::request(&broker.client, "estimate", &request).await?;
         if session.json {
             table::say_json(&reply)?;

@@ -36,6 +36,7 @@ impl Explain {
                 table::say(format!("provider: {}", table::escaped_lines(words)));
             }
         }
+        reply.warnings.iter().for_each(|warning| table::say(format!("\nwarning: {warning}")));
         if reply.decisions.is_empty() && reply.failure.is_none() {
             return Err(DoesNotHold(format!("nothing was decided for job {} yet", self.job)).into());
         }

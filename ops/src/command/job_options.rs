@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use schemas::{
     Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile,
-    SCHEMA_VERSION, Tenant,
+    SCHEMA_VERSION, Tenant, UnknownFields,
 };
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Read as _};
@@ -188,6 +188,7 @@ impl JobOptions {
                 seed: self.seed,
                 duration_ms: self.duration_s,
                 inputs: material.inputs.clone(),
+                ..Body::default()
             },
             constraints: Constraints {
                 max_cost_micro_usd: self.max_cost_usd,
@@ -209,9 +210,10 @@ impl JobOptions {
                     ProfileOption::Fastest => Profile::Fastest,
                 },
                 backend: self.prefer.clone(),
-                patience_ms: None,
+                ..Preferences::default()
             },
             labels: self.label.iter().cloned().collect::<BTreeMap<_, _>>(),
+            unknown: UnknownFields::default(),
         }
     }
 }

@@ -28,6 +28,9 @@ impl Status {
         } else {
             table::say(format!("{}  {}", reply.job, reply.state.as_str()));
             reply.events.iter().for_each(|event| table::say(watch::line(event)));
+            let facts = reply.events.iter().rev().find_map(|event| event.fact.facts());
+            let warnings = facts.map(|facts| facts.warnings.as_slice()).unwrap_or_default();
+            warnings.iter().for_each(|warning| table::say(format!("warning: {warning}")));
         }
         if reply.known {
             return Ok(());

@@ -57,12 +57,15 @@ impl Submit {
         }
         submit::jobs(&broker.publisher, &jobs).await?;
         for job in &jobs {
+            let warnings = job.warnings();
             if session.json {
                 table::say_json(&serde_json::json!({
                     "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted",
+                    "warnings": warnings,
                 }))?;
             } else {
                 table::say(job.id);
+                warnings.iter().for_each(|warning| eprintln!("argosy: job {}: {warning}", job.id));
             }
         }
         if !self.wait {
@@ -143,7 +146,8 @@ pub(crate) async fn check(broker: &Broker, jobs: &[Job]) -> anyhow::Result<()> {
     let fleet = fleet_config::load(&broker.jetstream).await?;
     for job in jobs {
         let bytes = Encoding::MessagePack.encode(job).len();
-        let admitted = policy::admit::admit_tenant(&job.tenant, &fleet.tenants)
+        let admitted = policy::admit::check_unknown(job)
+            .and_then(|()| policy::admit::admit_tenant(&job.tenant, &fleet.tenants))
             .and_then(|()| policy::admit::admit(job, &fleet.catalog, &fleet.policy, bytes, now_ms()));
         if let Err(failure) = admitted {
             // Each of admission's texts names its field and the cure.

@@ -17,7 +17,8 @@ const NOW_MS: i64 = 1_790_000_000_000;
 
 fn photo() -> Input {
     let at = ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: "in/x".to_owned() };
-    Input { name: mix::PHOTO.to_owned(), artifact: at, media_type: "image/png".to_owned() }
+    let (media_type, unknown) = ("image/png".to_owned(), schemas::UnknownFields::default());
+    Input { name: mix::PHOTO.to_owned(), artifact: at, media_type, unknown }
 }
 
 fn jobs(count: usize, seed: u64) -> Vec<Job> {

@@ -51,6 +51,24 @@ fn broken(change: impl FnOnce(&mut AuditInput), finding: &str) -> AuditReport {
 }
 
 #[test]
+fn what_waits_for_a_newer_router_is_neither_ended_nor_lost() {
+    let mut input = sound(&[100, 200, 300]);
+    // One that no event tells of, and one whose dead letter waits.
+    let gone = input.jobs.remove(0).job;
+    input.attempts.remove(0);
+    lines(&mut input).remove(0);
+    input.jobs[0].ends = 0;
+    input.parked = BTreeSet::from([gone, input.jobs[0].job]);
+    let report = audit(&input);
+    assert!(report.holds(), "{:?}", report.findings);
+    assert_eq!((report.accepted, report.ended, report.parked, report.lost, report.open), (3, 1, 2, 0, 0));
+    // One that was sent on its way and ended is ended; what is not in the inbox is lost.
+    input.parked = BTreeSet::from([input.jobs[1].job]);
+    let report = audit(&input);
+    assert_eq!((report.ended, report.parked, report.lost), (1, 0, 2));
+}
+
+#[test]
 fn each_broken_promise_is_found() {
     assert_eq!(broken(|input| input.jobs.truncate(2), "unknown to the ledger").lost, 1);
     assert_eq!(broken(|input| input.jobs[0].ends = 0, "never ended").lost, 1);

@@ -12,5 +12,6 @@ mod laws;
 mod overdue;
 mod plan;
 mod table;
+mod unknown;
 mod validate;
 mod world;

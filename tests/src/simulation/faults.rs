@@ -132,6 +132,7 @@ impl World {
             preferences: Preferences::default(),
             labels: std::collections::BTreeMap::new(),
             idempotency_key: None,
+            unknown: schemas::UnknownFields::default(),
         }
     }
 

@@ -281,7 +281,8 @@ impl World {
             (name.clone(), lines.collect())
         });
         let invoices: BTreeMap<_, _> = invoices.collect();
-        let input = AuditInput { accepted: Some(accepted), settled: true, jobs, attempts, invoices };
+        let accepted = Some(accepted);
+        let input = AuditInput { accepted, settled: true, jobs, attempts, invoices, ..AuditInput::default() };
         let report = audit(&input);
         if report.lost > 0 {
             self.broken(Promise::Rest, report.findings.join("; "));

@@ -73,7 +73,8 @@ async fn every_backend_delivers_and_every_cent_is_explained() -> anyhow::Result<
     ensure!(decision.choice == Some("local".parse()?), "{}", decision.reason);
     ensure!(decision.candidates.len() == 3 && decision.consent.contains("tenant"), "{decision:?}");
 
-    let request = EstimateRequest { job: paid_prompt("a kite", "cloud") };
+    let request =
+        EstimateRequest { job: paid_prompt("a kite", "cloud"), unknown: schemas::UnknownFields::default() };
     let estimate: EstimateReply = api::request(&stack.broker.client, "estimate", &request).await?;
     let would = estimate.decision.context("an estimate")?;
     ensure!(

@@ -209,6 +209,7 @@ async fn a_workflow_with_an_input_and_a_video_come_back() {
         name: "photo.png".to_owned(),
         artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: files[0].0.clone() },
         media_type: "image/png".to_owned(),
+        unknown: schemas::UnknownFields::default(),
     }];
     let (edited, io, _stopper) = attempt(&picture, None);
     io.files.lock().expect("no panic").extend(files);

@@ -152,6 +152,7 @@ async fn inputs_are_sent_along() {
             name: "photo.png".to_owned(),
             artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: files[0].0.clone() },
             media_type: "image/png".to_owned(),
+            unknown: schemas::UnknownFields::default(),
         }];
         let (attempt, io, _stopper) = attempt(&assignment, None);
         io.files.lock().expect("no panic").extend(files.clone());

@@ -126,7 +126,8 @@ impl Case {
     /// Brings a file.
     pub(crate) fn input(name: &str) -> Input {
         let artifact = ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: format!("in/{name}") };
-        Input { name: name.to_owned(), artifact, media_type: "image/png".to_owned() }
+        let (media_type, unknown) = ("image/png".to_owned(), schemas::UnknownFields::default());
+        Input { name: name.to_owned(), artifact, media_type, unknown }
     }
 
     pub(crate) fn store(&self, name: &str, bytes: &'static [u8]) {
