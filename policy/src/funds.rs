@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 
 use schemas::{Assignment, AttemptFacts, Failure, FailureCode, MicroUsd, PriceList, Service, Unit};
 
-pub use crate::billing::SHORTEST_LIMIT;
 use crate::billing;
+pub use crate::billing::SHORTEST_LIMIT;
 use crate::cost::{dearest_of, quantity_bought};
 
 /// The field that the failure of such an attempt names.

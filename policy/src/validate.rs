@@ -91,15 +91,19 @@ pub fn tenants(tenants: &TenantsConfig) -> Result<(), ConfigError> {
         ("fleet_monthly_micro_usd".to_owned(), tenants.fleet_monthly_micro_usd),
     ];
     let named = tenants.tenants.iter().map(|(tenant, config)| (format!("tenants.{tenant}"), config));
-    let each = std::iter::once(("default".to_owned(), &tenants.default)).chain(named).flat_map(|(at, config)| {
-        [
-            (format!("{at}.daily_micro_usd"), config.daily_micro_usd),
-            (format!("{at}.monthly_micro_usd"), config.monthly_micro_usd),
-        ]
-    });
+    let each =
+        std::iter::once(("default".to_owned(), &tenants.default)).chain(named).flat_map(|(at, config)| {
+            [
+                (format!("{at}.daily_micro_usd"), config.daily_micro_usd),
+                (format!("{at}.monthly_micro_usd"), config.monthly_micro_usd),
+            ]
+        });
     for (field, budget) in fleet.into_iter().chain(each) {
         if let Some(budget) = budget.filter(|budget| *budget < MicroUsd::ZERO) {
-            return wrong(field, format!("{} is below 0: write 0 to spend nothing, or leave it out", budget.0));
+            return wrong(
+                field,
+                format!("{} is below 0: write 0 to spend nothing, or leave it out", budget.0),
+            );
         }
     }
     Ok(())

@@ -51,7 +51,10 @@ pub struct FleetConfig {
 /// [`Exit::TopologyMissing`] when bucket or document is not there, [`Exit::Config`] when no stored revision of one is
 /// good.
 pub async fn load(jetstream: &jetstream::Context) -> Result<FleetConfig, Fault> {
-    metrics::describe_gauge!(REFUSED, "1 if the newest revision of a configuration document is refused, else 0");
+    metrics::describe_gauge!(
+        REFUSED,
+        "1 if the newest revision of a configuration document is refused, else 0"
+    );
     let store = open_bucket(jetstream, bucket::CONFIG).await?;
     Ok(FleetConfig {
         policy: Arc::new(document(&store).await?),
@@ -105,9 +108,13 @@ async fn follow_once(
         }
         match entry.key.as_str() {
             "policy" => take(&store, &entry, reported, |new| set(current, |all| &mut all.policy, new)).await,
-            "catalog" => take(&store, &entry, reported, |new| set(current, |all| &mut all.catalog, new)).await,
+            "catalog" => {
+                take(&store, &entry, reported, |new| set(current, |all| &mut all.catalog, new)).await
+            }
             "prices" => take(&store, &entry, reported, |new| set(current, |all| &mut all.prices, new)).await,
-            "tenants" => take(&store, &entry, reported, |new| set(current, |all| &mut all.tenants, new)).await,
+            "tenants" => {
+                take(&store, &entry, reported, |new| set(current, |all| &mut all.tenants, new)).await
+            }
             _ => {}
         }
     }

@@ -120,11 +120,15 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let attempts = rows.into_iter().map(|row| {
-            let stored = |message: String| Error::Stored { id: format!("{}.{}", row.job, row.attempt), message };
+            let stored =
+                |message: String| Error::Stored { id: format!("{}.{}", row.job, row.attempt), message };
             Ok(AuditAttempt {
                 job: JobId(row.job),
                 attempt: u32::try_from(row.attempt).unwrap_or_default(),
-                backend: row.backend.parse().map_err(|error: schemas::ids::IdError| stored(error.to_string()))?,
+                backend: row
+                    .backend
+                    .parse()
+                    .map_err(|error: schemas::ids::IdError| stored(error.to_string()))?,
                 usage: serde_json::from_value(row.usage).map_err(|error| stored(error.to_string()))?,
                 reserved_micro_usd: MicroUsd(row.reserved),
                 provider_id: row.provider_id,

@@ -20,7 +20,8 @@ pub fn documents(
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         [judge(policy), judge(catalog), judge(prices), judge(tenants)].into_iter().flatten().collect();
-    if let (Some((_, policy)), Some((_, catalog)), Some((_, prices))) = (&policy.used, &catalog.used, &prices.used)
+    if let (Some((_, policy)), Some((_, catalog)), Some((_, prices))) =
+        (&policy.used, &catalog.used, &prices.used)
     {
         for misfit in validate::across(policy, catalog, prices, now_ms) {
             let cure = "mend the document and set it with `argosy config set`";

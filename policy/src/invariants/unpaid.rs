@@ -18,7 +18,8 @@ pub(super) fn audit_guards(input: &AuditInput, report: &mut AuditReport, finding
         let name = format!("attempt {}.{} at {}", attempt.job, attempt.attempt, attempt.backend);
         let charge = &attempt.charge;
         let is_known = matches!(charge.state, ChargeState::Posted | ChargeState::Voided);
-        let charged = if charge.state == ChargeState::Posted { charge.amount_micro_usd } else { MicroUsd::ZERO };
+        let charged =
+            if charge.state == ChargeState::Posted { charge.amount_micro_usd } else { MicroUsd::ZERO };
         if is_known && charged <= MicroUsd::ZERO && used(attempt) {
             report.paid_silently += 1;
             findings.push(format!("{name} used {} and is charged nothing", words(attempt)));

@@ -5,8 +5,8 @@ use schemas::{AttemptFacts, AttemptId, Backend, FailureCode};
 use super::PlanInput;
 use crate::backoff::{Backoff, seed_of};
 use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
-use crate::funds::is_handed_back;
 use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, times, transient_in_a_row};
+use crate::funds::is_handed_back;
 
 /// Attempts of a job at a backend whose outcome nobody could tell before it does not go there again.
 const OUTCOME_UNKNOWN_MAX: u32 = 2;

@@ -25,11 +25,11 @@ pub(super) fn policy(policy: &PolicyConfig) -> Result<(), ConfigError> {
 
 /// Words of document `catalog`.
 pub(super) fn catalog(catalog: &Catalog) -> Result<(), ConfigError> {
-    for (index, service) in catalog.services.iter().enumerate().filter(|(_, service)| is_paid_service(service)) {
-        paid_service(service).map_err(|error| ConfigError {
-            field: format!("services[{index}].{}", error.field),
-            ..error
-        })?;
+    for (index, service) in
+        catalog.services.iter().enumerate().filter(|(_, service)| is_paid_service(service))
+    {
+        paid_service(service)
+            .map_err(|error| ConfigError { field: format!("services[{index}].{}", error.field), ..error })?;
     }
     Ok(())
 }
@@ -46,7 +46,8 @@ fn paid_service(service: &Service) -> Result<(), ConfigError> {
     }
     let maximum = &service.maximum_usage;
     if maximum.iter().all(|bound| bound.quantity == 0 || bound.unit == Unit::EnergyMj) {
-        let message = format!("{name} bills and nothing could be reserved: give the most that an attempt can use");
+        let message =
+            format!("{name} bills and nothing could be reserved: give the most that an attempt can use");
         return wrong("maximum_usage", message);
     }
     for (at, bound) in maximum.iter().enumerate() {
@@ -58,7 +59,8 @@ fn paid_service(service: &Service) -> Result<(), ConfigError> {
         }
     }
     for expected in service.expected_usage.iter().filter(|usage| usage.unit != Unit::EnergyMj) {
-        let bound = maximum.iter().find(|bound| bound.unit == expected.unit).map_or(0, |bound| bound.quantity);
+        let bound =
+            maximum.iter().find(|bound| bound.unit == expected.unit).map_or(0, |bound| bound.quantity);
         if expected.quantity > bound {
             let message = format!(
                 "{:?}: {} are expected of {name} and at most {bound} are reserved: give the most in maximum_usage",
@@ -70,7 +72,10 @@ fn paid_service(service: &Service) -> Result<(), ConfigError> {
     let limit = maximum.iter().find(|bound| bound.unit == SHORTEST_LIMIT.unit);
     if stops_at_reservation(service) && limit.is_none_or(|limit| limit.quantity < SHORTEST_LIMIT.quantity) {
         let least = SHORTEST_LIMIT.quantity;
-        return wrong("maximum_usage", format!("the provider takes no limit below {least} execution_ms: give as much"));
+        return wrong(
+            "maximum_usage",
+            format!("the provider takes no limit below {least} execution_ms: give as much"),
+        );
     }
     Ok(())
 }

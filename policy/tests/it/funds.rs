@@ -1,7 +1,7 @@
 //! Prices that change over time: what is reserved, and what it buys, hold for every moment until an attempt has ended.
 
-use policy::{billing, cost, funds};
 use policy::plan::Plan;
+use policy::{billing, cost, funds};
 use proptest::prelude::*;
 use schemas::*;
 
@@ -19,8 +19,12 @@ fn changes() -> impl Strategy<Value = Changes> {
 /// Replaces the prices of a unit by a first one from long ago and those that follow.
 fn set(world: &mut World, backend: &str, model: &str, unit: Unit, first: i64, changes: &Changes) {
     let backend: Backend = name(backend);
-    world.prices.prices.retain(|price| price.backend != backend || price.model != model || price.unit != unit);
-    let mut begins: Vec<(i64, i64)> = changes.iter().map(|(at, price)| (NOW_MS + at * MINUTE_MS, *price)).collect();
+    world
+        .prices
+        .prices
+        .retain(|price| price.backend != backend || price.model != model || price.unit != unit);
+    let mut begins: Vec<(i64, i64)> =
+        changes.iter().map(|(at, price)| (NOW_MS + at * MINUTE_MS, *price)).collect();
     begins.push((0, first));
     begins.sort_unstable();
     begins.dedup_by_key(|(from_ms, _)| *from_ms);
@@ -156,7 +160,10 @@ fn a_shortfall_says_what_is_missing() {
     };
     assert_eq!(words(&assignment, &service, &world.prices), "");
     let unreserved = Assignment { reserved_micro_usd: MicroUsd::ZERO, ..assignment.clone() };
-    assert!(words(&unreserved, &service, &world.prices).starts_with("nothing is reserved for it and gemini costs"));
+    assert!(
+        words(&unreserved, &service, &world.prices)
+            .starts_with("nothing is reserved for it and gemini costs")
+    );
     let mut poor = assignment.clone();
     poor.reserved_micro_usd.0 -= 1;
     assert!(words(&poor, &service, &world.prices).contains("is reserved"), "a micro-dollar short");
@@ -172,7 +179,11 @@ fn a_limited_provider_may_have_less_than_the_maximum_and_an_unlimited_one_may_no
     assignment.reserved_micro_usd = MicroUsd(1_900);
     assert_eq!(funds::shortfall(&assignment, &service, &world.prices, NOW_MS), None);
     assert_eq!(funds::bought(Unit::ExecutionMs, &assignment, &service, &world.prices, NOW_MS), 10_000);
-    assert_eq!(funds::bought(Unit::ImageToken, &assignment, &service, &world.prices, NOW_MS), 0, "no price, no work");
+    assert_eq!(
+        funds::bought(Unit::ImageToken, &assignment, &service, &world.prices, NOW_MS),
+        0,
+        "no price, no work"
+    );
     // The catalog's word alone does not stop anything.
     service.family = "generate_content".to_owned();
     assert!(funds::shortfall(&assignment, &service, &world.prices, NOW_MS).is_some());
@@ -189,8 +200,7 @@ fn a_backend_that_hands_back_again_and_again_is_not_asked_again() {
         }
         let (assignment, _) = assigned(&world).expect("planned again at once, and at the same place");
         let failure = funds::handed_back(&assignment, "the money does not suffice".to_owned());
-        let expected =
-            if round < 2 { FailureCode::Interrupted } else { FailureCode::CapabilityMissing };
+        let expected = if round < 2 { FailureCode::Interrupted } else { FailureCode::CapabilityMissing };
         assert_eq!((failure.code, failure.field.as_deref()), (expected, Some(funds::FIELD)), "round {round}");
         let facts = failed(attempt, "cloud", expected, 0);
         world.history.push(AttemptFacts { failure: Some(failure), started_at_ms: None, ..facts });
@@ -198,7 +208,10 @@ fn a_backend_that_hands_back_again_and_again_is_not_asked_again() {
     // What was taken out of its queue for other reasons is not counted.
     let assignment = Assignment {
         backend: name("cloud"),
-        history: vec![failed(1, "cloud", FailureCode::Interrupted, 0), failed(2, "cloud", FailureCode::Interrupted, 0)],
+        history: vec![
+            failed(1, "cloud", FailureCode::Interrupted, 0),
+            failed(2, "cloud", FailureCode::Interrupted, 0),
+        ],
         ..samples::assignment()
     };
     assert_eq!(funds::handed_back(&assignment, String::new()).code, FailureCode::Interrupted);

@@ -166,7 +166,7 @@ fn a_backend_bills_when_its_name_its_protocol_or_a_worker_says_so() {
         Plan::Refuse { failure, .. } => Err(failure.message),
         Plan::Defer { why, .. } => Err(why),
     };
-    world.job.constraints.backends = Some(vec![name("local"), name("cloud-eu")]);
+    world.job.constraints.backends = Some(vec![name("local")]);
     assert_eq!(reserved(&world), Ok(("local".to_owned(), false)));
     // A worker of a provider under the name of our own machines: nothing is placed there for free.
     let mut worker = offer("local-2", "local", 1);

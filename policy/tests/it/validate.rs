@@ -126,9 +126,21 @@ fn words_that_would_remove_a_guard_are_refused_when_set_and_not_believed_where_s
     };
     refused("catalog", &of("gemini", "stops_at_reservation", json!(true)), "stops_at_reservation");
     refused("catalog", &of("gemini", "maximum_usage", json!([])), "maximum_usage");
-    refused("catalog", &of("cloud", "maximum_usage", json!([{"unit": "execution_ms", "quantity": 0}])), "maximum_usage");
-    refused("catalog", &of("cloud", "expected_usage", json!([{"unit": "execution_ms", "quantity": 120_001}])), "120001");
-    refused("catalog", &of("cloud", "expected_usage", json!([{"unit": "text_token", "quantity": 1}])), "TextToken");
+    refused(
+        "catalog",
+        &of("cloud", "maximum_usage", json!([{"unit": "execution_ms", "quantity": 0}])),
+        "maximum_usage",
+    );
+    refused(
+        "catalog",
+        &of("cloud", "expected_usage", json!([{"unit": "execution_ms", "quantity": 120_001}])),
+        "120001",
+    );
+    refused(
+        "catalog",
+        &of("cloud", "expected_usage", json!([{"unit": "text_token", "quantity": 1}])),
+        "TextToken",
+    );
     let short = changed(defaults::CATALOG_JSON, |catalog| {
         let at = service(catalog, "cloud");
         catalog["services"][at]["expected_usage"] = json!([]);
@@ -148,14 +160,26 @@ fn words_that_would_remove_a_guard_are_refused_when_set_and_not_believed_where_s
 #[test]
 fn what_cannot_be_used_is_refused_by_readers_too() {
     let cases = [
-        ("policy", changed(defaults::POLICY_JSON, |policy| policy["max_attempts"] = json!(0)), "max_attempts"),
+        (
+            "policy",
+            changed(defaults::POLICY_JSON, |policy| policy["max_attempts"] = json!(0)),
+            "max_attempts",
+        ),
         (
             "prices",
             changed(defaults::PRICES_JSON, |prices| prices["prices"][3]["micro_usd_per_million"] = json!(-1)),
             "prices[3]",
         ),
-        ("tenants", changed(defaults::TENANTS_JSON, |tenants| tenants["fleet_daily_micro_usd"] = json!(-5)), "fleet_"),
-        ("catalog", changed(defaults::CATALOG_JSON, |catalog| catalog["services"][0]["timeout_ms"] = json!(0)), "timeout"),
+        (
+            "tenants",
+            changed(defaults::TENANTS_JSON, |tenants| tenants["fleet_daily_micro_usd"] = json!(-5)),
+            "fleet_",
+        ),
+        (
+            "catalog",
+            changed(defaults::CATALOG_JSON, |catalog| catalog["services"][0]["timeout_ms"] = json!(0)),
+            "timeout",
+        ),
         ("prices", "{".to_owned(), "prices"),
     ];
     for (key, text, words) in cases {
@@ -164,7 +188,12 @@ fn what_cannot_be_used_is_refused_by_readers_too() {
             assert!(error.contains(words), "{words}: {error}");
         }
     }
-    assert!(validate::check("weights", b"{}").expect_err("no such").to_string().contains("policy, catalog, prices"));
+    assert!(
+        validate::check("weights", b"{}")
+            .expect_err("no such")
+            .to_string()
+            .contains("policy, catalog, prices")
+    );
 }
 
 #[test]
@@ -184,18 +213,26 @@ fn documents_that_do_not_fit_are_named() {
     let misfits = found(&policy, &catalog, &unpriced);
     assert!(misfits.len() == 1 && misfits[0].contains("gemini/video is not used"), "{misfits:?}");
     let mut unbounded = prices.clone();
-    let coming = unbounded.prices.iter().find(|price| price.unit == Unit::ImageToken).expect("shipped").clone();
+    let coming =
+        unbounded.prices.iter().find(|price| price.unit == Unit::ImageToken).expect("shipped").clone();
     unbounded.prices.push(Price {
         unit: Unit::VideoToken,
         valid_from_ms: samples::TIME_MS + 1_000_000_000,
         ..coming
     });
     let misfits = found(&policy, &catalog, &unbounded);
-    assert!(misfits.len() == 3 && misfits.iter().all(|words| words.contains("VideoToken has a price and no bound")), "{misfits:?}");
+    assert!(
+        misfits.len() == 3
+            && misfits.iter().all(|words| words.contains("VideoToken has a price and no bound")),
+        "{misfits:?}"
+    );
     let mut free = prices.clone();
     free.prices[1].micro_usd_per_million = MicroUsd::ZERO;
     let misfits = found(&policy, &catalog, &free);
-    assert!(misfits.len() == 1 && misfits[0].starts_with("prices: prices[1].micro_usd_per_million"), "{misfits:?}");
+    assert!(
+        misfits.len() == 1 && misfits[0].starts_with("prices: prices[1].micro_usd_per_million"),
+        "{misfits:?}"
+    );
     // A provider under a name of the operator's own bills by its protocol.
     let (mut renamed, mut elsewhere) = (policy.clone(), catalog.clone());
     renamed.backends[1].backend = name("cloud-eu");
@@ -204,5 +241,8 @@ fn documents_that_do_not_fit_are_named() {
         service.backend = name("cloud-eu");
     });
     let misfits = found(&renamed, &elsewhere, &prices);
-    assert!(misfits.iter().any(|words| words.starts_with("policy: backends[1].paid: cloud-eu bills")), "{misfits:?}");
+    assert!(
+        misfits.iter().any(|words| words.starts_with("policy: backends[1].paid: cloud-eu bills")),
+        "{misfits:?}"
+    );
 }

@@ -228,7 +228,11 @@ impl Suite<'_> {
     /// A backend that bills says so, and does not start an attempt for which nothing is reserved, whoever placed it.
     async fn starts_nothing_that_is_not_paid_for(&self) {
         let case = "starts nothing that is not paid for";
-        assert_eq!(self.backend.is_paid(), self.fixture.is_paid(), "{case}: whether it bills is not as it says");
+        assert_eq!(
+            self.backend.is_paid(),
+            self.fixture.is_paid(),
+            "{case}: whether it bills is not as it says"
+        );
         if !self.fixture.is_paid() {
             return;
         }

@@ -95,7 +95,8 @@ async fn a_document_that_cannot_be_used_is_refused_by_every_reader() -> anyhow::
     // Where no revision is good, a process does not start.
     let bucket = documents::open(&fleet.stack.broker.jetstream).await?;
     bucket.purge("prices").await?;
-    let below = changed(defaults::PRICES_JSON, |prices| prices["prices"][0]["micro_usd_per_million"] = json!(-1))?;
+    let below =
+        changed(defaults::PRICES_JSON, |prices| prices["prices"][0]["micro_usd_per_million"] = json!(-1))?;
     store(&fleet, "prices", below).await?;
     for name in ["router", "worker-local"] {
         let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join(name));
@@ -111,21 +112,30 @@ async fn a_document_that_cannot_be_used_is_refused_by_every_reader() -> anyhow::
 async fn no_word_of_a_document_makes_a_provider_free() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|options| options.comfyui.truncate(1)).await?;
     let free = changed(defaults::POLICY_JSON, |policy| {
-        policy["backends"].as_array_mut().expect("a list").iter_mut().for_each(|one| one["paid"] = json!(false));
+        policy["backends"]
+            .as_array_mut()
+            .expect("a list")
+            .iter_mut()
+            .for_each(|one| one["paid"] = json!(false));
     })?;
     let set = documents::set(&fleet.stack.broker.jetstream, "policy", free.as_bytes()).await;
     ensure!(format!("{:#}", set.expect_err("refused")).contains("backends[1].paid"));
     store(&fleet, "policy", free).await?;
     let found = doctor(&fleet).await?;
-    ensure!(found.iter().any(|(verdict, words)| verdict == "warning" && words.contains("backends[1].paid")), "{found:?}");
-    let paid: Vec<Job> = ["cloud", "gemini"].iter().map(|backend| paid_prompt("for money", backend)).collect();
+    ensure!(
+        found.iter().any(|(verdict, words)| verdict == "warning" && words.contains("backends[1].paid")),
+        "{found:?}"
+    );
+    let paid: Vec<Job> =
+        ["cloud", "gemini"].iter().map(|backend| paid_prompt("for money", backend)).collect();
     let mut unasked = paid_prompt("for nothing", "cloud");
     unasked.constraints.allow_paid = Some(false);
     // Placed for free by somebody who believed the word: its worker does not start it.
     let mut forged = paid_prompt("placed for nothing", "cloud");
     forged.constraints.deadline_ms = Some(runtime::clock::now_ms() + 600_000);
     let catalog = defaults::catalog();
-    let service = catalog.services.iter().find(|service| service.backend.as_str() == "cloud").context("shipped")?;
+    let service =
+        catalog.services.iter().find(|service| service.backend.as_str() == "cloud").context("shipped")?;
     let assignment = Assignment {
         schema_version: schemas::SCHEMA_VERSION,
         time_ms: runtime::clock::now_ms(),
@@ -160,7 +170,10 @@ async fn no_word_of_a_document_makes_a_provider_free() -> anyhow::Result<()> {
     ensure!(audit.holds(), "{:#?}", audit.findings);
     let rows = fleet.stack.store().await?.audit_rows(None, 1_000).await?;
     let charged = rows.attempts.iter().filter(|attempt| attempt.charge.amount_micro_usd > MicroUsd::ZERO);
-    ensure!(charged.clone().count() == 3 && charged.clone().all(|attempt| attempt.reserved_micro_usd > MicroUsd::ZERO));
+    ensure!(
+        charged.clone().count() == 3
+            && charged.clone().all(|attempt| attempt.reserved_micro_usd > MicroUsd::ZERO)
+    );
     let first = rows.attempts.iter().find(|attempt| attempt.job == forged.id && attempt.attempt == 1);
     ensure!(first.is_some_and(|first| first.provider_id.is_none()), "{first:?}");
     Ok(())

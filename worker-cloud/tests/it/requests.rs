@@ -80,7 +80,11 @@ fn limits_hold_at_the_dearest_price_until_the_end() {
     let limits = Limits { execution_ms: bought(&assignment, &[(-1, 2_400_000)]), ttl_ms: 600_000 };
     let failure = request::check_limits(&assignment, limits).expect_err("4,750 ms");
     assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::Interrupted, Some(funds::FIELD)));
-    assert!(failure.message.contains("4750 ms") && failure.message.contains("5000 ms"), "{}", failure.message);
+    assert!(
+        failure.message.contains("4750 ms") && failure.message.contains("5000 ms"),
+        "{}",
+        failure.message
+    );
 }
 
 #[test]
@@ -110,7 +114,8 @@ fn too_much_to_send_and_too_little_to_spend_are_refused_before_the_start() {
     assert!(failure.message.contains("10000000"), "{}", failure.message);
     let assignment = assignment();
     request::check_limits(&assignment, Limits { execution_ms: 5_000, ..limits }).expect("the shortest");
-    let failure = request::check_limits(&assignment, Limits { execution_ms: 4_999, ..limits }).expect_err("too poor");
+    let failure =
+        request::check_limits(&assignment, Limits { execution_ms: 4_999, ..limits }).expect_err("too poor");
     assert_eq!(failure.code, FailureCode::Interrupted);
 }
 
