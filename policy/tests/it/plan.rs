@@ -1,7 +1,7 @@
 //! `tests/tables/plan.txt`: fleets, jobs, and where they go.
 
 use policy::plan::Plan;
-use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, MicroUsd, Offer, samples};
+use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, MicroUsd, Offer, Profile, Service, Terms, samples};
 use serde_json::Value;
 
 use crate::table::{Case, cases, patch};
@@ -210,4 +210,25 @@ fn a_unit_that_costs_money_and_has_no_bound_is_not_bought() {
     }
     let Plan::Refuse { failure, .. } = world.plan() else { panic!("{:?}", world.plan()) };
     assert!(failure.message.contains("no maximum for its TextToken"), "{failure:?}");
+}
+
+#[test]
+fn at_the_same_score_and_cost_the_first_by_name_wins() {
+    let mut world = World::idle();
+    let weights = Terms { priority: 0.0, cost: 0.0, speed: 0.0, queue: 1.0 };
+    world.policy.profiles.insert(Profile::Balanced, weights);
+    // A second pool of our own machines, under a name that comes first.
+    let mut attic = world.policy.backends[0].clone();
+    attic.backend = name("attic");
+    attic.rank = 3;
+    world.policy.backends.push(attic);
+    let ours = world.catalog.services_of(&name("local")).cloned().collect::<Vec<_>>();
+    world
+        .catalog
+        .services
+        .extend(ours.into_iter().map(|service| Service { backend: name("attic"), ..service }));
+    world.fleet.upsert_offer(offer("attic-1", "attic", 1));
+    let Plan::Assign(assign) = world.plan() else { panic!("{:?}", world.plan()) };
+    assert_eq!((assign.backend.as_str(), assign.reserve_micro_usd), ("attic", MicroUsd::ZERO));
+    assert_eq!(assign.decision.reason, "attic scores 1.000; level with local, and first by name");
 }
