@@ -1,7 +1,9 @@
 //! `tests/tables/plan.txt`: fleets, jobs, and where they go.
 
 use policy::plan::Plan;
-use schemas::{AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, samples};
+use schemas::{
+    AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, Service, Terms, samples,
+};
 use serde_json::Value;
 
 use crate::table::{Case, cases, patch};
@@ -171,7 +173,7 @@ fn a_backend_bills_when_its_name_its_protocol_or_a_worker_says_so() {
         Plan::Refuse { failure, .. } => Err(failure.message),
         Plan::Defer { why, .. } => Err(why),
     };
-    world.job.constraints.backends = Some(vec![name("local"), name("cloud-eu")]);
+    world.job.constraints.backends = Some(vec![name("local")]);
     assert_eq!(reserved(&world), Ok(("local".to_owned(), false)));
     // A worker of a provider under the name of our own machines: nothing is placed there for free.
     let mut worker = offer("local-2", "local", 1);
@@ -215,4 +217,25 @@ fn a_unit_that_costs_money_and_has_no_bound_is_not_bought() {
     }
     let Plan::Refuse { failure, .. } = world.plan() else { panic!("{:?}", world.plan()) };
     assert!(failure.message.contains("no maximum for its TextToken"), "{failure:?}");
+}
+
+#[test]
+fn at_the_same_score_and_cost_the_first_by_name_wins() {
+    let mut world = World::idle();
+    let weights = Terms { priority: 0.0, cost: 0.0, speed: 0.0, queue: 1.0 };
+    world.policy.profiles.insert(Profile::Balanced, weights);
+    // A second pool of our own machines, under a name that comes first.
+    let mut attic = world.policy.backends[0].clone();
+    attic.backend = name("attic");
+    attic.rank = 3;
+    world.policy.backends.push(attic);
+    let ours = world.catalog.services_of(&name("local")).cloned().collect::<Vec<_>>();
+    world
+        .catalog
+        .services
+        .extend(ours.into_iter().map(|service| Service { backend: name("attic"), ..service }));
+    world.fleet.upsert_offer(offer("attic-1", "attic", 1));
+    let Plan::Assign(assign) = world.plan() else { panic!("{:?}", world.plan()) };
+    assert_eq!((assign.backend.as_str(), assign.reserve_micro_usd), ("attic", MicroUsd::ZERO));
+    assert_eq!(assign.decision.reason, "attic scores 1.000; level with local, and first by name");
 }
