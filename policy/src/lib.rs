@@ -13,6 +13,7 @@ pub mod cost;
 pub mod defaults;
 pub mod dispose;
 pub mod fair;
+pub mod fill;
 pub mod fleet;
 pub mod invariants;
 pub mod overdue;
