@@ -18,6 +18,7 @@ mod from_env;
 pub mod job_options;
 mod jobs;
 mod live;
+pub mod series;
 mod session;
 mod status;
 mod submit;

@@ -14,6 +14,7 @@ pub mod cost;
 pub mod defaults;
 pub mod dispose;
 pub mod fair;
+pub mod fill;
 pub mod fleet;
 pub mod funds;
 pub mod invariants;

@@ -139,7 +139,8 @@ pub fn seed_of(job: JobId) -> u64 {
 }
 
 /// Frames at 16 a second, in the form 4n+1 that video models want.
-fn frames(duration_ms: u32) -> u32 {
+#[must_use]
+pub const fn frames(duration_ms: u32) -> u32 {
     (duration_ms / 1000 * 16 + duration_ms % 1000 * 16 / 1000) / 4 * 4 + 1
 }
 

@@ -2,12 +2,14 @@
 
 use super::explain::decision_text;
 use super::job_options::JobOptions;
+use super::series::{check_model, drafts};
 use super::session::Session;
 use crate::exit::DoesNotHold;
-use crate::{api, submit, table};
+use crate::{api, table};
 use anyhow::Context as _;
 use clap::Args;
 use runtime::clock::now_ms;
+use runtime::fleet_config;
 use schemas::api::{EstimateReply, EstimateRequest};
 use schemas::{JobId, UnknownFields};
 
@@ -16,6 +18,7 @@ use schemas::{JobId, UnknownFields};
 #[command(after_help = "Examples:\n  \
     argosy estimate \"a lighthouse\"\n  \
     argosy estimate \"waves\" --kind video --duration-s 5 --allow-paid --exclude-backend local\n  \
+    argosy estimate --workflow ops/workflows/flux_txt2img.json --width 1024 --steps 30\n  \
     argosy estimate --workflow ops/workflows/flux_txt2img.json --json | jq .decision.choice")]
 pub(crate) struct Estimate {
     #[command(flatten)]
@@ -24,13 +27,11 @@ pub(crate) struct Estimate {
 
 impl Estimate {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let mut material = self.job.read()?;
+        let mut draft = drafts(&self.job, &self.job.read()?, 1)?.pop().context("one draft")?;
         let broker = session.broker().await?;
-        for (name, file) in &self.job.input {
-            let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-            material.inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
-        }
-        let job = self.job.to_job(&material, JobId::new(), now_ms());
+        check_model(&draft.body, &fleet_config::load(&broker.jetstream).await?.catalog)?;
+        draft.body.inputs = self.job.upload(&broker).await?;
+        let job = self.job.to_job(draft, JobId::new(), now_ms());
         let request = EstimateRequest { job, unknown: UnknownFields::default() };
         let reply: EstimateReply = api::request(&broker.client, "estimate", &request).await?;
         if session.json {

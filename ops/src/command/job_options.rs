@@ -1,9 +1,12 @@
 //! A job as options of the command line: `submit` and `estimate` take the same.
 
+use super::series::Draft;
 use crate::exit::Usage;
-use crate::money;
+use crate::{money, submit};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use policy::fill::Setting;
+use runtime::broker::Broker;
 use schemas::{
     Backend, Body, Constraints, Input, Job, JobId, Kind, Lane, MicroUsd, Preferences, Profile,
     SCHEMA_VERSION, Tenant, UnknownFields,
@@ -48,13 +51,18 @@ pub enum ProfileOption {
 pub struct JobOptions {
     /// What it should show; `-` reads it from standard input
     pub prompt: Option<String>,
-    /// A ComfyUI workflow in API format; `-` reads it from standard input
+    /// A ComfyUI workflow in API format; `-` reads it from standard input. Prompt, --negative, --seed, --steps,
+    /// --width and --height fill its own inputs, or are refused
     #[arg(long, value_name = "FILE")]
     pub workflow: Option<PathBuf>,
+    /// Any input of the workflow, its node by id or title; `{{seed}}`, `{{prompt}}` and the like mark where an
+    /// option goes. Repeatable
+    #[arg(long, value_name = "NODE.INPUT=VALUE", requires = "workflow")]
+    pub set: Vec<Setting>,
     /// Image or video
     #[arg(long, value_enum, default_value = "image")]
     pub kind: KindOption,
-    /// A model of the catalog
+    /// A model of the catalog; beside a workflow of other files, the model whose machine it needs
     #[arg(long)]
     pub model: Option<String>,
     /// Pixels
@@ -75,13 +83,14 @@ pub struct JobOptions {
     /// What it should not show
     #[arg(long, value_name = "TEXT")]
     pub negative: Option<String>,
-    /// A file the workflow names: it is put into the artifact store. Repeatable
+    /// A file that the workflow names: it is put into the artifact store. Repeatable
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub input: Vec<(String, String)>,
     /// Who it is for and who pays
     #[arg(long, default_value = "default")]
     pub tenant: Tenant,
-    /// Your own name for the request: published again within a day, it is the same job
+    /// Your own name for the request: published again within a day, it is the same job. With --count each
+    /// job's name ends in its number: TEXT/1, TEXT/2
     #[arg(long, value_name = "TEXT")]
     pub key: Option<String>,
     /// How urgent it is
@@ -126,8 +135,6 @@ pub struct Material {
     pub prompt: Option<String>,
     /// The workflow.
     pub workflow: Option<serde_json::Value>,
-    /// The uploaded files.
-    pub inputs: Vec<Input>,
 }
 
 impl JobOptions {
@@ -156,16 +163,50 @@ impl JobOptions {
         if workflow.is_none() && prompt.as_ref().is_none_or(|text| text.is_empty()) {
             return Err(Usage("give a prompt, --workflow FILE, or --file JOBS.jsonl".to_owned()).into());
         }
-        Ok(Material { prompt, workflow, inputs: Vec::new() })
+        Ok(Material { prompt, workflow })
     }
 
-    /// The job that the options describe.
+    /// Puts the files of `--input` into the artifact store.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that the store refused.
+    pub async fn upload(&self, broker: &Broker) -> anyhow::Result<Vec<Input>> {
+        let mut inputs = Vec::with_capacity(self.input.len());
+        for (name, file) in &self.input {
+            let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
+            inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
+        }
+        Ok(inputs)
+    }
+
+    /// What the options ask for, before a workflow is filled.
     #[must_use]
-    pub fn to_job(&self, material: &Material, id: JobId, now_ms: i64) -> Job {
+    pub fn body(&self, material: &Material) -> Body {
+        Body {
+            kind: match self.kind {
+                KindOption::Image => Kind::Image,
+                KindOption::Video => Kind::Video,
+            },
+            prompt: material.prompt.clone(),
+            negative_prompt: self.negative.clone(),
+            workflow: material.workflow.clone(),
+            model: self.model.clone(),
+            width: self.width,
+            height: self.height,
+            steps: self.steps,
+            seed: self.seed,
+            duration_ms: self.duration_s,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// The job that the options and a draft describe.
+    #[must_use]
+    pub fn to_job(&self, draft: Draft, id: JobId, now_ms: i64) -> Job {
         Job {
             schema_version: SCHEMA_VERSION,
             id,
-            idempotency_key: self.key.clone(),
+            idempotency_key: draft.key,
             time_ms: now_ms,
             tenant: self.tenant.clone(),
             lane: match self.lane {
@@ -173,23 +214,7 @@ impl JobOptions {
                 LaneOption::Standard => Lane::Standard,
                 LaneOption::Batch => Lane::Batch,
             },
-            body: Body {
-                kind: match self.kind {
-                    KindOption::Image => Kind::Image,
-                    KindOption::Video => Kind::Video,
-                },
-                prompt: material.prompt.clone(),
-                negative_prompt: self.negative.clone(),
-                workflow: material.workflow.clone(),
-                model: self.model.clone(),
-                width: self.width,
-                height: self.height,
-                steps: self.steps,
-                seed: self.seed,
-                duration_ms: self.duration_s,
-                inputs: material.inputs.clone(),
-                ..Body::default()
-            },
+            body: draft.body,
             constraints: Constraints {
                 max_cost_micro_usd: self.max_cost_usd,
                 deadline_ms: self.deadline_s.map(|seconds| now_ms + i64::from(seconds) * 1_000),

@@ -1,8 +1,10 @@
 //! `argosy submit`: one job or many, the way any client does it.
 
-use super::job_options::{JobOptions, Material};
+use super::job_options::JobOptions;
 use super::live;
+use super::series::{Draft, check_model, drafts};
 use super::session::Session;
+use crate::exit::Usage;
 use crate::follow::Tracker;
 use crate::{files, submit, table};
 use anyhow::{Context as _, bail};
@@ -18,51 +20,92 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:\n  \
     argosy submit \"a lighthouse in a storm\" --wait\n  \
     argosy submit \"a cat\" --model flux --width 768 --height 768 --max-cost-usd 0.05 --allow-paid\n  \
-    argosy submit --workflow ops/workflows/img2img.json --input photo.png=./photo.png --wait --out out\n  \
+    argosy submit --workflow ops/workflows/sdxl_txt2img.json \"a red hat\" --seed 5 --steps 4 --count 3\n  \
+    argosy submit --workflow ops/workflows/img2img.json --input photo.png=./photo.png --set 3.denoise=0.4 --wait --out out\n  \
     argosy submit \"waves\" --kind video --duration-s 3 --lane batch\n  \
     echo \"a red fox\" | argosy submit - --count 10 --label project=foxes\n  \
     argosy submit --file jobs.jsonl      one job a line; id, time and tenant are filled in\n\n\
+    A workflow's own inputs are filled where they can be found without doubt; else nothing is published, and the \
+    refusal lists those that may be meant. --set names any input, and --set '3.seed={{seed}}' marks the one that \
+    --seed fills.\n\n\
     A line of jobs.jsonl: {\"body\":{\"kind\":\"image\",\"prompt\":\"a cat\"},\"constraints\":{\"max_cost_micro_usd\":0}}")]
 pub(crate) struct Submit {
     #[command(flatten)]
     job: JobOptions,
-    /// Many jobs, one JSON object a line; `-` reads standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "workflow", "count"])]
+    /// Many jobs, one JSON object a line; `-` reads standard input. Each line says all of its job
+    #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_FILE)]
     file: Option<PathBuf>,
-    /// So many of them, each with an id of its own
+    /// So many of them, each with an id and a seed of its own: seeds count up from --seed, or from the workflow's
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// Wait for the end, and download what was made
     #[arg(long)]
     wait: bool,
     /// Where downloads go
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "wait")]
     out: PathBuf,
     /// Do not check the job against the fleet's limits and catalog before publishing
     #[arg(long)]
     no_check: bool,
 }
 
+/// The options that describe one job. Beside `--file` they would have no effect: each of its lines says all of its
+/// job but the tenant.
+const NOT_WITH_FILE: [&str; 25] = [
+    "prompt",
+    "workflow",
+    "set",
+    "kind",
+    "model",
+    "width",
+    "height",
+    "steps",
+    "seed",
+    "duration_s",
+    "negative",
+    "input",
+    "key",
+    "lane",
+    "max_cost_usd",
+    "deadline_s",
+    "backend",
+    "exclude_backend",
+    "allow_paid",
+    "no_paid",
+    "retry_unknown",
+    "prefer",
+    "profile",
+    "label",
+    "count",
+];
+
 impl Submit {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let material = if self.file.is_some() { None } else { Some(self.job.read()?) };
-        let broker = session.broker().await?;
-        let jobs = match (&self.file, material) {
-            (Some(file), _) => self.bulk(file)?,
-            (None, Some(material)) => self.described(&broker, material).await?,
-            (None, None) => unreachable!("read above"),
+        // What can be refused without the fleet is refused before anything is sent.
+        let (bulk, drafts) = match &self.file {
+            Some(file) => (self.bulk(file)?, Vec::new()),
+            None => (Vec::new(), drafts(&self.job, &self.job.read()?, self.count)?),
         };
+        let broker = session.broker().await?;
+        let planned = if self.file.is_some() {
+            bulk.into_iter().map(|job| (job.body.seed, job)).collect()
+        } else {
+            self.described(&broker, drafts).await?
+        };
+        let (seeds, jobs): (Vec<Option<u64>>, Vec<Job>) = planned.into_iter().unzip();
         if !self.no_check {
             check(&broker, &jobs).await?;
         }
         submit::jobs(&broker.publisher, &jobs).await?;
-        for job in &jobs {
+        for (job, seed) in jobs.iter().zip(&seeds) {
             let warnings = job.warnings();
             if session.json {
                 table::say_json(&serde_json::json!({
-                    "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted",
+                    "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted", "seed": seed,
                     "warnings": warnings,
                 }))?;
+            } else if let Some(seed) = seed.filter(|_| self.count > 1) {
+                table::say(format!("{}  seed {seed}", job.id));
             } else {
                 table::say(job.id);
                 warnings.iter().for_each(|warning| eprintln!("argosy: job {}: {warning}", job.id));
@@ -77,12 +120,22 @@ impl Submit {
         live::verdict(&tracker)
     }
 
-    async fn described(&self, broker: &Broker, mut material: Material) -> anyhow::Result<Vec<Job>> {
-        for (name, file) in &self.job.input {
-            let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-            material.inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
+    /// The jobs with their seeds, files uploaded.
+    async fn described(
+        &self,
+        broker: &Broker,
+        drafts: Vec<Draft>,
+    ) -> anyhow::Result<Vec<(Option<u64>, Job)>> {
+        if let (Some(draft), false) = (drafts.first(), self.no_check) {
+            check_model(&draft.body, &fleet_config::load(&broker.jetstream).await?.catalog)?;
         }
-        Ok((0..self.count).map(|_| self.job.to_job(&material, JobId::new(), now_ms())).collect())
+        let inputs = self.job.upload(broker).await?;
+        let planned = drafts.into_iter().map(|mut draft| {
+            draft.body.inputs.clone_from(&inputs);
+            let id = JobId::new();
+            (draft.seed(id), self.job.to_job(draft, id, now_ms()))
+        });
+        Ok(planned.collect())
     }
 
     fn bulk(&self, file: &PathBuf) -> anyhow::Result<Vec<Job>> {
@@ -138,7 +191,15 @@ fn read_line(line: &str, tenant: &str) -> anyhow::Result<Job> {
     fill("id", JobId::new().to_string().into());
     fill("time_ms", now_ms().into());
     fill("tenant", tenant.into());
-    Ok(Encoding::Json.decode(value.to_string().as_bytes())?)
+    let job: Job = Encoding::Json.decode(value.to_string().as_bytes())?;
+    if let Some(field) = policy::fill::ignored(&job.body).first() {
+        let text = format!(
+            "body.{field} has no effect beside body.workflow, which does not say the same: put it into the workflow's \
+             own input, or leave it out"
+        );
+        return Err(Usage(text).into());
+    }
+    Ok(job)
 }
 
 /// Says before publishing what a router would say after it.

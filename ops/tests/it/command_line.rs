@@ -2,6 +2,7 @@
 
 use clap::{Args as _, FromArgMatches as _};
 use ops::command::job_options::{JobOptions, Material};
+use ops::command::series::{Draft, drafts};
 use ops::command::{backends_tables, definition, explain::decision_text};
 use ops::money;
 use schemas::api::{BackendStatus, BackendsReply, ClassBacklog};
@@ -10,6 +11,10 @@ use schemas::{Backend, Class, JobId, Kind, Lane, MicroUsd, Profile, samples};
 fn options(words: &[&str]) -> Result<JobOptions, clap::Error> {
     let command = JobOptions::augment_args(clap::Command::new("job").no_binary_name(true));
     JobOptions::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
+fn one(options: &JobOptions, material: &Material) -> Draft {
+    drafts(options, material, 1).expect("nothing to refuse").pop().expect("one")
 }
 
 #[test]
@@ -80,7 +85,7 @@ fn every_option_lands_in_its_field() {
     let options = options(&words).expect("a good command line");
     let material = Material { prompt: options.prompt.clone(), ..Material::default() };
     let id = JobId::from_parts(1, [1; 10]);
-    let job = options.to_job(&material, id, 1_000);
+    let job = options.to_job(one(&options, &material), id, 1_000);
     let backend = |name: &str| Backend::new(name).expect("a name");
     assert_eq!((job.id, job.time_ms, job.tenant.as_str(), job.lane), (id, 1_000, "studio-a", Lane::Batch));
     assert_eq!((job.body.kind, job.body.prompt.as_deref()), (Kind::Video, Some("a cat")));
@@ -103,7 +108,7 @@ fn every_option_lands_in_its_field() {
 fn what_is_not_said_is_left_to_the_fleet() {
     let plain = options(&["a cat"]).expect("a good command line");
     let material = Material { prompt: plain.prompt.clone(), ..Material::default() };
-    let job = plain.to_job(&material, JobId::from_parts(1, [1; 10]), 0);
+    let job = plain.to_job(one(&plain, &material), JobId::from_parts(1, [1; 10]), 0);
     assert_eq!(job.constraints, schemas::Constraints::default());
     assert_eq!(job.preferences, schemas::Preferences::default());
     assert_eq!((job.body.kind, job.lane), (Kind::Image, Lane::Standard));
