@@ -64,13 +64,17 @@ impl Fixture for Gemini {
             true => &[
                 ("interaction_error_string_code", FailureCode::InvalidJob),
                 ("interaction_failed", FailureCode::Transient),
-                ("completed_without_content", FailureCode::Transient),
-                ("file_expired", FailureCode::Transient),
+                ("completed_without_content", FailureCode::UnusableResult),
+                ("file_expired", FailureCode::NotStored),
+                ("words_only", FailureCode::UnusableResult),
+                ("interaction_incomplete", FailureCode::UnusableResult),
             ],
             false => &[
                 ("prompt_blocked", FailureCode::ContentRefused),
                 ("image_safety", FailureCode::ContentRefused),
-                ("no_image", FailureCode::Transient),
+                ("no_image", FailureCode::UnusableResult),
+                ("words_only", FailureCode::UnusableResult),
+                ("finish_other", FailureCode::UnusableResult),
             ],
         };
         HTTP.iter().chain(own).copied().collect()
