@@ -54,7 +54,10 @@ impl Fixture for Gemini {
         let stats = self.world.admin().stats();
         let jobs = |state: &str| stats.jobs.get(state).copied().unwrap_or_default();
         match self.background {
-            true => jobs("in_progress") > jobs("completed") + jobs("failed") + jobs("cancelled"),
+            true => {
+                let ended = ["completed", "failed", "cancelled", "incomplete"].map(jobs);
+                jobs("in_progress") > ended.into_iter().sum()
+            }
             false => stats.running_now > 0,
         }
     }
