@@ -199,17 +199,20 @@ async fn interactions_fail_in_their_own_ways() {
     server.admin().set_faults(vec![Fault::times("interaction_error_string_code", 1)]).unwrap();
     let (status, body) = ask(film(&server, true)).await;
     assert_eq!((status, &body["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_request")));
-    for (fault, status) in [("interaction_failed", "failed"), ("completed_without_content", "completed")] {
+    for (fault, status, lines) in
+        [("interaction_failed", "failed", 0), ("completed_without_content", "completed", 1)]
+    {
         server.admin().set_faults(vec![Fault::times(fault, 1)]).unwrap();
         let (_, body) = ask(film(&server, false)).await;
         assert_eq!(body["status"], status, "{fault}");
         assert_eq!(body["steps"].as_array().unwrap().last().unwrap()["content"], json!([]), "{fault}");
+        assert_eq!(server.admin().invoice().lines.len(), lines, "what was counted is billed: {fault}");
     }
     let (_, created) = ask(film(&server, true)).await;
     let cancel = format!("{}/v1beta/interactions/{}/cancel", server.url(), created["id"].as_str().unwrap());
     let cancelled = ask(client().post(cancel).header(KEY.0, KEY.1)).await.1;
-    let billed = usize::from(cancelled["status"] == "completed");
-    assert_eq!(server.admin().invoice().lines.len(), billed, "only what was made is billed");
+    let billed = 1 + usize::from(cancelled["status"] == "completed");
+    assert_eq!(server.admin().invoice().lines.len(), billed, "a cancelled one is not");
 }
 
 #[tokio::test]
