@@ -10,6 +10,7 @@ mod files;
 mod generate;
 mod interactions;
 mod models;
+mod odd;
 mod request;
 mod routes;
 mod store;
@@ -46,6 +47,15 @@ pub const FAULTS: &[&str] = &[
     "lost_answer",
     "usage_missing",
     "file_expired",
+    "three_images",
+    "words_only",
+    "finish_other",
+    "draft_only",
+    "null_fields",
+    "totals_disagree",
+    "details_missing",
+    "interaction_incomplete",
+    "odd_answer",
 ];
 
 const LABEL: &str = "SIMULATED GEMINI";

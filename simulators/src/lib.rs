@@ -33,11 +33,16 @@
 //! - `status_404`: of `/status`
 //!
 //! `gemini` (HTTP faults hit the calls that cost money, or paths that contain `node`):
-//! - `prompt_blocked`, `image_safety`, `no_image`: `generateContent` without a picture (not billed)
+//! - `prompt_blocked`, `image_safety`: `generateContent` refuses the content (only the prompt is billed)
+//! - `words_only`, `no_image`, `finish_other`: no picture (what was counted is billed); the first also of interactions
+//! - `three_images`: three of them, cap or not, all billed; `draft_only`: the picture is among the thoughts
+//! - `null_fields`, `totals_disagree`, `details_missing`: a picture or film, and an odd bill
+//! - `odd_answer`: one of these, or of the odd ends below, drawn by seed
 //! - `http_429_minute` (with `RetryInfo` of `delay_ms`), `http_429_day`, `http_429_limit_zero`, `http_503`,
 //!   `api_key_invalid`, `error_in_array`: instead of any answer
 //! - `interaction_error_string_code`: a 400 whose code is a string
-//! - `interaction_failed`, `completed_without_content`: how an interaction ends (not billed)
+//! - `interaction_failed`, `completed_without_content`, `interaction_incomplete`: how an interaction ends (the first
+//!   is not billed, the others for what was counted)
 //! - `lost_answer`: the work is done and billed, the connection closed without an answer
 //! - `usage_missing`: billed, but the answer does not say how much
 //! - `file_expired`: 403 for a file

@@ -72,7 +72,7 @@ impl GeminiBackend {
         let mut token: Option<String> = None;
         for _ in 0..MODEL_PAGES_MAX {
             let page = self.client.models(token.as_deref()).await?;
-            let names = page.models.into_iter().map(|entry| entry.name);
+            let names = page.models.into_iter();
             models.extend(names.map(|name| name.strip_prefix("models/").unwrap_or(&name).to_owned()));
             token = page.next_page_token.filter(|token| !token.is_empty());
             if token.is_none() {

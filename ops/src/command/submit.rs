@@ -104,10 +104,11 @@ impl Submit {
                     "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted", "seed": seed,
                     "warnings": warnings,
                 }))?;
-            } else if let Some(seed) = seed.filter(|_| self.count > 1) {
-                table::say(format!("{}  seed {seed}", job.id));
             } else {
-                table::say(job.id);
+                match seed.filter(|_| self.count > 1) {
+                    Some(seed) => table::say(format!("{}  seed {seed}", job.id)),
+                    None => table::say(job.id),
+                }
                 warnings.iter().for_each(|warning| eprintln!("argosy: job {}: {warning}", job.id));
             }
         }

@@ -1,4 +1,4 @@
-//! `generateContent`: one picture, synchronously.
+//! `generateContent`: one picture, synchronously; none or several when told so.
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::models::{self, Makes, Model};
+use super::models::{self, Makes, Model, Tokens};
 use super::request::{self, Shape, Wish};
-use super::{Gemini, errors};
+use super::{Gemini, errors, odd};
 use crate::admin::Line;
 use crate::host::Conn;
+use crate::picture::Scene;
 use crate::{chance, clock, picture};
 
 /// Words that come with a picture unless only pictures were asked for.
@@ -37,7 +38,8 @@ pub(super) async fn generate(gemini: Arc<Gemini>, conn: Conn, name: &str, body: 
     let key = body.to_string();
     let (answer, wait) = oneshot::channel();
     // On its own, so that a client that hangs up does not get its money back.
-    let work = Arc::clone(&gemini).work(model, wish, (key, count), with_words(&body), answer);
+    let wanted = Wanted { wish, words: with_words(&body), output_max: output_max(&body) };
+    let work = Arc::clone(&gemini).work(model, wanted, (key, count), answer);
     gemini.spawn(work);
     let Ok(answer) = wait.await else {
         return errors::rpc(
@@ -51,6 +53,18 @@ pub(super) async fn generate(gemini: Arc<Gemini>, conn: Conn, name: &str, body: 
         conn.cut();
     }
     Json(answer).into_response()
+}
+
+/// A request as far as the answer depends on it.
+struct Wanted {
+    wish: Wish,
+    words: bool,
+    /// Tokens of pictures, words and thoughts together.
+    output_max: u64,
+}
+
+fn output_max(body: &Value) -> u64 {
+    body["generationConfig"]["maxOutputTokens"].as_u64().unwrap_or(u64::MAX)
 }
 
 fn with_words(body: &Value) -> bool {
@@ -83,9 +97,8 @@ impl Gemini {
     async fn work(
         self: Arc<Self>,
         model: &'static Model,
-        wish: Wish,
+        wanted: Wanted,
         (key, count): (String, u64),
-        words: bool,
         answer: oneshot::Sender<Value>,
     ) {
         let _running = self.admin.running();
@@ -97,39 +110,8 @@ impl Gemini {
         );
         let latency_ms = chance::latency_ms(self.config.image_median_ms, self.config.seed, key.as_bytes());
         tokio::time::sleep(self.scale.wall(latency_ms)).await;
-        let tokens = wish.tokens(self.config.seed, key.as_bytes(), if words { CAPTION_TOKENS } else { 0 });
-        if let Some(blocked) = self.blocked(wish.input_tokens) {
-            self.admin.count_state("blocked");
-            let tail = json!({"modelVersion": model.name, "responseId": response_id});
-            answer.send(merged(blocked, &tail)).ok();
-            return;
-        }
-        let scene = wish.scene.clone();
-        let Ok(png) = tokio::task::spawn_blocking(move || picture::png(&scene)).await else { return };
-        let mut parts = vec![json!({"text": "Thinking about the composition.", "thought": true})];
-        if words {
-            parts.push(json!({"text": CAPTION}));
-        }
-        let data = STANDARD.encode(&png);
-        parts.push(json!({"inlineData": {"mimeType": "image/png", "data": data}, "thoughtSignature": "c2ltdWxhdGVk"}));
-        let mut body = json!({
-            "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0,
-                "safetyRatings": []}],
-            "modelVersion": model.name, "responseId": response_id,
-        });
-        if self.admin.take("usage_missing").is_none() {
-            let mut details = vec![json!({"modality": "IMAGE", "tokenCount": tokens.media})];
-            if tokens.text > 0 {
-                details.push(json!({"modality": "TEXT", "tokenCount": tokens.text}));
-            }
-            body["usageMetadata"] = json!({
-                "promptTokenCount": tokens.input, "candidatesTokenCount": tokens.media + tokens.text,
-                "thoughtsTokenCount": tokens.thoughts, "totalTokenCount": tokens.total(),
-                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens.input}],
-                "candidatesTokensDetails": details,
-            });
-        }
-        self.admin.count_state("completed");
+        let (body, tokens) = self.answer(&wanted, &key, count).await;
+        let tail = json!({"modelVersion": model.name, "responseId": response_id});
         let billed = self.admin.bill_once(Line {
             at_ms: clock::now_ms(),
             what: model.name.to_owned(),
@@ -140,28 +122,88 @@ impl Gemini {
             amount_micro_usd: model.price(tokens),
         });
         if billed {
-            answer.send(body).ok();
+            answer.send(merged(body, &tail)).ok();
         }
     }
 
-    /// An answer without a picture, if such a fault is armed. Nothing is billed for it.
+    /// The answer, and what it costs.
+    async fn answer(&self, wanted: &Wanted, key: &str, count: u64) -> (Value, Tokens) {
+        let Wanted { wish, words, output_max } = wanted;
+        if let Some(blocked) = self.blocked(wish.input_tokens) {
+            self.admin.count_state("blocked");
+            return (blocked, Tokens { input: wish.input_tokens, ..Tokens::default() });
+        }
+        let odd = self.odd_generated(count);
+        let caption = if *words { CAPTION_TOKENS } else { 0 };
+        let tokens = odd::tokens(odd, wish.tokens(self.config.seed, key.as_bytes(), caption));
+        let output = tokens.media + tokens.text + tokens.thoughts;
+        if output > *output_max && odd.is_none() {
+            // Cut short while it thinks: no picture yet.
+            let cut = Tokens { media: 0, text: 0, thoughts: tokens.thoughts.min(*output_max), ..tokens };
+            self.admin.count_state("blocked");
+            return (ended("MAX_TOKENS", "", cut, odd), cut);
+        }
+        match odd {
+            Some(odd @ "no_image") => {
+                let message = "The model did not make a picture.";
+                return (ended("NO_IMAGE", message, tokens, Some(odd)), tokens);
+            }
+            Some(odd @ "finish_other") => {
+                return (ended("OTHER", "The model stopped for another reason.", tokens, Some(odd)), tokens);
+            }
+            _ => {}
+        }
+        let mut parts = vec![json!({"text": "Thinking about the composition.", "thought": true})];
+        if odd == Some("words_only") {
+            parts.push(json!({"text": odd::WORDS}));
+        } else if *words {
+            parts.push(json!({"text": CAPTION}));
+        }
+        for copy in 0..odd::copies(odd) {
+            let scene = Scene { seed: wish.scene.seed.wrapping_add(copy), ..wish.scene.clone() };
+            let png = tokio::task::spawn_blocking(move || picture::png(&scene)).await.unwrap_or_default();
+            let mut part = json!({"inlineData": {"mimeType": "image/png", "data": STANDARD.encode(&png)},
+                "thoughtSignature": "c2ltdWxhdGVk"});
+            if odd == Some("draft_only") {
+                part["thought"] = json!(true);
+            }
+            parts.push(part);
+        }
+        let mut body = json!({"candidates": [{"content": {"role": "model", "parts": parts},
+            "finishReason": "STOP", "index": 0, "safetyRatings": []}]});
+        if odd == Some("null_fields") {
+            body["promptFeedback"] = Value::Null;
+            body["candidates"][0]["safetyRatings"] = Value::Null;
+            let nothing =
+                json!({"content": {"role": "model", "parts": null}, "finishReason": null, "index": 1});
+            body["candidates"].as_array_mut().into_iter().for_each(|list| list.push(nothing.clone()));
+        }
+        if self.admin.take("usage_missing").is_none() {
+            body["usageMetadata"] = odd::generated_usage(odd, tokens);
+        }
+        self.admin.count_state("completed");
+        (body, tokens)
+    }
+
+    /// A refusal, if such a fault is armed. Only the prompt is billed for it.
     fn blocked(&self, input: u64) -> Option<Value> {
-        let usage = json!({"promptTokenCount": input, "totalTokenCount": input});
+        let tokens = Tokens { input, ..Tokens::default() };
         if self.admin.take("prompt_blocked").is_some() {
             let feedback = json!({"blockReason": "PROHIBITED_CONTENT", "safetyRatings": []});
+            let usage = json!({"promptTokenCount": input, "totalTokenCount": input});
             return Some(json!({"promptFeedback": feedback, "usageMetadata": usage}));
         }
-        let (reason, message) = if self.admin.take("image_safety").is_some() {
-            ("IMAGE_SAFETY", "The picture was withheld because it may violate the usage policies.")
-        } else if self.admin.take("no_image").is_some() {
-            ("NO_IMAGE", "The model did not make a picture.")
-        } else {
-            return None;
-        };
-        let candidate = json!({"content": {"role": "model", "parts": []}, "finishReason": reason,
-            "finishMessage": message, "index": 0});
-        Some(json!({"candidates": [candidate], "usageMetadata": usage}))
+        self.admin.take("image_safety")?;
+        let message = "The picture was withheld because it may violate the usage policies.";
+        Some(ended("IMAGE_SAFETY", message, tokens, None))
     }
+}
+
+/// An answer without a picture.
+fn ended(reason: &str, message: &str, tokens: Tokens, odd: Option<&str>) -> Value {
+    let candidate = json!({"content": {"role": "model", "parts": []}, "finishReason": reason,
+        "finishMessage": message, "index": 0});
+    json!({"candidates": [candidate], "usageMetadata": odd::generated_usage(odd, tokens)})
 }
 
 fn merged(mut body: Value, tail: &Value) -> Value {

@@ -10,10 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::models::{self, Makes, Model};
+use super::models::{self, Makes, Model, Tokens};
 use super::request::{self, FPS, Shape, Wish};
 use super::store::Interaction;
-use super::{Gemini, errors};
+use super::{Gemini, errors, odd};
 use crate::admin::Line;
 use crate::host::Conn;
 use crate::{chance, clock, picture, webhook};
@@ -80,14 +80,18 @@ pub(super) async fn create(gemini: Arc<Gemini>, conn: Conn, request: Value) -> R
     let wall = gemini.scale.wall(chance::latency_ms(median_ms, seed, key.as_bytes()));
     let parts: [&[u8]; 3] = [b"interaction", &now_ms.to_be_bytes(), &count.to_be_bytes()];
     let id = format!("v1_{}", chance::hex(seed, &parts, 40));
-    let fates = ["interaction_failed", "completed_without_content", "usage_missing"];
+    let tokens = wish.tokens(seed, id.as_bytes(), 0);
+    let output_max = request["generation_config"]["max_output_tokens"].as_u64().unwrap_or(u64::MAX);
+    let cut = (tokens.media + tokens.thoughts > output_max).then_some("interaction_incomplete");
+    let fate = ["interaction_failed", "usage_missing"].into_iter().find(|f| gemini.admin.take(f).is_some());
+    let fate = fate.or_else(|| gemini.odd_interaction(count)).or(cut);
     gemini.store.insert(Interaction {
         status: "in_progress".to_owned(),
         model: name.to_owned(),
         created_ms: now_ms,
         updated_ms: now_ms,
         ready_ms: now_ms + wall.as_millis() as u64,
-        fate: fates.iter().find(|fate| gemini.admin.take(fate).is_some()).map(|fate| (*fate).to_owned()),
+        fate: fate.map(str::to_owned),
         file: chance::hex(seed, &[b"file", id.as_bytes()], 12),
         id: id.clone(),
         request,
@@ -128,7 +132,11 @@ impl Gemini {
         let left = one.ready_ms.saturating_sub(clock::now_ms());
         tokio::time::sleep(Duration::from_millis(left)).await;
         drop(running);
-        let status = if one.fate.as_deref() == Some("interaction_failed") { "failed" } else { "completed" };
+        let status = match one.fate.as_deref() {
+            Some("interaction_failed") => "failed",
+            Some("interaction_incomplete") => "incomplete",
+            _ => "completed",
+        };
         // Looked at again: it may have been cancelled meanwhile.
         let open = self.store.get(&id).is_some_and(|now| now.status == "in_progress");
         if open && bills(&one) && !self.bill(&one) {
@@ -164,8 +172,7 @@ impl Gemini {
 
     /// False if the simulator stopped meanwhile.
     fn bill(&self, one: &Interaction) -> bool {
-        let Some((model, wish)) = wish_of(one) else { return false };
-        let tokens = wish.tokens(self.config.seed, one.id.as_bytes(), 0);
+        let Some((model, _, tokens)) = self.made(one) else { return false };
         self.admin.bill_once(Line {
             at_ms: clock::now_ms(),
             what: model.name.to_owned(),
@@ -185,10 +192,14 @@ impl Gemini {
             steps.push(json!({"type": "user_input", "content": one.request["input"]}));
         }
         match one.status.as_str() {
-            "completed" => {
+            "completed" | "incomplete" => {
                 steps.push(json!({"type": "thought"}));
                 let content = self.content(one).await;
                 steps.push(json!({"type": "model_output", "content": content}));
+                if one.fate.as_deref() == Some("null_fields") {
+                    steps.push(json!({"type": "model_output", "content": null, "error": null}));
+                    shown["errors"] = Value::Null;
+                }
                 if one.fate.as_deref() != Some("usage_missing") {
                     shown["usage"] = self.usage(one);
                 }
@@ -208,28 +219,40 @@ impl Gemini {
     }
 
     async fn content(&self, one: &Interaction) -> Value {
-        let Some((_, wish)) = wish_of(one).filter(|_| bills(one)) else { return json!([]) };
+        let Some((_, wish, _)) = self.made(one) else { return json!([]) };
+        if one.fate.as_deref() == Some("words_only") {
+            return json!([{"type": "text", "text": odd::WORDS}]);
+        }
         let (kind, mime) = if wish.seconds > 0 { ("video", "video/mp4") } else { ("image", "image/png") };
         let default = if wish.seconds > 0 { "uri" } else { "inline" };
-        if format(&one.request)["delivery"].as_str().unwrap_or(default) == "uri" {
-            let uri = format!("{}/v1beta/files/{}:download?alt=media", self.public_url, one.file);
-            return json!([{"type": kind, "mime_type": mime, "uri": uri}]);
+        let by_uri = format(&one.request)["delivery"].as_str().unwrap_or(default) == "uri";
+        let mut content = Vec::new();
+        for copy in 1..=odd::copies(one.fate.as_deref()) {
+            if by_uri {
+                let file = if copy == 1 { one.file.clone() } else { format!("{}-{copy}", one.file) };
+                let uri = format!("{}/v1beta/files/{file}:download?alt=media", self.public_url);
+                content.push(json!({"type": kind, "mime_type": mime, "uri": uri}));
+            } else {
+                let bytes = self.media(one).await;
+                content.push(
+                    json!({"type": kind, "mime_type": mime, "data": STANDARD.encode(bytes.as_slice())}),
+                );
+            }
         }
-        let bytes = self.media(one).await;
-        json!([{"type": kind, "mime_type": mime, "data": STANDARD.encode(bytes.as_slice())}])
+        json!(content)
     }
 
     fn usage(&self, one: &Interaction) -> Value {
-        let Some((model, wish)) = wish_of(one) else { return Value::Null };
-        if !bills(one) {
-            return json!({"total_input_tokens": wish.input_tokens, "total_output_tokens": 0,
-                "total_thought_tokens": 0, "total_tokens": wish.input_tokens, "output_tokens_by_modality": []});
-        }
-        let tokens = wish.tokens(self.config.seed, one.id.as_bytes(), 0);
+        let Some((model, _, tokens)) = self.made(one) else { return Value::Null };
         let modality = if model.makes == Makes::Films { "video" } else { "image" };
-        json!({"total_input_tokens": tokens.input, "total_output_tokens": tokens.media,
-            "total_thought_tokens": tokens.thoughts, "total_tokens": tokens.total(),
-            "output_tokens_by_modality": [{"modality": modality, "tokens": tokens.media}]})
+        odd::interaction_usage(one.fate.as_deref(), tokens, modality)
+    }
+
+    /// What was asked of which model, and what it takes.
+    fn made(&self, one: &Interaction) -> Option<(&'static Model, Wish, Tokens)> {
+        let (model, wish) = wish_of(one)?;
+        let usual = wish.tokens(self.config.seed, one.id.as_bytes(), 0);
+        Some((model, wish, odd::tokens(one.fate.as_deref(), usual)))
     }
 
     /// The bytes that an interaction made; drawn on demand.
@@ -248,9 +271,9 @@ impl Gemini {
     }
 }
 
-/// Only what made something is billed.
+/// A failure of the provider's own is not billed.
 fn bills(one: &Interaction) -> bool {
-    !matches!(one.fate.as_deref(), Some("interaction_failed" | "completed_without_content"))
+    one.fate.as_deref() != Some("interaction_failed")
 }
 
 fn wish_of(one: &Interaction) -> Option<(&'static Model, Wish)> {

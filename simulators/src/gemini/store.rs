@@ -72,7 +72,9 @@ impl Store {
         self.interactions.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// By the id of its file; the second and third of several have a number behind a dash.
     pub(super) fn by_file(&self, file: &str) -> Option<Interaction> {
+        let file = file.split('-').next().unwrap_or_default();
         let all = self.interactions.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().find(|one| one.file == file).cloned()
     }

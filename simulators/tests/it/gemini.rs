@@ -52,12 +52,9 @@ async fn a_picture_is_billed_by_the_usage_it_reports() {
 }
 
 #[tokio::test]
-async fn refusals_and_errors_cost_nothing() {
+async fn errors_cost_nothing() {
     let server = Server::start(fast()).await.unwrap();
     for (name, status, at, wanted) in [
-        ("prompt_blocked", 200, "/promptFeedback/blockReason", json!("PROHIBITED_CONTENT")),
-        ("image_safety", 200, "/candidates/0/finishReason", json!("IMAGE_SAFETY")),
-        ("no_image", 200, "/candidates/0/finishReason", json!("NO_IMAGE")),
         ("http_429_minute", 429, "/error/details/2/retryDelay", json!("0.037s")),
         ("http_429_day", 429, "/error/status", json!("RESOURCE_EXHAUSTED")),
         ("http_429_limit_zero", 429, "/error/details/1/violations/0/quotaValue", json!("0")),
@@ -70,6 +67,57 @@ async fn refusals_and_errors_cost_nothing() {
         assert_eq!((got.as_u16(), body.pointer(at)), (status, Some(&wanted)), "{name}: {body}");
     }
     assert_eq!(server.admin().invoice().total_micro_usd, 0);
+}
+
+#[tokio::test]
+async fn answers_without_a_picture_cost_what_they_count() {
+    let server = Server::start(fast()).await.unwrap();
+    let mut total = 0;
+    for (name, at, wanted) in [
+        ("prompt_blocked", "/promptFeedback/blockReason", json!("PROHIBITED_CONTENT")),
+        ("image_safety", "/candidates/0/finishReason", json!("IMAGE_SAFETY")),
+        ("no_image", "/candidates/0/finishReason", json!("NO_IMAGE")),
+        ("finish_other", "/candidates/0/finishReason", json!("OTHER")),
+        ("words_only", "/candidates/0/finishReason", json!("STOP")),
+    ] {
+        server.admin().set_faults(vec![Fault::times(name, 1)]).unwrap();
+        let (got, body) = ask(picture(&server, FLASH, "512")).await;
+        assert_eq!((got.as_u16(), body.pointer(at)), (200, Some(&wanted)), "{name}: {body}");
+        let usage = |name: &str| body["usageMetadata"][name].as_u64().unwrap_or_default();
+        let text = usage("thoughtsTokenCount") + usage("candidatesTokenCount");
+        total += (usage("promptTokenCount") * 500_000 + text * 3_000_000).div_ceil(1_000_000);
+        assert_eq!(server.admin().invoice().total_micro_usd, total, "{name}");
+    }
+    assert_eq!(server.admin().invoice().lines.len(), 5);
+}
+
+#[tokio::test]
+async fn output_tokens_are_capped_when_asked() {
+    let server = Server::start(fast()).await.unwrap();
+    let body = json!({"contents": [{"parts": [{"text": "a red fox"}]}],
+        "generationConfig": {"maxOutputTokens": 700, "responseModalities": ["IMAGE"]}});
+    let url = format!("{}/v1beta/models/{FLASH}:generateContent", server.url());
+    let (_, body) = ask(client().post(url).header(KEY.0, KEY.1).json(&body)).await;
+    assert_eq!(body["candidates"][0]["finishReason"], "MAX_TOKENS", "{body}");
+    assert!(server.admin().invoice().total_micro_usd > 0, "the thoughts are billed");
+}
+
+#[tokio::test]
+async fn the_same_seed_draws_the_same_odd_answers() {
+    let mut drawn = Vec::new();
+    for _ in 0..2 {
+        let server = Server::start(fast()).await.unwrap();
+        server.admin().set_faults(vec![Fault::always("odd_answer")]).unwrap();
+        let mut shapes = Vec::new();
+        for _ in 0..6 {
+            let (_, body) = ask(picture(&server, FLASH, "512")).await;
+            let parts = body["candidates"][0]["content"]["parts"].as_array().map_or(0, Vec::len);
+            shapes.push(format!("{parts} {}", body["candidates"][0]["finishReason"]));
+        }
+        drawn.push(shapes);
+    }
+    assert_eq!(drawn[0], drawn[1]);
+    assert!(drawn[0].iter().any(|shape| *shape != drawn[0][0]), "not all alike: {:?}", drawn[0]);
 }
 
 #[tokio::test]
@@ -151,17 +199,20 @@ async fn interactions_fail_in_their_own_ways() {
     server.admin().set_faults(vec![Fault::times("interaction_error_string_code", 1)]).unwrap();
     let (status, body) = ask(film(&server, true)).await;
     assert_eq!((status, &body["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("invalid_request")));
-    for (fault, status) in [("interaction_failed", "failed"), ("completed_without_content", "completed")] {
+    for (fault, status, lines) in
+        [("interaction_failed", "failed", 0), ("completed_without_content", "completed", 1)]
+    {
         server.admin().set_faults(vec![Fault::times(fault, 1)]).unwrap();
         let (_, body) = ask(film(&server, false)).await;
         assert_eq!(body["status"], status, "{fault}");
         assert_eq!(body["steps"].as_array().unwrap().last().unwrap()["content"], json!([]), "{fault}");
+        assert_eq!(server.admin().invoice().lines.len(), lines, "what was counted is billed: {fault}");
     }
     let (_, created) = ask(film(&server, true)).await;
     let cancel = format!("{}/v1beta/interactions/{}/cancel", server.url(), created["id"].as_str().unwrap());
     let cancelled = ask(client().post(cancel).header(KEY.0, KEY.1)).await.1;
-    let billed = usize::from(cancelled["status"] == "completed");
-    assert_eq!(server.admin().invoice().lines.len(), billed, "only what was made is billed");
+    let billed = 1 + usize::from(cancelled["status"] == "completed");
+    assert_eq!(server.admin().invoice().lines.len(), billed, "a cancelled one is not");
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use schemas::{Kind, samples};
 use worker_gemini::gemini::wire::{FileReply, GenerateReply, Interaction, ModelsPage};
-use worker_gemini::gemini::{download, errors, generate, interactions, usage};
+use worker_gemini::gemini::{download, errors, generate, interactions, media, usage};
 
 use crate::target::{self, Target};
 
-const GENERATED: [&str; 4] = [
+const GENERATED: [&str; 5] = [
+    r#"[{"candidates":[{"content":{"parts":null}},{"content":[{"parts":{"inline_data":{"mime_type":"image/png","data":"data:image/png;base64,aGVs\nbG8"},"thought":"true"}}],"finish_reason":"STOP"}],"usageMetadata":{"prompt_token_count":"12","candidatesTokenCount":12.5,"thoughtsTokenCount":null,"totalTokenCount":"many"}}]"#,
     r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"draft","thought":true},{"inlineData":{"mimeType":"image/png","data":"aGVsbG8="}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":12,"candidatesTokenCount":1290,"thoughtsTokenCount":40,"candidatesTokensDetails":[{"modality":"IMAGE","tokenCount":1290}]},"responseId":"r1"}"#,
     r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT","blockReasonMessage":"no"}}"#,
     r#"{"candidates":[{"finishReason":"IMAGE_SAFETY","finishMessage":"words"}],"usageMetadata":{"promptTokenCount":3}}"#,
@@ -28,22 +29,29 @@ const ERRORS: [&str; 5] = [
 
 fn generated(bytes: &[u8]) -> bool {
     let Ok(reply) = serde_json::from_slice::<GenerateReply>(bytes) else { return false };
-    let made = generate::made(&reply);
-    target::price(&usage::of_generate(reply.usage_metadata.as_ref(), made.is_ok()), "gemini");
-    let _ = generate::refusal(&reply);
+    let files = generate::media(&reply);
+    decoded(&files);
+    for has_media in [false, !files.is_empty()] {
+        target::price(&usage::of_tokens(reply.tokens.as_ref(), Kind::Image, has_media), "gemini");
+    }
+    let _ = generate::failure(&reply);
     true
+}
+
+fn decoded(files: &[media::MediaRef<'_>]) {
+    for file in files {
+        match file.source {
+            media::Source::Data(data) => drop(media::decode(data)),
+            media::Source::Uri(uri) => drop(download::file_id(uri)),
+        }
+    }
 }
 
 fn interaction(bytes: &[u8]) -> bool {
     let Ok(reply) = serde_json::from_slice::<Interaction>(bytes) else { return false };
     for kind in [Kind::Image, Kind::Video] {
-        let media = interactions::media(&reply, kind.as_str());
-        for file in &media {
-            match &file.source {
-                interactions::Source::Data(data) => drop(generate::decode(data)),
-                interactions::Source::Uri(uri) => drop(download::file_id(uri)),
-            }
-        }
+        let media = interactions::media(&reply, kind);
+        decoded(&media);
         target::price(&usage::of_interaction(&reply, kind, !media.is_empty()), "gemini");
     }
     let _ = interactions::failure(&reply);

@@ -10,9 +10,10 @@ use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, Usage};
 
 use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};
 use crate::gemini::errors::{self, CallError};
-use crate::gemini::interactions::{self, Source, Wanted};
+use crate::gemini::interactions::{self, Wanted};
+use crate::gemini::media::{self, MediaRef, Source};
 use crate::gemini::wire::{Interaction, Status};
-use crate::gemini::{download, generate, sizes, usage};
+use crate::gemini::{bounds, download, sizes, usage};
 
 /// So many looks in a row without a usable answer, and we no longer know (five minutes at 5 s each).
 const UNANSWERED_MAX: u32 = 60;
@@ -98,11 +99,11 @@ impl GeminiBackend {
 
     async fn ended(&self, attempt: &Attempt, reply: &Interaction) -> Outcome {
         let kind = attempt.assignment.job.body.kind;
-        let media = interactions::media(reply, kind.as_str());
-        let made = reply.status == Status::Completed && !media.is_empty();
-        let usage = usage::of_interaction(reply, kind, made);
-        if !made {
-            return Outcome { usage, ..failed(interactions::failure(reply)) };
+        let media = interactions::media(reply, kind);
+        let usage = usage::of_interaction(reply, kind, !media.is_empty());
+        if media.is_empty() {
+            let failure = errors::charged(interactions::failure(reply), &usage);
+            return Outcome { usage, ..failed(failure) };
         }
         attempt.progress(Phase::Downloading, 0, 0, None);
         match self.collect(attempt, media).await {
@@ -111,20 +112,33 @@ impl GeminiBackend {
         }
     }
 
-    async fn collect(
+    /// Keeps every file of an answer. A damaged one among good ones is left out; the others are paid too.
+    pub(super) async fn collect(
         &self,
         attempt: &Attempt,
-        media: Vec<interactions::MediaRef>,
+        media: Vec<MediaRef<'_>>,
     ) -> Result<Vec<Artifact>, Failure> {
-        let mut artifacts = Vec::new();
-        for (index, file) in media.into_iter().enumerate() {
+        let kind = attempt.assignment.job.body.kind;
+        let (mut artifacts, mut damaged) = (Vec::new(), None);
+        for file in media {
             let bytes = match file.source {
-                Source::Data(data) => generate::decode(&data)?,
-                Source::Uri(uri) => self.fetch(&uri).await?,
+                Source::Uri(uri) => self.fetch(uri).await?,
+                Source::Data(data) => match media::decode(data) {
+                    Ok(bytes) => bytes,
+                    Err(failure) => {
+                        tracing::warn!(job.id = %attempt.id().job, %failure.message, "a file is left out");
+                        damaged = Some(failure);
+                        continue;
+                    }
+                },
             };
-            artifacts.push(attempt.save(index, &file.media_type, bytes).await?);
+            let media_type = file.media_type(&bytes, kind);
+            artifacts.push(attempt.save(artifacts.len(), &media_type, bytes).await?);
         }
-        Ok(artifacts)
+        match damaged {
+            Some(failure) if artifacts.is_empty() => Err(failure),
+            _ => Ok(artifacts),
+        }
     }
 
     /// Waits until a file is ready, then downloads it.
@@ -152,11 +166,11 @@ impl GeminiBackend {
         for _ in 0..FILE_LOOKS_MAX {
             match self.client.file(id).await {
                 Ok(file) if file.state == "ACTIVE" => return Ok(()),
+                // It was made and charged, and so would the next one be.
                 Ok(file) if file.state == "FAILED" => {
-                    return Err(Failure::new(
-                        FailureCode::Transient,
-                        "Gemini could not process the file it made",
-                    ));
+                    let words = file.error.map(|error| error.message).unwrap_or_default();
+                    let message = "Gemini could not process the file that it made";
+                    return Err(Failure::new(FailureCode::UnusableResult, message).with_words(&words));
                 }
                 Err(error @ CallError::Refused { status: 401 | 403 | 404, .. }) => {
                     return Err(result_lost(&error));
@@ -164,7 +178,7 @@ impl GeminiBackend {
                 Ok(_) | Err(_) => self.pause().await,
             }
         }
-        Err(Failure::new(FailureCode::Transient, "the file that Gemini made did not become ready"))
+        Err(Failure::new(FailureCode::NotStored, "the file that Gemini made did not become ready"))
     }
 
     /// Ends the attempt early. A drain leaves the work alone: the next worker goes on by its id. Everything
@@ -183,7 +197,7 @@ impl GeminiBackend {
             if let Ok(reply) = self.client.interaction(id).await
                 && reply.status.is_terminal()
             {
-                let made = !interactions::media(&reply, kind.as_str()).is_empty();
+                let made = !interactions::media(&reply, kind).is_empty();
                 return usage::of_interaction(&reply, kind, made);
             }
             self.pause().await;
@@ -198,11 +212,15 @@ impl GeminiBackend {
 }
 
 async fn prepare(attempt: &Attempt) -> Result<Vec<u8>, Failure> {
-    let files = inputs(attempt).await?;
     let (job, catalog, service) = (&attempt.assignment.job, &attempt.catalog, &attempt.service);
+    bounds::check(job, service)?;
+    let files = inputs(attempt).await?;
     let wanted = match sizes::is_video(job) {
         true => Wanted::Video(sizes::video(job, catalog, service)?),
-        false => Wanted::Image(sizes::image(job, catalog, service)),
+        false => Wanted::Image {
+            size: sizes::image(job, catalog, service),
+            output_max: bounds::output_max(service),
+        },
     };
     let webhook = attempt.report_url.as_deref();
     interactions::request(job, attempt.id(), &service.model, &wanted, &files, webhook)
@@ -211,14 +229,17 @@ async fn prepare(attempt: &Attempt) -> Result<Vec<u8>, Failure> {
 /// The failure of asking about running work, once it is no use to go on asking. A refused key counts as no
 /// answer: the work goes on, and a worker with the new key takes it up.
 fn hopeless(error: &CallError, times: u32) -> Option<Failure> {
+    if matches!(error, CallError::TooLarge(_)) {
+        return Some(errors::too_large(error));
+    }
     (times >= UNANSWERED_MAX).then(|| {
         let message = format!("Gemini gave no usable answer about the work {times} times in a row");
         Failure::new(FailureCode::OutcomeUnknown, message).with_words(&error.to_string())
     })
 }
 
-/// Made and paid, and not to be had: files are kept for 48 hours only.
+/// Made and paid, and not to be had: files are kept for 48 hours only. Never a reason to pay again.
 fn result_lost(error: &CallError) -> Failure {
     let message = "Gemini made the file and it could not be fetched";
-    Failure::new(FailureCode::Transient, message).with_words(&error.to_string())
+    Failure::new(FailureCode::NotStored, message).with_words(&error.to_string())
 }

@@ -1,15 +1,12 @@
-//! A picture by `generateContent`: one request, and the picture is its answer.
+//! Pictures by `generateContent`: one request, and the pictures are its answer.
 
 use runtime::clock::now_ms;
 use runtime::worker::{Attempt, Stop};
-use schemas::{Failure, Outcome, Phase};
+use schemas::{Failure, Kind, Outcome, Phase};
 
 use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};
 use crate::gemini::wire::GenerateReply;
-use crate::gemini::{errors, generate, sizes, usage};
-
-/// Index of the one picture.
-const ONLY: usize = 0;
+use crate::gemini::{bounds, errors, generate, sizes, usage};
 
 impl GeminiBackend {
     pub(super) async fn picture(&self, attempt: &Attempt) -> Outcome {
@@ -34,7 +31,7 @@ impl GeminiBackend {
             },
         };
         match reply {
-            Ok(reply) => finished(attempt, &reply).await,
+            Ok(reply) => self.finished(attempt, &reply).await,
             Err(error) => {
                 let id = attempt.id();
                 tracing::warn!(job.id = %id.job, attempt.n = id.attempt, %error, "generate failed");
@@ -42,30 +39,30 @@ impl GeminiBackend {
             }
         }
     }
+
+    async fn finished(&self, attempt: &Attempt, reply: &GenerateReply) -> Outcome {
+        let media = generate::media(reply);
+        let usage = usage::of_tokens(reply.tokens.as_ref(), Kind::Image, !media.is_empty());
+        let failure = media.is_empty().then(|| errors::charged(generate::failure(reply), &usage));
+        let outcome =
+            Outcome { usage, provider_id: reply.response_id.clone(), failure, ..Outcome::default() };
+        if outcome.failure.is_some() {
+            return outcome;
+        }
+        attempt.progress(Phase::Downloading, 0, 0, None);
+        match self.collect(attempt, media).await {
+            Ok(artifacts) => Outcome { artifacts, ..outcome },
+            Err(failure) => Outcome { failure: Some(failure), ..outcome },
+        }
+    }
 }
 
 async fn prepare(attempt: &Attempt) -> Result<Vec<u8>, Failure> {
+    let (job, service) = (&attempt.assignment.job, &attempt.service);
+    bounds::check(job, service)?;
     let files = inputs(attempt).await?;
-    let job = &attempt.assignment.job;
-    generate::request(job, &sizes::image(job, &attempt.catalog, &attempt.service), &files)
-}
-
-async fn finished(attempt: &Attempt, reply: &GenerateReply) -> Outcome {
-    let made = generate::made(reply);
-    let outcome = Outcome {
-        usage: usage::of_generate(reply.usage_metadata.as_ref(), made.is_ok()),
-        provider_id: reply.response_id.clone(),
-        ..Outcome::default()
-    };
-    let made = match made {
-        Ok(made) => made,
-        Err(failure) => return Outcome { failure: Some(failure), ..outcome },
-    };
-    attempt.progress(Phase::Downloading, 0, 0, None);
-    match attempt.save(ONLY, &made.media_type, made.bytes).await {
-        Ok(artifact) => Outcome { artifacts: vec![artifact], ..outcome },
-        Err(failure) => Outcome { failure: Some(failure), ..outcome },
-    }
+    let size = sizes::image(job, &attempt.catalog, service);
+    generate::request(job, &size, &files, bounds::output_max(service))
 }
 
 /// Closing the connection does not stop the work and brings no bill: no usage, which says "unknown".

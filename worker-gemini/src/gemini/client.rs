@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use reqwest::{Method, RequestBuilder, Response, Url, redirect, retry};
 use runtime::fetch::Fetcher;
 use runtime::telemetry;
 use serde::de::DeserializeOwned;
@@ -162,7 +162,7 @@ pub(super) async fn sent(request: RequestBuilder, call: &'static str) -> Result<
 
 /// Turns everything but a success into an error with its body.
 pub(super) async fn success(mut response: Response) -> Result<Response, CallError> {
-    if response.status() == StatusCode::OK {
+    if response.status().is_success() {
         return Ok(response);
     }
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());

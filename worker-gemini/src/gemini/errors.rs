@@ -1,8 +1,14 @@
 //! What a refusal means. Two shapes of error body are in use (`google.rpc.Status`, and one with a word as
 //! its code), either may come wrapped in an array, and the front end sometimes answers in HTML.
+//!
+//! `transient` is only what may end otherwise the next time and costs nothing until then: HTTP 409, 500, 503,
+//! and their like inside an answer, none of which is billed. `tests/tables/outcomes.txt` lists every outcome.
 
-use schemas::{Failure, FailureCode};
+use schemas::{Failure, FailureCode, Usage};
 use serde_json::Value;
+
+use crate::gemini::usage;
+use crate::gemini::wire::ErrorDetail;
 
 /// The wait after "too many requests" when the API gives none, milliseconds.
 const RATE_LIMIT_WAIT_MS: u64 = 60_000;
@@ -102,7 +108,7 @@ pub fn start_failure(error: &CallError, model: &str, now_ms: i64) -> Failure {
                 .with_words(words)
         }
         CallError::Lost(words) | CallError::Unreadable(words) => lost(words),
-        CallError::TooLarge(_) => lost("the answer was too large to read"),
+        CallError::TooLarge(_) => too_large(error),
         CallError::Refused { status, retry_after_ms, body } => {
             refused(*status, body, *retry_after_ms, model, now_ms)
         }
@@ -118,19 +124,26 @@ pub fn refused(status: u16, body: &str, retry_after_ms: Option<u64>, model: &str
     let failure = match status {
         429 => too_many(&said, wait_ms, now_ms),
         _ if is_stopped(status, &said) => stopped(&said),
-        404 => Failure::new(Code::CapabilityMissing, format!("Gemini no longer has the model `{model}`"))
-            .with_missing(vec![model.to_owned()]),
+        404 | 410 => {
+            Failure::new(Code::CapabilityMissing, format!("Gemini no longer has the model `{model}`"))
+                .with_missing(vec![model.to_owned()])
+        }
         400 if said.message.contains("only supports Interactions API") => {
             Failure::new(Code::CapabilityMissing, format!("the catalog names the wrong family for `{model}`"))
                 .with_missing(vec![model.to_owned()])
         }
         400 | 413 | 422 => Failure::invalid("body", format!("Gemini refused the request: {}", said.message)),
+        // These are not billed: to ask again is free.
         409 => Failure::new(Code::Transient, "Gemini asks to try again"),
         500 => Failure::new(Code::Transient, "Gemini failed"),
         503 => Failure::new(Code::Transient, "Gemini is overloaded").with_retry_after_ms(wait_ms),
         // Given up in between or too late: it may have been made, and billed.
         408 | 499 | 501.. => return lost(&format!("HTTP {status} {}", said.message)),
-        _ => Failure::new(Code::Transient, format!("Gemini answered {status}")),
+        // What it is, it will be again.
+        _ => Failure::new(
+            Code::CapabilityMissing,
+            format!("Gemini does not take such a request: it answered {status}"),
+        ),
     };
     failure.with_words(&said.message)
 }
@@ -182,6 +195,46 @@ pub fn until_pacific_midnight_ms(now_ms: i64) -> u64 {
     (DAY_MS - (now_ms - PACIFIC_BEHIND_MS).rem_euclid(DAY_MS)).unsigned_abs()
 }
 
+/// Errors inside a success: a refusal outranks a reason, and a reason a mere failure.
+#[must_use]
+pub fn of_details(errors: &[ErrorDetail]) -> Failure {
+    use FailureCode as Code;
+    let mut failures: Vec<Failure> =
+        errors.iter().map(|error| of_detail(&error.code, &error.message)).collect();
+    failures.sort_by_key(|failure| match failure.code {
+        Code::ContentRefused => 0,
+        Code::Transient => 2,
+        _ => 1,
+    });
+    let Some(first) = failures.into_iter().next() else {
+        return Failure::new(Code::Transient, "Gemini failed without a reason");
+    };
+    let mut words: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+    words.dedup();
+    first.with_words(&words.join("\n"))
+}
+
+/// What is charged is never asked for again by itself: a failure that would be is a result that nobody can
+/// use, once the provider counts that it put something out.
+#[must_use]
+pub fn charged(failure: Failure, usage: &[Usage]) -> Failure {
+    use FailureCode as Code;
+    let again = matches!(
+        failure.code,
+        Code::Transient
+            | Code::Timeout
+            | Code::RateLimited
+            | Code::QuotaExhausted
+            | Code::BackendDown
+            | Code::OutcomeUnknown
+    );
+    if !again || !usage::is_charged(usage) {
+        return failure;
+    }
+    let message = format!("{}; it was charged, so it is not asked for again", failure.message);
+    Failure { code: Code::UnusableResult, message, retry_after_ms: None, ..failure }
+}
+
 /// An error inside a success: `google.rpc.Code` as a number, or a word.
 #[must_use]
 pub fn of_detail(code: &str, message: &str) -> Failure {
@@ -196,6 +249,8 @@ pub fn of_detail(code: &str, message: &str) -> Failure {
         "3" | "invalid_argument" | "invalid_request" => {
             Failure::invalid("body", "Gemini refused the request")
         }
+        // Too much for one request: the same would be too much again.
+        "11" | "out_of_range" => Failure::invalid("body", "Gemini cannot make what the request asks"),
         "4" | "deadline_exceeded" => Failure::new(Code::Timeout, "Gemini took too long"),
         "5" | "12" | "not_found" | "unimplemented" => {
             Failure::new(Code::CapabilityMissing, "Gemini does not have what the request names")
@@ -207,9 +262,16 @@ pub fn of_detail(code: &str, message: &str) -> Failure {
             Failure::new(Code::RateLimited, "Gemini ran out of room for the project")
                 .with_retry_after_ms(Some(RATE_LIMIT_WAIT_MS))
         }
+        "" => Failure::new(Code::Transient, "Gemini failed without a code"),
         _ => Failure::new(Code::Transient, format!("Gemini failed: {code}")),
     };
     failure.with_words(message)
+}
+
+/// The work is done, and its answer is beyond what is taken: so would the next one be.
+#[must_use]
+pub fn too_large(error: &CallError) -> Failure {
+    Failure::new(FailureCode::NotStored, format!("Gemini's answer was not taken: {error}"))
 }
 
 /// Money may have been spent, and nothing brings the answer back.

@@ -1,46 +1,61 @@
-//! A picture by `generateContent`: the request, and what its answer means.
+//! Pictures by `generateContent`: the request, and what its answer means.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use schemas::{Failure, FailureCode, Job, workflow};
+use schemas::{Failure, FailureCode, Job, Kind, workflow};
 use serde_json::{Value, json};
 
+use crate::gemini::media::{self, MediaRef};
 use crate::gemini::sizes::ImageSize;
 use crate::gemini::wire::{Candidate, GenerateReply};
+use crate::gemini::{bounds, errors};
 
 /// The largest request with files in it, bytes.
 pub const REQUEST_MAX_BYTES: usize = 20_000_000;
 /// Seeds are 32 bits with a sign.
 const SEED_MASK: u64 = 0x7fff_ffff;
+/// Ends of an answer by which the provider says that it refuses the content.
+const REFUSALS: [&str; 9] = [
+    "SAFETY",
+    "IMAGE_SAFETY",
+    "PROHIBITED_CONTENT",
+    "IMAGE_PROHIBITED_CONTENT",
+    "BLOCKLIST",
+    "SPII",
+    "RECITATION",
+    "IMAGE_RECITATION",
+    "LANGUAGE",
+];
+/// Kinds of parts that are named of an answer without a picture.
+const KINDS_MAX: usize = 8;
 
 /// An input file: its media type and bytes.
 pub type InputFile = (String, Bytes);
-
-/// A made file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// Its media type, as the API says: 3.x models may give JPEG.
-    pub media_type: String,
-    /// Its bytes.
-    pub bytes: Bytes,
-}
 
 /// The request's body.
 ///
 /// # Errors
 /// No prompt, or files larger than a request may be.
-pub fn request(job: &Job, size: &ImageSize, inputs: &[InputFile]) -> Result<Vec<u8>, Failure> {
+pub fn request(
+    job: &Job,
+    size: &ImageSize,
+    inputs: &[InputFile],
+    output_max: u64,
+) -> Result<Vec<u8>, Failure> {
     let mut parts = vec![json!({"text": prompt(job)?})];
-    parts.extend(inputs.iter().map(
-        |(media_type, bytes)| json!({"inlineData": {"mimeType": media_type, "data": STANDARD.encode(bytes)}}),
-    ));
+    parts.extend(inputs.iter().map(|(media_type, bytes)| {
+        let media_type = bounds::media_type(media_type).unwrap_or(media_type);
+        json!({"inlineData": {"mimeType": media_type, "data": STANDARD.encode(bytes)}})
+    }));
     let body = json!({
         "contents": [{"role": "user", "parts": parts}],
         "generationConfig": {
             "responseModalities": ["IMAGE"],
             "imageConfig": {"aspectRatio": size.aspect, "imageSize": size.size},
             "seed": seed(job),
+            "candidateCount": 1,
+            "maxOutputTokens": output_max,
         },
     });
     bounded(&body)
@@ -80,39 +95,36 @@ pub fn bounded(body: &Value) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// The picture in an answer: the last one that is not a thought's draft.
-///
-/// # Errors
-/// Why there is none.
-pub fn made(reply: &GenerateReply) -> Result<Made, Failure> {
-    let parts = reply.candidates.iter().filter_map(|candidate| candidate.content.as_ref());
-    let parts = parts.flat_map(|content| &content.parts).filter(|part| !part.thought);
-    let Some(blob) = parts.filter_map(|part| part.inline_data.as_ref()).next_back() else {
-        return Err(refusal(reply));
-    };
-    let bytes = decode(&blob.data)?;
-    let media_type = if blob.mime_type.is_empty() { "image/png" } else { &blob.mime_type };
-    Ok(Made { media_type: media_type.to_owned(), bytes })
-}
-
-/// Base64 to bytes.
-///
-/// # Errors
-/// `transient`: the answer was damaged.
-pub fn decode(data: &str) -> Result<Bytes, Failure> {
-    let bytes = STANDARD.decode(data).map_err(|error| {
-        Failure::new(FailureCode::Transient, "the file in Gemini's answer is not base64")
-            .with_words(&error.to_string())
-    })?;
-    if bytes.is_empty() {
-        return Err(Failure::new(FailureCode::Transient, "the file in Gemini's answer is empty"));
-    }
-    Ok(Bytes::from(bytes))
-}
-
-/// Why an answer has no picture.
+/// The pictures in an answer, of all its candidates, in their order. Drafts in the thoughts are not among
+/// them unless there is nothing else, and never where the provider refuses to show the picture.
 #[must_use]
-pub fn refusal(reply: &GenerateReply) -> Failure {
+pub fn media(reply: &GenerateReply) -> Vec<MediaRef<'_>> {
+    let of = |thought: bool| -> Vec<MediaRef<'_>> {
+        let parts = reply.candidates.iter().flat_map(|candidate| &candidate.parts);
+        let blobs = parts.filter(|part| part.thought == thought).filter_map(|part| part.blob.as_ref());
+        blobs.filter_map(|blob| MediaRef::of(blob, Kind::Image, false)).collect()
+    };
+    let drafts = if is_refused(reply) { Vec::new() } else { of(true) };
+    media::chosen(of(false), drafts)
+}
+
+/// Whether the provider says that it refuses the content.
+fn is_refused(reply: &GenerateReply) -> bool {
+    let blocked = reply.prompt_feedback.as_ref().is_some_and(|feedback| feedback.block_reason.is_some());
+    blocked || refusing(reply).is_some()
+}
+
+fn refusing(reply: &GenerateReply) -> Option<&Candidate> {
+    let refuses = |candidate: &&Candidate| {
+        candidate.finish_reason.as_deref().is_some_and(|reason| REFUSALS.contains(&reason))
+    };
+    reply.candidates.iter().find(refuses)
+}
+
+/// Why an answer has no picture. A refusal is the content's; every other end without a picture is a result
+/// that nobody can use: it was charged, and the same request would be answered so again.
+#[must_use]
+pub fn failure(reply: &GenerateReply) -> Failure {
     let feedback = reply.prompt_feedback.as_ref();
     if let Some(reason) = feedback.and_then(|feedback| feedback.block_reason.as_deref()) {
         let words =
@@ -120,35 +132,52 @@ pub fn refusal(reply: &GenerateReply) -> Failure {
         let message = format!("Gemini refused the prompt: {reason}");
         return Failure::new(FailureCode::ContentRefused, message).with_words(words);
     }
-    let Some(candidate) = reply.candidates.last() else {
-        return Failure::new(
-            FailureCode::Transient,
-            "Gemini answered without a picture and without a reason",
-        );
+    if reply.candidates.is_empty() && !reply.errors.is_empty() {
+        return errors::of_details(&reply.errors);
+    }
+    if let Some(candidate) = refusing(reply) {
+        let reason = candidate.finish_reason.as_deref().unwrap_or_default();
+        let message = format!("Gemini refused to show the picture: {reason}");
+        return Failure::new(FailureCode::ContentRefused, message).with_words(&words(reply));
+    }
+    let message = match reply.candidates.last() {
+        None => "Gemini answered without a picture and without a reason".to_owned(),
+        Some(candidate) => match candidate.finish_reason.as_deref() {
+            Some("MAX_TOKENS") => {
+                "Gemini used up its output tokens (MAX_TOKENS) before the picture was made: raise \
+                                   image_token in the catalog's maximum_usage, or use a simpler prompt"
+                    .to_owned()
+            }
+            reason => format!("Gemini made no picture: {}{}", reason.unwrap_or("no reason"), shape(reply)),
+        },
     };
-    let reason = candidate.finish_reason.as_deref().unwrap_or("no reason");
-    let words = words_of(candidate);
-    let failure = match reason {
-        "SAFETY"
-        | "IMAGE_SAFETY"
-        | "PROHIBITED_CONTENT"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "BLOCKLIST"
-        | "SPII"
-        | "RECITATION"
-        | "IMAGE_RECITATION"
-        | "LANGUAGE" => {
-            Failure::new(FailureCode::ContentRefused, format!("Gemini refused to show the picture: {reason}"))
-        }
-        "MAX_TOKENS" => Failure::invalid("body.prompt", "Gemini ran out of tokens: use a shorter prompt"),
-        _ => Failure::new(FailureCode::Transient, format!("Gemini made no picture: {reason}")),
-    };
-    failure.with_words(&words)
+    Failure::new(FailureCode::UnusableResult, message).with_words(&words(reply))
 }
 
-fn words_of(candidate: &Candidate) -> String {
-    let parts = candidate.content.iter().flat_map(|content| &content.parts);
-    let said = parts.filter(|part| !part.thought).filter_map(|part| part.text.as_deref());
-    let all: Vec<&str> = candidate.finish_message.as_deref().into_iter().chain(said).collect();
-    all.join("\n")
+/// What an answer is made of instead.
+fn shape(reply: &GenerateReply) -> String {
+    let parts = reply.candidates.iter().flat_map(|candidate| &candidate.parts);
+    let kinds: Vec<String> = parts
+        .take(KINDS_MAX)
+        .map(|part| match part.blob.as_ref().and_then(|blob| blob.mime_type.as_deref()) {
+            Some(media_type) => format!("{} of {media_type}", part.kind),
+            None if part.thought => format!("{} of its thoughts", part.kind),
+            None => part.kind.clone(),
+        })
+        .collect();
+    if kinds.is_empty() {
+        ", an answer without parts".to_owned()
+    } else {
+        format!(", only {}", kinds.join(", "))
+    }
+}
+
+/// What the provider says, its thoughts left out.
+fn words(reply: &GenerateReply) -> String {
+    let of = |candidate: &Candidate| {
+        let said = candidate.parts.iter().filter(|part| !part.thought).filter_map(|part| part.text.clone());
+        let all: Vec<String> = candidate.finish_message.clone().into_iter().chain(said).collect();
+        all
+    };
+    reply.candidates.iter().flat_map(of).collect::<Vec<_>>().join("\n")
 }

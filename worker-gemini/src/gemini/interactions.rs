@@ -3,39 +3,30 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use schemas::{AttemptId, Failure, FailureCode, Job};
+use schemas::{AttemptId, Failure, FailureCode, Job, Kind};
 use serde_json::{Value, json};
 
-use crate::gemini::errors;
 use crate::gemini::generate::{self, InputFile};
+use crate::gemini::media::{self, MediaRef};
 use crate::gemini::sizes::{ImageSize, VideoSize};
-use crate::gemini::wire::{ErrorDetail, Interaction, Status, StepContent};
+use crate::gemini::wire::{ErrorDetail, Interaction, Status, Step, StepContent};
+use crate::gemini::{bounds, errors, usage};
+
+/// What a step's content may be, by the API's words.
+const KINDS: [&str; 5] = ["text", "image", "video", "audio", "document"];
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// A picture, inline.
-    Image(ImageSize),
+    Image {
+        /// Its size.
+        size: ImageSize,
+        /// Most tokens of the answer.
+        output_max: u64,
+    },
     /// A video, as a file to fetch.
     Video(VideoSize),
-}
-
-/// A made file, here or to be fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaRef {
-    /// Its media type.
-    pub media_type: String,
-    /// Where its bytes are.
-    pub source: Source,
-}
-
-/// Where bytes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// In base64, here.
-    Data(String),
-    /// Behind this address.
-    Uri(String),
 }
 
 /// The body of `POST /v1beta/interactions`. The webhook hears of its end, and the labels let a person find the attempt at the provider.
@@ -52,11 +43,12 @@ pub fn request(
 ) -> Result<Vec<u8>, Failure> {
     let mut input = vec![json!({"type": "text", "text": generate::prompt(job)?})];
     input.extend(inputs.iter().map(|(media_type, bytes)| {
+        let media_type = bounds::media_type(media_type).unwrap_or(media_type);
         let kind = media_type.split('/').next().unwrap_or("image");
         json!({"type": kind, "mime_type": media_type, "data": STANDARD.encode(bytes)})
     }));
     let format = match wanted {
-        Wanted::Image(size) => json!({
+        Wanted::Image { size, .. } => json!({
             "type": "image", "aspect_ratio": size.aspect, "image_size": size.size, "delivery": "inline",
         }),
         Wanted::Video(size) => json!({
@@ -73,6 +65,9 @@ pub fn request(
         "store": true,
         "labels": {"job": attempt.job.to_string(), "attempt": attempt.attempt.to_string()},
     });
+    if let Wanted::Image { output_max, .. } = wanted {
+        request["generation_config"]["max_output_tokens"] = json!(output_max);
+    }
     if let Some(webhook) = webhook {
         request["webhook_config"] = json!({"uris": [webhook]});
     }
@@ -88,65 +83,60 @@ pub fn reported_id(report: &[u8]) -> Option<String> {
     id.map(str::to_owned)
 }
 
-/// The files of a completed interaction, of the wanted kind (`image` or `video`).
+/// The files of an ended interaction, of the wanted kind, in their order; see [`media::chosen`].
 #[must_use]
-pub fn media(interaction: &Interaction, kind: &str) -> Vec<MediaRef> {
-    let wanted = contents(interaction).into_iter().filter(|content| content.kind == kind);
-    wanted
-        .filter_map(|content| {
-            let usual = if kind == "video" { "video/mp4" } else { "image/png" };
-            let media_type = content.mime_type.unwrap_or_else(|| usual.to_owned());
-            let source = content.data.map(Source::Data).or_else(|| content.uri.map(Source::Uri))?;
-            Some(MediaRef { media_type, source })
-        })
-        .collect()
+pub fn media(interaction: &Interaction, kind: Kind) -> Vec<MediaRef<'_>> {
+    let of = |step: &str| -> Vec<MediaRef<'_>> {
+        let files = contents(interaction, step).filter_map(|content| {
+            let is_named = content.kind == kind.as_str();
+            let is_other = !is_named && KINDS.contains(&content.kind.as_str());
+            let blob = content.blob.as_ref().filter(|_| !is_other)?;
+            MediaRef::of(blob, kind, is_named)
+        });
+        files.collect()
+    };
+    media::chosen(of(Step::OUTPUT), of(Step::THOUGHT))
 }
 
-/// Why an ended interaction has nothing for us.
+/// Why an ended interaction has nothing for us. What ended well and made nothing, or was cut short, would
+/// end so again.
 #[must_use]
 pub fn failure(interaction: &Interaction) -> Failure {
     let steps = interaction.steps.iter().filter_map(|step| step.error.as_ref());
-    let errors: Vec<&ErrorDetail> = interaction.errors.iter().chain(steps).collect();
-    if let Some(error) = errors.first() {
-        return errors::of_detail(&code_text(&error.code), &error.message);
+    let errors: Vec<ErrorDetail> = interaction.errors.iter().chain(steps).cloned().collect();
+    if !errors.is_empty() {
+        return errors::of_details(&errors);
     }
-    let said: Vec<String> = contents(interaction).into_iter().filter_map(|content| content.text).collect();
-    let said = said.join("\n");
-    let failure = match interaction.status {
+    use FailureCode as Code;
+    let said = contents(interaction, Step::OUTPUT).filter_map(|content| content.text.as_deref());
+    let said: Vec<&str> = said.collect();
+    let (code, message) = match interaction.status {
         Status::Completed if said.is_empty() => {
-            Failure::new(FailureCode::Transient, "Gemini completed the work and made nothing")
+            (Code::UnusableResult, "Gemini completed the work and made nothing (completed)")
         }
-        Status::Completed => {
-            Failure::new(FailureCode::ContentRefused, "Gemini answered in words and made nothing")
-        }
-        Status::RequiresAction => {
-            Failure::invalid("body.prompt", "Gemini wants an action of us that a job cannot give")
-        }
+        Status::Completed => (Code::UnusableResult, "Gemini answered in words and made nothing (completed)"),
+        Status::RequiresAction => (
+            Code::UnusableResult,
+            "Gemini wants an action of us that a job cannot give (requires_action): use another prompt",
+        ),
         Status::BudgetExceeded => {
-            Failure::new(FailureCode::ProviderStopped, "the Gemini project's budget is used up")
+            (Code::ProviderStopped, "the Gemini project's budget is used up (budget_exceeded)")
         }
+        Status::Incomplete => (Code::UnusableResult, "Gemini ended the work before it was done (incomplete)"),
+        Status::Cancelled if !usage::of_interaction(interaction, Kind::Unknown, false).is_empty() => {
+            (Code::Transient, "somebody cancelled the work at Gemini, not through Argosy (cancelled)")
+        }
+        // Whether it is billed is not documented, and nothing was counted.
         Status::Cancelled => {
-            Failure::new(FailureCode::Transient, "somebody cancelled the work at Gemini, not through Argosy")
+            (Code::OutcomeUnknown, "somebody cancelled the work at Gemini, not through Argosy (cancelled)")
         }
-        Status::Incomplete => {
-            Failure::new(FailureCode::Transient, "Gemini ended the work before it was done")
-        }
-        _ => Failure::new(FailureCode::Transient, "Gemini failed without a reason"),
+        _ => (Code::Transient, "Gemini failed without a reason (failed)"),
     };
-    failure.with_words(&said)
+    Failure::new(code, message).with_words(&said.join("\n"))
 }
 
-/// What the model said and made; our own input and its thoughts are not it.
-fn contents(interaction: &Interaction) -> Vec<StepContent> {
-    let steps = interaction.steps.iter().filter(|step| step.kind == "model_output");
-    let parts = steps.flat_map(|step| match &step.content {
-        Value::Array(parts) => parts.clone(),
-        Value::Null => Vec::new(),
-        part => vec![part.clone()],
-    });
-    parts.filter_map(|part| serde_json::from_value(part).ok()).collect()
-}
-
-fn code_text(code: &Value) -> String {
-    code.as_str().map_or_else(|| code.to_string(), str::to_owned)
+/// What is in the steps of a kind; our own input is in none that is asked for.
+fn contents<'a>(interaction: &'a Interaction, kind: &str) -> impl Iterator<Item = &'a StepContent> {
+    let steps = interaction.steps.iter().filter(move |step| step.kind == kind);
+    steps.flat_map(|step| &step.content)
 }

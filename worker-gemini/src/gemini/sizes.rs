@@ -5,6 +5,8 @@
 
 use schemas::{Catalog, Failure, Job, Kind, Service, Unit};
 
+use crate::gemini::bounds::{maximum, output_max};
+
 /// Aspect ratios that all image models take.
 const IMAGE_ASPECTS: [(u32, u32); 10] =
     [(1, 1), (2, 3), (3, 2), (3, 4), (4, 3), (4, 5), (5, 4), (9, 16), (16, 9), (21, 9)];
@@ -13,6 +15,8 @@ const VIDEO_ASPECTS: [(u32, u32); 2] = [(16, 9), (9, 16)];
 /// Image sizes, the side of their square in pixels, and the most tokens one takes at any model.
 const IMAGE_SIZES: [(&str, u32, u64); 4] =
     [("512", 512, 750), ("1K", 1024, 1120), ("2K", 2048, 1680), ("4K", 4096, 2520)];
+/// Output tokens that are left to thoughts beside the picture: `maxOutputTokens` caps both together.
+const THOUGHTS_ROOM: u64 = 1_024;
 /// Not every model makes the smallest size, so it is asked for only where the next does not fit.
 const SMALLEST_USUAL: usize = 1;
 /// Video resolutions, their short side in pixels, and the tokens of a second.
@@ -59,8 +63,11 @@ pub fn image(job: &Job, catalog: &Catalog, service: &Service) -> ImageSize {
     let side = f64::from(width).max(1.0) * f64::from(height).max(1.0);
     let sides = IMAGE_SIZES.map(|(_, pixels, _)| pixels);
     let mut index = nearest(side.sqrt(), &sides).max(SMALLEST_USUAL);
-    let most = maximum(service, Unit::ImageToken);
-    while index > 0 && most.is_some_and(|most| IMAGE_SIZES[index].2 > most) {
+    let fits = |tokens: u64| match maximum(service, Unit::ImageToken) {
+        Some(most) => tokens <= most && tokens + THOUGHTS_ROOM <= output_max(service),
+        None => true,
+    };
+    while index > 0 && !fits(IMAGE_SIZES[index].2) {
         index -= 1;
     }
     ImageSize { aspect: aspect(width, height, &IMAGE_ASPECTS), size: IMAGE_SIZES[index].0 }
@@ -89,10 +96,6 @@ pub fn video(job: &Job, catalog: &Catalog, service: &Service) -> Result<VideoSiz
 #[must_use]
 pub fn is_video(job: &Job) -> bool {
     job.body.kind == Kind::Video
-}
-
-fn maximum(service: &Service, unit: Unit) -> Option<u64> {
-    service.maximum_usage.iter().find(|usage| usage.unit == unit).map(|usage| usage.quantity)
 }
 
 /// Nearest by ratio: 1448 is as far from 1024 as from 2048.

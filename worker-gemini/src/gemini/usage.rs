@@ -1,9 +1,16 @@
 //! The bill in our units. Usage comes only from what the API counted, never from list prices; where it
 //! counted nothing, the usage is empty and the caller must not take that for free.
+//!
+//! Totals and their parts may disagree, and either may be missing. What was counted anywhere is booked, at
+//! the dearest reading that the figures allow:
+//! - the larger of a total and the sum of its parts;
+//! - what a total has above its parts is media, the dearest that the service puts out;
+//! - only what is called text is text, every other modality is media.
 
 use schemas::{Kind, Unit, Usage};
 
-use crate::gemini::wire::{Interaction, ModalityTokens, Status, UsageMetadata};
+use crate::gemini::lenient::Count;
+use crate::gemini::wire::{Interaction, ModalityTokens, Status, Tokens};
 
 /// Known, and nothing: the request never left, or the API says that it does not bill such an end.
 #[must_use]
@@ -11,60 +18,63 @@ pub fn nothing() -> Vec<Usage> {
     vec![Usage { unit: Unit::InputToken, quantity: 0 }]
 }
 
-/// The tokens of a `generateContent` call.
-///
-/// An answer without a picture is billed only for what the model put out; the prompt of a refusal is
-/// counted and not billed. Without a breakdown, an answer with a picture is counted as picture tokens: the
-/// dearer reading.
+/// The tokens of a call that was to make `kind`. Empty where the figures do not say what it cost: none is
+/// there, one cannot be read, or a file is there and nothing of its kind was counted.
 #[must_use]
-pub fn of_generate(usage: Option<&UsageMetadata>, has_image: bool) -> Vec<Usage> {
-    let Some(usage) = usage else { return if has_image { Vec::new() } else { nothing() } };
-    if !has_image && usage.candidates_token_count == 0 && usage.thoughts_token_count == 0 {
-        return nothing();
+pub fn of_tokens(tokens: Option<&Tokens>, kind: Kind, has_media: bool) -> Vec<Usage> {
+    let Some(tokens) = tokens.filter(|tokens| is_readable(tokens)) else { return Vec::new() };
+    let input_parts = sum(&tokens.input_details, |_| true);
+    let input = tokens.input.or_zero().max(input_parts).saturating_add(tokens.tool_input.or_zero());
+    let text = sum(&tokens.output_details, is_text);
+    let media = sum(&tokens.output_details, |modality| !is_text(modality));
+    let output = tokens.output.or_zero().max(text.saturating_add(media));
+    let thoughts = tokens.thoughts.or_zero();
+    let parts = input.saturating_add(output).saturating_add(thoughts);
+    let above = tokens.total.or_zero().saturating_sub(parts);
+    let media = output.saturating_sub(text).saturating_add(above);
+    if has_media && media == 0 {
+        return Vec::new();
     }
-    let details = &usage.candidates_tokens_details;
-    let image = match details.is_empty() && has_image {
-        true => usage.candidates_token_count,
-        false => sum(details, "image"),
-    };
-    let text = usage.thoughts_token_count.saturating_add(usage.candidates_token_count.saturating_sub(image));
-    listed(&[
-        (Unit::InputToken, usage.prompt_token_count),
-        (Unit::TextToken, text),
-        (Unit::ImageToken, image),
-    ])
+    let unit = if kind == Kind::Video { Unit::VideoToken } else { Unit::ImageToken };
+    listed(&[(Unit::InputToken, input), (Unit::TextToken, text.saturating_add(thoughts)), (unit, media)])
 }
 
-/// The tokens of an ended interaction that was to make `kind`, read as above. Of a cancelled one the API
-/// does not say whether it is billed: only a counted usage is believed.
+/// The tokens of an ended interaction. A failed one is not billed, by the documentation; of a cancelled one
+/// it does not say. What was counted is booked all the same.
 #[must_use]
 pub fn of_interaction(interaction: &Interaction, kind: Kind, has_media: bool) -> Vec<Usage> {
-    let billed_unseen = has_media || interaction.status == Status::Cancelled;
-    let Some(usage) = &interaction.usage else {
-        return if billed_unseen { Vec::new() } else { nothing() };
-    };
-    let all = usage.total_output_tokens;
-    if !billed_unseen && all == 0 && usage.total_thought_tokens == 0 {
-        return nothing();
-    }
-    let details = &usage.output_tokens_by_modality;
-    let (image, video) = match (details.is_empty() && has_media, kind) {
-        (true, Kind::Video) => (0, all),
-        (true, _) => (all, 0),
-        (false, _) => (sum(details, "image"), sum(details, "video")),
-    };
-    let text = usage.total_thought_tokens.saturating_add(all.saturating_sub(image.saturating_add(video)));
-    listed(&[
-        (Unit::InputToken, usage.total_input_tokens),
-        (Unit::TextToken, text),
-        (Unit::ImageToken, image),
-        (Unit::VideoToken, video),
-    ])
+    let usage = of_tokens(interaction.tokens.as_ref(), kind, has_media);
+    let is_free = interaction.status == Status::Failed && !has_media && interaction.tokens.is_none();
+    if is_free { nothing() } else { usage }
 }
 
-fn sum(details: &[ModalityTokens], modality: &str) -> u64 {
-    let same = details.iter().filter(|detail| detail.modality.eq_ignore_ascii_case(modality));
-    same.fold(0, |sum, detail| sum.saturating_add(detail.tokens))
+/// Whether the provider put anything out, and so charges for it.
+#[must_use]
+pub fn is_charged(usage: &[Usage]) -> bool {
+    usage.iter().any(|part| part.unit != Unit::InputToken && part.quantity > 0)
+}
+
+/// Whether the figures say what the call cost. A figure that cannot be read is covered by the whole total.
+fn is_readable(tokens: &Tokens) -> bool {
+    let details = tokens.input_details.iter().chain(&tokens.output_details).map(|detail| detail.tokens);
+    let parts = [tokens.input, tokens.tool_input, tokens.output, tokens.thoughts];
+    let mut all = parts.into_iter().chain(details);
+    match tokens.total {
+        Count::Known(_) => true,
+        Count::Unreadable => false,
+        Count::Absent => {
+            !all.clone().any(|count| count == Count::Unreadable) && all.any(|count| count != Count::Absent)
+        }
+    }
+}
+
+fn is_text(modality: &str) -> bool {
+    modality.eq_ignore_ascii_case("text")
+}
+
+fn sum(details: &[ModalityTokens], of: impl Fn(&str) -> bool) -> u64 {
+    let same = details.iter().filter(|detail| of(&detail.modality));
+    same.fold(0, |sum, detail| sum.saturating_add(detail.tokens.or_zero()))
 }
 
 /// Input always, so that a counted nothing differs from a missing bill; the others where there are any.

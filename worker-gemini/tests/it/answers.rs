@@ -1,11 +1,12 @@
 //! Answers that are successes to HTTP: pictures, refusals, ended interactions, and our requests.
 
 use bytes::Bytes;
-use schemas::FailureCode::{ContentRefused, InvalidJob, ProviderStopped, RateLimited, Timeout, Transient};
-use schemas::{FailureCode, workflow};
+use schemas::FailureCode::{InvalidJob, UnusableResult};
+use schemas::{FailureCode, Kind, workflow};
 use serde_json::{Value, json};
 use worker_gemini::gemini::generate;
-use worker_gemini::gemini::interactions::{self, Source, Wanted};
+use worker_gemini::gemini::interactions::{self, Wanted};
+use worker_gemini::gemini::media::{self, Source};
 use worker_gemini::gemini::sizes::{ImageSize, VideoSize};
 use worker_gemini::gemini::wire::{GenerateReply, Interaction, Status};
 
@@ -19,52 +20,57 @@ fn interaction(document: Value) -> Interaction {
     serde_json::from_value(document).expect("an interaction")
 }
 
-#[test]
-fn the_last_picture_that_is_no_thought() {
-    let reply = generated(json!({"candidates": [{"content": {"role": "model", "parts": [
-        {"text": "thinking…", "thought": true},
-        {"inlineData": {"mimeType": "image/png", "data": "ZHJhZnQ="}, "thought": true},
-        {"inlineData": {"mimeType": "image/png", "data": "Zmlyc3Q="}},
-        {"inlineData": {"mimeType": "image/jpeg", "data": "aGVsbG8="}, "thoughtSignature": "…"},
-    ]}, "finishReason": "STOP", "index": 0}], "responseId": "abc"}));
-    let made = generate::made(&reply).expect("a picture");
-    assert_eq!((made.media_type.as_str(), made.bytes), ("image/jpeg", Bytes::from_static(b"hello")));
+/// The base64 of an answer's files, in their order.
+fn data(reply: &GenerateReply) -> Vec<&str> {
+    let files = generate::media(reply);
+    let data = files.into_iter().map(|file| match file.source {
+        Source::Data(data) => data,
+        Source::Uri(uri) => uri,
+    });
+    data.collect()
 }
 
 #[test]
-fn answers_without_a_picture() {
-    let blocked = |reason: &str| json!({"promptFeedback": {"blockReason": reason}});
-    let finished = |reason: &str| json!({"candidates": [{"finishReason": reason, "finishMessage": "words"}]});
-    let draft = json!({"candidates": [{"finishReason": "STOP", "content": {"parts": [
-        {"inlineData": {"mimeType": "image/png", "data": "ZHJhZnQ="}, "thought": true}]}}]});
-    let mut cases: Vec<(Value, FailureCode)> = vec![(json!({}), Transient), (draft, Transient)];
-    for reason in ["SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "ANYTHING_NEW"] {
-        cases.push((blocked(reason), ContentRefused));
+fn all_pictures_that_are_no_drafts() {
+    let draft = json!({"inlineData": {"mimeType": "image/png", "data": "ZHJhZnQ="}, "thought": true});
+    let picture = |data: &str| json!({"inlineData": {"mimeType": "image/jpeg", "data": data}});
+    let parts =
+        json!([{"text": "thinking…", "thought": true}, draft, picture("Zmlyc3Q="), picture("aGVsbG8=")]);
+    let reply = generated(json!({"candidates": [
+        {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0},
+        {"content": {"parts": [picture("c2Vjb25k")]}, "index": 1}]}));
+    assert_eq!(data(&reply), ["Zmlyc3Q=", "aGVsbG8=", "c2Vjb25k"]);
+    // What the thoughts end with is the final picture, when nothing else is there and nothing is refused.
+    let only = |reason: &str| {
+        let parts = json!([draft, {"inlineData": {"data": "bGFzdA=="}, "thought": true}]);
+        generated(json!({"candidates": [{"content": {"parts": parts}, "finishReason": reason}]}))
+    };
+    assert_eq!(data(&only("STOP")), ["bGFzdA=="]);
+    assert_eq!(data(&only("IMAGE_SAFETY")), Vec::<&str>::new());
+}
+
+#[test]
+fn bytes_come_in_every_base64() {
+    let forms = ["aGk/Pj8=", "aGk_Pj8=", "aGk/Pj8", "aGk/\nPj8=\n", "data:image/png;base64,aGk/Pj8="];
+    for form in forms {
+        assert_eq!(media::decode(form).expect(form), Bytes::from_static(b"hi?>?"), "{form}");
     }
-    for reason in [
-        "SAFETY",
-        "IMAGE_SAFETY",
-        "PROHIBITED_CONTENT",
-        "IMAGE_PROHIBITED_CONTENT",
-        "BLOCKLIST",
-        "SPII",
-        "RECITATION",
-        "IMAGE_RECITATION",
-        "LANGUAGE",
-    ] {
-        cases.push((finished(reason), ContentRefused));
+    for damaged in ["%%%", "", "data:image/png;base64,", "aGk/P"] {
+        assert_eq!(media::decode(damaged).expect_err(damaged).code, UnusableResult, "{damaged}");
     }
-    for reason in ["STOP", "NO_IMAGE", "OTHER", "IMAGE_OTHER", "MALFORMED_FUNCTION_CALL", "ANYTHING_NEW"] {
-        cases.push((finished(reason), Transient));
-    }
-    cases.push((finished("MAX_TOKENS"), InvalidJob));
-    for (document, code) in cases {
-        let failure = generate::made(&generated(document.clone())).expect_err("no picture");
-        assert_eq!(failure.code, code, "{document}");
-    }
-    for data in ["%%%", ""] {
-        assert_eq!(generate::decode(data).expect_err("no bytes").code, Transient);
-    }
+}
+
+#[test]
+fn a_file_without_a_media_type_is_known_by_its_beginning() {
+    let reply = generated(json!({"candidates": [{"content": {"parts": [
+        {"inlineData": {"mimeType": "IMAGE/WEBP", "data": "YQ=="}}, {"inlineData": {"mimeType": "", "data": "YQ=="}},
+        {"inlineData": {"mimeType": "application/octet-stream", "data": "YQ=="}}]}}]}));
+    let files = generate::media(&reply);
+    assert_eq!(files[0].media_type(b"\x89PNG", Kind::Image), "image/webp", "what the API says");
+    assert_eq!(files[1].media_type(b"\xff\xd8\xff\xe0", Kind::Image), "image/jpeg");
+    assert_eq!(files[2].media_type(b"\x89PNG\r\n", Kind::Image), "image/png");
+    assert_eq!(files[2].media_type(b"no idea", Kind::Image), "image/png");
+    assert_eq!(files[2].media_type(b"\0\0\0\x20ftypisom", Kind::Video), "video/mp4");
 }
 
 #[test]
@@ -72,8 +78,8 @@ fn a_pictures_request() {
     let mut job = picture().job;
     job.body.seed = Some(7);
     let size = ImageSize { aspect: "16:9".to_owned(), size: "2K" };
-    let inputs = [("image/png".to_owned(), Bytes::from_static(b"hello"))];
-    let body = generate::request(&job, &size, &inputs).expect("small");
+    let inputs = [("Image/PNG; x=y".to_owned(), Bytes::from_static(b"hello"))];
+    let body = generate::request(&job, &size, &inputs, 2_560).expect("small");
     assert_eq!(
         serde_json::from_slice::<Value>(&body).expect("JSON"),
         json!({
@@ -85,16 +91,18 @@ fn a_pictures_request() {
                 "responseModalities": ["IMAGE"],
                 "imageConfig": {"aspectRatio": "16:9", "imageSize": "2K"},
                 "seed": 7,
+                "candidateCount": 1,
+                "maxOutputTokens": 2_560,
             },
         })
     );
     job.body.seed = None;
     assert_eq!(generate::seed(&job), workflow::seed_of(job.id) & 0x7fff_ffff);
     let large = [("image/png".to_owned(), Bytes::from(vec![0_u8; 16_000_000]))];
-    let failure = generate::request(&job, &size, &large).expect_err("too large");
+    let failure = generate::request(&job, &size, &large, 2_560).expect_err("too large");
     assert_eq!((failure.code, failure.field.as_deref()), (InvalidJob, Some("body.inputs")));
     job.body.prompt = None;
-    let failure = generate::request(&job, &size, &[]).expect_err("a workflow");
+    let failure = generate::request(&job, &size, &[], 2_560).expect_err("a workflow");
     assert_eq!(failure.code, FailureCode::CapabilityMissing);
 }
 
@@ -141,46 +149,35 @@ fn media_is_found_in_the_models_steps_only() {
             {"type": "video", "mime_type": "video/mp4", "uri": "https://x.example/v1beta/files/a:download"},
             {"type": "image", "data": "aGVsbG8="}]},
     ]}));
-    let videos = interactions::media(&reply, "video");
-    assert_eq!(videos.len(), 1);
-    assert_eq!(videos[0].source, Source::Uri("https://x.example/v1beta/files/a:download".to_owned()));
-    let images = interactions::media(&reply, "image");
-    assert_eq!((images.len(), images[0].media_type.as_str()), (1, "image/png"));
-    assert_eq!(images[0].source, Source::Data("aGVsbG8=".to_owned()));
+    let videos = interactions::media(&reply, Kind::Video);
+    assert_eq!((videos.len(), videos[0].media_type), (1, Some("video/mp4")));
+    assert_eq!(videos[0].source, Source::Uri("https://x.example/v1beta/files/a:download"));
+    let images = interactions::media(&reply, Kind::Image);
+    assert_eq!((images.len(), images[0].media_type), (1, None));
+    assert_eq!(images[0].source, Source::Data("aGVsbG8="));
 }
 
 #[test]
-fn ended_interactions_without_media() {
-    let said = |text: &str| json!([{"type": "model_output", "content": [{"type": "text", "text": text}]}]);
-    let step_error = |error: Value| json!([{"type": "model_output", "content": [], "error": error}]);
-    let cases = [
-        (json!({"status": "completed", "steps": []}), Transient),
-        (json!({"status": "completed", "steps": said("I cannot make this.")}), ContentRefused),
-        (json!({"status": "incomplete"}), Transient),
-        (json!({"status": "budget_exceeded"}), ProviderStopped),
-        (json!({"status": "requires_action"}), InvalidJob),
-        (json!({"status": "cancelled"}), Transient),
-        (json!({"status": "failed"}), Transient),
-        (json!({"status": "failed", "errors": [{"code": "generation_failed", "message": "x"}]}), Transient),
-        (json!({"status": "failed", "errors": [{"code": "invalid_request", "message": "x"}]}), InvalidJob),
-        (json!({"status": "failed", "errors": [{"code": "content_policy", "message": "x"}]}), ContentRefused),
-        (json!({"status": "failed", "steps": step_error(json!({"code": 13, "message": "x"}))}), Transient),
-        (json!({"status": "failed", "steps": step_error(json!({"code": 3, "message": "x"}))}), InvalidJob),
-        (
-            json!({"status": "failed", "steps": step_error(json!({"code": 3, "message": "blocked for safety"}))}),
-            ContentRefused,
-        ),
-        (json!({"status": "failed", "steps": step_error(json!({"code": 4, "message": "x"}))}), Timeout),
-        (json!({"status": "failed", "steps": step_error(json!({"code": 8, "message": "x"}))}), RateLimited),
-        (
-            json!({"status": "failed", "steps": step_error(json!({"code": 7, "message": "x"}))}),
-            ProviderStopped,
-        ),
-    ];
-    for (mut document, code) in cases {
-        document["id"] = json!("v1");
-        assert_eq!(interactions::failure(&interaction(document.clone())).code, code, "{document}");
-    }
+fn several_videos_are_all_kept_and_other_files_are_not() {
+    let video = |name: &str| json!({"type": "video", "uri": format!("https://x.example/files/{name}")});
+    let reply = interaction(json!({"id": "v1", "status": "COMPLETED", "steps": [
+        {"type": "model_output", "content": [video("a"), {"type": "audio", "data": "YQ=="}, video("b")]},
+        {"type": "thought", "content": [video("draft")]},
+        {"type": "model_output", "content": [{"type": null, "mimeType": "video/mp4", "fileUri": "https://x.example/files/c"}]},
+    ]}));
+    let uris: Vec<_> = interactions::media(&reply, Kind::Video).into_iter().map(|file| file.source).collect();
+    let expected = ["a", "b", "c"].map(|name| format!("https://x.example/files/{name}"));
+    assert_eq!(uris, expected.each_ref().map(|uri| Source::Uri(uri)));
+}
+
+#[test]
+fn a_background_picture_is_capped_too() {
+    let assignment = picture();
+    let size = ImageSize { aspect: "1:1".to_owned(), size: "1K" };
+    let wanted = Wanted::Image { size, output_max: 2_560 };
+    let body = interactions::request(&assignment.job, assignment.id(), "some-model", &wanted, &[], None);
+    let body: Value = serde_json::from_slice(&body.expect("small")).expect("JSON");
+    assert_eq!(body["generation_config"]["max_output_tokens"], 2_560);
 }
 
 #[test]

@@ -54,7 +54,10 @@ impl Fixture for Gemini {
         let stats = self.world.admin().stats();
         let jobs = |state: &str| stats.jobs.get(state).copied().unwrap_or_default();
         match self.background {
-            true => jobs("in_progress") > jobs("completed") + jobs("failed") + jobs("cancelled"),
+            true => {
+                let ended = ["completed", "failed", "cancelled", "incomplete"].map(jobs);
+                jobs("in_progress") > ended.into_iter().sum()
+            }
             false => stats.running_now > 0,
         }
     }
@@ -64,13 +67,17 @@ impl Fixture for Gemini {
             true => &[
                 ("interaction_error_string_code", FailureCode::InvalidJob),
                 ("interaction_failed", FailureCode::Transient),
-                ("completed_without_content", FailureCode::Transient),
-                ("file_expired", FailureCode::Transient),
+                ("completed_without_content", FailureCode::UnusableResult),
+                ("file_expired", FailureCode::NotStored),
+                ("words_only", FailureCode::UnusableResult),
+                ("interaction_incomplete", FailureCode::UnusableResult),
             ],
             false => &[
                 ("prompt_blocked", FailureCode::ContentRefused),
                 ("image_safety", FailureCode::ContentRefused),
-                ("no_image", FailureCode::Transient),
+                ("no_image", FailureCode::UnusableResult),
+                ("words_only", FailureCode::UnusableResult),
+                ("finish_other", FailureCode::UnusableResult),
             ],
         };
         HTTP.iter().chain(own).copied().collect()

@@ -55,7 +55,8 @@ async fn a_download_has_bounds() {
     let id = io.started.lock().expect("no panic").values().next().cloned().expect("recorded");
     let client = Client::new(&world.config).expect("a good configuration");
     let shown = client.interaction(&id).await.expect("completed");
-    let uri = shown.steps.iter().find_map(|step| step.content[0]["uri"].as_str()).expect("a file").to_owned();
+    let files = shown.steps.iter().flat_map(|step| &step.content).filter_map(|part| part.blob.clone());
+    let uri = files.filter_map(|file| file.uri).next().expect("a file");
     assert!(client.download(&uri, 10_000_000).await.is_ok());
     assert!(client.download(&uri, 10).await.is_err());
 }
