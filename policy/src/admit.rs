@@ -5,12 +5,15 @@
 
 mod body;
 mod constraints;
+mod sources;
 
 use std::sync::Arc;
 
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
 use schemas::workflow::Requirements;
 use schemas::{Catalog, Class, Failure, Job, Lane, PolicyConfig, SCHEMA_VERSION};
+
+pub use self::sources::{check_result, results};
 
 /// The longest label or label name, bytes.
 pub const LABEL_MAX_BYTES: usize = 256;
@@ -63,7 +66,7 @@ pub fn admit(
     constraints::check(job, policy, now_ms)?;
     constraints::check_preferences(job, policy)?;
     labels(job, policy)?;
-    body::check(&job.body, &policy.limits)?;
+    body::check(job, &policy.limits)?;
     body::classify(job, catalog, &policy.limits)
 }
 

@@ -28,7 +28,7 @@ impl Estimate {
         let broker = session.broker().await?;
         for (name, file) in &self.job.input {
             let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-            material.inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
+            material.inputs.push(submit::input(&broker.jetstream, &self.job.tenant, name, &bytes).await?);
         }
         let request = EstimateRequest { job: self.job.to_job(&material, JobId::new(), now_ms()) };
         let reply: EstimateReply = api::request(&broker.client, "estimate", &request).await?;

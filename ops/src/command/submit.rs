@@ -77,7 +77,7 @@ impl Submit {
     async fn described(&self, broker: &Broker, mut material: Material) -> anyhow::Result<Vec<Job>> {
         for (name, file) in &self.job.input {
             let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-            material.inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
+            material.inputs.push(submit::input(&broker.jetstream, &self.job.tenant, name, &bytes).await?);
         }
         Ok((0..self.count).map(|_| self.job.to_job(&material, JobId::new(), now_ms())).collect())
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::comfy::client::ClientError;
 use crate::comfy::graph::Source;
-use crate::comfy::wire::{ErrorWords, ExecutionError, NodeErrors, PromptAnswer};
+use crate::comfy::wire::{ErrorWords, ExecutionError, NodeErrors, PromptAnswer, Uploaded};
 
 /// Endings of model files.
 const MODEL_ENDINGS: [&str; 8] = [".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".gguf", ".bin", ".onnx"];
@@ -63,6 +63,17 @@ pub fn not_uploaded(name: &str, error: &ClientError) -> Failure {
         }
         _ => unanswered(error),
     }
+}
+
+/// An input was stored where another job's file may lie.
+#[must_use]
+pub fn uploaded_elsewhere(name: &str, folder: &str, uploaded: &Uploaded) -> Failure {
+    let message = format!(
+        "the server stored input `{name}` as `{}`, not in the folder {folder} that keeps the files of jobs apart: \
+         update ComfyUI",
+        uploaded.reference()
+    );
+    Failure::new(FailureCode::BackendDown, message)
 }
 
 /// `POST /prompt` was refused, or accepted in part.
