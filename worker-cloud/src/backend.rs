@@ -157,10 +157,12 @@ impl Backend for RunPodBackend {
 /// Everything that can be done and can go wrong before money is at stake.
 async fn prepare(attempt: &Attempt, limits: request::Limits) -> Result<Vec<u8>, Failure> {
     attempt.progress(Phase::Uploading, 0, 0, None);
-    let graph = request::graph(&attempt.assignment, &attempt.catalog)?;
+    let mut graph = request::graph(&attempt.assignment, &attempt.catalog)?;
+    request::place_inputs(&mut graph, &attempt.assignment, &attempt.catalog)?;
+    let names = request::input_names(&attempt.assignment);
     let mut inputs: Vec<(String, Bytes)> = Vec::new();
-    for input in &attempt.assignment.job.body.inputs {
-        inputs.push((input.name.clone(), attempt.load(input).await?));
+    for (input, name) in attempt.assignment.job.body.inputs.iter().zip(names) {
+        inputs.push((name, attempt.load(input).await?));
     }
     request::body(&graph, &inputs, limits, attempt.report_url.as_deref())
 }

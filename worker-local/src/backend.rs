@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use runtime::artifacts::media_type_of;
 use runtime::worker::{Attempt, Backend, Discovery, Found};
-use schemas::workflow::files::{Files, ForeignFile, upload_name};
+use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::comfy::cancel::cancel;
 use crate::comfy::client::Client;
 use crate::comfy::discovery::{self, Abilities};
-use crate::comfy::errors;
+use crate::comfy::errors::{self, IsFileChoice};
 use crate::comfy::graph::{self, Source};
 use crate::comfy::lookup::{Place, lookup};
 use crate::comfy::outputs;
@@ -153,7 +153,7 @@ impl ComfyBackend {
         let prefix = graph::prefix(attempt.id());
         let mut prompt = graph::build(&job.body, job.id, &attempt.catalog, &prefix)?;
         let abilities = self.abilities_to_run().await?;
-        let server = graph::server_inputs(&job.body, &attempt.catalog);
+        let server = server_inputs(&job.body, &attempt.catalog);
         let is_servers = |name: &str| server.contains(name);
         let use_of = |class: &str, input: &str| abilities.use_of(class, input);
         let own = || job.body.inputs.iter().map(|input| input.name.as_str());
@@ -174,7 +174,8 @@ impl ComfyBackend {
         let mut socket = self.socket(&client_id);
         let hears = socket.settled(SOCKET_WAIT).await;
         let nodes = graph::node_classes(&prompt);
-        self.submit(&prompt, id, &client_id, graph::source(&job.body)).await?;
+        let is_file_choice = |class: &str, input: &str| abilities.is_file_choice(class, input);
+        self.submit(&prompt, id, &client_id, graph::source(&job.body), &is_file_choice).await?;
         attempt.started(id).await?;
         let watch = self.watch(attempt, id, nodes, socket, client_id);
         Box::pin(watch.until_end(hears)).await
@@ -215,7 +216,14 @@ impl ComfyBackend {
 
     /// Submits once. The server runs a repeated submission twice, so after a lost answer it is asked
     /// whether it has the job, and gets it again only if it has not.
-    async fn submit(&self, prompt: &Value, id: &str, client_id: &str, source: Source) -> Result<(), Failure> {
+    async fn submit(
+        &self,
+        prompt: &Value,
+        id: &str,
+        client_id: &str,
+        source: Source,
+        is_file_choice: IsFileChoice<'_>,
+    ) -> Result<(), Failure> {
         let body = json!({ "prompt": prompt, "prompt_id": id, "client_id": client_id });
         let mut answer = self.client.submit(&body).await;
         if let Err(error) = &answer
@@ -235,7 +243,7 @@ impl ComfyBackend {
             // Part of it is queued and would run.
             self.stop_at_server(id).await;
         }
-        Err(errors::refused(&answer, source))
+        Err(errors::refused(&answer, source, is_file_choice))
     }
 
     /// Whether the server has the job after all.

@@ -5,12 +5,13 @@
 //! them are read here, by one function, for the check at admission and for the rewriting in the workers. What
 //! is neither the job's own nor, by the catalog, the server's is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::needs::{each_text, is_link};
 use super::nodes::{self, FileUse};
+use crate::{Body, Catalog};
 
 /// Folders of the input folder where ComfyUI's own editor puts what a person pastes or masks.
 const EDITOR_FOLDERS: [&str; 2] = ["pasted/", "clipspace/"];
@@ -303,20 +304,21 @@ fn annotated(text: &str) -> (&str, Option<bool>) {
     (text, None)
 }
 
-/// What a graph's file inputs say.
-pub fn named<'a>(
-    graph: &'a Value,
-    uses: &dyn Fn(&str, &str) -> InputUse,
-) -> impl Iterator<Item = &'a str> {
-    let mut names = Vec::new();
-    for (_, class, inputs) in nodes_of(graph) {
+/// Files that a job's graph may name beyond the job's own: what the catalog says, and for a prompt what its
+/// template says, which is the operator's.
+#[must_use]
+pub fn server_inputs(body: &Body, catalog: &Catalog) -> BTreeSet<String> {
+    let mut names = catalog.server_inputs.clone();
+    let model = body.model.as_ref().or_else(|| catalog.default_models.get(&body.kind));
+    let template = model.and_then(|name| catalog.model(name)).filter(|_| body.workflow.is_none());
+    for (_, class, inputs) in template.iter().flat_map(|model| nodes_of(&model.template)) {
         for (input, value) in inputs {
-            if matches!(uses(class, input), InputUse::File(_)) {
-                each_text(value, &mut |text| names.push(text));
+            if matches!(use_by_table(class, input), InputUse::File(_)) {
+                each_text(value, &mut |text| drop(names.insert(text.to_owned())));
             }
         }
     }
-    names.into_iter()
+    names
 }
 
 /// The name to upload a job's file under: its place among the inputs first, so that no two are the same on any file

@@ -1,6 +1,9 @@
 //! The wire's own tests, in one binary.
 
 mod codec;
+mod files;
 mod golden;
 mod names;
+mod needs;
+mod sources;
 mod workflow;

@@ -7,6 +7,7 @@ mod doctor;
 mod drill;
 mod faults;
 mod groups;
+mod inputs;
 mod join;
 mod keys;
 mod life;

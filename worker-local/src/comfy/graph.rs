@@ -1,10 +1,8 @@
 //! What is submitted: the job's own workflow, or its prompt in the catalog's template, with the names of
 //! this attempt's files in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use schemas::catalog::Model;
-use schemas::workflow::files;
 use schemas::{AttemptId, Body, Catalog, Failure, FailureCode, JobId, workflow};
 use serde_json::Value;
 
@@ -47,8 +45,9 @@ pub fn build(body: &Body, job: JobId, catalog: &Catalog, prefix: &str) -> Result
             graph
         }
         None => {
-            let model = model(body, catalog).ok_or_else(|| {
-                let name = model_name(body, catalog).map_or("no model", String::as_str);
+            let name = body.model.as_ref().or_else(|| catalog.default_models.get(&body.kind));
+            let model = name.and_then(|name| catalog.model(name)).ok_or_else(|| {
+                let name = name.map_or("no model", String::as_str);
                 let message = format!("{name} is not in the catalog, so there is no workflow for the prompt");
                 Failure::new(FailureCode::CapabilityMissing, message).with_missing(vec![name.to_owned()])
             })?;
@@ -59,14 +58,6 @@ pub fn build(body: &Body, job: JobId, catalog: &Catalog, prefix: &str) -> Result
     Ok(graph)
 }
 
-fn model<'a>(body: &Body, catalog: &'a Catalog) -> Option<&'a Model> {
-    catalog.model(model_name(body, catalog)?)
-}
-
-fn model_name<'a>(body: &'a Body, catalog: &'a Catalog) -> Option<&'a String> {
-    body.model.as_ref().or_else(|| catalog.default_models.get(&body.kind))
-}
-
 /// The folder of the server's inputs that an attempt's files are uploaded to: no other attempt's. Nodes for 3D files
 /// list only their own folder.
 #[must_use]
@@ -74,19 +65,6 @@ pub fn upload_folder(prefix: &str, upload_name: &str) -> String {
     let ending = upload_name.rsplit_once('.').map_or("", |(_, ending)| ending);
     let is_mesh = MESH_ENDINGS.iter().any(|mesh| ending.eq_ignore_ascii_case(mesh));
     if is_mesh { format!("3d/{prefix}") } else { prefix.to_owned() }
-}
-
-/// Files that the workflow may name beyond the job's own: what the catalog says, and for a prompt what its template
-/// says, which is the operator's.
-#[must_use]
-pub fn server_inputs(body: &Body, catalog: &Catalog) -> BTreeSet<String> {
-    let mut names = catalog.server_inputs.clone();
-    if body.workflow.is_none()
-        && let Some(model) = model(body, catalog)
-    {
-        names.extend(files::named(&model.template, &files::use_by_table).map(str::to_owned));
-    }
-    names
 }
 
 /// Node id to node class, for words about progress.
