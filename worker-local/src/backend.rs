@@ -163,7 +163,7 @@ impl ComfyBackend {
             uses: &use_of,
             uploads: Some(graph::FOLDER),
         };
-        let foreign = |error: ForeignFile| Failure::invalid("body.workflow", error.to_string());
+        let foreign = |error: ForeignFile| error.failure();
         // Before anything is uploaded; and again when the names of the uploads are in it.
         files.check(&prompt).map_err(foreign)?;
         files.own = own().zip(self.upload(attempt, &prefix).await?).collect();

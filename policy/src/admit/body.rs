@@ -178,7 +178,7 @@ fn check_files(graph: &serde_json::Value, body: &Body, catalog: &Catalog) -> Res
     let own = body.inputs.iter().map(|input| (input.name.as_str(), String::new()));
     let server = |name: &str| catalog.server_inputs.contains(name);
     let files = Files { own: own.collect(), server: &server, uses: &use_by_table, uploads: None };
-    files.check(graph).map_err(|error| Failure::invalid("body.workflow", error.to_string()))
+    files.check(graph).map_err(|error| error.failure())
 }
 
 fn of_prompt(job: &Job, named: Option<&Model>, catalog: &Catalog) -> Result<Admitted, Failure> {

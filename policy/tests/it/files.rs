@@ -32,7 +32,7 @@ fn a_workflow_names_only_files_that_the_job_brought() {
     }
     for value in [json!("theirs.png"), json!("photo.png [output]"), json!({"__value__": ["theirs.png"]}), json!("a\\theirs.png")] {
         let (field, message) = refusal(&job(&load(value.clone()), &own)).expect("refused");
-        assert!(field == "body.workflow" && message.contains("body.inputs"), "{value}: {message}");
+        assert!(field == "body.inputs" && message.contains("body.inputs"), "{value}: {message}");
     }
     let mut catalog = defaults::catalog();
     catalog.server_inputs.insert("theirs.png".to_owned());

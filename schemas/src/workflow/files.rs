@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::needs::{each_text, is_link};
 use super::nodes::{self, FileUse};
-use crate::{Body, Catalog};
+use crate::{Body, Catalog, Failure};
 
 /// Folders of the input folder where ComfyUI's own editor puts what a person pastes or masks.
 const EDITOR_FOLDERS: [&str; 2] = ["pasted/", "clipspace/"];
@@ -60,6 +60,18 @@ pub struct ForeignFile {
     pub input: String,
     /// What is wrong, with the cure.
     pub why: Why,
+}
+
+impl ForeignFile {
+    /// The failure to end a job with.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let field = match self.why {
+            Why::NotBrought { .. } | Why::NotInput { .. } => "body.inputs",
+            Why::Path { .. } | Why::Linked => "body.workflow",
+        };
+        Failure::invalid(field, self.to_string())
+    }
 }
 
 /// Why a name may not be used.
@@ -314,7 +326,9 @@ pub fn server_inputs(body: &Body, catalog: &Catalog) -> BTreeSet<String> {
     for (_, class, inputs) in template.iter().flat_map(|model| nodes_of(&model.template)) {
         for (input, value) in inputs {
             if matches!(use_by_table(class, input), InputUse::File(_)) {
-                each_text(value, &mut |text| drop(names.insert(text.to_owned())));
+                each_text(value, &mut |text| {
+                    names.insert(text.to_owned());
+                });
             }
         }
     }

@@ -97,7 +97,7 @@ pub fn place_inputs(graph: &mut Value, assignment: &Assignment, catalog: &Catalo
     let is_servers = |name: &str| server.contains(name);
     let own = body.inputs.iter().map(|input| input.name.as_str()).zip(input_names(assignment)).collect();
     let files = Files { own, server: &is_servers, uses: &use_by_table, uploads: None };
-    files.rewrite(graph).map_err(|error| Failure::invalid("body.workflow", error.to_string()))
+    files.rewrite(graph).map_err(|error| error.failure())
 }
 
 /// The body of `/run`. The webhook gets the job when it ended.
