@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{DEPTH_MAX, Met, WorkflowError, nodes};
 use crate::Offer;
 
-/// A longer text, or one of several lines, is the name of no file.
+/// A longer text, one of several lines, or a placeholder of a template is the name of no file.
 const FILE_NAME_MAX_BYTES: usize = 1_024;
 
 /// What a choice of files says where no file is meant.
@@ -112,7 +112,9 @@ fn files_of_node(class: &str, inputs: &Map<String, Value>, needs: &mut Requireme
             }
             Some(_) => {}
             None => each_text(value, &mut |text| {
-                let may_be_file = text.len() <= FILE_NAME_MAX_BYTES && !text.contains('\n');
+                let is_placeholder = text.starts_with("{{") && text.ends_with("}}");
+                let may_be_file =
+                    text.len() <= FILE_NAME_MAX_BYTES && !text.contains('\n') && !is_placeholder;
                 if may_be_file && !is_no_file(class, text) {
                     let value = file_name(text);
                     needs.candidates.insert(Candidate { class: class.to_owned(), input: input.clone(), value });
