@@ -5,8 +5,9 @@ use anyhow::Context as _;
 use async_nats::jetstream;
 use runtime::artifacts::{Artifacts, media_type_of, sha256_hex};
 use runtime::publish::{Message, Published, Publisher};
+use schemas::artifact::input_key;
 use schemas::topology::bucket;
-use schemas::{ArtifactRef, Input, Job, UnknownFields, subjects};
+use schemas::{ArtifactRef, Input, Job, Tenant, UnknownFields, subjects};
 use std::time::Duration;
 
 /// Publishes under way at once: enough to hide the broker's round trip, little beside its buffers.
@@ -54,12 +55,18 @@ pub async fn jobs(publisher: &Publisher, all: &[Job]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts a file into the artifact store under its hash, and names it as a job's input.
+/// Puts a file into the artifact store, in the tenant's folder under its hash, and names it as a job's input.
 ///
 /// # Errors
 /// The file is too large, or the store refused it.
-pub async fn input(jetstream: &jetstream::Context, name: &str, bytes: &[u8]) -> anyhow::Result<Input> {
-    let at = ArtifactRef { bucket: bucket::ARTIFACTS.to_owned(), key: format!("in/{}", sha256_hex(bytes)) };
+pub async fn input(
+    jetstream: &jetstream::Context,
+    tenant: &Tenant,
+    name: &str,
+    bytes: &[u8],
+) -> anyhow::Result<Input> {
+    let key = input_key(tenant, &sha256_hex(bytes));
+    let at = ArtifactRef { bucket: bucket::ARTIFACTS.to_owned(), key };
     Artifacts::new(jetstream.clone()).put(&at, bytes).await.with_context(|| format!("input {name}"))?;
     let media_type = media_type_of(name).to_owned();
     Ok(Input { name: name.to_owned(), artifact: at, media_type, unknown: UnknownFields::default() })

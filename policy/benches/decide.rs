@@ -78,6 +78,7 @@ fn offer(nth: usize, backend: Backend, catalog: &Catalog) -> Offer {
         unavailable_until_ms: None,
         models: tells.then(files),
         nodes: tells.then(nodes),
+        file_choices: None,
         gpus: if tells { vec![gpu()] } else { Vec::new() },
         simulated: false,
         paid: None,

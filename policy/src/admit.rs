@@ -5,6 +5,7 @@
 
 mod body;
 mod constraints;
+mod sources;
 mod unknown;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use schemas::{
 };
 
 pub use unknown::{BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown};
+
+pub use self::sources::{check_result, results};
 
 /// The longest label or label name, bytes.
 pub const LABEL_MAX_BYTES: usize = 256;
@@ -69,7 +72,7 @@ pub fn admit(
     constraints::check(job, policy, now_ms)?;
     constraints::check_preferences(job, policy)?;
     labels(job, policy)?;
-    body::check(&job.body, &policy.limits)?;
+    body::check(job, &policy.limits)?;
     body::classify(job, catalog, &policy.limits)
 }
 

@@ -30,7 +30,7 @@ impl Known {
         // The hasher's keys are fixed: the same offer has the same kind everywhere.
         let mut hasher = DefaultHasher::new();
         offer.classes.iter().for_each(|class| class.class.hash(&mut hasher));
-        (&offer.models, &offer.nodes).hash(&mut hasher);
+        (&offer.models, &offer.nodes, &offer.file_choices).hash(&mut hasher);
         offer.gpus.iter().map(|gpu| gpu.vram_total_bytes).max().hash(&mut hasher);
         Self { kind: hasher.finish(), offer }
     }

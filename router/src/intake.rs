@@ -243,7 +243,24 @@ impl Intake {
         {
             return Ok(Verdict::of(&placed));
         }
+        if let Err(failure) = self.may_use_results(job).await? {
+            let refused = Refused { id: Some(job.id), job: Some(taken.job), failure };
+            return self.refuse(arrived, refused).await;
+        }
         self.place(arrived, taken, plan).await
+    }
+
+    /// Whether each result of an earlier job that is an input of this one is the same tenant's. A job without such
+    /// inputs asks nobody.
+    async fn may_use_results(&self, job: &Job) -> Result<Result<(), Failure>, PlaceError> {
+        for (index, input, of) in policy::admit::results(job) {
+            let ended = history::last_ended(&self.router.broker, &job.tenant, of).await;
+            let ended = ended.map_err(PlaceError::History)?;
+            if let Err(failure) = policy::admit::check_result(job, index, input, ended.as_ref()) {
+                return Ok(Err(failure));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Places a job as soon as there is room for it.

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::topology::bucket;
+use crate::{JobId, Tenant};
+
 /// Where a file lies: an object of an object-store bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ArtifactRef {
@@ -10,6 +13,70 @@ pub struct ArtifactRef {
     pub bucket: String,
     /// The object's name in it.
     pub key: String,
+}
+
+/// Where the files that a tenant's jobs need are put.
+#[must_use]
+pub fn input_key(tenant: &Tenant, sha256: &str) -> String {
+    format!("in/{tenant}/{sha256}")
+}
+
+/// What a job may name as its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A file that was put there to be an input.
+    Uploaded,
+    /// A result of this job, which must be the same tenant's.
+    ResultOf(JobId),
+}
+
+/// Why a reference cannot be a job's input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    /// Another bucket than the artifacts'.
+    #[error("bucket is `{0}`: a job's files come from the bucket {artifacts}; put the file there", artifacts = bucket::ARTIFACTS)]
+    Bucket(String),
+    /// Another tenant's folder.
+    #[error("key `{key}` is another tenant's: put the file under in/{tenant}/ and name that key")]
+    OtherTenant {
+        /// The key.
+        key: String,
+        /// Whose job it is.
+        tenant: Tenant,
+    },
+    /// Neither an input nor a result.
+    #[error("key `{key}` is neither an input nor a result: put the file under in/{tenant}/ and name that key")]
+    Neither {
+        /// The key.
+        key: String,
+        /// Whose job it is.
+        tenant: Tenant,
+    },
+}
+
+impl ArtifactRef {
+    /// What the reference is to a job of this tenant: by its bucket and key, whether or not it exists.
+    ///
+    /// An input is `in/<tenant>/<name>`. `in/<name>`, without a tenant, is how inputs were stored before tenants had
+    /// folders of their own; such names are hashes of the content, which only those know who have the file.
+    ///
+    /// # Errors
+    /// It can be no input of such a job.
+    pub fn origin(&self, tenant: &Tenant) -> Result<Origin, OriginError> {
+        if self.bucket != bucket::ARTIFACTS {
+            return Err(OriginError::Bucket(self.bucket.clone()));
+        }
+        let key = || self.key.clone();
+        let neither = || OriginError::Neither { key: key(), tenant: tenant.clone() };
+        let parts: Vec<&str> = self.key.split('/').collect();
+        match parts[..] {
+            ["in", name] if !name.is_empty() => Ok(Origin::Uploaded),
+            ["in", folder, _, ..] if folder == tenant.as_str() => Ok(Origin::Uploaded),
+            ["in", _, _, ..] => Err(OriginError::OtherTenant { key: key(), tenant: tenant.clone() }),
+            ["out", job, _, _] => job.parse().map(Origin::ResultOf).map_err(|_| neither()),
+            _ => Err(neither()),
+        }
+    }
 }
 
 /// A produced file. Announced only after it can be fetched.

@@ -2,7 +2,7 @@
 //!
 //! Model ids, sizes, durations and retirement dates are data here and appear in no code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use schemars::JsonSchema;
@@ -25,6 +25,9 @@ pub struct Catalog {
     pub default_classes: BTreeMap<Kind, Class>,
     /// Who makes what.
     pub services: Vec<Service>,
+    /// Files of the ComfyUI servers' input folders that every job may use without bringing them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub server_inputs: BTreeSet<String>,
 }
 
 /// What a job needs of a machine.

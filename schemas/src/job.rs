@@ -174,7 +174,7 @@ pub struct Body {
 pub struct Input {
     /// The name by which the workflow refers to it, e.g. `photo.png` in a `LoadImage` node.
     pub name: String,
-    /// Where its bytes are.
+    /// Where its bytes are: in bucket `ARTIFACTS` under `in/<tenant>/`, or a result of the same tenant.
     pub artifact: ArtifactRef,
     /// For example `image/png`.
     pub media_type: String,

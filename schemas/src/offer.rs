@@ -2,7 +2,7 @@
 //!
 //! The truth about presence is the offer's age, not the bucket's expiry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,10 @@ pub struct Offer {
     /// Node classes it has; none when it cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<BTreeSet<String>>,
+    /// Inputs that are choices of model files, by node class, beyond those that everybody knows; none when it
+    /// cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_choices: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Its GPUs, where a driver or the server tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Gpu>,

@@ -253,6 +253,7 @@ pub fn offer() -> Offer {
         unavailable_until_ms: None,
         models: Some(BTreeSet::from(["sd_xl_base_1.0.safetensors".to_owned()])),
         nodes: Some(BTreeSet::from(["KSampler".to_owned(), "SaveImage".to_owned()])),
+        file_choices: None,
         gpus: vec![Gpu {
             name: "NVIDIA GeForce RTX 4090".to_owned(),
             vram_total_bytes: 25_757_220_864,

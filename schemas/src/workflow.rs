@@ -1,19 +1,18 @@
 //! ComfyUI workflows in API format: told from the other format, read for what they need, and made from
 //! a prompt by a catalog template. Pure text work; talking to a server is the workers' business.
 
+pub mod files;
 mod met;
+pub mod needs;
+pub mod nodes;
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::catalog::Model;
 use crate::{Body, JobId};
 
 pub use self::met::Met;
-
-/// Endings of model files; an input that ends so names a file the server must have.
-const MODEL_ENDINGS: [&str; 6] = [".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".gguf"];
+pub use self::needs::{Candidate, Requirements, requirements};
 
 /// How deep a workflow may nest: far beyond what people draw, and far enough below
 /// [`crate::codec::DEPTH_MAX`] that every message that carries the job can be read.
@@ -39,58 +38,6 @@ pub enum WorkflowError {
     /// Lists in lists in lists.
     #[error("the workflow nests more than {DEPTH_MAX} deep: flatten the values of its inputs")]
     TooDeep,
-}
-
-/// What a workflow asks of a server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Requirements {
-    /// Node classes.
-    pub nodes: BTreeSet<String>,
-    /// Model files.
-    pub models: BTreeSet<String>,
-    /// Who was found to have all of these.
-    pub met: Met,
-}
-
-/// Checks the form of a workflow and reads what it needs.
-///
-/// # Errors
-/// [`WorkflowError`] with the cure.
-pub fn requirements(workflow: &Value) -> Result<Requirements, WorkflowError> {
-    let nodes = workflow.as_object().ok_or(WorkflowError::NotAGraph)?;
-    if nodes.get("nodes").is_some_and(Value::is_array) || nodes.get("links").is_some_and(Value::is_array) {
-        return Err(WorkflowError::UiFormat);
-    }
-    if nodes.is_empty() {
-        return Err(WorkflowError::Empty);
-    }
-    if !is_within(workflow, DEPTH_MAX) {
-        return Err(WorkflowError::TooDeep);
-    }
-    let mut needs = Requirements::default();
-    for (id, node) in nodes {
-        let node = node.as_object().ok_or(WorkflowError::NotAGraph)?;
-        let class_type = node.get("class_type").and_then(Value::as_str);
-        needs.nodes.insert(class_type.ok_or_else(|| WorkflowError::NoClassType(id.clone()))?.to_owned());
-        let inputs = node.get("inputs").and_then(Value::as_object);
-        for text in inputs.into_iter().flat_map(Map::values).filter_map(Value::as_str) {
-            if MODEL_ENDINGS.iter().any(|ending| text.ends_with(ending)) {
-                needs.models.insert(text.to_owned());
-            }
-        }
-    }
-    Ok(needs)
-}
-
-/// Whether a value nests at most so deep.
-#[must_use]
-pub fn is_within(value: &Value, depth: usize) -> bool {
-    let inner = |value| depth > 0 && is_within(value, depth - 1);
-    match value {
-        Value::Array(items) => items.iter().all(inner),
-        Value::Object(map) => map.values().all(inner),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-    }
 }
 
 /// Puts a prompt into a model's template.

@@ -158,10 +158,12 @@ impl Backend for RunPodBackend {
 /// Everything that can be done and can go wrong before money is at stake.
 async fn prepare(attempt: &Attempt, limits: request::Limits) -> Result<Vec<u8>, Failure> {
     attempt.progress(Phase::Uploading, 0, 0, None);
-    let graph = request::graph(&attempt.assignment, &attempt.catalog)?;
+    let mut graph = request::graph(&attempt.assignment, &attempt.catalog)?;
+    request::place_inputs(&mut graph, &attempt.assignment, &attempt.catalog)?;
+    let names = request::input_names(&attempt.assignment);
     let inputs = attempt.load_inputs(&request::INPUT_LIMIT).await?;
     let inputs: Vec<(&str, Bytes)> =
-        inputs.into_iter().map(|(input, bytes)| (input.name.as_str(), bytes)).collect();
+        names.iter().zip(inputs).map(|(name, (_, bytes))| (name.as_str(), bytes)).collect();
     request::body(&graph, &inputs, limits, attempt.report_url.as_deref())
 }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use runtime::artifacts::media_type_of;
 use runtime::worker::inputs::InputLimit;
 use runtime::worker::{Attempt, Backend, Discovery, Found};
+use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use crate::comfy::cancel::cancel;
 use crate::comfy::client::Client;
 use crate::comfy::discovery::{self, Abilities};
-use crate::comfy::errors;
+use crate::comfy::errors::{self, IsFileChoice};
 use crate::comfy::graph::{self, Source};
 use crate::comfy::lookup::{Place, lookup};
 use crate::comfy::outputs;
@@ -49,7 +50,7 @@ pub struct ComfyBackend {
 /// What was learned of the server, and when.
 #[derive(Default)]
 struct Known {
-    abilities: Option<Abilities>,
+    abilities: Option<Arc<Abilities>>,
     asked_at: Option<Instant>,
     version: String,
 }
@@ -74,7 +75,7 @@ impl ComfyBackend {
 
     /// Nodes and models, from memory while they are fresh. Large answers can be slow: a server that
     /// does not give one in time is healthy all the same, and asked again later.
-    async fn abilities(&self, version: &str) -> Option<Abilities> {
+    async fn abilities(&self, version: &str) -> Option<Arc<Abilities>> {
         {
             let known = self.known();
             let fresh = if known.abilities.is_some() {
@@ -90,11 +91,22 @@ impl ComfyBackend {
         if let Err(error) = &answer {
             tracing::warn!(%error, "the server does not list its nodes and models");
         }
-        let abilities = answer.ok().map(|info| discovery::abilities(&info));
+        let abilities = answer.ok().map(|info| Arc::new(discovery::abilities(&info)));
         let known = Known { abilities, asked_at: Some(Instant::now()), version: version.to_owned() };
         let abilities = known.abilities.clone();
         *self.known() = known;
         abilities
+    }
+
+    /// What the inputs of the server's nodes are. Without it no workflow is submitted: it could name any file.
+    async fn abilities_to_run(&self) -> Result<Arc<Abilities>, Failure> {
+        if let Some(abilities) = self.known().abilities.clone() {
+            return Ok(abilities);
+        }
+        let info = self.client.object_info().await.map_err(|error| errors::unanswered(&error))?;
+        let abilities = Arc::new(discovery::abilities(&info));
+        self.known().abilities = Some(Arc::clone(&abilities));
+        Ok(abilities)
     }
 
     /// From wherever the attempt is to its artifacts.
@@ -143,13 +155,30 @@ impl ComfyBackend {
         let job = &attempt.assignment.job;
         let prefix = graph::prefix(attempt.id());
         let mut prompt = graph::build(&job.body, job.id, &attempt.catalog, &prefix)?;
-        graph::name_inputs(&mut prompt, &self.upload(attempt).await?);
+        let abilities = self.abilities_to_run().await?;
+        let server = server_inputs(&job.body, &attempt.catalog);
+        let is_servers = |name: &str| server.contains(name);
+        let use_of = |class: &str, input: &str| abilities.use_of(class, input);
+        let own = || job.body.inputs.iter().map(|input| input.name.as_str());
+        let mut files = Files {
+            own: own().map(|name| (name, String::new())).collect(),
+            server: &is_servers,
+            uses: &use_of,
+            uploads: Some(graph::FOLDER),
+        };
+        let foreign = |error: ForeignFile| error.failure();
+        // Before anything is uploaded; and again when the names of the uploads are in it.
+        files.check(&prompt).map_err(foreign)?;
+        files.own = own().zip(self.upload(attempt, &prefix).await?).collect();
+        files.rewrite(&mut prompt).map_err(foreign)?;
+        abilities.spell(&mut prompt);
         // A fresh id: two sockets with one id silence each other.
         let client_id = uuid::Uuid::now_v7().to_string();
         let mut socket = self.socket(&client_id);
         let hears = socket.settled(SOCKET_WAIT).await;
         let nodes = graph::node_classes(&prompt);
-        self.submit(&prompt, id, &client_id, graph::source(&job.body)).await?;
+        let is_file_choice = |class: &str, input: &str| abilities.is_file_choice(class, input);
+        self.submit(&prompt, id, &client_id, graph::source(&job.body), &is_file_choice).await?;
         attempt.started(id).await?;
         let watch = self.watch(attempt, id, nodes, socket, client_id);
         Box::pin(watch.until_end(hears)).await
@@ -170,23 +199,35 @@ impl ComfyBackend {
         Watch { client: &self.client, config: &self.config, attempt, id, nodes, socket, client_id }
     }
 
-    /// Uploads the job's inputs; what each must be called in the graph.
-    async fn upload(&self, attempt: &Attempt) -> Result<BTreeMap<String, String>, Failure> {
+    /// Uploads the job's inputs, each under a name that is this attempt's alone; what the graph must say for each.
+    async fn upload(&self, attempt: &Attempt, prefix: &str) -> Result<Vec<String>, Failure> {
         attempt.measure_inputs(&INPUT_LIMIT).await?;
-        let mut names = BTreeMap::new();
-        for input in &attempt.assignment.job.body.inputs {
+        let mut references = Vec::new();
+        for (index, input) in attempt.assignment.job.body.inputs.iter().enumerate() {
             attempt.progress(Phase::Uploading, 0, 0, Some(&input.name));
             let bytes = attempt.load(input).await?;
-            let uploaded = self.client.upload(graph::upload_name(input), &input.media_type, bytes).await;
+            let name = upload_name(index, &input.name);
+            let folder = graph::upload_folder(prefix, &name);
+            let uploaded = self.client.upload(&folder, &name, &input.media_type, bytes).await;
             let uploaded = uploaded.map_err(|error| errors::not_uploaded(&input.name, &error))?;
-            names.insert(input.name.clone(), uploaded.reference());
+            if uploaded.subfolder.replace('\\', "/") != folder {
+                return Err(errors::uploaded_elsewhere(&input.name, &folder, &uploaded));
+            }
+            references.push(uploaded.reference());
         }
-        Ok(names)
+        Ok(references)
     }
 
     /// Submits once. The server runs a repeated submission twice, so after a lost answer it is asked
     /// whether it has the job, and gets it again only if it has not.
-    async fn submit(&self, prompt: &Value, id: &str, client_id: &str, source: Source) -> Result<(), Failure> {
+    async fn submit(
+        &self,
+        prompt: &Value,
+        id: &str,
+        client_id: &str,
+        source: Source,
+        is_file_choice: IsFileChoice<'_>,
+    ) -> Result<(), Failure> {
         let body = json!({ "prompt": prompt, "prompt_id": id, "client_id": client_id });
         let mut answer = self.client.submit(&body).await;
         if let Err(error) = &answer
@@ -206,7 +247,7 @@ impl ComfyBackend {
             // Part of it is queued and would run.
             self.stop_at_server(id).await;
         }
-        Err(errors::refused(&answer, source))
+        Err(errors::refused(&answer, source, is_file_choice))
     }
 
     /// Whether the server has the job after all.
@@ -323,7 +364,8 @@ impl Backend for ComfyBackend {
         let classes = discovery::classes(&(self.catalog)(), &self.config.backend, &gpus);
         Discovery {
             models: abilities.as_ref().map(|abilities| abilities.models.clone()),
-            nodes: abilities.map(|abilities| abilities.nodes),
+            file_choices: abilities.as_ref().map(|abilities| abilities.file_choices.clone()),
+            nodes: abilities.map(|abilities| abilities.nodes.clone()),
             gpus,
             ..Discovery::healthy(classes)
         }

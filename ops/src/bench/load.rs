@@ -64,6 +64,7 @@ pub(super) fn offers(catalog: &Catalog) -> anyhow::Result<Vec<Offer>> {
             unavailable_until_ms: None,
             models: None,
             nodes: None,
+            file_choices: None,
             gpus: Vec::new(),
             simulated: true,
             paid: None,

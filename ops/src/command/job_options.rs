@@ -174,7 +174,7 @@ impl JobOptions {
         let mut inputs = Vec::with_capacity(self.input.len());
         for (name, file) in &self.input {
             let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-            inputs.push(submit::input(&broker.jetstream, name, &bytes).await?);
+            inputs.push(submit::input(&broker.jetstream, &self.tenant, name, &bytes).await?);
         }
         Ok(inputs)
     }

@@ -20,6 +20,9 @@ pub const WORKFLOWS: [(&str, &str); 5] = [
 /// The file that the image-to-image workflow reads.
 pub const PHOTO: &str = "photo.png";
 
+/// The tenants that use it, each from its own folder.
+pub const PHOTO_TENANTS: [&str; 2] = ["studio-a", "studio-c"];
+
 const SUBJECTS: [&str; 16] = [
     "a lighthouse on a cliff",
     "a red fox in fresh snow",
@@ -52,7 +55,8 @@ struct Draft {
     what: String,
 }
 
-/// All jobs of a demo. `photo` is the uploaded input of the image-to-image workflow.
+/// All jobs of a demo. `photo` is the uploaded input of the image-to-image workflow, in the folder of the first of
+/// [`PHOTO_TENANTS`].
 ///
 /// # Errors
 /// Never: the shipped workflows are JSON and the names are names, by test.
@@ -177,7 +181,10 @@ fn film(mut draft: Draft) -> Draft {
 }
 
 fn with_input(mut draft: Draft, photo: &Input) -> Draft {
-    draft.body.inputs = vec![photo.clone()];
+    let mut photo = photo.clone();
+    let (first, own) = (format!("in/{}/", PHOTO_TENANTS[0]), format!("in/{}/", draft.tenant));
+    photo.artifact.key = photo.artifact.key.replacen(&first, &own, 1);
+    draft.body.inputs = vec![photo];
     draft
 }
 

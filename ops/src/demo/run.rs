@@ -52,9 +52,12 @@ pub async fn run(
         bail!("a demo has at most {ROWS} jobs");
     }
     let photo = sheet::photo().to_png()?;
-    let photo = submit::input(&stack.broker.jetstream, mix::PHOTO, &photo).await?;
+    let mut photos = Vec::new();
+    for tenant in mix::PHOTO_TENANTS {
+        photos.push(submit::input(&stack.broker.jetstream, &tenant.parse()?, mix::PHOTO, &photo).await?);
+    }
     let started_ms = now_ms();
-    let jobs = mix::jobs(demo.jobs, demo.seed, &photo, started_ms)?;
+    let jobs = mix::jobs(demo.jobs, demo.seed, &photos[0], started_ms)?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     let tracker = drive(stack, demo, &jobs, &ids, audience).await?;
     let wall_ms = u64::try_from(now_ms() - started_ms).unwrap_or_default();

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use schemas::catalog::Model;
 use schemas::config::Limits;
 use schemas::workflow;
+use schemas::workflow::files::{Files, use_by_table};
 use schemas::{Body, Catalog, Class, Failure, Input, Job, Kind};
 
-use super::{Admitted, Form, INPUT_NAME_MAX_BYTES, shortened};
+use super::{Admitted, Form, INPUT_NAME_MAX_BYTES, shortened, sources};
 
 /// Checks what can be checked without the catalog.
-pub(super) fn check(body: &Body, limits: &Limits) -> Result<(), Failure> {
+pub(super) fn check(job: &Job, limits: &Limits) -> Result<(), Failure> {
+    let body = &job.body;
     if body.kind == Kind::Unknown {
         return Err(Failure::invalid("body.kind", "body.kind is not known: use image or video"));
     }
@@ -27,7 +29,8 @@ pub(super) fn check(body: &Body, limits: &Limits) -> Result<(), Failure> {
         ));
     }
     check_range("body.duration_ms", body.duration_ms, limits.duration_max_ms, "milliseconds")?;
-    check_inputs(&body.inputs, limits)
+    check_inputs(&body.inputs, limits)?;
+    sources::check(job)
 }
 
 fn check_text(field: &str, text: Option<&str>, limits: &Limits) -> Result<(), Failure> {
@@ -151,7 +154,8 @@ fn of_workflow(
         ));
     }
     let vram = |class: &Class| catalog.class(class).map_or(0, |spec| spec.vram_bytes);
-    let uses = |model: &&Model| model.files.iter().any(|file| requirements.models.contains(file));
+    check_files(graph, body, catalog)?;
+    let uses = |model: &&Model| model.files.iter().any(|file| requirements.uses(file));
     // A shared file (a text encoder) says less than the need for memory: the largest decides.
     let by_files = catalog.models.iter().filter(uses).max_by_key(|model| vram(&model.class));
     let default = || catalog.default_classes.get(&body.kind).cloned();
@@ -166,6 +170,15 @@ fn of_workflow(
     })?;
     check_kind(&class, body.kind, catalog, "the workflow's files are")?;
     Ok(Admitted { class, form: Form::Workflow, requirements: Arc::new(requirements) })
+}
+
+/// A workflow may name only files that the job brought, as far as well-known nodes go; a worker looks again with its
+/// server's own description of the nodes.
+fn check_files(graph: &serde_json::Value, body: &Body, catalog: &Catalog) -> Result<(), Failure> {
+    let own = body.inputs.iter().map(|input| (input.name.as_str(), String::new()));
+    let server = |name: &str| catalog.server_inputs.contains(name);
+    let files = Files { own: own.collect(), server: &server, uses: &use_by_table, uploads: None };
+    files.check(graph).map_err(|error| error.failure())
 }
 
 fn of_prompt(job: &Job, named: Option<&Model>, catalog: &Catalog) -> Result<Admitted, Failure> {

@@ -212,6 +212,7 @@ impl<'a> Needs<'a> {
             Self::Model(model) => vec![String::clone(model)],
             Self::Server { requirements, vram_bytes } => {
                 let mut missing = absent(&requirements.models, &offer.models);
+                missing.extend(requirements.absent_candidates(offer).map(|candidate| candidate.value.clone()));
                 missing.extend(absent(&requirements.nodes, &offer.nodes));
                 if let Some(most) = memory_bytes(offer).filter(|most| most < vram_bytes) {
                     missing.push(format!("{vram_bytes} bytes of GPU memory (the largest has {most})"));
@@ -230,7 +231,9 @@ fn absent(requirements: &Requirements, offer: &Known) -> usize {
     let absent = |needed: &BTreeSet<String>, present: &Option<BTreeSet<String>>| {
         present.as_ref().map_or(0, |present| needed.difference(present).count())
     };
-    let absent = absent(&requirements.models, &offer.models) + absent(&requirements.nodes, &offer.nodes);
+    let absent = absent(&requirements.models, &offer.models)
+        + requirements.absent_candidates(offer).count()
+        + absent(&requirements.nodes, &offer.nodes);
     if absent == 0 {
         requirements.met.remember(offer.kind());
     }

@@ -7,6 +7,7 @@ mod breaker;
 mod cost;
 mod defaults;
 mod dispose;
+mod files;
 mod fill;
 mod funds;
 mod laws;

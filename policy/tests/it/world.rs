@@ -46,6 +46,7 @@ pub(crate) fn offer(worker: &str, backend: &str, slots: u32) -> Offer {
         free_slots: slots,
         models: None,
         nodes: None,
+        file_choices: None,
         gpus: Vec::new(),
         simulated: false,
         ..samples::offer()

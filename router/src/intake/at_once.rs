@@ -36,6 +36,7 @@ impl Intake {
         // Whoever waits already comes first.
         let at_once = !arrived.may_have_tracks(taken.job.id)
             && taken.job.idempotency_key.is_none()
+            && policy::admit::results(&taken.job).next().is_none()
             && router.room.is_empty()
             && taken.is_over(router).is_none();
         if !at_once {

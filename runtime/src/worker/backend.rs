@@ -1,6 +1,6 @@
 //! What a provider's worker must be able to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use schemas::{Class, Gpu, Health, Outcome, Service};
@@ -83,6 +83,9 @@ pub struct Discovery {
     pub models: Option<BTreeSet<String>>,
     /// Node classes it has; none when it cannot tell.
     pub nodes: Option<BTreeSet<String>>,
+    /// Inputs that are choices of model files, by node class, beyond those that everybody knows; none when it cannot
+    /// tell.
+    pub file_choices: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Its GPUs.
     pub gpus: Vec<Gpu>,
 }
@@ -98,6 +101,7 @@ impl Discovery {
             classes,
             models: None,
             nodes: None,
+            file_choices: None,
             gpus: Vec::new(),
         }
     }

@@ -110,6 +110,7 @@ fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
         unavailable_until_ms: discovery.unavailable_until_ms,
         models: discovery.models.clone(),
         nodes: discovery.nodes.clone(),
+        file_choices: discovery.file_choices.clone(),
         gpus: discovery.gpus.clone(),
         simulated: shared.simulated,
         paid: Some(shared.paid),

@@ -1,8 +1,11 @@
 //! The wire's own tests, in one binary.
 
 mod codec;
+mod files;
 mod golden;
 mod names;
+mod needs;
+mod sources;
 mod tenants;
 mod unknown;
 mod workflow;

@@ -136,12 +136,13 @@ impl Files {
     }
 }
 
-/// Splits `name [folder]`.
+/// Splits `name [folder]` as the server does: whatever stands before the bracket goes with it, blank or not.
 pub(super) fn annotated<'a>(name: &'a str, default: &'a str) -> (&'a str, &'a str) {
-    FOLDERS
-        .iter()
-        .find_map(|folder| Some((name.strip_suffix(&format!(" [{folder}]"))?, *folder)))
-        .unwrap_or((name, default))
+    let cut = |folder: &str| {
+        let rest = name.strip_suffix(&format!("[{folder}]"))?;
+        Some(rest.char_indices().next_back().map_or("", |(at, _)| &rest[..at]))
+    };
+    FOLDERS.iter().find_map(|folder| Some((cut(folder)?, *folder))).unwrap_or((name, default))
 }
 
 /// By extension; what a browser could run is sent as plain bytes.

@@ -51,8 +51,9 @@ pub(crate) fn sheet(
                 plain = plain.or(number("color").map(|color| color as u32));
             }
             "ImageScale" | "LatentUpscale" => size = size.or_else(rectangle),
-            "LoadImage" => {
-                let bytes = inputs["image"].as_str().and_then(read);
+            "LoadImage" | "LoadImageOutput" | "AcceptancePicture" => {
+                let name = inputs.get("image").or_else(|| inputs.get("picture"));
+                let bytes = name.and_then(Value::as_str).and_then(read);
                 size = size.or_else(|| picture::png_size(&bytes?));
             }
             _ => {}

@@ -176,6 +176,18 @@ impl Judge<'_> {
                 }
                 continue;
             };
+            // How a list is passed that is no link, and anything else too.
+            let value = match value {
+                Value::Object(mut map) if map.contains_key("__value__") => {
+                    let inner = map.remove("__value__").unwrap_or_default();
+                    if inner.is_array() {
+                        self.graph[id]["inputs"][&input.name] = inner;
+                        continue;
+                    }
+                    inner
+                }
+                other => other,
+            };
             match value {
                 Value::Array(link) => match self.link(input, &link)? {
                     Ok(upstream) => valid &= upstream,

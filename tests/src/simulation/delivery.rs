@@ -267,6 +267,7 @@ impl World {
             unavailable_until_ms: None,
             models: None,
             nodes: None,
+            file_choices: None,
             gpus: Vec::new(),
             simulated: true,
             paid: None,

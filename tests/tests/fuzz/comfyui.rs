@@ -1,6 +1,9 @@
 //! ComfyUI's answers and websocket messages, taken as far as a worker takes them. Binary frames are not
 //! decoded by anybody.
 
+use std::collections::BTreeMap;
+
+use schemas::workflow::files::Files;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tests::fuzz::corpus;
@@ -19,8 +22,8 @@ fn read<T: DeserializeOwned>(bytes: &[u8], then: impl FnOnce(T)) -> bool {
 
 fn prompt(bytes: &[u8]) -> bool {
     read(bytes, |answer: PromptAnswer| {
-        let _ = errors::refused(&answer, Source::Workflow);
-        let _ = errors::refused(&answer, Source::Template);
+        let _ = errors::refused(&answer, Source::Workflow, &|_, _| false);
+        let _ = errors::refused(&answer, Source::Template, &|_, _| true);
     })
 }
 
@@ -46,7 +49,19 @@ fn ended(entry: &HistoryEntry) {
 }
 
 fn object_info(bytes: &[u8]) -> bool {
-    read(bytes, |info: Value| drop(discovery::abilities(&info)))
+    read(bytes, |info: Value| {
+        let abilities = discovery::abilities(&info);
+        // The same bytes as a graph: whatever it is, it is checked and spelled without a panic.
+        let mut graph = info;
+        let files = Files {
+            own: BTreeMap::from([("photo.png", "argosy/a/0-photo.png".to_owned())]),
+            server: &|name| name == "server.png",
+            uses: &|class, input| abilities.use_of(class, input),
+            uploads: Some("argosy"),
+        };
+        let _ = files.rewrite(&mut graph);
+        abilities.spell(&mut graph);
+    })
 }
 
 fn system_stats(bytes: &[u8]) -> bool {

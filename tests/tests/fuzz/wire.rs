@@ -1,10 +1,12 @@
 //! The fleet's own messages in both encodings, the configuration documents, subjects and workflows.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use policy::{admit, defaults, validate};
 use schemas::api::{BackendsReply, CancelReply, EstimateRequest, ExplainReply, JobRequest, StatusReply};
 use schemas::reserve::{ReserveReply, ReserveRequest};
+use schemas::workflow::files::{Files, use_by_table};
 use schemas::{
     Assignment, AttemptRecord, Catalog, DeadLetter, DecodeError, Encoding, Event, Job, Offer, Parked,
     PolicyConfig, PriceList, Progress, TenantsConfig, codec, samples, subjects, workflow,
@@ -66,7 +68,15 @@ fn event(bytes: &[u8]) -> bool {
 
 fn graph(bytes: &[u8]) -> bool {
     let Ok(mut graph) = serde_json::from_slice::<Value>(bytes) else { return false };
-    let _ = workflow::requirements(&graph);
+    let needs = workflow::requirements(&graph);
+    let _ = needs.map(|needs| needs.absent_candidates(&samples::offer()).count());
+    let files = Files {
+        own: BTreeMap::from([("photo.png", "argosy/a/0-photo.png".to_owned())]),
+        server: &|_| false,
+        uses: &use_by_table,
+        uploads: Some("argosy"),
+    };
+    let _ = files.rewrite(&mut graph);
     workflow::set_prefix(&mut graph, "argosy/y");
     true
 }

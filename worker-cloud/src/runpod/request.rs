@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use runtime::worker::funds;
 use runtime::worker::inputs::InputLimit;
+use schemas::workflow::files::{Files, server_inputs, upload_name, use_by_table};
 use schemas::{Assignment, Catalog, Failure, FailureCode, PriceList, Service, Unit, workflow};
 use serde_json::{Value, json};
 
@@ -81,6 +82,28 @@ pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failur
         return Err(Failure::new(FailureCode::CapabilityMissing, message).with_missing(vec![name]));
     };
     Ok(workflow::render(model, body, assignment.job.id, &prefix))
+}
+
+/// The name that each of the attempt's files has at the endpoint, in the order of the job's inputs. A container keeps
+/// what earlier jobs sent to it, so no two attempts may share a name.
+#[must_use]
+pub fn input_names(assignment: &Assignment) -> Vec<String> {
+    let names = assignment.job.body.inputs.iter().enumerate();
+    // No folder: the handler's upload cannot make one.
+    names.map(|(index, input)| format!("argosy-{}-{}", assignment.id(), upload_name(index, &input.name))).collect()
+}
+
+/// Puts these names in the place of the job's own, in every form that ComfyUI reads.
+///
+/// # Errors
+/// The workflow names a file that the job did not bring: nothing is sent, and nothing is paid.
+pub fn place_inputs(graph: &mut Value, assignment: &Assignment, catalog: &Catalog) -> Result<(), Failure> {
+    let body = &assignment.job.body;
+    let server = server_inputs(body, catalog);
+    let is_servers = |name: &str| server.contains(name);
+    let own = body.inputs.iter().map(|input| input.name.as_str()).zip(input_names(assignment)).collect();
+    let files = Files { own, server: &is_servers, uses: &use_by_table, uploads: None };
+    files.rewrite(graph).map_err(|error| error.failure())
 }
 
 /// The body of `/run`. The webhook gets the job when it ended.

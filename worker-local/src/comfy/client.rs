@@ -242,17 +242,24 @@ impl Client {
         *self.jobs_api() = None;
     }
 
-    /// Uploads an input file; the answer says under which name it can be used.
+    /// Uploads an input file to a folder of the server's inputs; the answer says under which name it can be used.
     ///
     /// # Errors
     /// No success.
-    pub async fn upload(&self, name: &str, media_type: &str, bytes: Bytes) -> Result<Uploaded, ClientError> {
+    pub async fn upload(
+        &self,
+        folder: &str,
+        name: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<Uploaded, ClientError> {
         let path = "upload/image";
         // Sending takes its time: at least 1 MiB/s is expected of a server of our own.
         let transfer = Duration::from_secs(bytes.len() as u64 / (1024 * 1024));
         let part = reqwest::multipart::Part::stream(bytes).file_name(name.to_owned());
         let part = part.mime_str(media_type).map_err(|error| body_error(path, error.to_string()))?;
         let form = reqwest::multipart::Form::new().part("image", part).text("type", "input");
+        let form = form.text("subfolder", folder.to_owned());
         let request = self.request(Method::POST, path).multipart(form);
         let response = self.send_within(self.timeout + transfer, path, request).await?;
         if !response.status().is_success() {

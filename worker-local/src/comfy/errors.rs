@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::comfy::client::ClientError;
 use crate::comfy::graph::Source;
-use crate::comfy::wire::{ErrorWords, ExecutionError, NodeErrors, PromptAnswer};
+use crate::comfy::wire::{ErrorWords, ExecutionError, NodeErrors, PromptAnswer, Uploaded};
 
 /// Endings of model files.
 const MODEL_ENDINGS: [&str; 8] = [".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".gguf", ".bin", ".onnx"];
@@ -17,6 +17,9 @@ const MODEL_ENDINGS: [&str; 8] = [".safetensors", ".sft", ".ckpt", ".pt", ".pth"
 const MODEL_INPUTS: [&str; 4] = ["ckpt", "lora", "vae", "unet"];
 /// Inputs that name a file of the server's inputs.
 const FILE_INPUTS: [&str; 4] = ["image", "video", "audio", "mask"];
+
+/// Whether an input of a node class is a choice of model files.
+pub type IsFileChoice<'a> = &'a (dyn Fn(&str, &str) -> bool + Sync);
 
 /// No usable answer to a call.
 #[must_use]
@@ -65,14 +68,25 @@ pub fn not_uploaded(name: &str, error: &ClientError) -> Failure {
     }
 }
 
+/// An input was stored where another job's file may lie.
+#[must_use]
+pub fn uploaded_elsewhere(name: &str, folder: &str, uploaded: &Uploaded) -> Failure {
+    let message = format!(
+        "the server stored input `{name}` as `{}`, not in the folder {folder} that keeps the files of jobs apart: \
+         update ComfyUI",
+        uploaded.reference()
+    );
+    Failure::new(FailureCode::BackendDown, message)
+}
+
 /// `POST /prompt` was refused, or accepted in part.
 #[must_use]
-pub fn refused(answer: &PromptAnswer, source: Source) -> Failure {
+pub fn refused(answer: &PromptAnswer, source: Source, is_file_choice: IsFileChoice<'_>) -> Failure {
     let words = answer.error.as_ref();
     let said = words.map(|error| format!("{}: {} {}", error.kind, error.message, error.details));
     let said = said.unwrap_or_default();
     if !answer.node_errors.is_empty() {
-        return nodes(&answer.node_errors, source);
+        return nodes(&answer.node_errors, source, is_file_choice);
     }
     let kind = words.map(|error| error.kind.as_str()).unwrap_or_default();
     let failure = match (kind, words.and_then(unknown_class)) {
@@ -127,7 +141,7 @@ fn faulty(source: Source, input: Option<&str>, message: String) -> Failure {
 }
 
 /// Faults in nodes. One that nothing can run outweighs one that another server may not have.
-fn nodes(errors: &NodeErrors, source: Source) -> Failure {
+fn nodes(errors: &NodeErrors, source: Source, is_file_choice: IsFileChoice<'_>) -> Failure {
     let mut missing = Vec::new();
     let mut first_fault = None;
     let mut words = String::new();
@@ -137,7 +151,7 @@ fn nodes(errors: &NodeErrors, source: Source) -> Failure {
                 "node {id} ({}): {}: {}; {}\n",
                 node.class_type, error.kind, error.message, error.details
             ));
-            match missing_model(error) {
+            match missing_model(&node.class_type, error, is_file_choice) {
                 Some(model) => missing.push(model),
                 None => drop(first_fault.get_or_insert((id, node.class_type.as_str(), error))),
             }
@@ -171,8 +185,9 @@ fn node_fault(id: &str, class: &str, error: &ErrorWords, source: Source) -> Fail
     faulty(source, input, message)
 }
 
-/// The model file that a fault is about, if it is about one.
-fn missing_model(error: &ErrorWords) -> Option<String> {
+/// The model file that a fault is about, if it is about one. What was asked for may be called anything: the input
+/// decides, by what the server says that it chooses from.
+fn missing_model(class: &str, error: &ErrorWords, is_file_choice: IsFileChoice<'_>) -> Option<String> {
     if error.kind != "value_not_in_list" {
         return None;
     }
@@ -183,7 +198,7 @@ fn missing_model(error: &ErrorWords) -> Option<String> {
         error.extra_info.input_config.pointer("/0").and_then(Value::as_array).is_some_and(|options| {
             !options.is_empty() && options.iter().all(|option| option.as_str().is_some_and(is_model_file))
         });
-    (by_input || by_options || is_model_file(value)).then(|| value.to_owned())
+    (by_input || by_options || is_file_choice(class, input)).then(|| value.to_owned())
 }
 
 fn is_model_file(name: &str) -> bool {

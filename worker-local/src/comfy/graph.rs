@@ -3,8 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{AttemptId, Body, Catalog, Failure, FailureCode, Input, JobId, workflow};
+use schemas::{AttemptId, Body, Catalog, Failure, FailureCode, JobId, workflow};
 use serde_json::Value;
+
+/// All files of ours on a server, inputs and results, are below folders of this name.
+pub const FOLDER: &str = "argosy";
+/// Endings of files for 3D nodes.
+const MESH_ENDINGS: [&str; 5] = ["gltf", "glb", "obj", "fbx", "stl"];
 
 /// Where the graph came from, which decides whom a fault in it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub const fn source(body: &Body) -> Source {
 /// from answering a repeat out of its cache with an earlier run's files.
 #[must_use]
 pub fn prefix(id: AttemptId) -> String {
-    format!("argosy/{}.{}", id.job, id.attempt)
+    format!("{FOLDER}/{}.{}", id.job, id.attempt)
 }
 
 /// The graph to submit, inputs not yet named.
@@ -53,23 +58,13 @@ pub fn build(body: &Body, job: JobId, catalog: &Catalog, prefix: &str) -> Result
     Ok(graph)
 }
 
-/// The name to upload an input under: the last part of what the job calls it.
+/// The folder of the server's inputs that an attempt's files are uploaded to: no other attempt's. Nodes for 3D files
+/// list only their own folder.
 #[must_use]
-pub fn upload_name(input: &Input) -> &str {
-    let name = input.name.rsplit(['/', '\\']).next().unwrap_or_default();
-    if name.is_empty() { "input" } else { name }
-}
-
-/// Puts the server's names in the place of the job's, wherever a node's input is exactly that name.
-pub fn name_inputs(graph: &mut Value, names: &BTreeMap<String, String>) {
-    let Some(nodes) = graph.as_object_mut() else { return };
-    for inputs in nodes.values_mut().filter_map(|node| node.get_mut("inputs")?.as_object_mut()) {
-        for value in inputs.values_mut() {
-            if let Some(name) = value.as_str().and_then(|text| names.get(text)) {
-                *value = Value::from(name.as_str());
-            }
-        }
-    }
+pub fn upload_folder(prefix: &str, upload_name: &str) -> String {
+    let ending = upload_name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_mesh = MESH_ENDINGS.iter().any(|mesh| ending.eq_ignore_ascii_case(mesh));
+    if is_mesh { format!("3d/{prefix}") } else { prefix.to_owned() }
 }
 
 /// Node id to node class, for words about progress.
@@ -83,18 +78,6 @@ pub fn node_classes(graph: &Value) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn only_exact_names_are_replaced() {
-        let mut graph = json!({
-            "1": {"class_type": "LoadImage", "inputs": {"image": "photo.png"}},
-            "2": {"class_type": "Text", "inputs": {"text": "a photo.png", "link": ["1", 0]}},
-        });
-        name_inputs(&mut graph, &BTreeMap::from([("photo.png".to_owned(), "photo (1).png".to_owned())]));
-        assert_eq!(graph["1"]["inputs"]["image"], "photo (1).png");
-        assert_eq!(graph["2"]["inputs"], json!({"text": "a photo.png", "link": ["1", 0]}));
-        assert_eq!(node_classes(&graph)["1"], "LoadImage");
-    }
 
     #[test]
     fn a_workflow_is_marked_and_a_wrong_one_refused() {

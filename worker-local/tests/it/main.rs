@@ -3,6 +3,7 @@
 mod conformance;
 mod decode;
 mod faults;
+mod inputs;
 mod jobs;
 mod replay;
 mod runs;

@@ -364,7 +364,13 @@ async fn view(State(world): Shared, Query(query): Query<HashMap<String, String>>
 
 async fn upload(State(world): Shared, body: Bytes) -> Response {
     assert!(!body.is_empty());
-    let line = world.lock().uploads.pop_front().expect("another recorded upload");
+    let mut line = world.lock().uploads.pop_front().expect("another recorded upload");
+    // The server answers with the folder it was asked for; the recording was asked for another.
+    if line["response_body"]["json"]["type"] == "input" {
+        let text = String::from_utf8_lossy(&body).into_owned();
+        let folder = text.split_once("name=\"subfolder\"\r\n\r\n").expect("a folder").1;
+        line["response_body"]["json"]["subfolder"] = folder.lines().next().unwrap_or_default().into();
+    }
     replay_line(&line)
 }
 
