@@ -12,7 +12,7 @@ use crate::catalog::Model;
 use crate::{Body, JobId};
 
 pub use self::met::Met;
-pub use self::needs::{Candidate, Requirements, requirements};
+pub use self::needs::{Candidate, Requirements, is_within, requirements};
 
 /// How deep a workflow may nest: far beyond what people draw, and far enough below
 /// [`crate::codec::DEPTH_MAX`] that every message that carries the job can be read.

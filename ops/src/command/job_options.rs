@@ -197,6 +197,7 @@ impl JobOptions {
             seed: self.seed,
             duration_ms: self.duration_s,
             inputs: Vec::new(),
+            ..Body::default()
         }
     }
 

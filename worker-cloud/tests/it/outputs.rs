@@ -195,6 +195,7 @@ async fn with_inputs(file: Bytes, references: usize) -> (Outcome, u32, u64) {
             name: format!("in{n}.png"),
             artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: "large".to_owned() },
             media_type: "image/png".to_owned(),
+            unknown: schemas::UnknownFields::default(),
         })
         .collect();
     let (attempt, io, _stopper) = attempt(&assignment, None);

@@ -11,6 +11,7 @@ fn input(name: &str, media_type: &str) -> Input {
         name: name.to_owned(),
         artifact: ArtifactRef { bucket: "MEMORY".to_owned(), key: name.to_owned() },
         media_type: media_type.to_owned(),
+        unknown: schemas::UnknownFields::default(),
     }
 }
 

@@ -171,6 +171,7 @@ async fn inputs_that_are_too_large_together_are_refused_without_a_load() {
             name: format!("{n}.png"),
             artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: "large".to_owned() },
             media_type: "image/png".to_owned(),
+            unknown: schemas::UnknownFields::default(),
         };
         assignment.job.body.inputs = (0..8).map(reference).collect();
         let (attempt, io, _stopper) = attempt(&assignment, None);
