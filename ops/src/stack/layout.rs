@@ -374,6 +374,8 @@ fn gemini(options: &StackOptions, provider: &Provider<String>, url: &str) -> Env
         Provider::Simulated => env.extend([
             ("ARGOSY_GEMINI__BASE_URL", url.to_owned()),
             ("ARGOSY_GEMINI__API_KEY", SIMULATED_GEMINI_KEY.to_owned()),
+            // Files come from a host of their own, at another port.
+            ("ARGOSY_GEMINI__ALLOWED_RESULT_HOSTS", r#"["127.0.0.1"]"#.to_owned()),
             ("ARGOSY_GEMINI__POLL_MS", pace(5_000, options)),
         ]),
     }

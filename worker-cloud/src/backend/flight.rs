@@ -172,7 +172,15 @@ impl<'a> Flight<'a> {
         for (index, file) in files.into_iter().enumerate() {
             let bytes = match file.content {
                 Content::Bytes(bytes) => bytes,
-                Content::Url(url) => self.download(&url).await?,
+                Content::Url(url) => {
+                    let bytes = self.download(&url).await?;
+                    if output::is_web_page(file.name.as_deref(), &bytes) {
+                        let message =
+                            "RunPod completed the job, and its result's address leads to a web page";
+                        return Err(Failure::new(FailureCode::UnusableResult, message));
+                    }
+                    bytes
+                }
             };
             let media_type = output::media_type(file.name.as_deref(), &bytes);
             artifacts.push(attempt.save(index, media_type, bytes).await?);

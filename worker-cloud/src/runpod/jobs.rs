@@ -30,8 +30,7 @@ const PHRASES: &[(&str, FailureCode, &str)] = {
         ("missing 'workflow' parameter", InvalidJob, "the handler got no workflow"),
         ("'images' must be a list", InvalidJob, "the handler could not read the inputs"),
         ("error decoding base64 for", InvalidJob, "the handler could not read the inputs"),
-        // ComfyUI answers 4xx to a file that it does not take.
-        ("upload/image: http error 4", InvalidJob, "ComfyUI refused an input"),
+        ("request entity too large", InvalidJob, "ComfyUI refused an input: it is too large"),
         ("failed to upload one or more input", Transient, "ComfyUI did not take the inputs"),
         ("some images failed to upload", Transient, "ComfyUI did not take the inputs"),
         ("workflow validation failed", InvalidJob, "ComfyUI refused the workflow"),

@@ -21,8 +21,11 @@ use crate::runpod::jobs;
 const FILES_MAX: usize = 1_000;
 /// How deep files are looked for.
 const DEPTH_MAX: usize = 8;
-/// A text without a known beginning that stands where words may stand is a file from this length on.
+/// A text without a known beginning that does not say that it is a file is one from this length on.
 const UNMARKED_FILE_MIN_CHARS: usize = 256;
+
+/// Why a text is no file.
+const NEITHER: &str = "it is neither base64 of a file nor a URL";
 
 /// Keys that hold lists of files, or one: the public handler's, and ComfyUI's kinds of outputs.
 const LISTS: [&str; 13] = [
@@ -106,7 +109,7 @@ pub struct Files {
 pub fn files(output: Option<&Value>) -> Result<Files, Failure> {
     let mut found = Files::default();
     if let Some(output) = output {
-        collect(output, &Place { name: None, marked: false, depth: 0 }, &mut found);
+        collect(output, &Place { name: None, expected: false, certain: false, depth: 0 }, &mut found);
     }
     if found.files.is_empty() {
         return Err(without_files(output, &found.remarks));
@@ -123,8 +126,10 @@ pub fn files(output: Option<&Value>) -> Result<Files, Failure> {
 #[derive(Clone, Copy)]
 struct Place<'a> {
     name: Option<&'a str>,
-    /// It stands where only a file can stand, so that any base64 is one.
-    marked: bool,
+    /// It stands where a file is expected: what is none is worth a remark.
+    expected: bool,
+    /// It says of itself that it is a file, so that any base64 is one.
+    certain: bool,
     depth: usize,
 }
 
@@ -138,7 +143,7 @@ fn collect(value: &Value, place: &Place<'_>, found: &mut Files) {
             if found.files.len() >= FILES_MAX {
                 return remark(found, format!("of more than {FILES_MAX} files the rest was left out"));
             }
-            match content(text.trim(), place.marked) {
+            match content(text.trim(), place.certain) {
                 Read::File(content) => {
                     let file = OutputFile { name: place.name.map(str::to_owned), content };
                     // Some handlers give the same file under two keys.
@@ -146,10 +151,10 @@ fn collect(value: &Value, place: &Place<'_>, found: &mut Files) {
                         found.files.push(file);
                     }
                 }
-                Read::Bad(why) if place.marked => {
+                Read::Not(why) if place.expected => {
                     remark(found, format!("a file could not be read: {why}"));
                 }
-                Read::Bad(_) | Read::Words => {}
+                Read::Not(_) => {}
             }
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, &below, found)),
@@ -162,23 +167,22 @@ fn object(fields: &Map<String, Value>, place: &Place<'_>, found: &mut Files) {
     let name = NAMES.iter().find_map(|key| fields.get(*key).and_then(Value::as_str));
     let name = name.filter(|name| !name.is_empty()).or(place.name);
     let failed = matches!(fields.get("status").and_then(Value::as_str), Some("error" | "failed"));
+    let is_entry = fields.contains_key("filename")
+        || fields.get("type").and_then(Value::as_str).is_some_and(|kind| kind == "base64");
     for key in LISTS {
         let Some(value) = fields.get(key) else { continue };
         // In a list that is named after files a text is a file; `result` and the like may also be words.
-        let marked = !matches!(key, "outputs" | "results" | "result");
-        collect(value, &Place { name, marked, ..*place }, found);
+        let expected = !matches!(key, "outputs" | "results" | "result");
+        collect(value, &Place { name, expected, certain: false, ..*place }, found);
     }
     for row in ONE_FILE {
         for key in row {
             // The words of a failure may be an address to read more at.
             let Some(value) = fields.get(*key).filter(|_| !(failed && *key == "message")) else { continue };
             let before = found.files.len();
-            let marked = match *key {
-                "message" | "output" | "content" | "file" => false,
-                "data" => fields.contains_key("filename") || fields.contains_key("type") || place.marked,
-                _ => true,
-            };
-            collect(value, &Place { name, marked, ..*place }, found);
+            let expected = place.expected || !matches!(*key, "message" | "output" | "content" | "file");
+            let certain = is_entry && !matches!(*key, "message" | "output");
+            collect(value, &Place { name, expected, certain, ..*place }, found);
             if found.files.len() > before {
                 break;
             }
@@ -198,33 +202,31 @@ fn remark(found: &mut Files, remark: String) {
 /// What a text is.
 enum Read {
     File(Content),
-    Words,
-    /// It says that it is a file, and is none.
-    Bad(&'static str),
+    /// None that can be read, and why.
+    Not(&'static str),
 }
 
-fn content(text: &str, marked: bool) -> Read {
+fn content(text: &str, certain: bool) -> Read {
     let is = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     if is("https://") || is("http://") {
         // A sentence may begin with an address; an address has no blanks.
         let bare = !text.contains(char::is_whitespace);
-        return if bare { Read::File(Content::Url(text.to_owned())) } else { Read::Words };
+        return if bare { Read::File(Content::Url(text.to_owned())) } else { Read::Not(NEITHER) };
     }
     if is("data:") {
         return match text.split_once(',') {
             Some((head, data)) if head.to_ascii_lowercase().ends_with(";base64") => match decode(data) {
                 Some(bytes) => Read::File(Content::Bytes(bytes)),
-                None => Read::Bad("its data URI is no base64"),
+                None => Read::Not("its data URI is no base64"),
             },
-            _ => Read::Bad("its data URI is no base64"),
+            _ => Read::Not("its data URI is no base64"),
         };
     }
-    let Some(bytes) = decode(text) else {
-        return if marked { Read::Bad("it is neither base64 nor a URL") } else { Read::Words };
-    };
+    let Some(bytes) = decode(text) else { return Read::Not(NEITHER) };
+    // Many a word, and a path, is base64 as well.
     let is_file =
-        marked || artifacts::media_type_of_bytes(&bytes).is_some() || text.len() >= UNMARKED_FILE_MIN_CHARS;
-    if is_file { Read::File(Content::Bytes(bytes)) } else { Read::Words }
+        certain || artifacts::media_type_of_bytes(&bytes).is_some() || text.len() >= UNMARKED_FILE_MIN_CHARS;
+    if is_file { Read::File(Content::Bytes(bytes)) } else { Read::Not(NEITHER) }
 }
 
 /// Base64 in either alphabet, broken into lines or not. Nothing is none.
@@ -265,6 +267,16 @@ fn without_files(output: Option<&Value>, remarks: &[String]) -> Failure {
         );
     }
     Failure::new(FailureCode::UnusableResult, message).with_words(words.trim())
+}
+
+/// Whether a downloaded file is a page to look at in a browser, though its name does not say so: a login, a
+/// dashboard.
+#[must_use]
+pub fn is_web_page(name: Option<&str>, bytes: &[u8]) -> bool {
+    let ends_so = |name: &str| [".html", ".htm"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
+    let start = &bytes[..bytes.len().min(256)];
+    let start = String::from_utf8_lossy(start).trim_start().to_ascii_lowercase();
+    !name.is_some_and(ends_so) && ["<!doctype html", "<html"].iter().any(|mark| start.starts_with(mark))
 }
 
 /// The media type of a file: by its content, and by its name only where content of that type has no mark.

@@ -75,6 +75,10 @@ fn the_handlers_words() {
             "Failed to upload one or more input images\nError decoding base64 for a.png: x".to_owned(),
             InvalidJob,
         ),
+        (
+            "Failed to upload one or more input images\nError uploading a.png: 413 Client Error: Request Entity Too Large for url: x".to_owned(),
+            InvalidJob,
+        ),
         ("Some images failed to upload\nError uploading a.png: 500".to_owned(), Transient),
         (
             "Workflow validation failed:\n• Node 4 (errors): required input missing: model".to_owned(),

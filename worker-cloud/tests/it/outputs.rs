@@ -112,6 +112,15 @@ fn base64_is_read_as_it_is_written() {
 }
 
 #[test]
+fn a_page_of_a_dashboard_is_no_result() {
+    assert!(output::is_web_page(Some("a.png"), b"\n <!DOCTYPE html><html>"));
+    assert!(output::is_web_page(None, b"<HTML lang=en>"));
+    assert!(!output::is_web_page(Some("report.HTML"), b"<html>"));
+    assert!(!output::is_web_page(None, b"\x89PNG\r\n\x1a\n<html>"));
+    assert!(!output::is_web_page(None, b"<svg xmlns='x'/>"));
+}
+
+#[test]
 fn what_is_said_of_an_output_is_bounded() {
     let mut deep = json!("end");
     for _ in 0..100 {

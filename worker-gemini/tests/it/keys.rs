@@ -48,6 +48,17 @@ async fn the_download_host_never_sees_it() {
 }
 
 #[tokio::test]
+async fn a_redirect_into_the_private_network_is_not_followed() {
+    let mut world = World::start().await;
+    world.config.allowed_result_hosts.clear();
+    let outcome = run(&world.backend(), &video(), None).await;
+    let words = outcome.failure.and_then(|failure| failure.provider_words).expect("refused");
+    assert!(words.contains("127.0.0.1, a loopback address"), "{words}");
+    assert!(outcome.artifacts.is_empty());
+    assert_eq!(world.admin().stats().key_leaks, 0);
+}
+
+#[tokio::test]
 async fn a_download_has_bounds() {
     let world = World::start().await;
     let (attempt, io, _stopper) = crate::world::attempt(&video(), None);

@@ -35,6 +35,8 @@ impl World {
             request_timeout_ms: 10_000,
             generate_timeout_ms: 20_000,
             models_fresh_ms: 0,
+            // The simulated files come from a host of their own.
+            allowed_result_hosts: vec!["127.0.0.1".to_owned()],
             ..GeminiConfig::default()
         };
         Self { server, config }
