@@ -122,9 +122,7 @@ pub async fn last_ended(broker: &Broker, tenant: &Tenant, job: JobId) -> Result<
     let events = broker.jetstream.get_stream_no_info(stream::EVENTS).await;
     let events = events.map_err(|error| telemetry::chain(&error))?;
     match events.direct_get_last_for_subject(subjects::event(tenant, job, "ended")).await {
-        Ok(message) => {
-            codec::decode(None, &message.payload).map(Some).map_err(|error| error.to_string())
-        }
+        Ok(message) => codec::decode(None, &message.payload).map(Some).map_err(|error| error.to_string()),
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
         Err(error) => Err(telemetry::chain(&error)),
     }

@@ -45,7 +45,9 @@ pub enum OriginError {
         tenant: Tenant,
     },
     /// Neither an input nor a result.
-    #[error("key `{key}` is neither an input nor a result: put the file under in/{tenant}/ and name that key")]
+    #[error(
+        "key `{key}` is neither an input nor a result: put the file under in/{tenant}/ and name that key"
+    )]
     Neither {
         /// The key.
         key: String,

@@ -20,11 +20,9 @@ pub(super) fn check(job: &Job) -> Result<(), Failure> {
 /// The inputs that are results of earlier jobs, with their place among the inputs: [`check_result`] says of each
 /// whether the job may use it. Most jobs have none.
 pub fn results(job: &Job) -> impl Iterator<Item = (usize, &Input, JobId)> {
-    job.body.inputs.iter().enumerate().filter_map(|(index, input)| {
-        match input.artifact.origin(&job.tenant) {
-            Ok(Origin::ResultOf(of)) => Some((index, input, of)),
-            _ => None,
-        }
+    job.body.inputs.iter().enumerate().filter_map(|(index, input)| match input.artifact.origin(&job.tenant) {
+        Ok(Origin::ResultOf(of)) => Some((index, input, of)),
+        _ => None,
     })
 }
 

@@ -212,7 +212,8 @@ impl<'a> Needs<'a> {
             Self::Model(model) => vec![String::clone(model)],
             Self::Server { requirements, vram_bytes } => {
                 let mut missing = absent(&requirements.models, &offer.models);
-                missing.extend(requirements.absent_candidates(offer).map(|candidate| candidate.value.clone()));
+                missing
+                    .extend(requirements.absent_candidates(offer).map(|candidate| candidate.value.clone()));
                 missing.extend(absent(&requirements.nodes, &offer.nodes));
                 if let Some(most) = memory_bytes(offer).filter(|most| most < vram_bytes) {
                     missing.push(format!("{vram_bytes} bytes of GPU memory (the largest has {most})"));

@@ -30,13 +30,19 @@ fn a_workflow_names_only_files_that_the_job_brought() {
     for value in [json!("photo.png"), json!("pasted/photo.png"), json!({"__value__": "photo.png [input]"})] {
         assert_eq!(refusal(&job(&load(value), &own)), None);
     }
-    for value in [json!("theirs.png"), json!("photo.png [output]"), json!({"__value__": ["theirs.png"]}), json!("a\\theirs.png")] {
+    for value in [
+        json!("theirs.png"),
+        json!("photo.png [output]"),
+        json!({"__value__": ["theirs.png"]}),
+        json!("a\\theirs.png"),
+    ] {
         let (field, message) = refusal(&job(&load(value.clone()), &own)).expect("refused");
         assert!(field == "body.inputs" && message.contains("body.inputs"), "{value}: {message}");
     }
     let mut catalog = defaults::catalog();
     catalog.server_inputs.insert("theirs.png".to_owned());
-    let listed = admit(&job(&load(json!("theirs.png")), &json!([])), &catalog, &defaults::policy(), 0, NOW_MS);
+    let listed =
+        admit(&job(&load(json!("theirs.png")), &json!([])), &catalog, &defaults::policy(), 0, NOW_MS);
     assert!(listed.is_ok(), "the catalog says it is the server's: {listed:?}");
 }
 
@@ -48,7 +54,8 @@ fn inputs_come_from_the_tenant_s_own_folder_or_results() {
         assert_eq!(refusal(&job(&graph, &json!([input("a.png", &key)]))), None, "{key}");
     }
     for key in ["in/studio-b/x", "secrets/x", "out/x"] {
-        let (field, message) = refusal(&job(&graph, &json!([input("a.png", "in/x"), input("b.png", key)]))).expect(key);
+        let (field, message) =
+            refusal(&job(&graph, &json!([input("a.png", "in/x"), input("b.png", key)]))).expect(key);
         assert_eq!(field, "body.inputs[1].artifact.key", "{message}");
         assert!(message.contains("in/studio-a/"), "{message}");
     }
@@ -130,7 +137,11 @@ fn a_text_never_sends_a_job_to_a_paid_backend() {
             "6": {"class_type": "CLIPTextEncode", "inputs": {"text": text}},
             "7": {"class_type": "Show Words", "inputs": {"words": text}},
         });
-        assert_eq!(backend(&world(&graph, &["v1-5-pruned-emaonly.safetensors"], json!({}))), "local", "{text}");
+        assert_eq!(
+            backend(&world(&graph, &["v1-5-pruned-emaonly.safetensors"], json!({}))),
+            "local",
+            "{text}"
+        );
     }
 }
 
@@ -144,5 +155,9 @@ fn a_choice_of_files_that_only_a_worker_knows_decides() {
     let power = json!({"1": {"class_type": "Power Lora Loader (rgthree)", "inputs": {
         "lora_1": {"on": true, "lora": "x.safetensors", "strength": 1}}}});
     assert_eq!(backend(&world(&power, &["x.safetensors"], json!({}))), "local");
-    assert_eq!(backend(&world(&power, &["y.safetensors"], json!({}))), "cloud", "a LoRA in an object is seen");
+    assert_eq!(
+        backend(&world(&power, &["y.safetensors"], json!({}))),
+        "cloud",
+        "a LoRA in an object is seen"
+    );
 }

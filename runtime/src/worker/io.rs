@@ -68,7 +68,10 @@ impl AttemptIo for HostIo {
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
         // The router has looked at the key as well, by the job's tenant; this holds whoever published the assignment.
         if input.artifact.bucket != bucket::ARTIFACTS {
-            let words = format!("input `{}` is in bucket {}, which holds no jobs' files", input.name, input.artifact.bucket);
+            let words = format!(
+                "input `{}` is in bucket {}, which holds no jobs' files",
+                input.name, input.artifact.bucket
+            );
             return Err(Failure::invalid("body.inputs", words));
         }
         self.shared.artifacts.get(&input.artifact).await.map_err(|error| match error {

@@ -215,9 +215,10 @@ impl Files<'_> {
         let (bare, is_input) = annotated(text);
         let path = bare.replace('\\', "/");
         let name = EDITOR_FOLDERS.iter().find_map(|folder| path.strip_prefix(folder)).unwrap_or(&path);
-        let own = self.own.get_key_value(text).or_else(|| {
-            is_input.unwrap_or(true).then(|| self.own.get_key_value(name)).flatten()
-        });
+        let own = self
+            .own
+            .get_key_value(text)
+            .or_else(|| is_input.unwrap_or(true).then(|| self.own.get_key_value(name)).flatten());
         own.map(|(own, _)| *own)
     }
 
@@ -228,7 +229,9 @@ impl Files<'_> {
                     InputUse::Words => None,
                     InputUse::Other => self.own_of_other(text),
                     InputUse::File(FileUse::Path) => None,
-                    InputUse::File(_) if self.is_servers(text) && !self.own.contains_key(text.as_str()) => None,
+                    InputUse::File(_) if self.is_servers(text) && !self.own.contains_key(text.as_str()) => {
+                        None
+                    }
                     InputUse::File(FileUse::Upload) => self.own_of(text),
                 };
                 if let Some(name) = own.and_then(|own| self.own.get(own)) {
@@ -296,7 +299,8 @@ impl Reference {
         let (bare, is_input) = annotated(text);
         let path = bare.replace('\\', "/");
         let bytes = path.as_bytes();
-        let is_absolute = path.starts_with('/') || (bytes.len() > 1 && bytes[1] == b':') || path.contains("://");
+        let is_absolute =
+            path.starts_with('/') || (bytes.len() > 1 && bytes[1] == b':') || path.contains("://");
         let escapes = is_absolute || path.split('/').any(|part| part == "..");
         let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         let folder = if is_input == Some(false) { Folder::Shared } else { Folder::Input };
@@ -340,7 +344,8 @@ pub fn server_inputs(body: &Body, catalog: &Catalog) -> BTreeSet<String> {
 #[must_use]
 pub fn upload_name(index: usize, name: &str) -> String {
     let plain = |text: &str, most: usize| -> String {
-        let kept = text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' });
+        let kept =
+            text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' });
         kept.take(most).collect()
     };
     match name.rsplit_once('.') {

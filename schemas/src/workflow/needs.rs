@@ -117,7 +117,11 @@ fn files_of_node(class: &str, inputs: &Map<String, Value>, needs: &mut Requireme
                     text.len() <= FILE_NAME_MAX_BYTES && !text.contains('\n') && !is_placeholder;
                 if may_be_file && !is_no_file(class, text) {
                     let value = file_name(text);
-                    needs.candidates.insert(Candidate { class: class.to_owned(), input: input.clone(), value });
+                    needs.candidates.insert(Candidate {
+                        class: class.to_owned(),
+                        input: input.clone(),
+                        value,
+                    });
                 }
             }),
         }
@@ -138,7 +142,8 @@ fn loras_in_objects(value: &Value, models: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| loras_in_objects(item, models)),
         Value::Object(map) => {
-            let is_off = ["on", "enabled", "active"].iter().any(|key| map.get(*key) == Some(&Value::Bool(false)));
+            let is_off =
+                ["on", "enabled", "active"].iter().any(|key| map.get(*key) == Some(&Value::Bool(false)));
             if is_off {
                 return;
             }
@@ -159,7 +164,9 @@ fn loras_in_objects(value: &Value, models: &mut BTreeSet<String>) {
 
 fn has_model_ending(name: &str) -> bool {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    ending.is_some_and(|ending| matches!(ending.as_str(), "safetensors" | "sft" | "ckpt" | "pt" | "pth" | "bin" | "gguf"))
+    ending.is_some_and(|ending| {
+        matches!(ending.as_str(), "safetensors" | "sft" | "ckpt" | "pt" | "pth" | "bin" | "gguf")
+    })
 }
 
 /// Every text in a value, however deep, that is no link to another node.

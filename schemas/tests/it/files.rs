@@ -40,16 +40,25 @@ fn every_form_of_an_own_name_becomes_the_upload() {
         "photo.png ",
     ];
     for form in forms {
-        for (class, input) in [("LoadImage", "image"), ("LoadImageMask", "image"), ("LoadAudio", "audio"), ("LoadVideo", "file")] {
+        for (class, input) in [
+            ("LoadImage", "image"),
+            ("LoadImageMask", "image"),
+            ("LoadAudio", "audio"),
+            ("LoadVideo", "file"),
+        ] {
             assert_eq!(rewrite(class, input, &json!(form)), Ok(json!(OWN)), "{class} {form}");
         }
     }
-    let nested = json!({"image": "photo.png", "mask": "photo.png [input]", "recording": "", "camera_info": null});
+    let nested =
+        json!({"image": "photo.png", "mask": "photo.png [input]", "recording": "", "camera_info": null});
     let expected = json!({"image": OWN, "mask": OWN, "recording": "", "camera_info": null});
     assert_eq!(rewrite("Load3D", "image", &nested), Ok(expected));
     let list = json!({"__value__": ["photo.png", "pasted/photo.png"]});
     assert_eq!(rewrite("LoadImageSetNode", "images", &list), Ok(json!({"__value__": [OWN, OWN]})));
-    assert_eq!(rewrite("LoadImage", "image", &json!({"__value__": "photo.png"})), Ok(json!({"__value__": OWN})));
+    assert_eq!(
+        rewrite("LoadImage", "image", &json!({"__value__": "photo.png"})),
+        Ok(json!({"__value__": OWN}))
+    );
     // A node that nobody knows: only the forms that are ComfyUI's own.
     for (form, becomes) in [
         ("photo.png", OWN),
@@ -59,10 +68,16 @@ fn every_form_of_an_own_name_becomes_the_upload() {
         ("see photo.png", "see photo.png"),
     ] {
         assert_eq!(rewrite("Somebody's", "picture", &json!(form)), Ok(json!(becomes)), "{form}");
-        assert_eq!(rewrite("Somebody's", "stack", &json!([[form], {"a": form}])), Ok(json!([[becomes], {"a": becomes}])));
+        assert_eq!(
+            rewrite("Somebody's", "stack", &json!([[form], {"a": form}])),
+            Ok(json!([[becomes], {"a": becomes}]))
+        );
     }
     assert_eq!(rewrite("CLIPTextEncode", "text", &json!("photo.png")), Ok(json!("photo.png")), "words stay");
-    assert_eq!(rewrite("MyWords", "any", &json!("argosy/other.1/0-x.png")), Ok(json!("argosy/other.1/0-x.png")));
+    assert_eq!(
+        rewrite("MyWords", "any", &json!("argosy/other.1/0-x.png")),
+        Ok(json!("argosy/other.1/0-x.png"))
+    );
 }
 
 #[test]
@@ -90,9 +105,14 @@ fn a_file_that_the_job_did_not_bring_is_refused_with_its_cure() {
     ];
     for (value, words) in cases {
         let error = rewrite("LoadImage", "image", &value).expect_err(&value.to_string());
-        assert!(error.starts_with("node 1 (LoadImage), input `image`: ") && error.contains(words), "{value}: {error}");
+        assert!(
+            error.starts_with("node 1 (LoadImage), input `image`: ") && error.contains(words),
+            "{value}: {error}"
+        );
     }
-    for (class, input) in [("VHS_LoadVideoPath", "video"), ("LoadImageSetFromFolderNode", "folder"), ("MyLoader", "path")] {
+    for (class, input) in
+        [("VHS_LoadVideoPath", "video"), ("LoadImageSetFromFolderNode", "folder"), ("MyLoader", "path")]
+    {
         for value in ["photo.png", "argosy/other.1", "input/photo.png", "logo.jpg"] {
             let error = rewrite(class, input, &json!(value)).expect_err(value);
             assert!(error.contains("a node that takes uploads"), "{class} {value}: {error}");
@@ -100,7 +120,12 @@ fn a_file_that_the_job_did_not_bring_is_refused_with_its_cure() {
         assert_eq!(rewrite(class, input, &json!("logo.png")), Ok(json!("logo.png")), "the server's");
     }
     // The folder of all uploads, in an input of which nothing is known.
-    for value in ["argosy/other.1/0-x.png", "argosy\\other.1\\0-x.png [input]", "./argosy/other.1", "3d/argosy/other.1/0-x.glb"] {
+    for value in [
+        "argosy/other.1/0-x.png",
+        "argosy\\other.1\\0-x.png [input]",
+        "./argosy/other.1",
+        "3d/argosy/other.1/0-x.glb",
+    ] {
         assert!(rewrite("Somebody's", "picture", &json!(value)).is_err(), "{value}");
     }
 }
@@ -133,14 +158,26 @@ fn the_server_s_files_are_named_by_the_catalog_or_by_a_template() {
 
 #[test]
 fn no_two_uploads_of_an_attempt_are_one_file_anywhere() {
-    let names = ["photo.png", "PHOTO.PNG", "fóto.png", "fo\u{301}to.png", "x [output]", "y.png [temp]", "no-ending", "a.b.webp"];
+    let names = [
+        "photo.png",
+        "PHOTO.PNG",
+        "fóto.png",
+        "fo\u{301}to.png",
+        "x [output]",
+        "y.png [temp]",
+        "no-ending",
+        "a.b.webp",
+    ];
     let uploads: Vec<_> = names.iter().enumerate().map(|(index, name)| upload_name(index, name)).collect();
     assert_eq!(uploads[0], "0-photo.png");
     assert_eq!(uploads[4], "4-x__output_");
     assert_eq!(uploads[7], "7-a_b.webp");
     let folded: BTreeSet<_> = uploads.iter().map(|name| name.to_lowercase()).collect();
     assert_eq!(folded.len(), names.len());
-    for name in uploads.iter().chain([&upload_name(9, &"x".repeat(255)), &upload_name(9, &format!("a.{}", "y".repeat(250)))]) {
+    for name in uploads
+        .iter()
+        .chain([&upload_name(9, &"x".repeat(255)), &upload_name(9, &format!("a.{}", "y".repeat(250)))])
+    {
         assert!(name.len() <= 128 && name.is_ascii() && !name.contains(['/', '\\', '[', ']']), "{name}");
     }
 }

@@ -21,7 +21,11 @@ fn cases() -> Vec<(&'static str, Value, &'static [&'static str])> {
             node("CLIPTextEncodeSDXL", json!({"text_g": "poster for weights.gguf", "text_l": "model.pth"})),
             &[],
         ),
-        ("a text of a text node of somebody's", node("Text Multiline", json!({"text": "x.safetensors"})), &[]),
+        (
+            "a text of a text node of somebody's",
+            node("Text Multiline", json!({"text": "x.safetensors"})),
+            &[],
+        ),
         ("a value of a primitive", node("PrimitiveString", json!({"value": "www.sapo.pt"})), &[]),
         (
             "the name of a result",
@@ -45,7 +49,10 @@ fn cases() -> Vec<(&'static str, Value, &'static [&'static str])> {
         ),
         (
             "two encoders",
-            node("DualCLIPLoader", json!({"clip_name1": "a.safetensors", "clip_name2": "b.bin", "type": "flux"})),
+            node(
+                "DualCLIPLoader",
+                json!({"clip_name1": "a.safetensors", "clip_name2": "b.bin", "type": "flux"}),
+            ),
             &["a.safetensors", "b.bin"],
         ),
         ("no file on purpose", node("LoraLoader", json!({"lora_name": "None"})), &[]),
@@ -66,7 +73,10 @@ fn cases() -> Vec<(&'static str, Value, &'static [&'static str])> {
         ),
         (
             "LoRAs in a list of objects of a node that nobody knows",
-            node("Lora Stack", json!({"stack": [{"lora": "a.safetensors", "strength": 1}, {"lora_name": "b.pt"}]})),
+            node(
+                "Lora Stack",
+                json!({"stack": [{"lora": "a.safetensors", "strength": 1}, {"lora_name": "b.pt"}]}),
+            ),
             &["a.safetensors", "b.pt"],
         ),
         (
@@ -112,8 +122,13 @@ fn values_of_unknown_nodes_are_files_where_a_worker_says_so() {
     assert!(absent(&offer(Some(&[]), &[])).is_empty(), "no choice of files at this worker");
     assert_eq!(absent(&offer(Some(&[face]), &[])), ["faces/ann.safetensors"]);
     assert!(absent(&offer(Some(&[face]), &["faces/ann.safetensors"])).is_empty());
-    assert_eq!(absent(&offer(Some(&[face, ("ReActorFaceSwap", "restore")]), &["faces/ann.safetensors"])), ["gfpgan.pth"]);
+    assert_eq!(
+        absent(&offer(Some(&[face, ("ReActorFaceSwap", "restore")]), &["faces/ann.safetensors"])),
+        ["gfpgan.pth"]
+    );
     assert!(absent(&offer(Some(&[("Other", "face_model")]), &[])).is_empty(), "another node's input");
     assert!(needs.uses("gfpgan.pth") && !needs.uses("ann.safetensors"), "by its exact name");
-    assert!(needs.candidates.iter().all(|candidate| candidate.input != "words" && candidate.input != "image"));
+    assert!(
+        needs.candidates.iter().all(|candidate| candidate.input != "words" && candidate.input != "image")
+    );
 }

@@ -6,7 +6,9 @@ use schemas::{ArtifactRef, samples};
 #[test]
 fn inputs_and_results_are_told_apart_and_all_else_is_refused() {
     let tenant = "studio-a".parse().expect("a name");
-    let origin = |bucket: &str, key: &str| ArtifactRef { bucket: bucket.to_owned(), key: key.to_owned() }.origin(&tenant);
+    let origin = |bucket: &str, key: &str| {
+        ArtifactRef { bucket: bucket.to_owned(), key: key.to_owned() }.origin(&tenant)
+    };
     let job = samples::job_id();
     let result = format!("out/{job}/1/0.png");
     assert_eq!(origin("ARTIFACTS", &input_key(&tenant, "abc")), Ok(Origin::Uploaded));
@@ -16,8 +18,21 @@ fn inputs_and_results_are_told_apart_and_all_else_is_refused() {
     for key in ["in/studio-b/abc", "in/studio-a-2/abc", "in/STUDIO-A/abc", "in//abc"] {
         assert!(matches!(origin("ARTIFACTS", key), Err(OriginError::OtherTenant { .. })), "{key}");
     }
-    let neither = ["in/", "in", "", "photo.png", "out/x/1/0.png", "out", "IN/abc", "../in/abc", "/in/abc", "secret/in/abc"];
-    for key in neither.into_iter().map(str::to_owned).chain([format!("{result}/more"), format!("out/{job}/1")]) {
+    let neither = [
+        "in/",
+        "in",
+        "",
+        "photo.png",
+        "out/x/1/0.png",
+        "out",
+        "IN/abc",
+        "../in/abc",
+        "/in/abc",
+        "secret/in/abc",
+    ];
+    for key in
+        neither.into_iter().map(str::to_owned).chain([format!("{result}/more"), format!("out/{job}/1")])
+    {
         assert!(matches!(origin("ARTIFACTS", &key), Err(OriginError::Neither { .. })), "{key}");
     }
     for bucket in ["CONFIG", "artifacts", "", "OBJ_ARTIFACTS"] {

@@ -40,7 +40,9 @@ async fn a_tenant_never_gets_another_tenant_s_picture() -> anyhow::Result<()> {
     })
     .await?;
     let jetstream = &fleet.stack.broker.jetstream;
-    let input = async |name: &str, width| ops::submit::input(jetstream, &tenant(name), "photo.png", &picture(width)).await;
+    let input = async |name: &str, width| {
+        ops::submit::input(jetstream, &tenant(name), "photo.png", &picture(width)).await
+    };
     let (theirs, own) = (input("studio-a", THEIRS_PX).await?, input("studio-b", OWN_PX).await?);
     let first = workflow_of("studio-a", loads(&json!("photo.png")), vec![theirs.clone()]);
     fleet.stack.submit(std::slice::from_ref(&first)).await?;
@@ -49,10 +51,16 @@ async fn a_tenant_never_gets_another_tenant_s_picture() -> anyhow::Result<()> {
     ensure!(made.artifacts.first().and_then(|made| made.width) == Some(THEIRS_PX), "{made:?}");
     let result = made.artifacts[0].at.clone();
 
-    let mut forms: Vec<Value> =
-        ["photo.png", "photo.png [input]", "photo.png[input]", "pasted/photo.png", "clipspace\\photo.png [input]", "./photo.png"]
-            .map(|form| json!(form))
-            .to_vec();
+    let mut forms: Vec<Value> = [
+        "photo.png",
+        "photo.png [input]",
+        "photo.png[input]",
+        "pasted/photo.png",
+        "clipspace\\photo.png [input]",
+        "./photo.png",
+    ]
+    .map(|form| json!(form))
+    .to_vec();
     forms.extend([json!({"__value__": "photo.png"}), json!({"__value__": "pasted/photo.png"})]);
     let bringing: Vec<Job> =
         forms.iter().map(|form| workflow_of("studio-b", loads(form), vec![own.clone()])).collect();
@@ -102,8 +110,8 @@ async fn a_text_that_looks_like_a_file_runs_for_free() -> anyhow::Result<()> {
         options.gemini = None;
     })
     .await?;
-    let shipped: Value =
-        serde_json::from_str(include_str!("../../../ops/workflows/sd15_txt2img.json")).context("a workflow")?;
+    let shipped: Value = serde_json::from_str(include_str!("../../../ops/workflows/sd15_txt2img.json"))
+        .context("a workflow")?;
     let texts = [
         "bad hands, embedding:easynegative.safetensors",
         "a shop sign that reads www.sapo.pt",

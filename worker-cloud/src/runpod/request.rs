@@ -84,7 +84,9 @@ pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failur
 pub fn input_names(assignment: &Assignment) -> Vec<String> {
     let names = assignment.job.body.inputs.iter().enumerate();
     // No folder: the handler's upload cannot make one.
-    names.map(|(index, input)| format!("argosy-{}-{}", assignment.id(), upload_name(index, &input.name))).collect()
+    names
+        .map(|(index, input)| format!("argosy-{}-{}", assignment.id(), upload_name(index, &input.name)))
+        .collect()
 }
 
 /// Puts these names in the place of the job's own, in every form that ComfyUI reads.

@@ -84,9 +84,8 @@ pub fn abilities(object_info: &Value) -> Abilities {
     let mut abilities = Abilities::default();
     let input_files = input_files(object_info);
     for (class, input, spec) in inputs(object_info) {
-        let is_choice = options(spec).is_some_and(|options| {
-            options.iter().filter_map(Value::as_str).any(is_model_file)
-        });
+        let is_choice =
+            options(spec).is_some_and(|options| options.iter().filter_map(Value::as_str).any(is_model_file));
         if is_choice && nodes::file_use(class, input).is_none() && flagged(spec).is_none() {
             for option in options(spec).into_iter().flatten().filter_map(Value::as_str) {
                 let name = file_name(option);
@@ -109,7 +108,8 @@ pub fn abilities(object_info: &Value) -> Abilities {
 /// Every input of every class: class, name, and how the server describes it.
 fn inputs(object_info: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     object_info.as_object().into_iter().flatten().flat_map(|(class, info)| {
-        let groups = info.get("input").and_then(Value::as_object).into_iter().flat_map(|input| input.values());
+        let groups =
+            info.get("input").and_then(Value::as_object).into_iter().flat_map(|input| input.values());
         let inputs = groups.filter_map(Value::as_object).flatten();
         inputs.map(move |(input, spec)| (class.as_str(), input.as_str(), spec))
     })
@@ -134,7 +134,9 @@ fn use_of(spec: &Value, input_files: &BTreeSet<&str>) -> Option<InputUse> {
 fn flagged(spec: &Value) -> Option<FileUse> {
     let options = spec.get(1)?.as_object()?;
     let has = |flags: &[&str]| {
-        flags.iter().any(|flag| options.get(*flag).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))))
+        flags.iter().any(|flag| {
+            options.get(*flag).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)))
+        })
     };
     let route = options.get("remote").and_then(|remote| remote.get("route")).and_then(Value::as_str);
     if has(&UPLOAD_FLAGS) || route.is_some_and(|route| route.contains(FILES_ROUTE)) {

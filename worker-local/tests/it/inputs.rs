@@ -24,11 +24,17 @@ fn picture(width: u32) -> Bytes {
 
 /// A server where somebody else's `photo.png` lies wherever ComfyUI and its editor put files.
 async fn server() -> Server {
-    let server = Server::start(Config { acceptance_nodes: true, ..simulator(Mode::New) }).await.expect("a simulator");
+    let server =
+        Server::start(Config { acceptance_nodes: true, ..simulator(Mode::New) }).await.expect("a simulator");
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    for (folder, subfolder) in
-        [("input", ""), ("input", "pasted"), ("input", "clipspace"), ("input", "a/b"), ("output", ""), ("temp", "")]
-    {
+    for (folder, subfolder) in [
+        ("input", ""),
+        ("input", "pasted"),
+        ("input", "clipspace"),
+        ("input", "a/b"),
+        ("output", ""),
+        ("temp", ""),
+    ] {
         let part = reqwest::multipart::Part::bytes(picture(THEIRS_PX).to_vec()).file_name("photo.png");
         let form = reqwest::multipart::Form::new().part("image", part);
         let form = form.text("type", folder).text("subfolder", subfolder);
@@ -74,7 +80,9 @@ fn forms() -> Vec<Value> {
 async fn every_form_gets_the_job_s_own_bytes() {
     let server = server().await;
     // The last two nodes are known only by what the server says of them.
-    for (class, input) in [("LoadImage", "image"), ("LoadImageOutput", "image"), ("AcceptancePicture", "picture")] {
+    for (class, input) in
+        [("LoadImage", "image"), ("LoadImageOutput", "image"), ("AcceptancePicture", "picture")]
+    {
         for form in forms() {
             let outcome = run(&server, &graph(class, input, &form), &["photo.png"]).await;
             assert_eq!(outcome.failure, None, "{class} {form}");
@@ -107,7 +115,8 @@ async fn a_file_that_the_job_did_not_bring_is_never_read() {
     }
     assert_eq!(server.admin().stats().posts, 0, "nothing was submitted");
     // Bringing a file of that name does not open the folder of all results.
-    let outcome = run(&server, &graph("LoadImage", "image", &json!("photo.png [output]")), &["photo.png"]).await;
+    let outcome =
+        run(&server, &graph("LoadImage", "image", &json!("photo.png [output]")), &["photo.png"]).await;
     assert!(outcome.failure.expect("refused").message.contains("bucket and key"));
 }
 
@@ -119,18 +128,32 @@ async fn no_two_attempts_share_a_file_on_the_server() {
         assert_eq!(run(&server, &load, &["photo.png"]).await.failure, None);
     }
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let queue: Value = http.get(format!("{}/history", server.url())).send().await.expect("an answer").json().await.expect("JSON");
-    let mut names: Vec<String> = queue.as_object().expect("entries").values().map(|entry| {
-        entry["prompt"][2]["1"]["inputs"]["image"].as_str().expect("a name").to_owned()
-    }).collect();
+    let queue: Value = http
+        .get(format!("{}/history", server.url()))
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    let mut names: Vec<String> = queue
+        .as_object()
+        .expect("entries")
+        .values()
+        .map(|entry| entry["prompt"][2]["1"]["inputs"]["image"].as_str().expect("a name").to_owned())
+        .collect();
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 2, "{names:?}");
-    assert!(names.iter().all(|name| name.starts_with("argosy/") && name.ends_with("/0-photo.png")), "{names:?}");
+    assert!(
+        names.iter().all(|name| name.starts_with("argosy/") && name.ends_with("/0-photo.png")),
+        "{names:?}"
+    );
     // And a job that learned of another's folder cannot name it.
     for class in ["LoadImage", "AcceptancePicture"] {
         let input = if class == "LoadImage" { "image" } else { "picture" };
-        let failure = run(&server, &graph(class, input, &json!(names[0])), &[]).await.failure.expect("refused");
+        let failure =
+            run(&server, &graph(class, input, &json!(names[0])), &[]).await.failure.expect("refused");
         assert_eq!(failure.code, FailureCode::InvalidJob);
     }
 }
@@ -157,6 +180,7 @@ async fn choices_of_files_are_told_and_spelled_as_the_server_does() {
     let failure = run(&server, &wrong("ImageScale", scale), &["photo.png"]).await.failure.expect("refused");
     assert_eq!(failure.code, FailureCode::InvalidJob, "{failure:?}");
     let face = json!({"image": ["1", 0], "face_model": "ann"});
-    let failure = run(&server, &wrong("AcceptanceFace", face), &["photo.png"]).await.failure.expect("refused");
+    let failure =
+        run(&server, &wrong("AcceptanceFace", face), &["photo.png"]).await.failure.expect("refused");
     assert_eq!((failure.code, failure.missing), (FailureCode::CapabilityMissing, vec!["ann".to_owned()]));
 }
