@@ -62,6 +62,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         default_models: [(Kind::Image, "sd15".to_owned())].into(),
         default_classes: [(Kind::Image, class.clone())].into(),
         services: vec![service(class), service("huge".parse().expect("a name"))],
+        server_inputs: Default::default(),
     })
 }
 

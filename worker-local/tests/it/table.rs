@@ -2,6 +2,7 @@
 
 use schemas::{Failure, FailureCode};
 use serde_json::json;
+use worker_local::comfy::discovery::Abilities;
 use worker_local::comfy::errors::{raised, refused};
 use worker_local::comfy::graph::Source::{self, Template, Workflow};
 use worker_local::comfy::wire::{ExecutionError, PromptAnswer};
@@ -93,7 +94,8 @@ fn missing_files_are_named_from_text_and_inputs() {
 
 fn refuse(body: serde_json::Value, source: Source) -> Failure {
     let answer: PromptAnswer = serde_json::from_value(body).expect("an answer");
-    refused(&answer, source)
+    // By the table of well-known nodes alone, as if the server had told nothing.
+    refused(&answer, source, &|class, input| Abilities::default().is_file_choice(class, input))
 }
 
 #[test]
