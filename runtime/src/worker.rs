@@ -10,14 +10,17 @@ pub mod backend;
 pub mod cancels;
 pub mod claim;
 pub mod conformance;
+pub mod delivered;
 pub mod host;
 mod io;
 pub mod machine;
 mod presence;
 mod pull;
+mod rescue;
 mod run;
 mod settle;
+mod spool;
 
-pub use attempt::{Attempt, AttemptIo, Stop, Stopper};
+pub use attempt::{Attempt, AttemptIo, Made, Stop, Stopper};
 pub use backend::{Backend, Discovery, Found};
 pub use host::WorkerConfig;

@@ -30,6 +30,8 @@ pub const GENERATE_CONTENT: &str = "generate_content";
 pub const INTERACTIONS: &str = "interactions";
 /// A look at the API that takes longer says that it is down.
 const DISCOVER_LIMIT: Duration = Duration::from_secs(4);
+/// How long Gemini keeps what an interaction made; and how long we keep a picture that it does not, milliseconds.
+const KEPT_MS: u64 = 48 * 60 * 60 * 1000;
 /// Pages of the list of models that are read; at a thousand each there is one.
 const MODEL_PAGES_MAX: usize = 20;
 
@@ -114,6 +116,10 @@ impl Backend for GeminiBackend {
 
     fn reports(&self, service: &Service) -> bool {
         service.family == INTERACTIONS
+    }
+
+    fn kept_ms(&self, _service: &Service) -> u64 {
+        KEPT_MS
     }
 
     fn reported_id(&self, report: &[u8]) -> Option<String> {

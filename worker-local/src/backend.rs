@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::artifacts::media_type_of;
+use runtime::worker::attempt::too_large;
 use runtime::worker::{Attempt, Backend, Discovery, Found};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::comfy::cancel::cancel;
-use crate::comfy::client::Client;
+use crate::comfy::client::{Client, ClientError};
 use crate::comfy::discovery::{self, Abilities};
 use crate::comfy::errors;
 use crate::comfy::graph::{self, Source};
@@ -264,7 +265,10 @@ impl ComfyBackend {
                     let message = format!("the server lists {} and does not have it", file.filename);
                     Failure::new(FailureCode::Transient, message).with_words(&error.to_string())
                 }
-                _ => errors::unanswered(&error),
+                _ => match error {
+                    ClientError::TooLarge { limit_bytes, .. } => too_large(limit_bytes.saturating_add(1)),
+                    error => errors::unanswered(&error),
+                },
             })?;
             artifacts.push(attempt.save(index, media_type_of(&file.filename), bytes).await?);
         }

@@ -125,6 +125,10 @@ impl<'a> Flight<'a> {
     /// A look that brought nothing; a failure once it is enough.
     fn unanswered(&mut self, error: &CallError) -> Option<Failure> {
         tracing::debug!(provider.id = self.id, %error, "no usable answer about a job");
+        if let CallError::TooLarge(limit_bytes) = error {
+            let message = format!("RunPod's answer is larger than the {limit_bytes} bytes that are read");
+            return Some(Failure::new(FailureCode::NotStored, message));
+        }
         if error.status() == Some(404) {
             self.gone += 1;
             let age_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -158,7 +162,9 @@ impl<'a> Flight<'a> {
 
     async fn collect(&self, attempt: &Attempt, reply: &JobReply) -> Result<Vec<Artifact>, Failure> {
         let mut artifacts = Vec::new();
-        for (index, file) in output::files(reply.output.as_ref())?.into_iter().enumerate() {
+        let files = output::files(reply.output.as_ref())?;
+        attempt.delivered(&jobs::usage(reply, false)).await;
+        for (index, file) in files.into_iter().enumerate() {
             let bytes = match file.content {
                 Content::Bytes(bytes) => bytes,
                 Content::Url(url) => self.download(&url).await?,
@@ -179,7 +185,11 @@ impl<'a> Flight<'a> {
             let hopeless =
                 matches!(&error, CallError::TooLarge(_) | CallError::Refused { status: 400..500, .. });
             if hopeless || tries >= DOWNLOADS_MAX {
-                return Err(output::lost("its file could not be downloaded").with_words(&error.to_string()));
+                let failure = output::lost("its file could not be downloaded").with_words(&error.to_string());
+                // Larger than the store takes: as large whenever it is fetched.
+                let is_final = matches!(error, CallError::TooLarge(_));
+                let code = if is_final { FailureCode::NotStored } else { FailureCode::Transient };
+                return Err(Failure { code, ..failure });
             }
             tokio::time::sleep(Duration::from_millis(self.pauses.after(tries))).await;
         }

@@ -77,6 +77,7 @@ impl GeminiBackend {
                     }
                     told = reply.status;
                 }
+                Err(error @ CallError::TooLarge(_)) => return failed(result_lost(&error)),
                 Err(error) if error.status() == Some(404) => {
                     gone += 1;
                     if gone >= GONE_LOOKS {
@@ -104,6 +105,7 @@ impl GeminiBackend {
         if !made {
             return Outcome { usage, ..failed(interactions::failure(reply)) };
         }
+        attempt.delivered(&usage).await;
         attempt.progress(Phase::Downloading, 0, 0, None);
         match self.collect(attempt, media).await {
             Ok(artifacts) => Outcome { artifacts, usage, ..Outcome::default() },
@@ -154,7 +156,7 @@ impl GeminiBackend {
                 Ok(file) if file.state == "ACTIVE" => return Ok(()),
                 Ok(file) if file.state == "FAILED" => {
                     return Err(Failure::new(
-                        FailureCode::Transient,
+                        FailureCode::UnusableResult,
                         "Gemini could not process the file it made",
                     ));
                 }
@@ -217,8 +219,9 @@ fn hopeless(error: &CallError, times: u32) -> Option<Failure> {
     })
 }
 
-/// Made and paid, and not to be had: files are kept for 48 hours only.
+/// Made and paid, and not to be had now, or ever: files are kept for 48 hours only, and the store takes no larger one.
 fn result_lost(error: &CallError) -> Failure {
-    let message = "Gemini made the file and it could not be fetched";
-    Failure::new(FailureCode::Transient, message).with_words(&error.to_string())
+    let is_final = matches!(error, CallError::TooLarge(_)) || matches!(error.status(), Some(403 | 404));
+    let code = if is_final { FailureCode::NotStored } else { FailureCode::Transient };
+    Failure::new(code, "Gemini made the file and it could not be fetched").with_words(&error.to_string())
 }

@@ -1,15 +1,12 @@
 //! A picture by `generateContent`: one request, and the picture is its answer.
 
 use runtime::clock::now_ms;
-use runtime::worker::{Attempt, Stop};
+use runtime::worker::{Attempt, Made, Stop};
 use schemas::{Failure, Outcome, Phase};
 
 use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};
 use crate::gemini::wire::GenerateReply;
 use crate::gemini::{errors, generate, sizes, usage};
-
-/// Index of the one picture.
-const ONLY: usize = 0;
 
 impl GeminiBackend {
     pub(super) async fn picture(&self, attempt: &Attempt) -> Outcome {
@@ -62,10 +59,8 @@ async fn finished(attempt: &Attempt, reply: &GenerateReply) -> Outcome {
         Err(failure) => return Outcome { failure: Some(failure), ..outcome },
     };
     attempt.progress(Phase::Downloading, 0, 0, None);
-    match attempt.save(ONLY, &made.media_type, made.bytes).await {
-        Ok(artifact) => Outcome { artifacts: vec![artifact], ..outcome },
-        Err(failure) => Outcome { failure: Some(failure), ..outcome },
-    }
+    // Its only copy: Gemini does not keep it.
+    attempt.keep(vec![Made { media_type: made.media_type, bytes: made.bytes }], outcome).await
 }
 
 /// Closing the connection does not stop the work and brings no bill: no usage, which says "unknown".

@@ -102,7 +102,10 @@ pub fn start_failure(error: &CallError, model: &str, now_ms: i64) -> Failure {
                 .with_words(words)
         }
         CallError::Lost(words) | CallError::Unreadable(words) => lost(words),
-        CallError::TooLarge(_) => lost("the answer was too large to read"),
+        CallError::TooLarge(limit_bytes) => Failure::new(
+            FailureCode::NotStored,
+            format!("Gemini's answer is larger than the {limit_bytes} bytes that are read"),
+        ),
         CallError::Refused { status, retry_after_ms, body } => {
             refused(*status, body, *retry_after_ms, model, now_ms)
         }

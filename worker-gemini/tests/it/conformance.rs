@@ -65,7 +65,7 @@ impl Fixture for Gemini {
                 ("interaction_error_string_code", FailureCode::InvalidJob),
                 ("interaction_failed", FailureCode::Transient),
                 ("completed_without_content", FailureCode::Transient),
-                ("file_expired", FailureCode::Transient),
+                ("file_expired", FailureCode::NotStored),
             ],
             false => &[
                 ("prompt_blocked", FailureCode::ContentRefused),

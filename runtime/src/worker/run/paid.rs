@@ -41,6 +41,7 @@ impl Run<'_> {
             reserved_micro_usd: self.assignment.reserved_micro_usd,
             provider_id: None,
             outcome: None,
+            delivered: None,
         };
         self.shared.claims.ask(record).await.map_err(|error| error.to_string())
     }
@@ -61,6 +62,12 @@ impl Run<'_> {
             Begin::Retell(outcome) => {
                 let started = held.record.started_at_ms;
                 self.settle(None, &outcome, started, true).await
+            }
+            Begin::AwaitStored => self.await_stored(held).await,
+            Begin::GiveUp(outcome) => {
+                let started = held.record.started_at_ms;
+                let outcome = with_recorded_id(*outcome, Some(&held));
+                self.settle(Some(held), &outcome, started, true).await
             }
             Begin::Poison(failure) => {
                 let started = held.record.started_at_ms;
