@@ -5,7 +5,7 @@ mod money;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{Backend, Charge, JobId, JobState, MicroUsd};
+use schemas::{Backend, Charge, FailureCode, JobId, JobState, MicroUsd};
 use serde::{Deserialize, Serialize};
 
 /// What is audited.
@@ -49,6 +49,9 @@ pub struct AuditAttempt {
     pub provider_id: Option<String>,
     /// It made what was asked for.
     pub succeeded: bool,
+    /// Its provider did the work, whatever became of the result afterwards.
+    #[serde(default)]
+    pub delivered: bool,
     /// Its money.
     pub charge: Charge,
 }
@@ -79,6 +82,9 @@ pub struct AuditReport {
     pub completed_empty: u64,
     /// Work billed twice, or jobs with more than one paid success.
     pub paid_twice: u64,
+    /// Paid attempts of jobs for which another had been paid and delivered before.
+    #[serde(default)]
+    pub paid_again: u64,
     /// Posted charges, those that are only possible left out.
     pub ledger_micro_usd: MicroUsd,
     /// What the providers billed in all.
@@ -116,6 +122,16 @@ impl AuditReport {
     pub fn holds(&self) -> bool {
         self.findings.is_empty()
     }
+}
+
+/// The failures of attempts whose provider did the work: it delivered something that is of no use, or that could not
+/// be stored.
+const DELIVERED_CODES: [FailureCode; 2] = [FailureCode::UnusableResult, FailureCode::NotStored];
+
+/// Whether an attempt that ended so was delivered by its provider.
+#[must_use]
+pub fn is_delivered(failure_code: Option<&str>) -> bool {
+    failure_code.is_none_or(|code| DELIVERED_CODES.iter().any(|delivered| delivered.as_str() == code))
 }
 
 /// Findings listed in words; the counts go on.

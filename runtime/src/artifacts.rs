@@ -111,8 +111,7 @@ impl Artifacts {
         let mut headers = async_nats::HeaderMap::new();
         // The entry replaces the one before.
         headers.insert("Nats-Rollup", "sub");
-        let published =
-            self.jetstream.publish_with_headers(subject, headers, entry.to_string().into()).await;
+        let published = self.jetstream.publish_with_headers(subject, headers, entry.to_string().into()).await;
         let answered = published.map_err(|error| telemetry::chain(&error))?.await;
         answered.map(|_| ()).map_err(|error| telemetry::chain(&error))
     }

@@ -17,6 +17,7 @@ pub mod machine;
 mod presence;
 mod pull;
 mod rescue;
+mod room;
 mod run;
 mod settle;
 mod spool;

@@ -46,6 +46,7 @@ pub const FAULTS: &[&str] = &[
     "lost_answer",
     "usage_missing",
     "file_expired",
+    "file_huge",
 ];
 
 const LABEL: &str = "SIMULATED GEMINI";

@@ -37,6 +37,8 @@ pub struct AuditAttempt {
     pub simulated: bool,
     /// It ended, and without a failure.
     pub succeeded: bool,
+    /// Why it failed, as the ledger writes it; none when it succeeded or has not ended.
+    pub failure_code: Option<String>,
     /// Its money.
     pub charge: Charge,
 }
@@ -103,7 +105,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"select job as "job!", attempt as "attempt!", coalesce(a.backend, c.backend) as "backend!",
                 a.provider_id, coalesce(a.simulated, c.simulated) as "simulated!",
-                (a.finished_at is not null and a.failure_code is null) as "succeeded!",
+                (a.finished_at is not null and a.failure_code is null) as "succeeded!", a.failure_code,
                 coalesce(c.state, 'voided') as "state!",
                 coalesce(c.open_micro_usd + c.posted_micro_usd, 0) as "amount!",
                 coalesce(c.possibly_paid, false) as "possibly_paid!"
@@ -125,6 +127,7 @@ impl Store {
                 provider_id: row.provider_id,
                 simulated: row.simulated,
                 succeeded: row.succeeded,
+                failure_code: row.failure_code,
                 charge: Charge {
                     state: match row.state.as_str() {
                         "pending" => ChargeState::Pending,

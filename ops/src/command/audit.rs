@@ -93,7 +93,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.unexplained_invoice_lines.to_string(),
     ]);
     let mut text = format!(
-        "{}\n\naccepted {}, ended {}, open {}, lost {}, ended twice {}, paid twice {}, reservations open {}\n",
+        "{}\n\naccepted {}, ended {}, open {}, lost {}, ended twice {}, paid twice {}, paid again {}, \
+         reservations open {}\n",
         table::render(&columns, &rows),
         report.accepted,
         report.ended,
@@ -101,6 +102,7 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.lost,
         report.ended_twice,
         report.paid_twice,
+        report.paid_again,
         report.pending_charges
     );
     for finding in &report.findings {

@@ -48,6 +48,7 @@ fn booked(n: u8, backend: &str, charge: Charge) -> [Line; 2] {
             backend: Backend::new(backend).expect("a name"),
             provider_id: Some(format!("work-{n}")),
             succeeded: true,
+            delivered: true,
             charge,
         }),
     ]

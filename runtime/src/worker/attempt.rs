@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{
-    Artifact, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Input, Outcome, Phase, Service,
-    Usage, WorkerId,
+    Artifact, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Input, Outcome, Phase,
+    Service, Usage, WorkerId,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +44,12 @@ pub trait AttemptIo: Send + Sync + 'static {
     /// Writes down that the provider delivered, what it counted, and who keeps the result.
     async fn delivered(&self, _attempt: AttemptId, _delivered: &DeliveredResult) {}
     /// Keeps a result on disk that its provider does not keep, until it is settled; whose disk, or none.
-    async fn spool(&self, _attempt: AttemptId, _delivered: &DeliveredResult, _files: &[Made]) -> Option<WorkerId> {
+    async fn spool(
+        &self,
+        _attempt: AttemptId,
+        _delivered: &DeliveredResult,
+        _files: &[Made],
+    ) -> Option<WorkerId> {
         None
     }
     /// Stores a produced file; the same attempt and index give the same key. A failure with code
@@ -312,7 +317,9 @@ impl Stop {
             Self::Timeout => "the attempt ran longer than its limit",
             Self::Expired => "the job's deadline passed while it ran",
             Self::Drain => "the worker was stopped",
-            Self::NotStored => "the result was delivered, and it could not be stored for as long as it was kept",
+            Self::NotStored => {
+                "the result was delivered, and it could not be stored for as long as it was kept"
+            }
         }
     }
 }

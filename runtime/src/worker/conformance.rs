@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{
-    Artifact, ArtifactRef, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Health, Input,
-    Outcome, Phase, Service, WorkerId,
+    Artifact, ArtifactRef, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Health,
+    Input, Outcome, Phase, Service, WorkerId,
 };
 
 use crate::artifacts;
@@ -328,10 +328,15 @@ impl Suite<'_> {
             return;
         }
         let delivered = locked(&io.delivered).get(&id).cloned();
-        let delivered = delivered.unwrap_or_else(|| panic!("{case}: the claim does not say it was delivered"));
+        let delivered =
+            delivered.unwrap_or_else(|| panic!("{case}: the claim does not say it was delivered"));
         assert!(!delivered.usage.is_empty(), "{case}: delivered without usage");
         let spooled = locked(&io.spooled).contains_key(&id);
-        assert_eq!((spooled, delivered.spooled_by.is_some()), (!self.fixture.can_resume(), spooled), "{case}");
+        assert_eq!(
+            (spooled, delivered.spooled_by.is_some()),
+            (!self.fixture.can_resume(), spooled),
+            "{case}"
+        );
     }
 }
 

@@ -26,8 +26,9 @@ use crate::tasks::Tasks;
 use crate::worker::adopt::{Address, Adopter};
 use crate::worker::cancels::Cancels;
 use crate::worker::claim::Claims;
+use crate::worker::room::Room;
 use crate::worker::spool::{self, Spool};
-use crate::worker::{Backend, Discovery, machine, presence, pull, rescue};
+use crate::worker::{Backend, Discovery, machine, presence, pull, rescue, room};
 
 /// Section `[worker]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Artifacts,
     pub(crate) claims: Claims,
     pub(crate) spool: Spool,
+    pub(crate) room: Arc<Room>,
     pub(crate) cancels: Cancels,
     pub(crate) config: watch::Receiver<FleetConfig>,
     pub(crate) reports: Option<Address>,
@@ -90,6 +92,11 @@ impl Shared {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         let before = learned.get(class).copied();
         learned.insert(class.clone(), machine::learn(before, run_ms));
+    }
+
+    /// Work here costs money.
+    pub(crate) fn is_paid(&self) -> bool {
+        room::is_paid(&self.backend, &self.config.borrow().prices)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -220,6 +227,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         artifacts: Artifacts::new(jetstream.clone()),
         claims: Claims::new(crate::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
         spool: spool(worker)?,
+        room: Arc::default(),
         cancels: Cancels::default(),
         config,
         reports: Address::new(&worker.report_url, &worker.report_secret),
@@ -239,6 +247,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
     }
     let workers = crate::topology::open_bucket(jetstream, bucket::WORKERS).await?;
     rescue::mark(&shared).await;
+    room::measure_once(&shared).await;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
     let hard = context.lifecycle.hard.clone();
     let tasks = &context.tasks;
@@ -249,6 +258,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
     tasks.spawn("cancels", shared.cancels.clone().follow(jetstream.clone(), drained(&shared, hard)));
     tasks.spawn("discovery", presence::discover(Arc::clone(&shared), Arc::clone(&backend), discovered));
     tasks.spawn("presence", presence::tell(Arc::clone(&shared), workers, discovery.clone()));
+    tasks.spawn("room", room::measure(Arc::clone(&shared)));
     tasks.spawn("spool", rescue::run(Arc::clone(&shared)));
     tasks.spawn("pull", pull::run(shared, backend, discovery));
     Ok(())

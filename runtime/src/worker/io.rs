@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::topology::bucket;
 use schemas::{
-    Artifact, Assignment, AttemptId, AttemptRecord, AttemptState, DeliveredResult, Failure, FailureCode, Input, Phase,
-    Progress, SCHEMA_VERSION, WorkerId, codec, subjects,
+    Artifact, Assignment, AttemptId, AttemptRecord, AttemptState, DeliveredResult, Failure, FailureCode,
+    Input, Phase, Progress, SCHEMA_VERSION, WorkerId, codec, subjects,
 };
 use tokio::sync::Mutex;
 
@@ -88,7 +88,12 @@ impl AttemptIo for HostIo {
         }
     }
 
-    async fn spool(&self, attempt: AttemptId, delivered: &DeliveredResult, files: &[Made]) -> Option<WorkerId> {
+    async fn spool(
+        &self,
+        attempt: AttemptId,
+        delivered: &DeliveredResult,
+        files: &[Made],
+    ) -> Option<WorkerId> {
         let worker = self.shared.worker.clone();
         let delivered = DeliveredResult { spooled_by: Some(worker.clone()), ..delivered.clone() };
         let spooled = Spooled { delivered, files: files.to_vec() };

@@ -116,8 +116,7 @@ async fn rescue(shared: &Shared, attempt: AttemptId, spooled: Spooled) -> Done {
     }
     let mut artifacts = Vec::with_capacity(spooled.files.len());
     for (index, made) in spooled.files.iter().enumerate() {
-        let artifact =
-            artifacts::describe(bucket::ARTIFACTS, attempt, index, &made.media_type, &made.bytes);
+        let artifact = artifacts::describe(bucket::ARTIFACTS, attempt, index, &made.media_type, &made.bytes);
         if let Err(error) = shared.artifacts.put(&artifact.at, &made.bytes).await {
             return Done::NotYet(error.to_string());
         }

@@ -2,6 +2,7 @@
 
 mod limits;
 mod paid;
+mod room;
 mod stored;
 
 use std::sync::Arc;
@@ -94,17 +95,23 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn begin(&self) -> Result<(), String> {
+        if self.assignment.is_paid() {
+            return Box::pin(self.begin_paid()).await;
+        }
+        let delivery = self.delivery();
+        match machine::first_look(delivery) {
+            Some(failure) => Box::pin(self.refuse(failure, delivery)).await,
+            None => self.run(None, None).await,
+        }
+    }
+
+    fn delivery(&self) -> Delivery {
         let job = &self.assignment.job;
-        let delivery = Delivery {
+        Delivery {
             delivered: self.message.info().map_or(1, |info| info.delivered),
             cancelled: self.shared.cancels.contains(job.id),
             expired: job.constraints.deadline_ms.is_some_and(|deadline| deadline <= clock::now_ms()),
             paid: self.assignment.is_paid(),
-        };
-        match machine::first_look(delivery) {
-            Some(failure) => Box::pin(self.refuse(failure, delivery)).await,
-            None if delivery.paid => Box::pin(self.claim(delivery)).await,
-            None => self.run(None, None).await,
         }
     }
 
@@ -254,7 +261,11 @@ impl Run<'_> {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
         self.shared.figures.run_seconds(code).record(run_ms as f64 / 1000.0);
         match code {
-            None => self.shared.learn(&self.assignment.class, run_ms),
+            None => {
+                let bytes = outcome.artifacts.iter().map(|artifact| artifact.bytes).sum();
+                self.shared.room.learn(&self.assignment.class, bytes);
+                self.shared.learn(&self.assignment.class, run_ms);
+            }
             Some(FailureCode::BackendDown | FailureCode::ProviderStopped | FailureCode::QuotaExhausted) => {
                 self.shared.discover_now.notify_one();
             }

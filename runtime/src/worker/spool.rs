@@ -224,11 +224,7 @@ impl Spool {
 
 impl FileHeader {
     fn of(made: &Made) -> Self {
-        Self {
-            media_type: made.media_type.clone(),
-            bytes: made.bytes.len(),
-            sha256: sha256_hex(&made.bytes),
-        }
+        Self { media_type: made.media_type.clone(), bytes: made.bytes.len(), sha256: sha256_hex(&made.bytes) }
     }
 }
 

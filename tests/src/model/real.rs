@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use runtime::worker::machine::{self, Begin, Ended, INTENT_SETTLES_MS, Settlement};
 use schemas::{
-    Assignment, AttemptRecord, AttemptState, Charge, DeliveredResult, Failure, FailureCode, MicroUsd, Outcome, Unit,
-    Usage, WorkerId, samples,
+    Assignment, AttemptRecord, AttemptState, Charge, DeliveredResult, Failure, FailureCode, MicroUsd,
+    Outcome, Unit, Usage, WorkerId, samples,
 };
 
 use crate::model::check;
@@ -37,7 +37,8 @@ impl Begins {
         let claims = check::outs().into_iter().map(Claim::Settled);
         let claims = claims.chain([Claim::Intent]);
         let runs = [1, 2].into_iter();
-        let claims = claims.chain(runs.flat_map(|id| [Claim::Started(id), Claim::Delivered(id), Claim::Spooled(id)]));
+        let claims =
+            claims.chain(runs.flat_map(|id| [Claim::Started(id), Claim::Delivered(id), Claim::Spooled(id)]));
         let asked = claims.flat_map(|claim| (1..=DELIVERED_MAX).map(move |delivered| (claim, delivered)));
         Self(asked.map(|(claim, delivered)| ((claim, delivered), begun(claim, delivered))).collect())
     }

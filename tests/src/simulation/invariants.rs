@@ -244,6 +244,7 @@ impl World {
                     attempt,
                     backend: row.backend.parse().expect("a valid name"),
                     provider_id: booked.and_then(|booked| booked.provider_id.clone()),
+                    delivered: booked.is_some_and(|booked| booked.delivered),
                     succeeded: booked.is_some_and(|booked| booked.succeeded),
                     charge: Charge {
                         state: row.state,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use ledger::budget::{Book, Standing};
 use ledger::fold::{ChargeRow, Request, Told, charge, fold};
+use policy::invariants::is_delivered;
 use schemas::reserve::Reservation;
 use schemas::{ChargeState, Event, JobId, JobState, Tenant, TenantsConfig};
 
@@ -23,6 +24,7 @@ pub(crate) struct Booked {
     pub(crate) attempt: u32,
     pub(crate) provider_id: Option<String>,
     pub(crate) succeeded: bool,
+    pub(crate) delivered: bool,
 }
 
 /// A job as the ledger's rows tell of it.
@@ -107,6 +109,7 @@ impl Books {
             .into_iter()
             .map(|row| Booked {
                 attempt: row.attempt,
+                delivered: row.finished_at_ms.is_some() && is_delivered(row.failure_code),
                 succeeded: row.finished_at_ms.is_some() && row.failure_code.is_none(),
                 provider_id: row.provider_id,
             })

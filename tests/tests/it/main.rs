@@ -17,4 +17,5 @@ mod refusals;
 mod room;
 mod simulation;
 mod stops;
+mod store_full;
 mod tidy;

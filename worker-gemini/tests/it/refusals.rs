@@ -1,8 +1,8 @@
 //! Errors of HTTP, in all their shapes.
 
 use schemas::FailureCode::{
-    self, BackendDown, CapabilityMissing, InvalidJob, OutcomeUnknown, ProviderStopped, QuotaExhausted,
-    RateLimited, Transient,
+    self, BackendDown, CapabilityMissing, InvalidJob, NotStored, OutcomeUnknown, ProviderStopped,
+    QuotaExhausted, RateLimited, Transient,
 };
 use serde_json::{Value, json};
 use worker_gemini::gemini::errors::{self, CallError, refused, start_failure, until_pacific_midnight_ms};
@@ -109,7 +109,11 @@ fn calls_without_an_answer() {
     assert_eq!(failure(&CallError::NotSent("refused".to_owned())), BackendDown);
     assert_eq!(failure(&CallError::Lost("reset".to_owned())), OutcomeUnknown);
     assert_eq!(failure(&CallError::Unreadable("half".to_owned())), OutcomeUnknown);
-    assert_eq!(failure(&CallError::TooLarge(1)), OutcomeUnknown);
+    assert_eq!(
+        failure(&CallError::TooLarge(1)),
+        NotStored,
+        "delivered, and larger than anything that is kept"
+    );
 }
 
 #[test]

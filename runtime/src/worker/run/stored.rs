@@ -75,7 +75,9 @@ impl Run<'_> {
             match crate::worker::machine::begin_from(&held.record, 1, now_ms) {
                 Begin::AwaitStored => {}
                 Begin::Retell(outcome) => return self.settle(None, &outcome, started_at_ms, true).await,
-                Begin::GiveUp(outcome) => return self.settle(Some(held), &outcome, started_at_ms, true).await,
+                Begin::GiveUp(outcome) => {
+                    return self.settle(Some(held), &outcome, started_at_ms, true).await;
+                }
                 _ => return Err("the claim changed in between".to_owned()),
             }
             tokio::select! {

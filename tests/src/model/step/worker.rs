@@ -81,7 +81,11 @@ impl Steps<'_> {
         }
         self.go(settling(Out::Done(id)));
         if let Some(state) = self.spend(|faults| &mut faults.refusals) {
-            let at = if self.model.rules.keeps_delivered { At::Storing { held, id } } else { At::Starting { held } };
+            let at = if self.model.rules.keeps_delivered {
+                At::Storing { held, id }
+            } else {
+                At::Starting { held }
+            };
             self.add_fault(Step::Refuse(self.worker), state.with(self.worker, at));
         }
     }
@@ -154,7 +158,9 @@ impl Steps<'_> {
                     let id = if let Claim::Started(id) = claim { Some(id) } else { None };
                     self.go(At::Settling { held: Some(seen), out: Out::Poison(id), called: true });
                 }
-                (Begun::Resume, Claim::Started(id) | Claim::Delivered(id)) if self.model.rules.resumes_by_id => {
+                (Begun::Resume, Claim::Started(id) | Claim::Delivered(id))
+                    if self.model.rules.resumes_by_id =>
+                {
                     self.write(seen, claim, |held| At::Following { held, id }, At::Idle);
                 }
                 (Begun::Resume, _) => self.write(seen, claim, |held| At::Starting { held }, At::Idle),
