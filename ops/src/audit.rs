@@ -4,7 +4,7 @@ use crate::stack::Simulator;
 use anyhow::Context as _;
 use async_nats::jetstream::{self, consumer::pull};
 use ledger::Store;
-use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit};
+use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit, is_delivered};
 use schemas::topology::{LEDGER_CONSUMER, stream};
 use schemas::{Backend, JobId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,8 @@ pub async fn gather(
             attempt: attempt.attempt,
             backend: attempt.backend,
             provider_id: attempt.provider_id,
+            delivered: attempt.succeeded
+                || attempt.failure_code.as_deref().is_some_and(|code| is_delivered(Some(code))),
             succeeded: attempt.succeeded,
             usage: attempt.usage,
             reserved_micro_usd: attempt.reserved_micro_usd,

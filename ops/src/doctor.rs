@@ -2,6 +2,7 @@
 
 mod documents;
 
+use runtime::store_room::{StoreRoom, mib};
 use schemas::api::BackendsReply;
 use schemas::{Health, topology};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ const NEARLY_FULL_PERCENT: u64 = 80;
 
 /// Events that the ledger may be behind before somebody should look.
 const LEDGER_BEHIND: u64 = 10_000;
+
+/// An artifact store that is full in fewer days should be made larger.
+const ROOM_DAYS_MIN: u64 = 3;
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -179,6 +183,33 @@ pub fn room(stream: &str, bytes: u64, limit: i64) -> Option<Finding> {
     Some(Finding::not(if percent >= 100 { Verdict::Bad } else { Verdict::Warning }, "room", seen, cure))
 }
 
+/// Whether the artifact store takes what is made, and for how long it will at the rate at which it fills.
+#[must_use]
+pub fn artifact_store(room: &StoreRoom) -> Finding {
+    const CHECK: &str = "artifact store";
+    let (Some(left), Some(limit)) = (room.left_bytes(), room.limit_bytes) else {
+        return Finding::good(CHECK, format!("it has {} MiB, and no limit", mib(room.bytes)));
+    };
+    let seen = format!("{} of {} MiB are left", mib(left), mib(limit));
+    if left < room.margin_bytes() {
+        let seen = format!("{seen}: nothing new is started, since its result could not be stored");
+        return Finding::not(Verdict::Bad, CHECK, seen, room.cure());
+    }
+    match (room.days(), room.bytes_per_day()) {
+        (Some(days), Some(rate)) if days < ROOM_DAYS_MIN => {
+            let seen = format!("{seen}; at {} MiB a day it is full in {days} days", mib(rate));
+            Finding::not(Verdict::Warning, CHECK, seen, room.cure())
+        }
+        (Some(days), Some(rate)) => {
+            Finding::good(CHECK, format!("{seen}; at {} MiB a day it is full in {days} days", mib(rate)))
+        }
+        (None, Some(rate)) => {
+            Finding::good(CHECK, format!("{seen}; at {} MiB a day files go before it is full", mib(rate)))
+        }
+        (_, None) => Finding::good(CHECK, format!("{seen}; too little is known to tell for how long")),
+    }
+}
+
 /// Whether the ledger grants reservations and keeps up.
 #[must_use]
 pub fn ledger(fleet: Option<&BackendsReply>, behind: Option<u64>) -> Finding {
@@ -297,6 +328,27 @@ mod tests {
         assert_eq!(room("JOBS", 80, 100).map(|finding| finding.verdict), Some(Verdict::Warning));
         assert_eq!(room("JOBS", 100, 100).map(|finding| finding.verdict), Some(Verdict::Bad));
         assert_eq!(room("JOBS", 100, -1), None, "no limit");
+    }
+
+    #[test]
+    fn a_store_that_fills_speaks_up_with_its_cure() {
+        const GIB: u64 = 1024 * 1024 * 1024;
+        let day_ms = schemas::topology::DAY_MS;
+        let room = |gib: u64, days: u64| StoreRoom {
+            bytes: gib * GIB,
+            limit_bytes: Some(16 * GIB),
+            filling_ms: days * day_ms,
+            max_age_ms: 7 * day_ms,
+        };
+        assert_eq!(artifact_store(&room(7, 7)).verdict, Verdict::Good, "seven come and seven go");
+        let soon = artifact_store(&room(12, 2));
+        assert_eq!(soon.verdict, Verdict::Warning);
+        assert!(soon.seen.contains("full in 0 days") && soon.seen.contains("6144 MiB a day"), "{soon:?}");
+        assert_eq!(soon.cure.as_deref(), Some(&*room(12, 2).cure()));
+        assert_eq!(artifact_store(&room(3, 1)).verdict, Verdict::Good, "four days");
+        assert_eq!(artifact_store(&room(16, 7)).verdict, Verdict::Bad);
+        let endless = StoreRoom { limit_bytes: None, ..room(16, 7) };
+        assert_eq!(artifact_store(&endless).verdict, Verdict::Good);
     }
 
     #[test]

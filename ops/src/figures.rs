@@ -19,6 +19,9 @@ pub struct AuditSection {
     pub ended_twice: u64,
     /// Work billed twice, or jobs with more than one paid success.
     pub paid_twice: u64,
+    /// Paid attempts of jobs for which another had been paid and delivered before.
+    #[serde(default)]
+    pub paid_again: u64,
     /// The ledger's posted charges, without those that are only possible.
     pub ledger_micro_usd: i64,
     /// The providers' invoices.
@@ -42,6 +45,7 @@ impl AuditSection {
             lost: audit.lost,
             ended_twice: audit.ended_twice,
             paid_twice: audit.paid_twice,
+            paid_again: audit.paid_again,
             ledger_micro_usd: audit.ledger_micro_usd.0,
             invoice_micro_usd: audit.invoice_micro_usd.0,
             possibly_paid_micro_usd: audit.possibly_paid_micro_usd.0,

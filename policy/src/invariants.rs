@@ -6,7 +6,7 @@ mod unpaid;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{Backend, Charge, JobId, JobState, MicroUsd, Usage};
+use schemas::{Backend, Charge, FailureCode, JobId, JobState, MicroUsd, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What is audited.
@@ -59,6 +59,9 @@ pub struct AuditAttempt {
     /// What was reserved for it; 0 where nothing was.
     #[serde(default)]
     pub reserved_micro_usd: MicroUsd,
+    /// Its provider did the work, whatever became of the result afterwards.
+    #[serde(default)]
+    pub delivered: bool,
     /// Its money.
     pub charge: Charge,
 }
@@ -98,6 +101,9 @@ pub struct AuditReport {
     /// Charges above what was reserved, where the provider stops the work at what is reserved.
     #[serde(default)]
     pub over_reserved: u64,
+    /// Paid attempts of jobs for which another had been paid and delivered before.
+    #[serde(default)]
+    pub paid_again: u64,
     /// Posted charges, those that are only possible left out.
     pub ledger_micro_usd: MicroUsd,
     /// What the providers billed in all.
@@ -135,6 +141,16 @@ impl AuditReport {
     pub fn holds(&self) -> bool {
         self.findings.is_empty()
     }
+}
+
+/// The failures of attempts whose provider did the work: it delivered something that is of no use, or that could not
+/// be stored.
+const DELIVERED_CODES: [FailureCode; 2] = [FailureCode::UnusableResult, FailureCode::NotStored];
+
+/// Whether an attempt that ended so was delivered by its provider.
+#[must_use]
+pub fn is_delivered(failure_code: Option<&str>) -> bool {
+    failure_code.is_none_or(|code| DELIVERED_CODES.iter().any(|delivered| delivered.as_str() == code))
 }
 
 /// Findings listed in words; the counts go on.

@@ -101,6 +101,7 @@ pub(crate) async fn claimant(
         reserved_micro_usd,
         provider_id: None,
         outcome: Some(Outcome { failure: Some(failure.clone()), ..Outcome::default() }),
+        delivered: None,
     };
     match router.claims.ask(record).await {
         Ok(Asked::Granted(_)) => Ok(None),

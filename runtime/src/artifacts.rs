@@ -17,6 +17,9 @@ use crate::telemetry;
 /// The largest file that is kept, bytes. Large video belongs to an S3 store.
 pub const ARTIFACT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
+/// A file is kept in pieces of this size.
+const CHUNK_BYTES: usize = 128 * 1024;
+
 /// How often a file is read that is stored anew meanwhile.
 const TRIES: u32 = 4;
 /// How soon it is read again.
@@ -56,19 +59,61 @@ impl Artifacts {
 
     /// Stores bytes; the same key again replaces them.
     ///
+    /// The client library's own way leaves the chunks of a file that did not fit where they are: each try at a
+    /// full store would then fill what little room there is. Here they are taken away again.
+    ///
     /// # Errors
     /// Too large, or the store failed.
     pub async fn put(&self, at: &ArtifactRef, bytes: &[u8]) -> Result<(), ArtifactError> {
         if bytes.len() as u64 > ARTIFACT_MAX_BYTES {
             return Err(ArtifactError::TooLarge(bytes.len() as u64));
         }
-        let store = self.store(&at.bucket).await?;
-        let mut reader = bytes;
-        store
-            .put(at.key.as_str(), &mut reader)
-            .await
-            .map_err(|error| ArtifactError::Store(error.to_string()))?;
+        let failed = |reason: String| ArtifactError::Store(format!("bucket {}: {reason}", at.bucket));
+        let stream = self.jetstream.get_stream_no_info(format!("OBJ_{}", at.bucket)).await;
+        let stream = stream.map_err(|error| failed(telemetry::chain(&error)))?;
+        let before = self.store(&at.bucket).await?.info(&at.key).await.ok();
+        let version = uuid::Uuid::now_v7().as_simple().to_string();
+        let chunks = format!("$O.{}.C.{version}", at.bucket);
+        if let Err(reason) = self.write(at, &version, &chunks, bytes).await {
+            if let Err(error) = stream.purge().filter(&chunks).await {
+                tracing::warn!(key = at.key, %error, "chunks of a file that was not stored stay behind");
+            }
+            return Err(failed(reason));
+        }
+        if let Some(before) = before {
+            let purged = stream.purge().filter(format!("$O.{}.C.{}", at.bucket, before.nuid)).await;
+            if let Err(error) = purged {
+                tracing::warn!(key = at.key, %error, "the chunks of the file before stay behind");
+            }
+        }
         Ok(())
+    }
+
+    /// Chunks first, then the entry that makes them a file.
+    async fn write(&self, at: &ArtifactRef, version: &str, chunks: &str, bytes: &[u8]) -> Result<(), String> {
+        let mut count = 0;
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let published = self.jetstream.publish(chunks.to_owned(), Bytes::copy_from_slice(chunk)).await;
+            let answered = published.map_err(|error| telemetry::chain(&error))?.await;
+            answered.map_err(|error| telemetry::chain(&error))?;
+            count += 1;
+        }
+        let entry = serde_json::json!({
+            "name": at.key,
+            "bucket": at.bucket,
+            "nuid": version,
+            "size": bytes.len(),
+            "chunks": count,
+            "digest": format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(bytes))),
+            "options": { "max_chunk_size": CHUNK_BYTES },
+        });
+        let subject = format!("$O.{}.M.{}", at.bucket, URL_SAFE.encode(&at.key));
+        let mut headers = async_nats::HeaderMap::new();
+        // The entry replaces the one before.
+        headers.insert("Nats-Rollup", "sub");
+        let published = self.jetstream.publish_with_headers(subject, headers, entry.to_string().into()).await;
+        let answered = published.map_err(|error| telemetry::chain(&error))?.await;
+        answered.map(|_| ()).map_err(|error| telemetry::chain(&error))
     }
 
     /// Fetches bytes.

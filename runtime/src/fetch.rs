@@ -81,7 +81,8 @@ impl FetchError {
         }
     }
 
-    /// The failure of an attempt whose file this was. The provider was paid: none of these begins new work.
+    /// The failure of an attempt whose file this was. The provider was paid and keeps the file under its id: what may
+    /// pass is `transient`, which after a delivery is fetched again and never made again; all else is final.
     #[must_use]
     pub fn failure(&self, setting: &str) -> Failure {
         match self {
@@ -90,10 +91,10 @@ impl FetchError {
                 Failure::new(FailureCode::UnusableResult, cure)
             }
             Self::BadAddress(_) => Failure::new(FailureCode::UnusableResult, self.to_string()),
-            Self::Status { .. } | Self::TooLarge(_) | Self::Lost { .. } => Failure::new(
-                FailureCode::NotStored,
-                format!("the provider made the file, and it could not be downloaded: {self}"),
-            ),
+            Self::Status { .. } | Self::TooLarge(_) | Self::Lost { .. } => {
+                let code = if self.may_pass() { FailureCode::Transient } else { FailureCode::NotStored };
+                Failure::new(code, format!("the provider made the file, and it could not be downloaded: {self}"))
+            }
         }
     }
 }

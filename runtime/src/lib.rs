@@ -19,6 +19,7 @@ pub mod lifecycle;
 pub mod process;
 pub mod publish;
 pub mod reports;
+pub mod store_room;
 pub mod tasks;
 pub mod telemetry;
 mod there;

@@ -123,14 +123,31 @@ pub async fn apply(
         done.push(format!("bucket {}", spec.name));
     }
     for spec in &topology.object_stores {
-        if jetstream.get_object_store(&spec.name).await.is_err() {
-            let config = object_store_config(spec, topology.replicas);
-            let made = jetstream.create_object_store(config).await;
-            made.map_err(failed(format!("object store {}", spec.name)))?;
-        }
+        ensure_object_store(jetstream, spec, topology.replicas).await?;
         done.push(format!("object store {}", spec.name));
     }
     Ok(done)
+}
+
+/// Creates an object store, or makes it larger. It is never made smaller: the broker would throw away the oldest
+/// chunks, and files with them.
+async fn ensure_object_store(
+    jetstream: &jetstream::Context,
+    spec: &ObjectStoreSpec,
+    replicas: usize,
+) -> Result<(), TopologyError> {
+    let what = || format!("object store {}", spec.name);
+    let Ok(stream) = jetstream.get_stream(format!("OBJ_{}", spec.name)).await else {
+        let made = jetstream.create_object_store(object_store_config(spec, replicas)).await;
+        return made.map(|_| ()).map_err(failed(what()));
+    };
+    let mut config = stream.cached_info().config.clone();
+    let has_limit = config.max_bytes > 0;
+    if has_limit && config.max_bytes < spec.max_bytes {
+        config.max_bytes = spec.max_bytes;
+        jetstream.update_stream(config).await.map_err(failed(what()))?;
+    }
+    Ok(())
 }
 
 /// Creates or updates one consumer and returns it.

@@ -173,6 +173,29 @@ pub struct AttemptRecord {
     /// How it ended, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// What the provider delivered, as soon as it is known and before it is stored. Whatever goes wrong from
+    /// then on never starts new paid work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<DeliveredResult>,
+}
+
+/// The provider did the work, and the result is on its way into the artifact store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveredResult {
+    /// When it was delivered, Unix milliseconds.
+    pub at_ms: i64,
+    /// Until when the result is kept where it is now, Unix milliseconds. After that it is given up as
+    /// delivered and not stored.
+    pub kept_until_ms: i64,
+    /// The worker whose spool has the result; none where the provider keeps it under its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spooled_by: Option<WorkerId>,
+    /// What the provider counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<Usage>,
+    /// The provider's id of the work, where it cannot be resumed by it; told with the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
 }
 
 impl AttemptRecord {

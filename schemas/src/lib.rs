@@ -40,7 +40,7 @@ pub mod workflow;
 
 pub use artifact::{Artifact, ArtifactRef};
 pub use assignment::Assignment;
-pub use attempt::{AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, Outcome};
+pub use attempt::{AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Outcome};
 pub use catalog::{Catalog, Service};
 pub use codec::{DecodeError, Encoding};
 pub use config::PolicyConfig;

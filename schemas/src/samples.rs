@@ -283,6 +283,7 @@ pub fn attempt_record() -> AttemptRecord {
         reserved_micro_usd: MicroUsd(22_800),
         provider_id: Some("c80f-u1".to_owned()),
         outcome: None,
+        delivered: None,
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{Backend, Class, Lane};
 const MIB: i64 = 1024 * 1024;
 const GIB: i64 = 1024 * MIB;
 const MINUTE_MS: u64 = 60_000;
-const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+/// A day, milliseconds.
+pub const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 /// Names of streams.
 pub mod stream {
@@ -158,6 +159,15 @@ pub const DUPLICATE_WINDOW_MS: u64 = 2 * MINUTE_MS;
 pub const MESSAGE_MAX_BYTES: i32 = 1024 * 1024;
 
 impl Topology {
+    /// The same with room for so many bytes of files.
+    #[must_use]
+    pub fn with_artifacts_bytes(mut self, max_bytes: i64) -> Self {
+        for store in &mut self.object_stores {
+            store.max_bytes = max_bytes;
+        }
+        self
+    }
+
     /// The topology of this version.
     #[must_use]
     pub fn new(replicas: usize) -> Self {

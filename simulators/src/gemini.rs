@@ -56,6 +56,7 @@ pub const FAULTS: &[&str] = &[
     "details_missing",
     "interaction_incomplete",
     "odd_answer",
+    "file_huge",
 ];
 
 const LABEL: &str = "SIMULATED GEMINI";

@@ -46,6 +46,7 @@
 //! - `lost_answer`: the work is done and billed, the connection closed without an answer
 //! - `usage_missing`: billed, but the answer does not say how much
 //! - `file_expired`: 403 for a file
+//! - `file_huge`: a download of 257 MiB
 
 mod admin;
 mod chance;

@@ -25,6 +25,8 @@ use crate::runpod::{poll, request};
 
 /// The protocol family of the catalog's services that this crate speaks.
 pub const FAMILY: &str = "serverless";
+/// How long RunPod keeps the result of a job, milliseconds.
+const KEPT_MS: u64 = 30 * 60 * 1000;
 /// A look at the endpoint that takes longer says that it is down.
 const DISCOVER_LIMIT: Duration = Duration::from_secs(4);
 
@@ -131,6 +133,10 @@ impl Backend for RunPodBackend {
 
     fn reports(&self, service: &Service) -> bool {
         service.family == FAMILY
+    }
+
+    fn kept_ms(&self, _service: &Service) -> u64 {
+        KEPT_MS
     }
 
     /// The report is the job as its status shows it.

@@ -34,6 +34,8 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(4);
 /// What of a request the inputs may take, as base64.
 const INPUT_LIMIT: InputLimit =
     InputLimit { max_bytes: generate::REQUEST_MAX_BYTES as u64, is_base64: true, of: "Gemini's request" };
+/// How long Gemini keeps what an interaction made; and how long we keep a picture that it does not, milliseconds.
+const KEPT_MS: u64 = 48 * 60 * 60 * 1000;
 /// Pages of the list of models that are read; at a thousand each there is one.
 const MODEL_PAGES_MAX: usize = 20;
 
@@ -118,6 +120,10 @@ impl Backend for GeminiBackend {
 
     fn reports(&self, service: &Service) -> bool {
         service.family == INTERACTIONS
+    }
+
+    fn kept_ms(&self, _service: &Service) -> u64 {
+        KEPT_MS
     }
 
     fn reported_id(&self, report: &[u8]) -> Option<String> {

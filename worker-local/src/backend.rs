@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::artifacts::media_type_of;
+use runtime::worker::attempt::too_large;
 use runtime::worker::inputs::InputLimit;
 use runtime::worker::{Attempt, Backend, Discovery, Found};
 use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::comfy::cancel::cancel;
-use crate::comfy::client::Client;
+use crate::comfy::client::{Client, ClientError};
 use crate::comfy::discovery::{self, Abilities};
 use crate::comfy::errors::{self, IsFileChoice};
 use crate::comfy::graph::{self, Source};
@@ -309,7 +310,10 @@ impl ComfyBackend {
                     let message = format!("the server lists {} and does not have it", file.filename);
                     Failure::new(FailureCode::Transient, message).with_words(&error.to_string())
                 }
-                _ => errors::unanswered(&error),
+                _ => match error {
+                    ClientError::TooLarge { limit_bytes, .. } => too_large(limit_bytes.saturating_add(1)),
+                    error => errors::unanswered(&error),
+                },
             })?;
             artifacts.push(attempt.save(index, media_type_of(&file.filename), bytes).await?);
         }

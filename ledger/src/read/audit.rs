@@ -41,6 +41,8 @@ pub struct AuditAttempt {
     pub usage: Vec<Usage>,
     /// What was reserved for it; 0 where nothing was.
     pub reserved_micro_usd: MicroUsd,
+    /// Why it failed, as the ledger writes it; none when it succeeded or has not ended.
+    pub failure_code: Option<String>,
     /// Its money.
     pub charge: Charge,
 }
@@ -107,7 +109,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"select job as "job!", attempt as "attempt!", coalesce(a.backend, c.backend) as "backend!",
                 a.provider_id, coalesce(a.simulated, c.simulated) as "simulated!",
-                (a.finished_at is not null and a.failure_code is null) as "succeeded!",
+                (a.finished_at is not null and a.failure_code is null) as "succeeded!", a.failure_code,
                 coalesce(a.usage, '[]') as "usage!", coalesce(c.reserved_micro_usd, 0) as "reserved!",
                 coalesce(c.state, 'voided') as "state!",
                 coalesce(c.open_micro_usd + c.posted_micro_usd, 0) as "amount!",
@@ -134,6 +136,7 @@ impl Store {
                 provider_id: row.provider_id,
                 simulated: row.simulated,
                 succeeded: row.succeeded,
+                failure_code: row.failure_code,
                 charge: Charge {
                     state: match row.state.as_str() {
                         "pending" => ChargeState::Pending,

@@ -94,7 +94,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.unexplained_invoice_lines.to_string(),
     ]);
     let mut text = format!(
-        "{}\n\naccepted {}, ended {}, open {}, parked as too new {}, lost {}, ended twice {}, paid twice {}, reservations open {}\n",
+        "{}\n\naccepted {}, ended {}, open {}, parked as too new {}, lost {}, ended twice {}, paid twice {}, \
+         paid again {}, reservations open {}\n",
         table::render(&columns, &rows),
         report.accepted,
         report.ended,
@@ -103,6 +104,7 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.lost,
         report.ended_twice,
         report.paid_twice,
+        report.paid_again,
         report.pending_charges
     );
     for finding in &report.findings {

@@ -7,6 +7,7 @@ use crate::table::{self, Align};
 use crate::{api, documents, monitor};
 use clap::Args;
 use runtime::broker::Broker;
+use runtime::store_room::StoreRoom;
 use schemas::api::BackendsReply;
 use schemas::topology::{self, Topology};
 
@@ -51,6 +52,9 @@ impl Doctor {
         findings.push(doctor::topology(&differences, replicas));
         findings.extend(rooms(&broker, replicas).await?);
         findings.extend(judged_documents(&broker).await?);
+        if let Ok(room) = StoreRoom::measure(&broker.jetstream, runtime::clock::now_ms()).await {
+            findings.push(doctor::artifact_store(&room));
+        }
         let fleet: Option<BackendsReply> = api::request_empty(&broker.client, "backends").await.ok();
         findings.push(doctor::ledger(fleet.as_ref(), behind(&broker).await));
         findings.extend(fleet.iter().flat_map(doctor::backends));

@@ -12,6 +12,7 @@ use schemas::topology::Topology;
 /// Create, update or compare the broker's streams, consumers and buckets.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy topology apply\n  argosy topology apply --replicas 3\n  \
+    argosy topology apply --artifacts-bytes 17179869184\n  \
     argosy topology verify --monitor http://127.0.0.1:8222 || echo differs")]
 pub(crate) struct TopologyCommand {
     /// Copies of each stream: 1 on a single node, 3 on a cluster
@@ -24,7 +25,11 @@ pub(crate) struct TopologyCommand {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Create what is missing, update what differs, and put the shipped configuration where none is set
-    Apply,
+    Apply {
+        /// Room for files, bytes; a store that is larger stays as it is
+        #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
+        artifacts_bytes: Option<i64>,
+    },
     /// Compare; exit code 1 when something differs, or when the broker does not sync every write
     Verify(Monitor),
 }
@@ -34,7 +39,11 @@ impl TopologyCommand {
         let broker = session.broker().await?;
         let topology = Topology::new(self.replicas);
         match self.action {
-            Action::Apply => {
+            Action::Apply { artifacts_bytes } => {
+                let topology = match artifacts_bytes {
+                    Some(bytes) => topology.with_artifacts_bytes(bytes),
+                    None => topology,
+                };
                 let mut done = runtime::topology::apply(&broker.jetstream, &topology).await?;
                 let seeded = documents::seed(&broker.jetstream, &Documents::default()).await?;
                 done.extend(seeded.into_iter().map(|key| format!("document {key}, as shipped")));

@@ -137,12 +137,13 @@ fn money(report: &Report) -> String {
 /// What the audit says, line by line.
 pub(crate) fn verdict(audit: &AuditSection) -> String {
     let mut text = format!(
-        "audit: accepted {}, ended {}, lost {}, ended twice {}, paid twice {}, ledger {}, invoices {}",
+        "audit: accepted {}, ended {}, lost {}, ended twice {}, paid twice {}, paid again {}, ledger {}, invoices {}",
         audit.accepted,
         audit.ended,
         audit.lost,
         audit.ended_twice,
         audit.paid_twice,
+        audit.paid_again,
         MicroUsd(audit.ledger_micro_usd),
         MicroUsd(audit.invoice_micro_usd)
     );

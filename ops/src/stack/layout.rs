@@ -298,7 +298,7 @@ pub(super) fn ours(
                 url_of("local", simulated - 1)
             }
         };
-        let mut env = worker(&format!("local-{}", index + 1), provider.is_simulated());
+        let mut env = worker(options, &format!("local-{}", index + 1), provider.is_simulated());
         env.push(("ARGOSY_COMFYUI__URL", url));
         if provider.is_simulated() {
             env.push(("ARGOSY_COMFYUI__POLL_MIN_MS", pace(100, options)));
@@ -331,8 +331,12 @@ pub(super) fn ours(
 
 type Env = Vec<(&'static str, String)>;
 
-fn worker(name: &str, simulated: bool) -> Env {
-    vec![("ARGOSY_WORKER__NAME", name.to_owned()), ("ARGOSY_WORKER__SIMULATED", simulated.to_string())]
+fn worker(options: &StackOptions, name: &str, simulated: bool) -> Env {
+    vec![
+        ("ARGOSY_WORKER__NAME", name.to_owned()),
+        ("ARGOSY_WORKER__SIMULATED", simulated.to_string()),
+        ("ARGOSY_WORKER__SPOOL_DIR", quoted(&options.dir.join("spool").to_string_lossy())),
+    ]
 }
 
 /// Where a simulated provider reports to: a port of its worker's own, so that it is found again after a
@@ -347,7 +351,7 @@ fn reporting() -> anyhow::Result<Env> {
 }
 
 fn runpod(options: &StackOptions, provider: &Provider<RunPodAccount>, url: &str) -> Env {
-    let mut env = worker("cloud-1", provider.is_simulated());
+    let mut env = worker(options, "cloud-1", provider.is_simulated());
     match provider {
         Provider::Real(account) => env.extend([
             ("ARGOSY_RUNPOD__ENDPOINT", quoted(&account.endpoint)),
@@ -368,7 +372,7 @@ fn runpod(options: &StackOptions, provider: &Provider<RunPodAccount>, url: &str)
 }
 
 fn gemini(options: &StackOptions, provider: &Provider<String>, url: &str) -> Env {
-    let mut env = worker("gemini-1", provider.is_simulated());
+    let mut env = worker(options, "gemini-1", provider.is_simulated());
     match provider {
         Provider::Real(key) => env.push(("ARGOSY_GEMINI__API_KEY", quoted(key))),
         Provider::Simulated => env.extend([

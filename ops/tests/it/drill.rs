@@ -50,6 +50,7 @@ fn booked(n: u8, backend: &str, charge: Charge) -> [Line; 2] {
             succeeded: true,
             usage: Vec::new(),
             reserved_micro_usd: charge.amount_micro_usd,
+            delivered: true,
             charge,
         }),
     ]

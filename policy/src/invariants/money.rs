@@ -33,6 +33,26 @@ pub(super) fn audit_money(input: &AuditInput, report: &mut AuditReport, findings
         report.paid_twice += 1;
         findings.push(format!("job {job} was paid for {count} successes"));
     }
+    audit_repeats(input, report, findings);
+}
+
+/// What a provider delivered is paid: whatever became of it, no later attempt of the job may cost money.
+fn audit_repeats(input: &AuditInput, report: &mut AuditReport, findings: &mut Findings) {
+    let mut jobs: BTreeMap<JobId, Vec<&AuditAttempt>> = BTreeMap::new();
+    for attempt in input.attempts.iter().filter(|attempt| amount(attempt).0 > 0) {
+        jobs.entry(attempt.job).or_default().push(attempt);
+    }
+    for (job, mut paid) in jobs {
+        paid.sort_by_key(|attempt| attempt.attempt);
+        let mut paid = paid.into_iter();
+        let Some(first) = paid.find(|attempt| attempt.delivered) else { continue };
+        for again in paid {
+            report.paid_again += 1;
+            let (number, before) = (again.attempt, first.attempt);
+            findings
+                .push(format!("job {job} was paid again: attempt {number}, after {before} was delivered"));
+        }
+    }
 }
 
 fn audit_backend(

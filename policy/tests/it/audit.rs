@@ -28,6 +28,7 @@ fn sound(costs: &[i64]) -> AuditInput {
             succeeded: true,
             usage: vec![Usage { unit: Unit::ExecutionMs, quantity: 20_000 }],
             reserved_micro_usd: MicroUsd(*cost + 50),
+            delivered: true,
             charge: Charge::posted(MicroUsd(*cost)),
         });
         lines.push(InvoiceLine { provider_id, amount_micro_usd: MicroUsd(*cost) });
@@ -84,6 +85,7 @@ fn each_broken_promise_is_found() {
     assert_eq!(broken(one_work_two_attempts, "charged to 2 attempts").paid_twice, 1);
     let succeeded_twice = |input: &mut AuditInput| input.attempts[1].job = job_id(0);
     assert_eq!(broken(succeeded_twice, "paid for 2 successes").paid_twice, 1);
+    assert_eq!(broken(succeeded_twice, "was paid again: attempt 1, after 1 was delivered").paid_again, 1);
     let unknown_work = |input: &mut AuditInput| {
         lines(input).push(InvoiceLine { provider_id: "elsewhere".to_owned(), amount_micro_usd: MicroUsd(5) });
     };
@@ -222,4 +224,31 @@ proptest! {
         lines(&mut input)[at].amount_micro_usd.0 += if more { 1 } else { -1 };
         prop_assert!(!audit(&input).holds());
     }
+}
+
+/// The audit of a world of two attempts of one job, both paid; the first one ended as said.
+fn repeated(first: impl FnOnce(&mut AuditAttempt)) -> AuditReport {
+    let mut input = sound(&[100, 100]);
+    input.attempts[1].job = job_id(0);
+    input.attempts[1].attempt = 2;
+    input.attempts[0].succeeded = false;
+    first(&mut input.attempts[0]);
+    audit(&input)
+}
+
+#[test]
+fn paying_again_for_what_was_delivered_is_found() {
+    let again = |report: &AuditReport| report.findings.iter().any(|words| words.contains("was paid again"));
+    // Delivered, and of no use or not stored.
+    let report = repeated(|first| first.delivered = true);
+    assert!(report.paid_again == 1 && again(&report) && report.paid_twice == 0, "{report:?}");
+    // Work that failed at the provider may be billed and is not delivered: another attempt is as it should be.
+    let report = repeated(|first| first.delivered = false);
+    assert!(report.paid_again == 0 && !again(&report), "{report:?}");
+    // Delivered for free, on our own GPU.
+    let report = repeated(|first| first.charge = Charge::VOIDED);
+    assert_eq!(report.paid_again, 0, "{report:?}");
+    // Only possibly paid, and delivered all the same.
+    let report = repeated(|first| first.charge = Charge::possibly_paid(MicroUsd(100)));
+    assert_eq!(report.paid_again, 1, "{report:?}");
 }

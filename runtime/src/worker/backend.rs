@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use schemas::{Class, Gpu, Health, Outcome, Service};
 
-use crate::worker::Attempt;
+use crate::worker::{Attempt, attempt};
 
 /// One provider, as the worker host sees it.
 ///
@@ -22,6 +22,9 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// * Paid work: asks [`Attempt::may_start`], calls the provider once, then [`Attempt::started`] with its id before anything
     ///   else. With [`Attempt::resume_id`] set it must not start anything: it goes on from that id.
+    /// * Work that is done: [`Attempt::delivered`] before the result is fetched from where the provider keeps
+    ///   it, or [`Attempt::keep`] with everything that came in its only answer. A failure after that is
+    ///   `not_stored` where it is final; after any other the host runs the attempt again by the provider's id.
     /// * Whenever [`Attempt::stopped`] fires it ends soon. For [`super::Stop::Drain`] it leaves work
     ///   that can be resumed at the provider alone; for the others it stops the work there, and
     ///   reports what it cost. The failure's code is [`super::Stop::code`].
@@ -47,6 +50,12 @@ pub trait Backend: Send + Sync + 'static {
     /// which [`Backend::reported_id`] reads its id. Work whose start was not confirmed then waits for it.
     fn reports(&self, _service: &Service) -> bool {
         false
+    }
+
+    /// For how long the provider keeps the result of this service's work, milliseconds; where it does not keep
+    /// it at all, for how long the worker does.
+    fn kept_ms(&self, _service: &Service) -> u64 {
+        attempt::KEPT_MS
     }
 
     /// The provider's id of the work that a report is about.

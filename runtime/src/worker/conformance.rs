@@ -12,12 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{
-    Artifact, ArtifactRef, Assignment, AttemptId, Catalog, Failure, FailureCode, Health, Input, MicroUsd,
-    Outcome, Phase, Service,
+    Artifact, ArtifactRef, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Health,
+    Input, MicroUsd, Outcome, Phase, Service, WorkerId,
 };
 
 use crate::artifacts;
-use crate::worker::{Attempt, AttemptIo, Backend, Stop, Stopper};
+use crate::worker::{Attempt, AttemptIo, Backend, Made, Stop, Stopper};
 
 /// Longest a case may take; far above what a simulator needs.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
@@ -60,6 +60,12 @@ pub struct MemoryIo {
     pub loads: AtomicU32,
     /// Progress reports.
     pub progress: Mutex<Vec<(Phase, u32, u32)>>,
+    /// What was delivered, by attempt.
+    pub delivered: Mutex<BTreeMap<AttemptId, DeliveredResult>>,
+    /// What was put on disk, by attempt.
+    pub spooled: Mutex<BTreeMap<AttemptId, Vec<Made>>>,
+    /// How often the store refuses a file before it takes one.
+    pub refusals: AtomicU32,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -84,6 +90,15 @@ impl AttemptIo for MemoryIo {
         bytes.ok_or_else(|| Failure::invalid("body.inputs", format!("{} is not stored", input.artifact.key)))
     }
 
+    async fn delivered(&self, attempt: AttemptId, delivered: &DeliveredResult) {
+        locked(&self.delivered).insert(attempt, delivered.clone());
+    }
+
+    async fn spool(&self, attempt: AttemptId, _: &DeliveredResult, files: &[Made]) -> Option<WorkerId> {
+        locked(&self.spooled).insert(attempt, files.to_vec());
+        "memory".parse().ok()
+    }
+
     async fn save(
         &self,
         attempt: AttemptId,
@@ -91,6 +106,10 @@ impl AttemptIo for MemoryIo {
         media_type: &str,
         bytes: Bytes,
     ) -> Result<Artifact, Failure> {
+        let one_less = |left: u32| left.checked_sub(1);
+        if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok() {
+            return Err(Failure::new(FailureCode::Transient, "maximum bytes exceeded"));
+        }
         let artifact = artifacts::describe("MEMORY", attempt, index, media_type, &bytes);
         locked(&self.files).insert(artifact.at.key.clone(), bytes);
         Ok(artifact)
@@ -116,6 +135,10 @@ pub async fn exercise(fixture: &dyn Fixture) {
     suite.stops_when_asked(Stop::Expired).await;
     suite.resumes_without_starting_again().await;
     suite.starts_nothing_that_is_not_paid_for().await;
+    suite.waits_while_the_store_refuses().await;
+    for stop in [Stop::Cancelled, Stop::Expired, Stop::NotStored] {
+        suite.stops_while_the_store_refuses(stop).await;
+    }
 }
 
 struct Suite<'a> {
@@ -146,7 +169,16 @@ impl Suite<'_> {
     }
 
     async fn run(&self, case: &str, assignment: Assignment, resume: Option<String>) -> Run {
-        let io = Arc::new(MemoryIo::default());
+        self.run_with(Arc::default(), case, assignment, resume).await
+    }
+
+    async fn run_with(
+        &self,
+        io: Arc<MemoryIo>,
+        case: &str,
+        assignment: Assignment,
+        resume: Option<String>,
+    ) -> Run {
         let id = assignment.id();
         let (attempt, _stopper) = self.attempt(assignment, resume, Arc::clone(&io));
         let outcome = tokio::time::timeout(CASE_LIMIT, self.backend.run(&attempt)).await;
@@ -281,6 +313,61 @@ impl Suite<'_> {
         assert_eq!(run.outcome.failure, None, "{case}");
         assert_eq!(run.outcome.provider_id, provider_id, "{case}");
         assert_eq!(self.fixture.work_started().await, before + 1, "{case}: work was started twice");
+    }
+
+    /// The store refuses what was made for a while: it is made once, and stored later.
+    async fn waits_while_the_store_refuses(&self) {
+        let case = "waits for the store";
+        let io = Arc::new(MemoryIo { refusals: AtomicU32::new(3), ..MemoryIo::default() });
+        let before = self.fixture.work_started().await;
+        let run = self.run_with(io, case, self.fixture.assignment(), None).await;
+        assert_eq!(run.outcome.failure, None, "{case}");
+        assert_eq!(run.io.refusals.load(Ordering::Acquire), 0, "{case}: it was stored elsewhere");
+        assert_eq!(locked(&run.io.files).len(), run.outcome.artifacts.len(), "{case}");
+        assert_eq!(self.fixture.work_started().await, before + 1, "{case}: work was started again");
+        self.is_kept(case, &run.io, run.id);
+    }
+
+    /// What was made and never stored is charged once, whatever ends it.
+    async fn stops_while_the_store_refuses(&self, stop: Stop) {
+        let case = format!("stops for {stop:?} while the store refuses");
+        let io = Arc::new(MemoryIo { refusals: AtomicU32::new(u32::MAX), ..MemoryIo::default() });
+        let assignment = self.fixture.assignment();
+        let id = assignment.id();
+        let before = self.fixture.work_started().await;
+        let (attempt, stopper) = self.attempt(assignment, None, Arc::clone(&io));
+        let backend = Arc::clone(&self.backend);
+        let run = backend.run(&attempt);
+        tokio::pin!(run);
+        let refused = wait_until(&case, || async { io.refusals.load(Ordering::Acquire) < u32::MAX - 1 });
+        tokio::select! {
+            outcome = &mut run => panic!("{case}: ended although it was not stored: {outcome:?}"),
+            () = refused => {}
+        }
+        self.is_kept(&case, &io, id);
+        stopper.stop(stop);
+        let outcome = tokio::time::timeout(CASE_LIMIT, run).await;
+        let outcome = outcome.unwrap_or_else(|_| panic!("{case}: no end within {CASE_LIMIT:?}"));
+        assert_eq!(outcome.failure.map(|failure| failure.code), Some(stop.code()), "{case}");
+        assert!(!self.fixture.is_paid() || !outcome.usage.is_empty(), "{case}: paid work without usage");
+        assert_eq!(self.fixture.work_started().await, before + 1, "{case}: work was started again");
+    }
+
+    /// What was paid for is written down with its usage, and is on disk where the provider does not keep it.
+    fn is_kept(&self, case: &str, io: &MemoryIo, id: AttemptId) {
+        if !self.fixture.is_paid() {
+            return;
+        }
+        let delivered = locked(&io.delivered).get(&id).cloned();
+        let delivered =
+            delivered.unwrap_or_else(|| panic!("{case}: the claim does not say it was delivered"));
+        assert!(!delivered.usage.is_empty(), "{case}: delivered without usage");
+        let spooled = locked(&io.spooled).contains_key(&id);
+        assert_eq!(
+            (spooled, delivered.spooled_by.is_some()),
+            (!self.fixture.can_resume(), spooled),
+            "{case}"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starts a worker: what its tasks share, and which tasks there are.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
@@ -25,7 +26,9 @@ use crate::tasks::Tasks;
 use crate::worker::adopt::{Address, Adopter};
 use crate::worker::cancels::Cancels;
 use crate::worker::claim::Claims;
-use crate::worker::{Backend, Discovery, machine, presence, pull};
+use crate::worker::room::Room;
+use crate::worker::spool::{self, Spool};
+use crate::worker::{Backend, Discovery, machine, presence, pull, rescue, room};
 
 /// Section `[worker]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -43,6 +46,11 @@ pub struct WorkerConfig {
     pub report_url: String,
     /// Shared by all workers of the backend; reports without it are not taken.
     pub report_secret: Secret,
+    /// Where results that came in a provider's answer lie until they are stored. It must outlive the process;
+    /// `spool` in the state folder of the user when absent.
+    pub spool_dir: Option<PathBuf>,
+    /// How many bytes may lie there; 1 GiB when absent. What does not fit is kept in memory only.
+    pub spool_bytes: Option<u64>,
 }
 
 /// The most attempts at once that are taken seriously.
@@ -60,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker,
     pub(crate) artifacts: Artifacts,
     pub(crate) claims: Claims,
+    pub(crate) spool: Spool,
+    pub(crate) room: Arc<Room>,
     pub(crate) cancels: Cancels,
     pub(crate) config: watch::Receiver<FleetConfig>,
     pub(crate) reports: Option<Address>,
@@ -84,6 +94,11 @@ impl Shared {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         let before = learned.get(class).copied();
         learned.insert(class.clone(), machine::learn(before, run_ms));
+    }
+
+    /// Work here costs money.
+    pub(crate) fn is_paid(&self) -> bool {
+        room::is_paid(&self.backend, &self.config.borrow().prices)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -214,6 +229,8 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         broker: context.broker.clone(),
         artifacts: Artifacts::new(jetstream.clone()),
         claims: Claims::new(crate::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
+        spool: spool(worker)?,
+        room: Arc::default(),
         cancels: Cancels::default(),
         config,
         reports: Address::new(&worker.report_url, &worker.report_secret),
@@ -232,6 +249,8 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         context.inbox.open(Arc::new(Adopter { address, claims, backend }));
     }
     let workers = crate::topology::open_bucket(jetstream, bucket::WORKERS).await?;
+    rescue::mark(&shared).await;
+    room::measure_once(&shared).await;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
     let hard = context.lifecycle.hard.clone();
     let tasks = &context.tasks;
@@ -242,8 +261,24 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
     tasks.spawn("cancels", shared.cancels.clone().follow(jetstream.clone(), drained(&shared, hard)));
     tasks.spawn("discovery", presence::discover(Arc::clone(&shared), Arc::clone(&backend), discovered));
     tasks.spawn("presence", presence::tell(Arc::clone(&shared), workers, discovery.clone()));
+    tasks.spawn("room", room::measure(Arc::clone(&shared)));
+    tasks.spawn("spool", rescue::run(Arc::clone(&shared)));
     tasks.spawn("pull", pull::run(shared, backend, discovery));
     Ok(())
+}
+
+/// A folder that was asked for must be there; the default one is made when it is needed.
+fn spool(config: &WorkerConfig) -> Result<Spool, Fault> {
+    let asked_for = config.spool_dir.clone();
+    let dir = asked_for.clone().unwrap_or_else(Spool::default_dir);
+    let spool = Spool::new(dir, config.spool_bytes.unwrap_or(spool::DEFAULT_BYTES));
+    if asked_for.is_some()
+        && let Err(error) = spool.make_dir()
+    {
+        let message = format!("configuration key `worker.spool_dir`: {}: {error}", spool.dir().display());
+        return Err(Fault::new(Exit::Config, message));
+    }
+    Ok(spool)
 }
 
 /// Fires when nothing runs any more after the soft stop, or at the hard stop.

@@ -6,17 +6,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::topology::bucket;
 use schemas::{
-    Artifact, Assignment, AttemptId, AttemptRecord, AttemptState, Failure, FailureCode, Input, Phase,
-    Progress, SCHEMA_VERSION, codec, subjects,
+    Artifact, Assignment, AttemptId, AttemptRecord, AttemptState, DeliveredResult, Failure, FailureCode,
+    Input, Phase, Progress, SCHEMA_VERSION, WorkerId, codec, subjects,
 };
 use tokio::sync::Mutex;
 
 use crate::artifacts::{self, ArtifactError};
 use crate::clock;
 use crate::worker::AttemptIo;
+use crate::worker::attempt::{Made, too_large};
 use crate::worker::claim::Held;
 use crate::worker::host::Shared;
 use crate::worker::machine;
+use crate::worker::spool::Spooled;
 
 /// One attempt's way to the broker.
 pub(crate) struct HostIo {
@@ -81,6 +83,37 @@ impl AttemptIo for HostIo {
         self.shared.artifacts.get(&input.artifact).await.map_err(|error| unloadable(input, &error))
     }
 
+    async fn delivered(&self, attempt: AttemptId, delivered: &DeliveredResult) {
+        let mut held = self.held.lock().await;
+        let Some(claim) = held.as_mut() else { return };
+        let record = delivered_record(&claim.record, delivered);
+        // Not written, it is still in the spool or at the provider: a later delivery finds out.
+        if let Err(error) = self.shared.claims.write_patiently(claim, record).await {
+            tracing::warn!(%attempt, %error, "the claim does not say what was delivered");
+        }
+    }
+
+    async fn spool(
+        &self,
+        attempt: AttemptId,
+        delivered: &DeliveredResult,
+        files: &[Made],
+    ) -> Option<WorkerId> {
+        let worker = self.shared.worker.clone();
+        let delivered = DeliveredResult { spooled_by: Some(worker.clone()), ..delivered.clone() };
+        let spooled = Spooled { delivered, files: files.to_vec() };
+        let shared = Arc::clone(&self.shared);
+        let written = tokio::task::spawn_blocking(move || shared.spool.write(attempt, &spooled)).await;
+        match written.map_err(std::io::Error::other).flatten() {
+            Ok(()) => Some(worker),
+            Err(error) => {
+                let dir = self.shared.spool.dir().display();
+                tracing::warn!(%attempt, %error, %dir, "not spooled: kept in memory only");
+                None
+            }
+        }
+    }
+
     async fn save(
         &self,
         attempt: AttemptId,
@@ -90,7 +123,10 @@ impl AttemptIo for HostIo {
     ) -> Result<Artifact, Failure> {
         let artifact = artifacts::describe(bucket::ARTIFACTS, attempt, index, media_type, &bytes);
         let stored = self.shared.artifacts.put(&artifact.at, &bytes).await;
-        stored.map_err(|error| Failure::new(FailureCode::Transient, error.to_string()))?;
+        stored.map_err(|error| match error {
+            ArtifactError::TooLarge(bytes) => too_large(bytes),
+            error => Failure::new(FailureCode::Transient, error.to_string()),
+        })?;
         Ok(artifact)
     }
 
@@ -124,5 +160,14 @@ fn unloadable(input: &Input, error: &ArtifactError) -> Failure {
         ),
         ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
         ArtifactError::Store(_) => Failure::new(FailureCode::Transient, error.to_string()),
+    }
+}
+
+/// A claim that says what was delivered. Its work began when it was claimed where nothing tells better.
+pub(crate) fn delivered_record(record: &AttemptRecord, delivered: &DeliveredResult) -> AttemptRecord {
+    AttemptRecord {
+        started_at_ms: record.started_at_ms.or(Some(record.claimed_at_ms)),
+        delivered: Some(delivered.clone()),
+        ..record.clone()
     }
 }

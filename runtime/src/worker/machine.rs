@@ -8,6 +8,8 @@ use schemas::{
     SCHEMA_VERSION, WorkerId,
 };
 
+use crate::worker::delivered;
+
 /// A claim without a provider's id is left alone for so long after it was made: its maker may be slow
 /// rather than dead, and about to record the id. Twice the time after which the broker redelivers.
 pub const INTENT_SETTLES_MS: i64 = 2 * topology::WORK_ACK_WAIT_MS as i64;
@@ -88,6 +90,10 @@ pub enum Begin {
     Find,
     /// It ended before: tell the outcome again.
     Retell(Outcome),
+    /// The provider delivered, and a worker's spool has the result: wait until that worker has stored it.
+    AwaitStored,
+    /// The provider delivered, and the result can no longer be had: end so.
+    GiveUp(Box<Outcome>),
     /// It kills its workers; the provider may have been called.
     Poison(Failure),
     /// Its claimant may be about to record the id: look again later.
@@ -102,6 +108,9 @@ pub enum Begin {
 pub fn begin_from(record: &AttemptRecord, delivered: i64, now_ms: i64) -> Begin {
     if let (AttemptState::Settled, Some(outcome)) = (record.state, &record.outcome) {
         return Begin::Retell(outcome.clone());
+    }
+    if let Some(result) = &record.delivered {
+        return delivered::begin(record, result, delivered, now_ms);
     }
     if let Some(poison) = poison(delivered) {
         return Begin::Poison(poison);

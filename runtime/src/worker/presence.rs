@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::kv;
-use schemas::{ClassOffer, Health, Offer, SCHEMA_VERSION, codec};
+use schemas::{Catalog, ClassOffer, Health, Offer, SCHEMA_VERSION, codec};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -36,6 +36,12 @@ pub(crate) async fn discover(
         });
         let catalog = shared.config.borrow().catalog.clone();
         found.classes.retain(|class| catalog.class(class).is_some());
+        let is_well = found.health == Health::Healthy;
+        let provider_says = found.health_reason.clone();
+        if is_well && let Some(reason) = no_room(&shared, &found, &catalog) {
+            // Nothing is asked of the provider whose result could not be stored.
+            (found.health, found.health_reason) = (Health::Down, Some(reason));
+        }
         current.send_if_modified(|discovery| {
             if discovery.health != found.health {
                 let reason = found.health_reason.as_deref().unwrap_or_default();
@@ -45,12 +51,12 @@ pub(crate) async fn discover(
             *discovery = found.clone();
             changed
         });
-        if found.health == Health::Healthy {
+        if is_well {
             shared.health.good("provider");
         } else {
-            shared.health.bad("provider", found.health_reason.unwrap_or_default());
+            shared.health.bad("provider", provider_says.unwrap_or_default());
         }
-        let every = if found.health == Health::Healthy { DISCOVER_EVERY } else { DISCOVER_UNWELL_EVERY };
+        let every = if is_well { DISCOVER_EVERY } else { DISCOVER_UNWELL_EVERY };
         tokio::select! {
             () = shared.lifecycle.hard.cancelled() => return Ok(()),
             () = shared.discover_now.notified() => {}
@@ -60,6 +66,14 @@ pub(crate) async fn discover(
             return Ok(());
         }
     }
+}
+
+/// Why nothing is to be started here for want of room, if so. Free work needs no more than the store's margin: it
+/// is many and small, and waits at no cost.
+fn no_room(shared: &Shared, found: &Discovery, catalog: &Catalog) -> Option<String> {
+    let sizes = found.classes.iter().map(|class| shared.room.expected(class, catalog));
+    let bytes = if shared.is_paid() { sizes.max().unwrap_or_default() } else { 0 };
+    shared.room.refuses(bytes)
 }
 
 /// Tells the offer until the drain is over, then takes it away.

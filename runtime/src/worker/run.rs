@@ -1,14 +1,17 @@
 //! One delivery from its first look to its acknowledgement. All decisions are [`machine`]'s.
 
+mod limits;
 mod paid;
+mod room;
+mod stored;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use schemas::codec::{self, CONTENT_TYPE, DecodeError};
-use schemas::{Assignment, Event, Fact, Failure, FailureCode, JobFacts, Outcome, topology};
-use tokio::sync::Mutex;
+use schemas::{Assignment, DeliveredResult, Event, Fact, Failure, FailureCode, JobFacts, Outcome, topology};
+use tokio::sync::{Mutex, watch};
 
 use crate::clock;
 use crate::publish::Message;
@@ -53,6 +56,10 @@ pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, mut mes
         done = run => done,
         never = speak_up(message) => match never {},
     };
+    if assignment.is_paid() {
+        // What is not settled is left to whoever comes next.
+        shared.spool.release(assignment.id());
+    }
     if let Err(reason) = done {
         tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, reason, "handing back");
         Box::pin(hand_back(message, Some(REST))).await;
@@ -88,17 +95,23 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn begin(&self) -> Result<(), String> {
+        if self.assignment.is_paid() {
+            return Box::pin(self.begin_paid()).await;
+        }
+        let delivery = self.delivery();
+        match machine::first_look(delivery) {
+            Some(failure) => Box::pin(self.refuse(failure, delivery)).await,
+            None => self.run(None, None).await,
+        }
+    }
+
+    fn delivery(&self) -> Delivery {
         let job = &self.assignment.job;
-        let delivery = Delivery {
+        Delivery {
             delivered: self.message.info().map_or(1, |info| info.delivered),
             cancelled: self.shared.cancels.contains(job.id),
             expired: job.constraints.deadline_ms.is_some_and(|deadline| deadline <= clock::now_ms()),
             paid: self.assignment.is_paid(),
-        };
-        match machine::first_look(delivery) {
-            Some(failure) => Box::pin(self.refuse(failure, delivery)).await,
-            None if delivery.paid => Box::pin(self.claim(delivery)).await,
-            None => self.run(None, None).await,
         }
     }
 
@@ -173,19 +186,42 @@ impl Run<'_> {
         {
             return Box::pin(self.settle(held, &failed(failure), None, false)).await;
         }
+        let delivered = held.as_ref().and_then(|held| held.record.delivered.clone());
         let held = Arc::new(Mutex::new(held));
         let (attempt, stopper) = self.attempt(Arc::clone(&held), resume_id)?;
+        let kept_ms = self.backend.kept_ms(&attempt.service);
+        let attempt = attempt.keeping(kept_ms, delivered);
+        let delivery = attempt.delivery();
         shared.cancels.running(job, &stopper);
         shared.figures.attempts_running.increment(1.0);
         let outcome = self.run_in_time(&attempt, &stopper, started_at_ms).await;
-        // Gone before anybody is waited for: what is in hand is small.
-        drop((attempt, stopper));
+        let outcome = match outcome {
+            Some(outcome) if self.assignment.is_paid() && delivery.borrow().is_some() => {
+                // Rare but for paid work, and slow.
+                Box::pin(self.until_stored(attempt, &stopper, started_at_ms, &held, outcome)).await
+            }
+            outcome => {
+                // Gone before anybody is waited for: what is in hand is small.
+                drop(attempt);
+                outcome
+            }
+        };
+        drop(stopper);
         shared.cancels.ended(job);
         shared.figures.attempts_running.decrement(1.0);
         let Some(outcome) = outcome else { return Err("the backend did not let go in time".to_owned()) };
         let outcome = with_recorded_id(outcome, held.lock().await.as_ref());
-        self.learn(&outcome, started_at_ms);
+        // Waiting for the store is not what the work takes.
+        let made_at_ms = delivery.borrow().as_ref().map(|delivered| delivered.at_ms);
+        self.learn(&outcome, started_at_ms, made_at_ms.unwrap_or_else(clock::now_ms));
         let held = held.lock().await.take();
+        if delivery.borrow().is_some() {
+            let code = outcome.failure.as_ref().map(|failure| failure.code);
+            if self.assignment.is_paid() && code == Some(FailureCode::Interrupted) {
+                return Err("delivered and left where it is kept, to be stored".to_owned());
+            }
+            return self.settle(held, &outcome, Some(started_at_ms), true).await;
+        }
         self.settle_or_adopt(held, &outcome, Some(started_at_ms)).await
     }
 
@@ -208,20 +244,20 @@ impl Run<'_> {
         // Most of what is quick ends before any of the following is needed.
         match tokio::time::timeout(TELL_RUNNING_AFTER, &mut running).await {
             Ok(outcome) => Some(outcome),
-            Err(_) => Box::pin(self.run_on(running, stopper, started_at_ms)).await,
+            Err(_) => Box::pin(self.run_on(running, attempt.delivery(), stopper, started_at_ms)).await,
         }
     }
 
     async fn run_on(
         &self,
         running: impl Future<Output = Outcome>,
+        delivery: watch::Receiver<Option<DeliveredResult>>,
         stopper: &Stopper,
         started_at_ms: i64,
     ) -> Option<Outcome> {
-        let (wait, stop) = limit(self.assignment, started_at_ms);
         let in_time = async {
             tokio::select! {
-                () = tokio::time::sleep(wait) => stopper.stop(stop),
+                stop = self.out_of_time(delivery, started_at_ms) => stopper.stop(stop),
                 () = self.shared.lifecycle.hard.cancelled() => stopper.stop(Stop::Drain),
             }
             let_go(self.shared).await;
@@ -236,13 +272,17 @@ impl Run<'_> {
         }
     }
 
-    fn learn(&self, outcome: &Outcome, started_at_ms: i64) {
-        let run_ms = (clock::now_ms() - started_at_ms).unsigned_abs();
+    fn learn(&self, outcome: &Outcome, started_at_ms: i64, ended_at_ms: i64) {
+        let run_ms = (ended_at_ms - started_at_ms).max(0).unsigned_abs();
         let code = outcome.failure.as_ref().map(|failure| failure.code);
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
         self.shared.figures.run_seconds(code).record(run_ms as f64 / 1000.0);
         match code {
-            None => self.shared.learn(&self.assignment.class, run_ms),
+            None => {
+                let bytes = outcome.artifacts.iter().map(|artifact| artifact.bytes).sum();
+                self.shared.room.learn(&self.assignment.class, bytes);
+                self.shared.learn(&self.assignment.class, run_ms);
+            }
             Some(FailureCode::BackendDown | FailureCode::ProviderStopped | FailureCode::QuotaExhausted) => {
                 self.shared.discover_now.notify_one();
             }
@@ -298,18 +338,4 @@ fn with_recorded_id(mut outcome: Outcome, held: Option<&Held>) -> Outcome {
 async fn let_go(shared: &Shared) {
     shared.lifecycle.hard.cancelled().await;
     tokio::time::sleep(LET_GO).await;
-}
-
-/// For how long an attempt may go on, and why it is stopped then.
-fn limit(assignment: &Assignment, started_at_ms: i64) -> (Duration, Stop) {
-    let now_ms = clock::now_ms();
-    let spent_ms = (now_ms - started_at_ms).max(0).unsigned_abs();
-    let limit = Duration::from_millis(assignment.timeout_ms.saturating_sub(spent_ms));
-    let deadline = assignment.job.constraints.deadline_ms;
-    let to_deadline =
-        deadline.map(|deadline| Duration::from_millis((deadline - now_ms).max(0).unsigned_abs()));
-    match to_deadline {
-        Some(left) if left < limit => (left, Stop::Expired),
-        _ => (limit, Stop::Timeout),
-    }
 }

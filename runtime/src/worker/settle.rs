@@ -113,8 +113,11 @@ async fn record(shared: &Shared, mut held: Held, outcome: &Outcome) -> Result<()
         outcome: Some(outcome.clone()),
         ..AttemptRecord::clone(&held.record)
     };
+    let attempt = record.id();
     let written = shared.claims.write_patiently(&mut held, record).await;
-    written.map_err(|error| format!("the outcome was not recorded: {error}"))
+    written.map_err(|error| format!("the outcome was not recorded: {error}"))?;
+    shared.spool.remove(attempt);
+    Ok(())
 }
 
 async fn complete(

@@ -18,6 +18,9 @@ use super::store::Interaction;
 use super::{Gemini, errors};
 use crate::{chance, clock};
 
+/// Larger than anybody wants to keep.
+const HUGE_BYTES: usize = 257 * 1024 * 1024;
+
 /// Files are kept for two days.
 const KEPT_MS: u64 = 48 * 3_600_000;
 
@@ -93,6 +96,9 @@ async fn download(
         return StatusCode::FORBIDDEN.into_response();
     }
     let Some(one) = gemini.store.by_file(&id) else { return StatusCode::NOT_FOUND.into_response() };
+    if gemini.admin.take("file_huge").is_some() {
+        return ([(header::CONTENT_TYPE, "video/mp4")], vec![0; HUGE_BYTES]).into_response();
+    }
     let bytes = gemini.media(&one).await;
     let kind = if bytes.starts_with(b"\x89PNG") { "image/png" } else { "video/mp4" };
     ([(header::CONTENT_TYPE, kind)], bytes.as_ref().clone()).into_response()

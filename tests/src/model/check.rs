@@ -69,7 +69,9 @@ impl Model for Protocol {
 pub(super) fn outs() -> Vec<Out> {
     let ids = [None, Some(1), Some(2)];
     let mut outs = vec![Out::Refused, Out::CancelledUnbegun, Out::CancelledBefore];
-    outs.extend(ids.into_iter().flatten().flat_map(|id| [Out::Done(id), Out::CancelledAt(id)]));
+    outs.extend(
+        ids.into_iter().flatten().flat_map(|id| [Out::Done(id), Out::NotStored(id), Out::CancelledAt(id)]),
+    );
     outs.extend(ids.into_iter().flat_map(|id| [Out::Unknown(id), Out::Poison(id)]));
     outs
 }

@@ -3,7 +3,7 @@
 /// The workers that an assignment can be delivered to.
 pub const WORKERS: usize = 2;
 /// Revisions that a claim can have; enough for the faults allowed.
-pub const REVISIONS_MAX: usize = 12;
+pub const REVISIONS_MAX: usize = 14;
 /// Starts without a sender that are kept; each costs a fault.
 pub const ORPHANS_MAX: usize = 3;
 /// Deliveries are counted up to here: one more than makes `poison`.
@@ -14,6 +14,8 @@ pub const DELIVERED_MAX: u8 = schemas::topology::POISON_DELIVERIES as u8 + 1;
 pub enum Provider {
     /// Nothing: Gemini, and RunPod without webhooks.
     Silent,
+    /// Nothing, and its answer is the result, of which it keeps none: Gemini's pictures.
+    Answers,
     /// It may call us back with the id; its silence says nothing.
     CallsBack,
     /// It lists what it has by our name, and starts a second run under the same name.
@@ -33,6 +35,8 @@ pub struct Rules {
     pub doubts_silence: bool,
     /// A recorded id is resumed.
     pub resumes_by_id: bool,
+    /// What was delivered and is refused by the store is kept and stored later, not made again.
+    pub keeps_delivered: bool,
     /// An outcome is told although the claim could not record it: its redelivery would say less.
     pub tells_unrecorded: bool,
     /// The outcome is told before the assignment is acknowledged.
@@ -48,6 +52,7 @@ impl Rules {
         checks_revision: true,
         doubts_silence: true,
         resumes_by_id: true,
+        keeps_delivered: true,
         tells_unrecorded: true,
         tells_before_ack: true,
         cancels_under_claim: true,
@@ -61,7 +66,7 @@ pub struct Faults {
     pub kills: u8,
     /// Requests and answers lost, or late.
     pub lost: u8,
-    /// Starts that the provider refuses.
+    /// Starts that the provider refuses, and results that the store does.
     pub refusals: u8,
     /// Changes of the broker's leader that forget how often a message was delivered.
     pub recounts: u8,
@@ -80,6 +85,8 @@ pub enum Out {
     Unknown(Option<u8>),
     /// Put aside.
     Poison(Option<u8>),
+    /// Delivered, and the result was not stored for as long as it was kept.
+    NotStored(u8),
     /// Cancelled before a worker began with it.
     CancelledUnbegun,
     /// Cancelled before the provider was called, by its claimant.
@@ -95,6 +102,10 @@ pub enum Claim {
     Intent,
     /// The provider's id is known.
     Started(u8),
+    /// The work is done, and the provider keeps the result.
+    Delivered(u8),
+    /// The work is done, and a worker's spool has the result.
+    Spooled(u8),
     /// It ended.
     Settled(Out),
 }
@@ -137,6 +148,12 @@ pub enum At {
     Recording { held: u8, id: u8 },
     /// Follows the work by its id.
     Following { held: u8, id: u8 },
+    /// About to write into the claim that the result is there.
+    Marking { held: u8, id: u8 },
+    /// About to store the result.
+    Storing { held: u8, id: u8 },
+    /// Waits until the worker whose spool has the result has stored it.
+    Awaiting { seen: u8 },
     /// About to record the outcome; `called` as in `machine::Ended`.
     Settling { held: Option<u8>, out: Out, called: bool },
     /// About to tell it.
@@ -184,6 +201,8 @@ pub struct State {
     pub orphans: [Option<u8>; ORPHANS_MAX],
     /// Paid runs that the provider started.
     pub started: u8,
+    /// The result that lies in a spool, by its run: it outlives the worker.
+    pub spooled: Option<u8>,
     /// The provider refuses starts made under an earlier revision than this.
     pub fence: u8,
     /// What was told.
@@ -205,6 +224,7 @@ impl State {
             workers: [At::Idle; WORKERS],
             orphans: [None; ORPHANS_MAX],
             started: 0,
+            spooled: None,
             fence: 0,
             told: Told { letter: None, completed: false, ended: false },
             faults,

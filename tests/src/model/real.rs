@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use runtime::worker::machine::{self, Begin, Ended, INTENT_SETTLES_MS, Settlement};
 use schemas::{
-    Assignment, AttemptRecord, AttemptState, Charge, Failure, FailureCode, MicroUsd, Outcome, Unit, Usage,
-    samples,
+    Assignment, AttemptRecord, AttemptState, Charge, DeliveredResult, Failure, FailureCode, MicroUsd,
+    Outcome, Unit, Usage, WorkerId, samples,
 };
 
 use crate::model::check;
@@ -24,6 +24,8 @@ pub(super) enum Begun {
     Poison,
     Resume,
     Find,
+    AwaitStored,
+    GiveUp,
 }
 
 /// What `machine::begin_from` says to every claim and number of deliveries, right after the claim was made
@@ -33,7 +35,10 @@ pub(super) struct Begins(HashMap<(Claim, u8), [Begun; 2]>);
 impl Begins {
     pub(super) fn of_the_machine() -> Self {
         let claims = check::outs().into_iter().map(Claim::Settled);
-        let claims = claims.chain([Claim::Intent, Claim::Started(1), Claim::Started(2)]);
+        let claims = claims.chain([Claim::Intent]);
+        let runs = [1, 2].into_iter();
+        let claims =
+            claims.chain(runs.flat_map(|id| [Claim::Started(id), Claim::Delivered(id), Claim::Spooled(id)]));
         let asked = claims.flat_map(|claim| (1..=DELIVERED_MAX).map(move |delivered| (claim, delivered)));
         Self(asked.map(|(claim, delivered)| ((claim, delivered), begun(claim, delivered))).collect())
     }
@@ -59,6 +64,12 @@ fn begun(claim: Claim, delivered: u8) -> [Begun; 2] {
                 Begun::Resume
             }
             Begin::Find => Begun::Find,
+            Begin::AwaitStored => Begun::AwaitStored,
+            Begin::GiveUp(outcome) => {
+                let code = outcome.failure.map(|failure| failure.code);
+                assert_eq!(code, Some(FailureCode::NotStored), "given up as what it is");
+                Begun::GiveUp
+            }
         }
     })
 }
@@ -71,10 +82,27 @@ fn record(claim: Claim) -> AttemptRecord {
         Claim::Started(id) => {
             AttemptRecord { state: AttemptState::Started, provider_id: Some(id.to_string()), ..record }
         }
+        Claim::Delivered(id) => AttemptRecord {
+            state: AttemptState::Started,
+            provider_id: Some(id.to_string()),
+            delivered: Some(delivered(record.claimed_at_ms, None)),
+            ..record
+        },
+        Claim::Spooled(_) => AttemptRecord {
+            state: AttemptState::Intent,
+            delivered: Some(delivered(record.claimed_at_ms, Some(record.worker.clone()))),
+            ..record
+        },
         Claim::Settled(out) => {
             AttemptRecord { state: AttemptState::Settled, outcome: Some(outcome(out)), ..record }
         }
     }
+}
+
+/// Kept for as long as a claim is young, so that early and late say the two things there are to say.
+fn delivered(at_ms: i64, spooled_by: Option<WorkerId>) -> DeliveredResult {
+    let kept_until_ms = at_ms + INTENT_SETTLES_MS;
+    DeliveredResult { at_ms, kept_until_ms, spooled_by, usage: Vec::new(), provider_id: None }
 }
 
 /// What a failure before the claim is here.
@@ -93,6 +121,9 @@ fn outcome(out: Out) -> Outcome {
             Outcome { provider_id: told.and_then(id), ..failed(FailureCode::OutcomeUnknown) }
         }
         Out::Poison(told) => Outcome { provider_id: told.and_then(id), ..failed(FailureCode::Poison) },
+        Out::NotStored(lost) => {
+            Outcome { usage: used(5), provider_id: id(lost), ..failed(FailureCode::NotStored) }
+        }
         Out::CancelledUnbegun => failed(FailureCode::Cancelled),
         Out::CancelledBefore => Outcome { usage: used(0), ..failed(FailureCode::Cancelled) },
         Out::CancelledAt(at) => {

@@ -36,6 +36,8 @@ pub enum Step {
     DropOrphan,
     /// The provider reports its id, which goes into a claim that waits for it.
     Report,
+    /// A worker stores what lies in its spool and settles the claim, whoever has the assignment.
+    Rescue,
     /// Somebody cancels the job.
     Cancel,
     /// A router takes the cancelled assignment out of its queue.
@@ -138,11 +140,22 @@ impl Steps<'_> {
         if self.model.provider == Provider::CallsBack && state.started > 0 && waits {
             self.add_fault(Step::Report, state.with_claim(Claim::Started(1)));
         }
+        self.rescue();
         if let Some(next) = self.spend(|faults| &mut faults.cancels) {
             self.add_fault(Step::Cancel, State { cancelled: true, ..next });
         }
         if state.cancelled && !state.acked {
             self.take_out();
+        }
+    }
+
+    /// Nobody needs to die first: the worker that has the spool may be slow.
+    fn rescue(&mut self) {
+        let state = *self.state;
+        let claim = (state.revision() > 0).then(|| state.claim(state.revision()));
+        if let (Some(id), Some(Claim::Intent | Claim::Spooled(_))) = (state.spooled, claim) {
+            let settled = state.with_claim(Claim::Settled(Out::Done(id)));
+            self.add(Step::Rescue, State { spooled: None, ..settled });
         }
     }
 

@@ -257,6 +257,7 @@ impl World {
                     attempt,
                     backend: row.backend.parse().expect("a valid name"),
                     provider_id: booked.and_then(|booked| booked.provider_id.clone()),
+                    delivered: booked.is_some_and(|booked| booked.delivered),
                     succeeded: booked.is_some_and(|booked| booked.succeeded),
                     usage: booked.map(|booked| booked.usage.clone()).unwrap_or_default(),
                     reserved_micro_usd: MicroUsd(row.reserved_micro_usd),

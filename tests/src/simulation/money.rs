@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use ledger::budget::{Book, Payer, Standing};
 use ledger::fold::{ChargeRow, Request, Told, charge, fold};
+use policy::invariants::is_delivered;
 use schemas::reserve::Reservation;
 use schemas::{ChargeState, Event, JobId, JobState, Tenant, TenantsConfig};
 
@@ -24,6 +25,7 @@ pub(crate) struct Booked {
     pub(crate) provider_id: Option<String>,
     pub(crate) succeeded: bool,
     pub(crate) usage: Vec<schemas::Usage>,
+    pub(crate) delivered: bool,
 }
 
 /// A job as the ledger's rows tell of it.
@@ -106,6 +108,7 @@ impl Books {
             .into_iter()
             .map(|row| Booked {
                 attempt: row.attempt,
+                delivered: row.finished_at_ms.is_some() && is_delivered(row.failure_code),
                 succeeded: row.finished_at_ms.is_some() && row.failure_code.is_none(),
                 provider_id: row.provider_id,
                 usage: row.usage,

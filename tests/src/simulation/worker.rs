@@ -201,6 +201,7 @@ impl Attempting {
             reserved_micro_usd: self.assignment.reserved_micro_usd,
             provider_id: None,
             outcome: None,
+            delivered: None,
         };
         let created = world.broker.create_claim(self.key(), Rc::new(record.clone()));
         if reach == Reach::Unanswered {
@@ -234,6 +235,7 @@ impl Attempting {
                 self.held = None;
                 self.end_with(world, outcome, true)
             }
+            Begin::AwaitStored | Begin::GiveUp(_) => unreachable!("nothing is spooled here"),
             Begin::Poison(failure) => {
                 self.begun_ms = held.record.started_at_ms;
                 let outcome = self.with_recorded_id(failed(failure));

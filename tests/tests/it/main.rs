@@ -21,4 +21,5 @@ mod room;
 mod shapes;
 mod simulation;
 mod stops;
+mod store_full;
 mod tidy;

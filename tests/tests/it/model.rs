@@ -34,7 +34,7 @@ fn breaks(name: &str, rule: &str, provider: Provider, rules: Rules, faults: Faul
 }
 
 /// What our paid backends are: none of them ever says "not started".
-const PROVIDERS: [Provider; 2] = [Provider::Silent, Provider::CallsBack];
+const PROVIDERS: [Provider; 3] = [Provider::Silent, Provider::CallsBack, Provider::Answers];
 
 #[test]
 fn holds_when_delivered_twice_paused_and_killed() {
@@ -61,6 +61,21 @@ fn holds_when_cancelled() {
 fn holds_when_a_new_leader_forgets_deliveries() {
     for provider in PROVIDERS {
         holds("recounted", provider, Faults { kills: 1, recounts: 1, cancels: 1, ..NO_FAULTS });
+    }
+}
+
+#[test]
+fn holds_when_the_store_refuses_what_was_delivered() {
+    for provider in PROVIDERS {
+        holds("refused by the store", provider, Faults { kills: 1, refusals: 2, cancels: 1, ..NO_FAULTS });
+    }
+}
+
+#[test]
+fn making_again_what_was_not_stored_is_noticed() {
+    let rules = Rules { keeps_delivered: false, ..Rules::KEPT };
+    for provider in PROVIDERS {
+        breaks("made again", PAID_TWICE, provider, rules, Faults { refusals: 1, ..NO_FAULTS });
     }
 }
 

@@ -125,6 +125,10 @@ impl<'a> Flight<'a> {
     /// A look that brought nothing; a failure once it is enough.
     fn unanswered(&mut self, error: &CallError) -> Option<Failure> {
         tracing::debug!(provider.id = self.id, %error, "no usable answer about a job");
+        if let CallError::TooLarge(limit_bytes) = error {
+            let message = format!("RunPod's answer is larger than the {limit_bytes} bytes that are read");
+            return Some(Failure::new(FailureCode::NotStored, message));
+        }
         if error.status() == Some(404) {
             self.gone += 1;
             let age_ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -169,6 +173,7 @@ impl<'a> Flight<'a> {
             attempt.progress(Phase::Downloading, 0, 0, Some(&said));
         }
         let mut artifacts = Vec::new();
+        attempt.delivered(&jobs::usage(reply, false)).await;
         for (index, file) in files.into_iter().enumerate() {
             let bytes = match file.content {
                 Content::Bytes(bytes) => bytes,

@@ -78,6 +78,7 @@ impl GeminiBackend {
                     }
                     told = reply.status;
                 }
+                Err(error @ CallError::TooLarge(_)) => return failed(result_lost(&error)),
                 Err(error) if error.status() == Some(404) => {
                     gone += 1;
                     if gone >= GONE_LOOKS {
@@ -105,6 +106,7 @@ impl GeminiBackend {
             let failure = errors::charged(interactions::failure(reply), &usage);
             return Outcome { usage, ..failed(failure) };
         }
+        attempt.delivered(&usage).await;
         attempt.progress(Phase::Downloading, 0, 0, None);
         match self.collect(attempt, media).await {
             Ok(artifacts) => Outcome { artifacts, usage, ..Outcome::default() },
@@ -112,7 +114,7 @@ impl GeminiBackend {
         }
     }
 
-    /// Keeps every file of an answer. A damaged one among good ones is left out; the others are paid too.
+    /// Stores every file of an answer. A damaged one among good ones is left out; the others are paid too.
     pub(super) async fn collect(
         &self,
         attempt: &Attempt,
@@ -121,23 +123,28 @@ impl GeminiBackend {
         let kind = attempt.assignment.job.body.kind;
         let (mut artifacts, mut damaged) = (Vec::new(), None);
         for file in media {
-            let bytes = match file.source {
-                Source::Uri(uri) => self.fetch(uri).await?,
-                Source::Data(data) => match media::decode(data) {
-                    Ok(bytes) => bytes,
-                    Err(failure) => {
-                        tracing::warn!(job.id = %attempt.id().job, %failure.message, "a file is left out");
-                        damaged = Some(failure);
-                        continue;
-                    }
-                },
-            };
-            let media_type = file.media_type(&bytes, kind);
-            artifacts.push(attempt.save(artifacts.len(), &media_type, bytes).await?);
+            match self.bytes_of(&file).await? {
+                Ok(bytes) => {
+                    let media_type = file.media_type(&bytes, kind);
+                    artifacts.push(attempt.save(artifacts.len(), &media_type, bytes).await?);
+                }
+                Err(failure) => damaged = Some(left_out(attempt, failure)),
+            }
         }
         match damaged {
             Some(failure) if artifacts.is_empty() => Err(failure),
             _ => Ok(artifacts),
+        }
+    }
+
+    /// The bytes of one file of an answer, or in what way it is damaged.
+    ///
+    /// # Errors
+    /// It cannot be fetched.
+    pub(super) async fn bytes_of(&self, file: &MediaRef<'_>) -> Result<Result<Bytes, Failure>, Failure> {
+        match file.source {
+            Source::Uri(uri) => self.fetch(uri).await.map(Ok),
+            Source::Data(data) => Ok(media::decode(data)),
         }
     }
 
@@ -238,8 +245,15 @@ fn hopeless(error: &CallError, times: u32) -> Option<Failure> {
     })
 }
 
-/// Made and paid, and not to be had: files are kept for 48 hours only. Never a reason to pay again.
+/// Notes that a damaged file is left out of an answer.
+pub(super) fn left_out(attempt: &Attempt, failure: Failure) -> Failure {
+    tracing::warn!(job.id = %attempt.id().job, %failure.message, "a file is left out");
+    failure
+}
+
+/// Made and paid, and not to be had now, or ever: files are kept for 48 hours only, and the store takes no larger one.
 fn result_lost(error: &CallError) -> Failure {
-    let message = "Gemini made the file and it could not be fetched";
-    Failure::new(FailureCode::NotStored, message).with_words(&error.to_string())
+    let is_final = matches!(error, CallError::TooLarge(_)) || matches!(error.status(), Some(403 | 404));
+    let code = if is_final { FailureCode::NotStored } else { FailureCode::Transient };
+    Failure::new(code, "Gemini made the file and it could not be fetched").with_words(&error.to_string())
 }

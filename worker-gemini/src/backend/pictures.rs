@@ -1,9 +1,11 @@
 //! Pictures by `generateContent`: one request, and the pictures are its answer.
 
 use runtime::clock::now_ms;
-use runtime::worker::{Attempt, Stop};
-use schemas::{Failure, Kind, Outcome, Phase};
+use bytes::Bytes;
+use runtime::worker::{Attempt, Made, Stop};
+use schemas::{Failure, FailureCode, Kind, Outcome, Phase};
 
+use crate::backend::background::left_out;
 use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};
 use crate::gemini::wire::GenerateReply;
 use crate::gemini::{bounds, errors, generate, sizes, usage};
@@ -50,11 +52,25 @@ impl GeminiBackend {
             return outcome;
         }
         attempt.progress(Phase::Downloading, 0, 0, None);
-        match self.collect(attempt, media).await {
-            Ok(artifacts) => Outcome { artifacts, ..outcome },
-            Err(failure) => Outcome { failure: Some(failure), ..outcome },
+        let (mut files, mut damaged) = (Vec::new(), None);
+        for file in media {
+            match self.bytes_of(&file).await {
+                Ok(Ok(bytes)) => files.push(made(file.media_type(&bytes, Kind::Image), bytes)),
+                Ok(Err(failure)) => damaged = Some(left_out(attempt, failure)),
+                // Gemini does not answer the same request twice: what cannot be fetched now never can.
+                Err(failure) => damaged = Some(Failure { code: FailureCode::NotStored, ..failure }),
+            }
+        }
+        match damaged {
+            Some(failure) if files.is_empty() => Outcome { failure: Some(failure), ..outcome },
+            // Their only copy: Gemini does not keep them.
+            _ => attempt.keep(files, outcome).await,
         }
     }
+}
+
+fn made(media_type: impl Into<String>, bytes: Bytes) -> Made {
+    Made { media_type: media_type.into(), bytes }
 }
 
 async fn prepare(attempt: &Attempt) -> Result<Vec<u8>, Failure> {

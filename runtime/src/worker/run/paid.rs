@@ -6,21 +6,28 @@ use std::time::Duration;
 use schemas::{AttemptRecord, AttemptState, Failure, FailureCode, Outcome, SCHEMA_VERSION};
 use tokio::sync::Mutex;
 
+use super::room::Waited;
 use super::{Run, failed, hand_back, with_recorded_id};
 use crate::clock;
 use crate::worker::Found;
 use crate::worker::claim::{Asked, ClaimError, Held};
-use crate::worker::machine::{self, Begin, Delivery};
+use crate::worker::machine::{self, Begin};
 
 /// How often a claim is looked at whose id the provider may report.
 const LOOK_FOR_REPORT_EVERY: Duration = Duration::from_secs(1);
 
 impl Run<'_> {
-    /// Begins paid work, or goes on with what another delivery left behind.
-    pub(super) async fn claim(&self, delivery: Delivery) -> Result<(), String> {
+    /// Begins paid work once its result could be stored, or goes on with what another delivery left behind.
+    pub(super) async fn begin_paid(&self) -> Result<(), String> {
+        let (_reserved, stopping) = match self.await_room().await {
+            Waited::Room(reserved) => (Some(reserved), None),
+            Waited::NotNeeded => (None, None),
+            Waited::Stopping(reason) => (None, Some(Failure::new(FailureCode::Interrupted, reason))),
+        };
+        let delivery = self.delivery();
         match self.ask().await? {
             Asked::Taken(held) => self.take_over(held, delivery.delivered).await,
-            Asked::Granted(held) => match machine::unbegun(delivery) {
+            Asked::Granted(held) => match machine::unbegun(delivery).or(stopping) {
                 None => self.run(Some(held), None).await,
                 // Nobody was here before: nobody called the provider.
                 Some(failure) => self.settle(Some(held), &failed(failure), None, false).await,
@@ -41,6 +48,7 @@ impl Run<'_> {
             reserved_micro_usd: self.assignment.reserved_micro_usd,
             provider_id: None,
             outcome: None,
+            delivered: None,
         };
         self.shared.claims.ask(record).await.map_err(|error| error.to_string())
     }
@@ -61,6 +69,12 @@ impl Run<'_> {
             Begin::Retell(outcome) => {
                 let started = held.record.started_at_ms;
                 self.settle(None, &outcome, started, true).await
+            }
+            Begin::AwaitStored => self.await_stored(held).await,
+            Begin::GiveUp(outcome) => {
+                let started = held.record.started_at_ms;
+                let outcome = with_recorded_id(*outcome, Some(&held));
+                self.settle(Some(held), &outcome, started, true).await
             }
             Begin::Poison(failure) => {
                 let started = held.record.started_at_ms;

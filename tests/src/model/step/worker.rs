@@ -46,8 +46,18 @@ impl Steps<'_> {
                 if self.state.cancelled {
                     self.go(settling(Out::CancelledAt(id)));
                 }
-                self.go(settling(Out::Done(id)));
+                // What was written down before is not written again.
+                let known = held > 0 && self.state.claim(held) == Claim::Delivered(id);
+                self.go(if known { At::Storing { held, id } } else { At::Marking { held, id } });
             }
+            At::Marking { held, id } => {
+                let kept_by_us = self.model.provider == Provider::Answers;
+                let claim = if kept_by_us { Claim::Spooled(id) } else { Claim::Delivered(id) };
+                // A claim that does not say so is no reason to throw the result away.
+                self.write(held, claim, |held| At::Storing { held, id }, At::Storing { held, id });
+            }
+            At::Storing { held, id } => self.store(held, id),
+            At::Awaiting { seen } => self.await_stored(seen),
             At::Settling { held, out, called } => {
                 let telling = At::Telling { out, called };
                 let unrecorded = if rules.tells_unrecorded { telling } else { At::Idle };
@@ -60,6 +70,38 @@ impl Steps<'_> {
                 self.tell(out, called);
             }
             At::Telling { .. } | At::Acking => self.acknowledge(),
+        }
+    }
+
+    /// The store takes the result, or refuses it for now.
+    fn store(&mut self, held: u8, id: u8) {
+        let settling = |out| At::Settling { held: Some(held), out, called: true };
+        if self.state.cancelled {
+            self.go(settling(Out::CancelledAt(id)));
+        }
+        self.go(settling(Out::Done(id)));
+        if let Some(state) = self.spend(|faults| &mut faults.refusals) {
+            let at = if self.model.rules.keeps_delivered {
+                At::Storing { held, id }
+            } else {
+                At::Starting { held }
+            };
+            self.add_fault(Step::Refuse(self.worker), state.with(self.worker, at));
+        }
+    }
+
+    /// Looks at the claim until it is settled, or the result is no longer kept.
+    fn await_stored(&mut self, seen: u8) {
+        let current = self.state.revision();
+        match self.state.claim(current) {
+            Claim::Settled(out) => self.go(At::Settling { held: None, out, called: true }),
+            Claim::Spooled(id) => {
+                self.go(At::Settling { held: Some(seen), out: Out::NotStored(id), called: true });
+                if self.state.cancelled {
+                    self.go(At::Settling { held: Some(seen), out: Out::CancelledAt(id), called: true });
+                }
+            }
+            _ => self.go(At::Idle),
         }
     }
 
@@ -116,10 +158,17 @@ impl Steps<'_> {
                     let id = if let Claim::Started(id) = claim { Some(id) } else { None };
                     self.go(At::Settling { held: Some(seen), out: Out::Poison(id), called: true });
                 }
-                (Begun::Resume, Claim::Started(id)) if self.model.rules.resumes_by_id => {
+                (Begun::Resume, Claim::Started(id) | Claim::Delivered(id))
+                    if self.model.rules.resumes_by_id =>
+                {
                     self.write(seen, claim, |held| At::Following { held, id }, At::Idle);
                 }
                 (Begun::Resume, _) => self.write(seen, claim, |held| At::Starting { held }, At::Idle),
+                (Begun::AwaitStored, _) => self.go(At::Awaiting { seen }),
+                (Begun::GiveUp, Claim::Spooled(id)) => {
+                    self.go(At::Settling { held: Some(seen), out: Out::NotStored(id), called: true });
+                }
+                (Begun::GiveUp, claim) => unreachable!("given up from {claim:?}"),
                 (Begun::Find, _) => self.write(seen, claim, |held| At::Finding { held }, At::Idle),
                 (Begun::Retell, claim) => unreachable!("retold from {claim:?}"),
             }
@@ -131,8 +180,8 @@ impl Steps<'_> {
         let unknown = At::Settling { held: Some(held), out: Out::Unknown(None), called: true };
         let started = (self.state.started > 0).then_some(At::FoundStarted { held, id: 1 });
         match self.model.provider {
-            Provider::Silent if self.model.rules.doubts_silence => self.go(unknown),
-            Provider::Silent => self.go(At::FoundNothing { held }),
+            Provider::Silent | Provider::Answers if self.model.rules.doubts_silence => self.go(unknown),
+            Provider::Silent | Provider::Answers => self.go(At::FoundNothing { held }),
             Provider::CallsBack => {
                 self.go(unknown);
                 if let Some(started) = started {
@@ -150,6 +199,10 @@ impl Steps<'_> {
     fn calling(&mut self, held: u8, call: Call) {
         let unknown = At::Settling { held: Some(held), out: Out::Unknown(None), called: true };
         match call {
+            Call::Accepted(id) if self.model.provider == Provider::Answers => {
+                let state = State { spooled: Some(id), ..*self.state };
+                self.add(Step::Go(self.worker), state.with(self.worker, At::Marking { held, id }));
+            }
             Call::Accepted(id) => self.go(At::Recording { held, id }),
             Call::Refused => {
                 self.go(At::Settling { held: Some(held), out: Out::Refused, called: true });

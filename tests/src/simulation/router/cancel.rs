@@ -122,6 +122,7 @@ impl Cancelling {
             reserved_micro_usd: waiting.reserved_micro_usd,
             provider_id: None,
             outcome: Some(Outcome { failure: Some(failure), ..Outcome::default() }),
+            delivered: None,
         };
         let ours = match world.broker.create_claim((self.job, waiting.attempt), Rc::new(record)) {
             Ok(_) => true,

@@ -141,6 +141,7 @@ impl TakingBack {
             reserved_micro_usd: assignment.reserved_micro_usd,
             provider_id: None,
             outcome: Some(Outcome { failure: Some(self.failure.clone()), ..Outcome::default() }),
+            delivered: None,
         };
         let ours = match world.broker.create_claim(key, Rc::new(record)) {
             Ok(_) => true,
