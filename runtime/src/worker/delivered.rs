@@ -80,6 +80,7 @@ pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now
         | Code::ContentRefused
         | Code::UnusableResult
         | Code::NotStored
+        | Code::TooNew
         | Code::Poison => After::Settle(outcome),
         Code::CapabilityMissing
         | Code::OutOfMemory
@@ -145,6 +146,7 @@ mod tests {
             FailureCode::ContentRefused,
             FailureCode::UnusableResult,
             FailureCode::NotStored,
+            FailureCode::TooNew,
             FailureCode::Poison,
         ];
         for code in FailureCode::ALL {

@@ -39,7 +39,9 @@ fn health(bytes: &[u8]) -> bool {
 /// Prose of handler and proxies is text of any kind.
 fn words(bytes: &[u8]) -> bool {
     let body = String::from_utf8_lossy(bytes).into_owned();
-    let _ = jobs::translate(&body);
+    for ran in [false, true] {
+        let _ = jobs::translate(&body, ran);
+    }
     for status in [302, 400, 401, 402, 404, 408, 413, 418, 429, 500, 524] {
         let error = errors::CallError::Refused { status, retry_after_ms: None, body: body.clone() };
         let _ = (errors::start_failure(&error, 1), errors::unanswered(&error, 1));

@@ -41,7 +41,7 @@ async fn until_estimated(
     job: &Job,
     is_so: fn(&EstimateReply) -> bool,
 ) -> anyhow::Result<()> {
-    let request = EstimateRequest { job: job.clone() };
+    let request = EstimateRequest { job: job.clone(), unknown: schemas::UnknownFields::default() };
     let asking = async {
         let mut in_a_row = 0;
         // Any router answers: one that is asked so often in a row answers at least once.
