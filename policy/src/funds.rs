@@ -77,7 +77,7 @@ fn from_start_to_end(assignment: &Assignment, now_ms: i64) -> RangeInclusive<i64
 
 /// The failure of an attempt that is handed back unstarted for want of money.
 #[must_use]
-pub fn handed_back(assignment: &Assignment, words: String) -> Failure {
+pub fn handed_back(assignment: &Assignment, words: &str) -> Failure {
     let here = assignment.history.iter().filter(|facts| facts.backend == assignment.backend);
     let code = if here.filter(|facts| is_handed_back(facts)).count() < HANDED_BACK_MAX {
         FailureCode::Interrupted

@@ -199,7 +199,7 @@ fn a_backend_that_hands_back_again_and_again_is_not_asked_again() {
             break;
         }
         let (assignment, _) = assigned(&world).expect("planned again at once, and at the same place");
-        let failure = funds::handed_back(&assignment, "the money does not suffice".to_owned());
+        let failure = funds::handed_back(&assignment, "the money does not suffice");
         let expected = if round < 2 { FailureCode::Interrupted } else { FailureCode::CapabilityMissing };
         assert_eq!((failure.code, failure.field.as_deref()), (expected, Some(funds::FIELD)), "round {round}");
         let facts = failed(attempt, "cloud", expected, 0);
@@ -214,5 +214,5 @@ fn a_backend_that_hands_back_again_and_again_is_not_asked_again() {
         ],
         ..samples::assignment()
     };
-    assert_eq!(funds::handed_back(&assignment, String::new()).code, FailureCode::Interrupted);
+    assert_eq!(funds::handed_back(&assignment, "").code, FailureCode::Interrupted);
 }

@@ -234,7 +234,7 @@ impl Run<'_> {
         let service = config.catalog.service(&self.assignment.backend, &self.assignment.class)?;
         let words = funds::shortfall(self.assignment, service, &config.prices, now_ms)?;
         metrics::counter!("argosy_worker_unfunded_total").increment(1);
-        Some(funds::handed_back(self.assignment, words))
+        Some(funds::handed_back(self.assignment, &words))
     }
 
     /// Runs the attempt; stops it at its limit, at the job's deadline, or when the process lets go. None when

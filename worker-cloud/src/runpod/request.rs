@@ -59,7 +59,7 @@ pub fn check_limits(assignment: &Assignment, limits: Limits) -> Result<(), Failu
          {EXECUTION_MIN_MS} ms",
         assignment.reserved_micro_usd, limits.execution_ms
     );
-    Err(funds::handed_back(assignment, words))
+    Err(funds::handed_back(assignment, &words))
 }
 
 /// The graph to run: the job's own, or the catalog's template with the prompt in it. Saved files carry the
