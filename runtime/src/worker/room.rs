@@ -42,8 +42,22 @@ pub(crate) struct Room {
     measured: watch::Sender<Option<Measured>>,
     /// What our own paid attempts may store yet, bytes.
     own_bytes: AtomicU64,
+    /// The same of those that wait for room; they take none.
+    waiting_bytes: AtomicU64,
     /// The largest results so far, bytes.
     learned: Mutex<HashMap<Class, u64>>,
+}
+
+/// An attempt that waits for room, until it is dropped.
+pub(crate) struct Waiting {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.room.waiting_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 /// Room for one attempt, until it is dropped.
@@ -87,6 +101,12 @@ impl Room {
         }
     }
 
+    /// An attempt in hand takes no room while it waits for it.
+    pub(crate) fn wait(self: &Arc<Self>, bytes: u64) -> Waiting {
+        self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Waiting { room: Arc::clone(self), bytes }
+    }
+
     /// Why nothing of so many bytes is to be started now, if so.
     pub(crate) fn refuses(&self, bytes: u64) -> Option<String> {
         let measured = *self.measured.borrow();
@@ -109,8 +129,10 @@ fn expected_bytes(kind: Kind, learned: Option<u64>) -> u64 {
 fn refusal(measured: &Measured, own_bytes: u64, bytes: u64) -> Option<String> {
     let store = &measured.store;
     let left = store.left_bytes()?;
-    let running = measured.others_bytes.saturating_add(own_bytes);
     let margin = store.margin_bytes();
+    // What others have in hand may itself wait for room: were all of it counted, all would wait for each other.
+    let others = measured.others_bytes.min(left.saturating_sub(margin) / 2);
+    let running = others.saturating_add(own_bytes);
     let needed = margin.saturating_add(running).saturating_add(bytes);
     (left < needed).then(|| {
         format!(
@@ -149,6 +171,7 @@ pub(crate) async fn measure_once(shared: &Shared) {
     tell(&store);
     // Ours are counted as they begin and end; the rest of what is in hand is others'.
     let own_bytes = shared.room.own_bytes.load(Ordering::Acquire);
+    let own_bytes = own_bytes.saturating_add(shared.room.waiting_bytes.load(Ordering::Acquire));
     let in_hand = if shared.is_paid() { in_hand_bytes(shared).await } else { Some(0) };
     let Some(in_hand) = in_hand else { return };
     let measured = Measured { store, others_bytes: in_hand.saturating_sub(own_bytes) };
@@ -216,9 +239,12 @@ mod tests {
             // left, others', own, wanted, refused
             (18, 0, 0, 8, false),
             (17, 0, 0, 8, true),
-            (40, 22, 0, 8, false),
-            (40, 23, 0, 8, true),
-            (40, 16, 7, 8, true),
+            (40, 15, 7, 8, false),
+            (40, 15, 8, 8, true),
+            (40, 4, 18, 8, false),
+            // Others may be waiting as well: half of what is left is ours all the same.
+            (26, 1_000, 0, 8, false),
+            (25, 1_000, 0, 8, true),
             (0, 0, 0, 0, true),
             (10, 0, 0, 0, false),
         ];

@@ -40,6 +40,7 @@ impl Run<'_> {
             return Waited::NotNeeded;
         }
         tracing::warn!(job = %job.id, attempt = self.assignment.attempt, reason, "not started: waiting for room");
+        let _waiting = shared.room.wait(bytes);
         let attempt = self.attempt(std::sync::Arc::new(Mutex::new(None)), None).ok();
         loop {
             if let Some((attempt, _)) = &attempt {
