@@ -93,7 +93,10 @@ impl FetchError {
             Self::BadAddress(_) => Failure::new(FailureCode::UnusableResult, self.to_string()),
             Self::Status { .. } | Self::TooLarge(_) | Self::Lost { .. } => {
                 let code = if self.may_pass() { FailureCode::Transient } else { FailureCode::NotStored };
-                Failure::new(code, format!("the provider made the file, and it could not be downloaded: {self}"))
+                Failure::new(
+                    code,
+                    format!("the provider made the file, and it could not be downloaded: {self}"),
+                )
             }
         }
     }

@@ -160,8 +160,12 @@ fn files_at_a_shared_container_are_the_attempts_own_or_nothing_is_sent() {
     let catalog = policy::defaults::catalog();
     let mut assignment = assignment();
     let artifact = schemas::ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: "in/x".to_owned() };
-    assignment.job.body.inputs =
-        vec![schemas::Input { name: "photo.png".to_owned(), artifact, media_type: "image/png".to_owned(), unknown: schemas::UnknownFields::default() }];
+    assignment.job.body.inputs = vec![schemas::Input {
+        name: "photo.png".to_owned(),
+        artifact,
+        media_type: "image/png".to_owned(),
+        unknown: schemas::UnknownFields::default(),
+    }];
     let names = request::input_names(&assignment);
     assert_eq!(names, [format!("argosy-{}-0-photo.png", assignment.id())], "a plain name: no folder is made");
     let graph = |image: &Value| json!({"1": {"class_type": "LoadImage", "inputs": {"image": image}}});
@@ -173,7 +177,9 @@ fn files_at_a_shared_container_are_the_attempts_own_or_nothing_is_sent() {
     let mut next = assignment.clone();
     next.attempt += 1;
     assert_ne!(request::input_names(&next), names, "no two attempts share a name");
-    for form in [json!("other.png"), json!("photo.png [output]"), json!({"a": ["other.png"]}), json!(names[0])] {
+    for form in
+        [json!("other.png"), json!("photo.png [output]"), json!({"a": ["other.png"]}), json!(names[0])]
+    {
         let mut graph = graph(&form);
         let failure = request::place_inputs(&mut graph, &assignment, &catalog).expect_err("another's");
         assert_eq!(failure.code, FailureCode::InvalidJob, "{form}");

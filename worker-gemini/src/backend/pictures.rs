@@ -1,7 +1,7 @@
 //! Pictures by `generateContent`: one request, and the pictures are its answer.
 
-use runtime::clock::now_ms;
 use bytes::Bytes;
+use runtime::clock::now_ms;
 use runtime::worker::{Attempt, Made, Stop};
 use schemas::{Failure, FailureCode, Kind, Outcome, Phase};
 
