@@ -18,3 +18,4 @@ mod room;
 mod simulation;
 mod stops;
 mod tidy;
+mod unknown;
