@@ -2,7 +2,8 @@
 //!
 //! Passive data only. Nothing here does I/O, reads a clock or decides anything; decisions live in
 //! `policy`, plumbing in `runtime`. Messages are MessagePack maps or JSON objects, told apart by the
-//! `Content-Type` header ([`codec`]). Readers tolerate unknown fields; unknown enum values decode to
+//! `Content-Type` header ([`codec`]). Readers tolerate unknown fields, and those of a job are kept and written again
+//! ([`UnknownFields`]; a new guard in `constraints` needs a new [`SCHEMA_VERSION`]); unknown enum values decode to
 //! `Unknown` and are refused later, with a reason, by policy.
 //!
 //! Two rules keep old and new processes together: a field is only ever added with a default, and the

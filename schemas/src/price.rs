@@ -37,6 +37,7 @@ pub struct Usage {
 
 /// What a million units cost at a backend. Charges round up to whole micro-dollars once per attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Price {
     /// Who bills.
     pub backend: Backend,
@@ -57,6 +58,7 @@ pub struct Price {
 
 /// All prices: the key `prices` of the `CONFIG` bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PriceList {
     /// In no particular order; overlapping validity is refused when loaded.
     pub prices: Vec<Price>,

@@ -111,6 +111,52 @@ fn what_is_refused_is_not_longer_than_its_cause_allows() {
     }
 }
 
+/// Puts a key into every object of a document, one after the other. Left out are free-form workflows, and what is part
+/// of messages as well (weights, counts of units): there every field is required, so that none can be mistyped.
+fn with_a_key_more(document: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    let free = ["/workflow", "/template", "/maximum_usage", "/profiles/"];
+    if free.iter().any(|part| path.contains(part)) {
+        return;
+    }
+    match document {
+        Value::Object(fields) => {
+            let mut more = fields.clone();
+            more.insert("budgett".to_owned(), json!(1));
+            found.push((path.to_owned(), Value::Object(more)));
+            for (name, value) in fields {
+                with_a_key_more(value, &format!("{path}/{}", name.replace('/', "~1")), found);
+            }
+        }
+        Value::Array(values) => {
+            for (nth, value) in values.iter().enumerate() {
+                with_a_key_more(value, &format!("{path}/{nth}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn passes_over_no_key<T: serde::de::DeserializeOwned>(name: &str, document: &Value) {
+    serde_json::from_value::<T>(document.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut changed = Vec::new();
+    with_a_key_more(document, "", &mut changed);
+    for (path, object) in changed {
+        let mut document = document.clone();
+        *document.pointer_mut(&path).expect("it came from there") = object;
+        assert!(serde_json::from_value::<T>(document).is_err(), "{name} passes over {path}/budgett");
+    }
+}
+
+#[test]
+fn no_document_passes_over_a_key() {
+    use policy::defaults;
+    let read = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    passes_over_no_key::<schemas::PolicyConfig>("policy", &read(defaults::POLICY_JSON));
+    passes_over_no_key::<schemas::Catalog>("catalog", &read(defaults::CATALOG_JSON));
+    passes_over_no_key::<schemas::PriceList>("prices", &read(defaults::PRICES_JSON));
+    passes_over_no_key::<schemas::TenantsConfig>("tenants", &read(defaults::TENANTS_JSON));
+}
+
 /// One edit of a name: a letter put in, left out, changed, or swapped with the next.
 fn mistyped(name: &str, at: prop::sample::Index, letter: char, edit: u8) -> String {
     let mut letters: Vec<char> = name.chars().collect();

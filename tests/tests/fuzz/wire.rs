@@ -45,6 +45,13 @@ fn sent_on<T: Serialize + DeserializeOwned>(message: &T) {
 /// A job goes all the way that a job goes: admitted, rendered, assigned, failed, put aside.
 fn job(bytes: &[u8]) -> bool {
     let Ok(job) = codec::decode::<Job>(None, bytes) else { return false };
+    // What is not known of it is carried on, refused, or named in few words.
+    let warnings = job.warnings();
+    assert!(warnings.len() <= 17 && warnings.iter().all(|warning| warning.len() < 400), "{warnings:?}");
+    if let Err(failure) = admit::check_unknown(&job) {
+        assert!(failure.message.len() < 8_000, "{} bytes", failure.message.len());
+        return true;
+    }
     if admit::admit(&job, &CATALOG, &POLICY, bytes.len(), samples::TIME_MS).is_err() {
         return true;
     }
@@ -111,9 +118,17 @@ fn jobs_and_what_becomes_of_them() {
     });
     let mut with_workflow = samples::job();
     (with_workflow.body.workflow, with_workflow.body.prompt) = (Some(workflow.clone()), None);
+    let mut with_unknown = serde_json::to_value(samples::job()).expect("plain data");
+    with_unknown["trace"] = json!({"a": [1.5, {"b": null}]});
+    with_unknown["body"]["lora"] = json!(["x", -1]);
+    with_unknown["body"]["inputs"][0]["mask"] = json!({"c": [[]]});
+    let mut with_guards = with_unknown.clone();
+    with_guards["constraints"]["max_cost_usd"] = json!("0.25");
+    with_guards["options"] = json!({"limits": [{"budget": 1}]});
     let mut jobs = golden("job", &["job"], job);
     for (target, encoding) in jobs.iter_mut().zip(ENCODINGS) {
         target.starts.push(encoding.encode(&with_workflow));
+        target.starts.extend([encoding.encode(&with_unknown), encoding.encode(&with_guards)]);
     }
     let assignment = Assignment { job: with_workflow, ..samples::assignment() };
     let mut assignments = golden("assignment", &["assignment"], wire::<Assignment>);

@@ -23,3 +23,4 @@ mod simulation;
 mod stops;
 mod store_full;
 mod tidy;
+mod unknown;
