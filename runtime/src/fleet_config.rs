@@ -109,11 +109,11 @@ async fn follow_once(
         match entry.key.as_str() {
             "policy" => take(&store, &entry, reported, |new| set(current, |all| &mut all.policy, new)).await,
             "catalog" => {
-                take(&store, &entry, reported, |new| set(current, |all| &mut all.catalog, new)).await
+                take(&store, &entry, reported, |new| set(current, |all| &mut all.catalog, new)).await;
             }
             "prices" => take(&store, &entry, reported, |new| set(current, |all| &mut all.prices, new)).await,
             "tenants" => {
-                take(&store, &entry, reported, |new| set(current, |all| &mut all.tenants, new)).await
+                take(&store, &entry, reported, |new| set(current, |all| &mut all.tenants, new)).await;
             }
             _ => {}
         }
