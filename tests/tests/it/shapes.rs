@@ -55,7 +55,7 @@ async fn odd_results_are_one_paid_run_each_and_the_books_agree() -> anyhow::Resu
 async fn inputs_too_large_together_are_refused_before_the_paid_call() -> anyhow::Result<()> {
     let fleet = cloud_only().await?;
     let stack = &fleet.stack;
-    let input = ops::submit::input(&stack.broker.jetstream, "a.png", &vec![7; 3_000_000]).await?;
+    let input = ops::submit::input(&stack.broker.jetstream, "a.png", &vec![7_u8; 3_000_000]).await?;
     let mut job = paid_prompt("eight times the same", "cloud");
     job.body.inputs = (0..8).map(|n| Input { name: format!("{n}.png"), ..input.clone() }).collect();
     stack.submit(std::slice::from_ref(&job)).await?;
