@@ -175,7 +175,7 @@ async fn inputs_that_are_too_large_together_are_refused_without_a_load() {
         };
         assignment.job.body.inputs = (0..8).map(reference).collect();
         let (attempt, io, _stopper) = attempt(&assignment, None);
-        io.files.lock().expect("no panic").insert("large".to_owned(), vec![0; 200_000_000].into());
+        io.files.lock().expect("no panic").insert("large".to_owned(), vec![0_u8; 200_000_000].into());
         let failure = world.backend().run(&attempt).await.failure.expect("refused");
         assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::InvalidJob, Some("body.inputs")));
         assert_eq!(io.loads.load(std::sync::atomic::Ordering::SeqCst), 0);
