@@ -17,4 +17,5 @@ mod refusals;
 mod room;
 mod simulation;
 mod stops;
+mod submit;
 mod tidy;
