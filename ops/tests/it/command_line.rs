@@ -8,7 +8,7 @@ use ops::money;
 use schemas::api::{BackendStatus, BackendsReply, ClassBacklog};
 use schemas::{Backend, Class, JobId, Kind, Lane, MicroUsd, Profile, samples};
 
-fn options(words: &[&str]) -> Result<JobOptions, clap::Error> {
+pub(crate) fn options(words: &[&str]) -> Result<JobOptions, clap::Error> {
     let command = JobOptions::augment_args(clap::Command::new("job").no_binary_name(true));
     JobOptions::from_arg_matches(&command.try_get_matches_from(words)?)
 }

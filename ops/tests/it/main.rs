@@ -10,6 +10,7 @@ mod demo;
 mod doomed;
 mod drill;
 mod obtain;
+mod series;
 mod servers;
 
 use std::path::{Path, PathBuf};

@@ -166,10 +166,9 @@ impl<'a> Graph<'a> {
         self.all().find(|node| node.id == id)
     }
 
-    /// Every input of every node that can matter.
+    /// Every input of every node.
     pub(super) fn inputs(&self) -> impl Iterator<Item = (Place, &'a Value)> {
-        self.nodes()
-            .flat_map(|node| node.inputs().map(move |(name, value)| (Place::new(node.id, name), value)))
+        self.all().flat_map(|node| node.inputs().map(move |(name, value)| (Place::new(node.id, name), value)))
     }
 
     pub(super) fn value(&self, place: &Place) -> Option<&'a Value> {
@@ -178,9 +177,11 @@ impl<'a> Graph<'a> {
 
     /// The inputs of these names that hold such a literal.
     pub(super) fn named(&self, names: &[&str], is_literal: fn(&Value) -> bool) -> Vec<Place> {
-        let fits =
-            |(place, value): &(Place, &Value)| names.contains(&place.input.as_str()) && is_literal(value);
-        self.inputs().filter(fits).map(|(place, _)| place).collect()
+        let of = |node: Node<'a>| {
+            let fits = move |(name, value): &(&str, &Value)| names.contains(name) && is_literal(value);
+            node.inputs().filter(fits).map(move |(name, _)| Place::new(node.id, name))
+        };
+        self.nodes().flat_map(of).collect()
     }
 
     pub(super) fn candidate(&self, place: &Place) -> Option<Candidate> {

@@ -22,5 +22,6 @@ mod shapes;
 mod simulation;
 mod stops;
 mod store_full;
+mod submit;
 mod tidy;
 mod unknown;
