@@ -101,7 +101,9 @@ fn files_at_a_shared_container_are_the_attempts_own_or_nothing_is_sent() {
     let mut next = assignment.clone();
     next.attempt += 1;
     assert_ne!(request::input_names(&next), names, "no two attempts share a name");
-    for form in [json!("other.png"), json!("photo.png [output]"), json!({"a": ["other.png"]}), json!(names[0])] {
+    for form in
+        [json!("other.png"), json!("photo.png [output]"), json!({"a": ["other.png"]}), json!(names[0])]
+    {
         let mut graph = graph(&form);
         let failure = request::place_inputs(&mut graph, &assignment, &catalog).expect_err("another's");
         assert_eq!(failure.code, FailureCode::InvalidJob, "{form}");
