@@ -84,7 +84,7 @@ fn forms() -> Vec<Value> {
 #[tokio::test]
 async fn every_form_gets_the_job_s_own_bytes() {
     let server = server().await;
-    // The last two nodes are known only by what the server says of them.
+    // The last node is known only by what the server says of it.
     for (class, input) in
         [("LoadImage", "image"), ("LoadImageOutput", "image"), ("AcceptancePicture", "picture")]
     {
