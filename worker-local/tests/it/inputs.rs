@@ -14,6 +14,11 @@ use crate::jobs::{Case, assignment, config, workflow};
 const THEIRS_PX: u32 = 320;
 const OWN_PX: u32 = 448;
 
+fn client() -> reqwest::Client {
+    runtime::tls::install();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
 /// The head of a picture, which is all that the simulator reads.
 fn picture(width: u32) -> Bytes {
     let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
@@ -26,7 +31,7 @@ fn picture(width: u32) -> Bytes {
 async fn server() -> Server {
     let server =
         Server::start(Config { acceptance_nodes: true, ..simulator(Mode::New) }).await.expect("a simulator");
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let http = client();
     for (folder, subfolder) in [
         ("input", ""),
         ("input", "pasted"),
@@ -79,7 +84,7 @@ fn forms() -> Vec<Value> {
 #[tokio::test]
 async fn every_form_gets_the_job_s_own_bytes() {
     let server = server().await;
-    // The last two nodes are known only by what the server says of them.
+    // The last node is known only by what the server says of it.
     for (class, input) in
         [("LoadImage", "image"), ("LoadImageOutput", "image"), ("AcceptancePicture", "picture")]
     {
@@ -127,7 +132,7 @@ async fn no_two_attempts_share_a_file_on_the_server() {
     for _ in 0..2 {
         assert_eq!(run(&server, &load, &["photo.png"]).await.failure, None);
     }
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let http = client();
     let queue: Value = http
         .get(format!("{}/history", server.url()))
         .send()
