@@ -13,6 +13,22 @@ pub const FREE_FAMILY: &str = "comfyui";
 /// The one protocol family with a limit that the provider keeps and that follows from the reserved money.
 pub const LIMITED_FAMILY: &str = "serverless";
 
+/// The one protocol family whose provider keeps a single cap for all that comes back, pictures, words and thoughts
+/// together.
+pub const CAPPED_FAMILY: &str = "generate_content";
+
+/// Whether one cap at the provider bounds everything that comes back.
+#[must_use]
+pub fn caps_output(service: &Service) -> bool {
+    service.family == CAPPED_FAMILY
+}
+
+/// Whether a unit counts what comes back.
+#[must_use]
+pub const fn is_output(unit: Unit) -> bool {
+    matches!(unit, Unit::TextToken | Unit::ImageToken | Unit::VideoToken)
+}
+
 /// The shortest limit of that kind that the provider takes: an attempt has to reserve at least as much.
 pub const SHORTEST_LIMIT: Usage = Usage { unit: Unit::ExecutionMs, quantity: 5_000 };
 

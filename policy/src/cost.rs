@@ -8,7 +8,9 @@
 
 use std::ops::RangeInclusive;
 
-use schemas::{Backend, MicroUsd, Price, PriceList, Unit, Usage};
+use schemas::{Backend, MicroUsd, Price, PriceList, Service, Unit, Usage};
+
+use crate::billing::{caps_output, is_output};
 
 /// Prices are for so many units.
 const PRICED_UNITS: i128 = 1_000_000;
@@ -129,23 +131,37 @@ fn dearest_price(
     Ok(dearest)
 }
 
-/// The units that have a price for a model at some of these moments and no bound in `maximum`: what an attempt uses of
-/// them is not reserved. A unit may come up more than once.
+/// The units that have a price for a service at some of these moments and no bound in its `maximum_usage`: what an
+/// attempt uses of them is not reserved. A unit may come up more than once.
+///
+/// Where the provider keeps one cap for all that comes back ([`crate::billing::caps_output`]), a bounded unit of output
+/// bounds every other one that is no dearer: each such token takes the place of one that is reserved.
 pub fn unbounded_units<'a>(
-    maximum: &'a [Usage],
-    backend: &'a Backend,
-    model: &'a str,
+    service: &'a Service,
     prices: &'a PriceList,
     during: &'a RangeInclusive<i64>,
 ) -> impl Iterator<Item = Unit> + 'a {
-    let holds = move |price: &&Price| {
-        price.backend == *backend
-            && (price.model == model || price.model == ANY_MODEL)
-            && price.valid_from_ms <= *during.end()
-            && price.valid_until_ms.is_none_or(|ends_ms| *during.start() < ends_ms)
+    let priced = move || {
+        prices.prices.iter().filter(move |price| {
+            price.backend == service.backend
+                && (price.model == service.model || price.model == ANY_MODEL)
+                && price.valid_from_ms <= *during.end()
+                && price.valid_until_ms.is_none_or(|ends_ms| *during.start() < ends_ms)
+        })
     };
-    let priced = prices.prices.iter().filter(holds).map(|price| price.unit);
-    priced.filter(move |unit| *unit != Unit::EnergyMj && maximum.iter().all(|bound| bound.unit != *unit))
+    let is_listed = |unit: Unit| service.maximum_usage.iter().any(|bound| bound.unit == unit);
+    let is_covered = move |price: &Price| {
+        let dearest_bounded = || {
+            let bounded = priced().filter(|other| is_output(other.unit) && is_listed(other.unit));
+            bounded.map(|other| other.micro_usd_per_million).max()
+        };
+        is_listed(price.unit)
+            || caps_output(service)
+                && is_output(price.unit)
+                && dearest_bounded().is_some_and(|dearest| price.micro_usd_per_million <= dearest)
+    };
+    let costs = priced().filter(|price| price.unit != Unit::EnergyMj);
+    costs.filter(move |price| !is_covered(price)).map(|price| price.unit)
 }
 
 /// What measured energy costs at a backend's electricity price (unit `energy_mj` of the price list).

@@ -104,7 +104,7 @@ fn prices_of(input: &PlanInput<'_>, service: &Service) -> Result<Prices, CostErr
         let shortest = std::slice::from_ref(&billing::SHORTEST_LIMIT);
         enough = enough.max(dearest_of(shortest, backend, model, input.prices, &during)?);
     }
-    let unbounded = unbounded_units(maximum_usage, backend, model, input.prices, &during).next();
+    let unbounded = unbounded_units(service, input.prices, &during).next();
     Ok(Prices { expected, enough, most, unbounded })
 }
 

@@ -32,9 +32,7 @@ pub fn across(policy: &PolicyConfig, catalog: &Catalog, prices: &PriceList, now_
         {
             say(field("maximum_usage"), format!("{name} is not used: {error}; add it to document prices"));
         }
-        let mut units: Vec<Unit> =
-            unbounded_units(&service.maximum_usage, &service.backend, &service.model, prices, &always)
-                .collect();
+        let mut units: Vec<Unit> = unbounded_units(service, prices, &always).collect();
         units.sort_unstable();
         units.dedup();
         for unit in units {

@@ -1,11 +1,12 @@
 //! Words of a document that would remove a guard of money. Readers do not believe them ([`crate::billing`]); a
 //! document that says them is refused when it is set, so that it says what holds.
 
-use schemas::{Catalog, PolicyConfig, Service, Unit};
+use schemas::{Catalog, PolicyConfig, Service, Unit, Usage};
 
 use super::{ConfigError, wrong};
 use crate::billing::{
-    LIMITED_FAMILY, SHORTEST_LIMIT, is_paid_provider, is_paid_service, stops_at_reservation,
+    LIMITED_FAMILY, SHORTEST_LIMIT, caps_output, is_output, is_paid_provider, is_paid_service,
+    stops_at_reservation,
 };
 
 /// Words of document `policy`.
@@ -58,10 +59,16 @@ fn paid_service(service: &Service) -> Result<(), ConfigError> {
             return wrong("maximum_usage", format!("{:?} is there twice", bound.unit));
         }
     }
+    let output_of = |usage: &[Usage]| -> u64 {
+        let output = usage.iter().filter(|usage| is_output(usage.unit));
+        output.map(|usage| usage.quantity).fold(0, u64::saturating_add)
+    };
     for expected in service.expected_usage.iter().filter(|usage| usage.unit != Unit::EnergyMj) {
-        let bound =
-            maximum.iter().find(|bound| bound.unit == expected.unit).map_or(0, |bound| bound.quantity);
-        if expected.quantity > bound {
+        let own = maximum.iter().find(|bound| bound.unit == expected.unit).map_or(0, |bound| bound.quantity);
+        let is_capped = caps_output(service) && is_output(expected.unit);
+        let bound = if is_capped { output_of(maximum) } else { own };
+        let wanted = if is_capped { output_of(&service.expected_usage) } else { expected.quantity };
+        if wanted > bound {
             let message = format!(
                 "{:?}: {} are expected of {name} and at most {bound} are reserved: give the most in maximum_usage",
                 expected.unit, expected.quantity

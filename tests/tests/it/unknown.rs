@@ -177,7 +177,10 @@ async fn a_job_of_a_newer_schema_is_handed_back_and_then_put_aside_and_does_not_
     let jobs = stack.broker.jetstream.get_stream(stream::JOBS).await?;
     let resting = async {
         loop {
-            let consumer = jobs.get_consumer::<async_nats::jetstream::consumer::pull::Config>(&lane).await?;
+            let consumer = jobs
+                .get_consumer::<async_nats::jetstream::consumer::pull::Config>(&lane)
+                .await
+                .map_err(anyhow::Error::from_boxed)?;
             if consumer.cached_info().num_ack_pending == 1 {
                 return anyhow::Ok(());
             }
