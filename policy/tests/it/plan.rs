@@ -2,7 +2,8 @@
 
 use policy::plan::Plan;
 use schemas::{
-    AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, Service, Terms, samples,
+    AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, Service, Terms, Unit,
+    samples,
 };
 use serde_json::Value;
 
@@ -212,9 +213,26 @@ fn a_unit_that_costs_money_and_has_no_bound_is_not_bought() {
     world.job.constraints.backends = Some(vec![name("gemini")]);
     assert!(matches!(world.plan(), Plan::Assign(_)));
     for service in &mut world.catalog.services {
-        service.maximum_usage.retain(|usage| usage.unit != schemas::Unit::TextToken);
-        service.expected_usage.retain(|usage| usage.unit != schemas::Unit::TextToken);
+        service.maximum_usage.retain(|usage| usage.unit != Unit::InputToken);
+        service.expected_usage.retain(|usage| usage.unit != Unit::InputToken);
     }
+    let Plan::Refuse { failure, .. } = world.plan() else { panic!("{:?}", world.plan()) };
+    assert!(failure.message.contains("no maximum for its InputToken"), "{failure:?}");
+}
+
+#[test]
+fn one_cap_on_all_that_comes_back_bounds_units_that_are_no_dearer() {
+    let mut world = World::idle();
+    world.job.constraints.backends = Some(vec![name("gemini")]);
+    let words = |world: &mut World, unit: Unit, micro_usd_per_million: i64| {
+        for price in world.prices.prices.iter_mut().filter(|price| price.unit == unit) {
+            price.micro_usd_per_million = MicroUsd(micro_usd_per_million);
+        }
+    };
+    // Pictures at $60 a million: words as dear as pictures are bounded by them, dearer ones are not.
+    words(&mut world, Unit::TextToken, 60_000_000);
+    assert!(matches!(world.plan(), Plan::Assign(_)), "{:?}", world.plan());
+    words(&mut world, Unit::TextToken, 60_000_001);
     let Plan::Refuse { failure, .. } = world.plan() else { panic!("{:?}", world.plan()) };
     assert!(failure.message.contains("no maximum for its TextToken"), "{failure:?}");
 }

@@ -218,6 +218,7 @@ fn documents_that_do_not_fit_are_named() {
     unbounded.prices.push(Price {
         unit: Unit::VideoToken,
         valid_from_ms: samples::TIME_MS + 1_000_000_000,
+        micro_usd_per_million: MicroUsd(coming.micro_usd_per_million.0 + 1),
         ..coming
     });
     let misfits = found(&policy, &catalog, &unbounded);
