@@ -24,9 +24,8 @@ pub(super) fn is_whole(value: &Value) -> bool {
 /// Where the seed is. A sampler that adds no noise needs none.
 pub(super) fn seed(graph: &Graph<'_>) -> Found {
     let mut found = Found::new();
-    let adds_noise = |node: &Node<'_>| {
-        node.input("add_noise").is_none_or(|add| *add != Value::from("disable") && *add != Value::from(false))
-    };
+    let adds_noise =
+        |node: &Node<'_>| node.input("add_noise").is_none_or(|add| add != "disable" && add != false);
     for node in graph.nodes().filter(adds_noise) {
         for name in SEEDS.into_iter().filter(|name| node.has(name)) {
             found.end(graph.literal(node, name, SEED));

@@ -71,7 +71,7 @@ impl Side {
 /// Where the prompt is.
 pub(super) fn prompt(graph: &Graph<'_>) -> Found {
     let mut walk = Walk::new(graph);
-    walk.from_all(Side::Positive);
+    walk.visit_all(Side::Positive);
     // A guider may take what it is to follow under another name.
     for guider in graph.nodes().filter_map(|node| graph.node(node.link("guider")?.node)) {
         if let Some(link) = guider.link("conditioning") {
@@ -91,7 +91,7 @@ pub(super) fn prompt(graph: &Graph<'_>) -> Found {
 /// Where the negative prompt is.
 pub(super) fn negative(graph: &Graph<'_>) -> Found {
     let mut walk = Walk::new(graph);
-    walk.from_all(Side::Negative);
+    walk.visit_all(Side::Negative);
     let Walk { mut found, empty, .. } = walk;
     if found.doubts.is_empty() {
         if let Some(shared) = found.places.intersection(&prompt(graph).places).next() {
@@ -132,7 +132,7 @@ impl<'a, 'g> Walk<'a, 'g> {
         Self { graph, found: Found::new(), met: BTreeSet::new(), empty: None }
     }
 
-    fn from_all(&mut self, side: Side) {
+    fn visit_all(&mut self, side: Side) {
         for node in self.graph.nodes().filter(|node| !is_met_below(self.graph, *node)) {
             self.at_side(node, side);
         }

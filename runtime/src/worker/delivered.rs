@@ -60,7 +60,7 @@ pub fn given_up(result: &DeliveredResult, why: &str) -> Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub enum After {
     /// It ended so.
-    Settle(Outcome),
+    Settle(Box<Outcome>),
     /// Fetch and store it again by the provider's id.
     Again,
 }
@@ -70,7 +70,7 @@ pub enum After {
 pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now_ms: i64) -> After {
     use FailureCode as Code;
     let outcome = charged(outcome, result);
-    let Some(failure) = &outcome.failure else { return After::Settle(outcome) };
+    let Some(failure) = &outcome.failure else { return After::Settle(Box::new(outcome)) };
     match failure.code {
         // Somebody or something ends it, or it is what it is, however often it is fetched.
         Code::Cancelled
@@ -81,7 +81,7 @@ pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now
         | Code::UnusableResult
         | Code::NotStored
         | Code::TooNew
-        | Code::Poison => After::Settle(outcome),
+        | Code::Poison => After::Settle(Box::new(outcome)),
         Code::CapabilityMissing
         | Code::OutOfMemory
         | Code::RateLimited
@@ -99,7 +99,7 @@ pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now
             if let (Some(lost), Some(words)) = (&mut lost, &failure.provider_words) {
                 lost.provider_words = Some(words.clone());
             }
-            After::Settle(Outcome { failure: lost, artifacts: Vec::new(), ..outcome })
+            After::Settle(Box::new(Outcome { failure: lost, artifacts: Vec::new(), ..outcome }))
         }
     }
 }
@@ -169,7 +169,7 @@ mod tests {
             }
         }
         let ok = after(Outcome::default(), &result(false), true, 9_000);
-        assert!(matches!(ok, After::Settle(Outcome { failure: None, .. })), "{ok:?}");
+        assert!(matches!(&ok, After::Settle(outcome) if outcome.failure.is_none()), "{ok:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 /// The workers that an assignment can be delivered to.
 pub const WORKERS: usize = 2;
 /// Revisions that a claim can have; enough for the faults allowed.
-pub const REVISIONS_MAX: usize = 14;
+pub const REVISIONS_MAX: usize = 20;
 /// Starts without a sender that are kept; each costs a fault.
 pub const ORPHANS_MAX: usize = 3;
 /// Deliveries are counted up to here: one more than makes `poison`.

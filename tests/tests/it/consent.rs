@@ -61,7 +61,8 @@ async fn until_estimated(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_invented_names_spend_one_default_budget_between_them() -> anyhow::Result<()> {
-    const DAILY_MICRO_USD: i64 = 100_000;
+    // One picture reserves $0.1636 and costs $0.067: one fits, and three of three budgets would be more than one.
+    const DAILY_MICRO_USD: i64 = 180_000;
     let fleet = TestFleet::start(|options| {
         let default = json!({ "allow_paid": "when_asked", "daily_micro_usd": DAILY_MICRO_USD });
         options.documents.tenants = json!({ "default": default }).to_string();

@@ -31,7 +31,7 @@ impl Run<'_> {
             let Some(result) = attempt.delivery().borrow().clone() else { return Some(outcome) };
             let id = held.lock().await.as_ref().and_then(|held| held.record.provider_id.clone());
             match delivered::after(outcome.clone(), &result, id.is_some(), clock::now_ms()) {
-                After::Settle(outcome) => return Some(outcome),
+                After::Settle(outcome) => return Some(*outcome),
                 After::Again => {}
             }
             tries += 1;
