@@ -158,10 +158,15 @@ impl<'a> Flight<'a> {
             stop = attempt.stopped() => Outcome {
                 usage, provider_id: Some(self.id.clone()), ..attempt.stopped_outcome(stop)
             },
-            collected = self.collect(attempt, reply) => match collected {
-                Ok(artifacts) => self.outcome(None, usage, artifacts),
-                Err(failure) => self.outcome(Some(failure), usage, Vec::new()),
-            },
+            outcome = self.delivered(attempt, reply, usage.clone()) => outcome,
+        }
+    }
+
+    /// Fetches and stores what a completed job made.
+    async fn delivered(&self, attempt: &Attempt, reply: &JobReply, usage: Vec<Usage>) -> Outcome {
+        match self.collect(attempt, reply).await {
+            Ok(artifacts) => self.outcome(None, usage, artifacts),
+            Err(failure) => self.outcome(Some(failure), usage, Vec::new()),
         }
     }
 
@@ -211,14 +216,24 @@ impl<'a> Flight<'a> {
     }
 
     /// Ends the attempt early. A drain leaves the job alone: the next worker goes on by its id. Everything
-    /// else stops it at the provider, and reads what it cost until then.
+    /// else stops it at the provider, and reads what it cost until then. A job that completed before the limit could
+    /// stop it is paid and kept: the limit is no reason to pay for another.
     async fn stop(&mut self, attempt: &Attempt, stop: Stop) -> Outcome {
-        let usage = if stop == Stop::Drain { Vec::new() } else { self.cancel(attempt).await };
+        let reply = if stop == Stop::Drain { None } else { self.cancel(attempt).await };
+        let usage = reply.as_ref().map_or_else(Vec::new, |reply| {
+            jobs::usage(reply, jobs::never_ran(reply, self.seen_waiting, self.seen_running))
+        });
+        if let Some(reply) = &reply
+            && stop == Stop::Timeout
+            && reply.status == Status::Completed
+        {
+            return self.delivered(attempt, reply, usage).await;
+        }
         Outcome { usage, provider_id: Some(self.id.clone()), ..attempt.stopped_outcome(stop) }
     }
 
-    /// Stops the job; what it used, or nothing when the provider does not tell in time.
-    async fn cancel(&mut self, attempt: &Attempt) -> Vec<Usage> {
+    /// Stops the job; how it ended, or nothing when the provider does not tell in time.
+    async fn cancel(&mut self, attempt: &Attempt) -> Option<JobReply> {
         for _ in 0..CANCELS_MAX {
             // A job that just ended answers with an error or its old state: the status tells.
             if let Err(error) = self.client.cancel(&self.id).await {
@@ -226,19 +241,16 @@ impl<'a> Flight<'a> {
             }
             for look in 0..LOOKS_PER_CANCEL {
                 match self.client.status(&self.id).await {
-                    Ok(reply) if reply.status.is_terminal() => {
-                        let never_ran = jobs::never_ran(&reply, self.seen_waiting, self.seen_running);
-                        return jobs::usage(&reply, never_ran);
-                    }
+                    Ok(reply) if reply.status.is_terminal() => return Some(reply),
                     Ok(reply) => self.note(attempt, &reply),
-                    Err(error) if error.status() == Some(404) => return Vec::new(),
+                    Err(error) if error.status() == Some(404) => return None,
                     Err(_) => {}
                 }
                 tokio::time::sleep(Duration::from_millis(self.pauses.after(look))).await;
             }
         }
         tracing::warn!(job.id = %attempt.id().job, provider.id = self.id, "the job did not stop when asked");
-        Vec::new()
+        None
     }
 
     fn outcome(&self, failure: Option<Failure>, usage: Vec<Usage>, artifacts: Vec<Artifact>) -> Outcome {

@@ -257,3 +257,22 @@ async fn the_endpoint_tells_how_it_is() {
         assert_eq!(world.backend().discover().await.health, health, "{fault}");
     }
 }
+
+#[tokio::test]
+async fn what_completed_before_the_limit_stopped_it_is_delivered() {
+    for (stop, wanted) in [(Stop::Timeout, None), (Stop::Expired, Some(FailureCode::Expired))] {
+        let mut world = World::start(simulated()).await;
+        // It looks so rarely that the limit comes first.
+        (world.config.poll_min_ms, world.config.poll_max_ms) = (60_000, 60_000);
+        let (assignment, backend) = (assignment(), world.backend());
+        let (attempt, _io, stopper) = attempt(&assignment, None);
+        let (outcome, ()) = tokio::join!(backend.run(&attempt), async {
+            until("billed", || world.invoice() > 0).await;
+            stopper.stop(stop);
+        });
+        assert_eq!(code(&outcome), wanted, "{outcome:?}");
+        assert_eq!(outcome.artifacts.is_empty(), wanted.is_some());
+        assert_eq!(world.cost(&[outcome.usage]), world.invoice());
+        assert_eq!(world.admin().stats().posts, 1);
+    }
+}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use runtime::artifacts::ARTIFACT_MAX_BYTES;
 use runtime::clock::now_ms;
 use runtime::worker::{Attempt, Stop};
-use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, Usage};
+use schemas::{Artifact, Failure, FailureCode, Outcome, Phase};
 
 use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};
 use crate::gemini::errors::{self, CallError};
@@ -191,12 +191,19 @@ impl GeminiBackend {
     /// Ends the attempt early. A drain leaves the work alone: the next worker goes on by its id. Everything
     /// else stops it there, and reads the bill; no usage when there is none to read.
     async fn stop(&self, attempt: &Attempt, id: &str, stop: Stop) -> Outcome {
-        let usage = if stop == Stop::Drain { Vec::new() } else { self.cancel(attempt, id).await };
-        Outcome { usage, ..attempt.stopped_outcome(stop) }
+        let kind = attempt.assignment.job.body.kind;
+        let reply = if stop == Stop::Drain { None } else { self.cancel(id).await };
+        let Some(reply) = reply else { return attempt.stopped_outcome(stop) };
+        let made = !interactions::media(&reply, kind).is_empty();
+        // Made before the limit could stop it: it is paid and kept, so the limit is no reason to pay for another.
+        if stop == Stop::Timeout && made {
+            return self.ended(attempt, &reply).await;
+        }
+        Outcome { usage: usage::of_interaction(&reply, kind, made), ..attempt.stopped_outcome(stop) }
     }
 
-    async fn cancel(&self, attempt: &Attempt, id: &str) -> Vec<Usage> {
-        let kind = attempt.assignment.job.body.kind;
+    /// Stops the work; how it ended, or nothing when the provider does not tell in time.
+    async fn cancel(&self, id: &str) -> Option<Interaction> {
         for _ in 0..LOOKS_AFTER_CANCEL {
             if let Err(error) = self.client.cancel(id).await {
                 tracing::debug!(provider.id = id, %error, "cancel");
@@ -204,13 +211,12 @@ impl GeminiBackend {
             if let Ok(reply) = self.client.interaction(id).await
                 && reply.status.is_terminal()
             {
-                let made = !interactions::media(&reply, kind).is_empty();
-                return usage::of_interaction(&reply, kind, made);
+                return Some(reply);
             }
             self.pause().await;
         }
-        tracing::warn!(job.id = %attempt.id().job, provider.id = id, "the work did not stop when asked");
-        Vec::new()
+        tracing::warn!(provider.id = id, "the work did not stop when asked");
+        None
     }
 
     async fn pause(&self) {
@@ -253,7 +259,9 @@ pub(super) fn left_out(attempt: &Attempt, failure: Failure) -> Failure {
 
 /// Made and paid, and not to be had now, or ever: files are kept for 48 hours only, and the store takes no larger one.
 fn result_lost(error: &CallError) -> Failure {
-    let is_final = matches!(error, CallError::TooLarge(_)) || matches!(error.status(), Some(403 | 404));
+    // Unreadable is an address that must not be followed.
+    let is_final = matches!(error, CallError::TooLarge(_) | CallError::Unreadable(_))
+        || matches!(error.status(), Some(403 | 404 | 410));
     let code = if is_final { FailureCode::NotStored } else { FailureCode::Transient };
     Failure::new(code, "Gemini made the file and it could not be fetched").with_words(&error.to_string())
 }
