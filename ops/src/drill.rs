@@ -11,7 +11,7 @@ mod probe;
 pub mod report;
 pub mod run;
 pub mod show;
-mod store;
+pub mod store;
 pub mod story;
 mod victim;
 pub mod work;

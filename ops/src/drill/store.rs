@@ -13,9 +13,9 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// The artifact store of a drill.
 #[derive(Debug)]
-pub(super) struct ArtifactStore {
+pub struct ArtifactStore {
     jetstream: jetstream::Context,
-    /// The limit that it had before the drill; none of its bytes are ever thrown away for a lower one.
+    /// The limit that it had before the drill.
     max_bytes: i64,
 }
 
@@ -24,7 +24,7 @@ impl ArtifactStore {
     ///
     /// # Errors
     /// It is not there, or would throw away files to stay within its limit.
-    pub(super) async fn of(jetstream: &jetstream::Context) -> anyhow::Result<Self> {
+    pub async fn of(jetstream: &jetstream::Context) -> anyhow::Result<Self> {
         let config = stream(jetstream).await?.cached_info().config.clone();
         anyhow::ensure!(
             config.discard == DiscardPolicy::New,
@@ -33,25 +33,26 @@ impl ArtifactStore {
         Ok(Self { jetstream: jetstream.clone(), max_bytes: config.max_bytes })
     }
 
-    /// Lowers the limit to little more than is held. Tries until the broker did it.
-    pub(super) async fn fill(&self) {
+    /// Lowers the limit to little more than is held. Tries until the broker did it. Nothing is lost: the store refuses
+    /// what is new, and discards nothing.
+    pub async fn fill(&self) {
         while self.limit(|held_bytes| full_max_bytes(held_bytes, self.max_bytes)).await.is_err() {
             tokio::time::sleep(TRY_AGAIN_AFTER).await;
         }
     }
 
     /// Raises the limit to what it was before the drill. Tries until the broker did it.
-    pub(super) async fn enlarge(&self) {
+    pub async fn enlarge(&self) {
         while self.limit(|_| self.max_bytes).await.is_err() {
             tokio::time::sleep(TRY_AGAIN_AFTER).await;
         }
     }
 
-    /// The same, but no longer than `within`.
+    /// Raises the limit to what it was before the drill, and tries for no longer than `within`.
     ///
     /// # Errors
     /// The broker did not do it in time.
-    pub(super) async fn enlarge_within(&self, within: Duration) -> anyhow::Result<()> {
+    pub async fn enlarge_within(&self, within: Duration) -> anyhow::Result<()> {
         let enlarged = tokio::time::timeout(within, self.enlarge()).await;
         enlarged.with_context(|| format!("the artifact store was not made larger within {within:?}"))
     }
