@@ -11,6 +11,7 @@ mod probe;
 pub mod report;
 pub mod run;
 pub mod show;
+pub mod store;
 pub mod story;
 mod victim;
 pub mod work;
@@ -59,8 +60,11 @@ pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::R
     options.comfyui = vec![Provider::Simulated; COMFYUIS];
     options.documents = documents(drill)?;
     // RunPod's handlers are of all versions, and some complete without a file: one charged failure each.
-    let odd = ["--odd-outputs=40", "--unusable-outputs=3"];
-    options.simulator_args.extend(odd.map(|arg| ("runpod".to_owned(), arg.to_owned())));
+    // Gemini answers in all shapes that its cap allows, some without a picture. Arguments, since a restarted
+    // simulator has them again.
+    let odd =
+        [("runpod", "--odd-outputs=40"), ("runpod", "--unusable-outputs=3"), ("gemini", "--odd-answers=5")];
+    options.simulator_args.extend(odd.map(|(of, arg)| (of.to_owned(), arg.to_owned())));
     Ok(options)
 }
 

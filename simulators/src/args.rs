@@ -202,6 +202,9 @@ pub(crate) struct Gemini {
     /// The key that requests must carry.
     #[arg(long, default_value = "sim-gemini-key")]
     api_key: String,
+    /// How many of a hundred answers have an odd shape, with or without a picture.
+    #[arg(long, default_value_t = 0, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    odd_answers: u8,
     /// Requests per minute and model; no limit without it.
     #[arg(long)]
     rpm: Option<u32>,
@@ -221,6 +224,7 @@ impl Gemini {
             time_scale: self.common.time_scale,
             state_dir: self.common.state_dir,
             api_key: self.api_key,
+            odd_answers_percent: self.odd_answers,
             rpm: self.rpm,
             image_median_ms: self.image_median_ms,
             video_median_ms: self.video_median_ms,

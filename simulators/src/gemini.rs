@@ -74,6 +74,9 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// The key that requests must carry in `x-goog-api-key` (or `?key=`).
     pub api_key: String,
+    /// How many of a hundred answers have an odd shape, chosen by seed and answer. Unlike the armed ones they keep to the
+    /// cap of the request.
+    pub odd_answers_percent: u8,
     /// Requests per minute (of provider time) and model; above it, 429 with `RetryInfo`.
     pub rpm: Option<u32>,
     /// Median duration of a picture, provider milliseconds.
@@ -92,6 +95,7 @@ impl Default for Config {
             time_scale: 1.0,
             state_dir: None,
             api_key: "sim-gemini-key".to_owned(),
+            odd_answers_percent: 0,
             rpm: None,
             image_median_ms: 8_000,
             video_median_ms: 40_000,

@@ -37,7 +37,8 @@
 //! - `words_only`, `no_image`, `finish_other`: no picture (what was counted is billed); the first also of interactions
 //! - `three_images`: three of them, cap or not, all billed; `draft_only`: the picture is among the thoughts
 //! - `null_fields`, `totals_disagree`, `details_missing`: a picture or film, and an odd bill
-//! - `odd_answer`: one of these, or of the odd ends below, drawn by seed
+//! - `odd_answer`: one of these, or of the odd ends below, drawn by seed (`--odd-answers` gives a share of all answers
+//!   one that keeps to the cap, without a fault)
 //! - `http_429_minute` (with `RetryInfo` of `delay_ms`), `http_429_day`, `http_429_limit_zero`, `http_503`,
 //!   `api_key_invalid`, `error_in_array`: instead of any answer
 //! - `interaction_error_string_code`: a 400 whose code is a string

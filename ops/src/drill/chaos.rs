@@ -1,9 +1,10 @@
 //! Strikes by the plan, and looks after everybody: what was killed is started again, what was stopped is set
 //! going again, and what ended by itself is started again as a supervisor would.
 
-use super::history::Hit;
+use super::history::{Component, Hit};
 use super::plan::{Blow, Plan, Strike};
 use super::probe::Probe;
+use super::store::ArtifactStore;
 use super::victim::Victim;
 use crate::stack::Stack;
 use anyhow::Context as _;
@@ -53,6 +54,8 @@ pub(super) struct Chaos<'a> {
     pub(super) calm: &'a CancellationToken,
     /// Where blows are written down.
     pub(super) hits: &'a Hits,
+    /// What is filled and made larger.
+    pub(super) store: &'a ArtifactStore,
 }
 
 impl Chaos<'_> {
@@ -72,10 +75,39 @@ impl Chaos<'_> {
             let probe = Self::probe(&victim, http.clone(), &ledger);
             carers.push(Carer { victim, orders, idle, probe, hits: self.hits, open: None }.look_after());
         }
+        let (fill, fills) = mpsc::channel(1);
         let cared_for = futures::future::try_join_all(carers);
-        let striking = self.strike(&senders, &idle);
-        futures::future::try_join(cared_for, striking).await?;
+        let striking = self.strike(&senders, &idle, &fill);
+        let filling = async {
+            self.fill_store(fills).await;
+            Ok(())
+        };
+        futures::future::try_join3(cared_for, striking, filling).await?;
         Ok(())
+    }
+
+    /// Fills the artifact store when it is struck, until it is calm.
+    async fn fill_store(&self, mut fills: mpsc::Receiver<Strike>) {
+        while let Some(Some(strike)) = self.calm.run_until_cancelled(fills.recv()).await {
+            let filled = self.calm.run_until_cancelled(self.store.fill()).await;
+            let at_ms = now_ms();
+            if filled.is_some() {
+                self.calm.run_until_cancelled(tokio::time::sleep(Duration::from_millis(strike.for_ms))).await;
+            }
+            // Also after a fill that the calm cut off: the broker may have done it.
+            self.store.enlarge().await;
+            if filled.is_some() {
+                self.hits.add(Hit {
+                    at_ms,
+                    name: "artifact-store".to_owned(),
+                    component: Component::ArtifactStore,
+                    blow: Some(Blow::FillStore),
+                    status: None,
+                    back_at_ms: Some(now_ms()),
+                    useful_at_ms: None,
+                });
+            }
+        }
     }
 
     /// None for the broker: what it does is in the events.
@@ -88,11 +120,21 @@ impl Chaos<'_> {
         Some(Probe::of(http, victim.component(), port_file.to_owned()))
     }
 
-    async fn strike(&self, senders: &[mpsc::Sender<Strike>], idle: &[AtomicBool]) -> anyhow::Result<()> {
+    async fn strike(
+        &self,
+        senders: &[mpsc::Sender<Strike>],
+        idle: &[AtomicBool],
+        fill: &mpsc::Sender<Strike>,
+    ) -> anyhow::Result<()> {
         for strike in Plan::of(self.seed, senders.len()) {
             tokio::select! {
                 () = self.calm.cancelled() => return Ok(()),
                 () = tokio::time::sleep(Duration::from_millis(strike.after_ms)) => {}
+            }
+            if strike.blow == Blow::FillStore {
+                // One that is full already is passed over.
+                fill.try_send(strike).ok();
+                continue;
             }
             let (before, from) = (0..senders.len()).partition::<Vec<_>, _>(|index| *index < strike.target);
             let up = from.into_iter().chain(before).find(|index| idle[*index].swap(false, Ordering::AcqRel));
@@ -175,6 +217,7 @@ impl Carer<'_> {
                 self.victim.resume()?;
                 hit.back_at_ms = Some(now_ms());
             }
+            Blow::FillStore => anyhow::bail!("{} is not the artifact store", hit.name),
         }
         self.open = Some(hit);
         match &mut self.probe {

@@ -35,6 +35,8 @@ pub enum Component {
     Postgres,
     /// A simulated provider.
     Simulator,
+    /// The broker's stream of files, which fills and is made larger.
+    ArtifactStore,
 }
 
 impl Component {
@@ -51,6 +53,7 @@ impl Component {
             Self::Links => "links",
             Self::Postgres => "postgres",
             Self::Simulator => "simulator",
+            Self::ArtifactStore => "artifact-store",
         }
     }
 }
@@ -58,9 +61,9 @@ impl Component {
 /// A blow that was struck, or the end that a process made by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
-    /// When, Unix milliseconds.
+    /// When, Unix milliseconds. Of the artifact store, when its limit was lowered.
     pub at_ms: i64,
-    /// The process.
+    /// The process, or the artifact store.
     pub name: String,
     /// What it is.
     pub component: Component,
@@ -69,7 +72,7 @@ pub struct Hit {
     /// How it ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// When it was started or set going again, Unix milliseconds.
+    /// When it was started, set going or made larger again, Unix milliseconds.
     pub back_at_ms: Option<i64>,
     /// When its next useful step was seen, Unix milliseconds; none when it was struck again before, or when
     /// there was nothing left for it to do.

@@ -58,6 +58,9 @@ pub struct Blows {
     pub kills: u64,
     /// Stopped for a while.
     pub stops: u64,
+    /// Filled, and made larger again.
+    #[serde(default)]
+    pub fills: u64,
     /// Ended by itself and was started again.
     pub own_ends: u64,
     /// From a restart to the next useful step, milliseconds.
@@ -190,6 +193,7 @@ fn blows(story: &Story) -> BTreeMap<String, Blows> {
         match hit.blow {
             Some(Blow::Kill) => blows.kills += 1,
             Some(Blow::Stop) => blows.stops += 1,
+            Some(Blow::FillStore) => blows.fills += 1,
             None => blows.own_ends += 1,
         }
         blows.not_seen_again += u64::from(hit.blow.is_some() && story.useful_at_ms(hit).is_none());

@@ -4,6 +4,7 @@ use super::chaos::{Chaos, Hits, revive};
 use super::feed::Feed;
 use super::history::{Line, Writer};
 use super::report::{Report, VERSION};
+use super::store::ArtifactStore;
 use super::story::Story;
 use super::{DrillOptions, history, leftovers, work};
 use crate::audience::Audience;
@@ -32,6 +33,8 @@ pub(super) const STALLED_AFTER: Duration = Duration::from_secs(240);
 /// Streams and ledger come to rest within this once all jobs have ended: every lost acknowledgement has been
 /// missed and made up for by then.
 const REST_WITHIN: Duration = Duration::from_secs(120);
+/// The broker gives the artifact store its own limit again within this once everybody is ready.
+const ENLARGED_WITHIN: Duration = Duration::from_secs(60);
 /// How often they are looked at.
 const REST_EVERY: Duration = Duration::from_millis(250);
 /// The ledger closes its books within this once it has read everything.
@@ -58,7 +61,8 @@ pub async fn run(
     writer.add(&begin(&stack, drill)?)?;
     let jobs = work::jobs(drill.jobs, drill.seed, now_ms())?;
     let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
-    let chaos = Chaos { seed: drill.seed, calm: &calm, hits: &hits };
+    let store = ArtifactStore::of(&broker.jetstream).await?;
+    let chaos = Chaos { seed: drill.seed, calm: &calm, hits: &hits, store: &store };
     let mut drive = Drive {
         tracker: Tracker::of(jobs.iter().map(|job| job.id)),
         feed: Feed::of(broker.jetstream.clone()),
@@ -70,6 +74,8 @@ pub async fn run(
     }
     audience.line("the blows are over: coming to rest");
     revive(&mut stack).await?;
+    // A drill that nothing ends any more is over before the calm.
+    store.enlarge_within(ENLARGED_WITHIN).await?;
     let at_rest = drive.rest(&broker).await?;
     let Drive { tracker, mut writer, .. } = drive;
     for hit in hits.take() {

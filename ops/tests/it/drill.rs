@@ -1,7 +1,7 @@
 //! The drill's verdict, without any server: each promise that is broken in a history is found in it.
 
 use ops::drill::history::{Component, Hit, Line, Writer};
-use ops::drill::plan::Blow;
+use ops::drill::plan::{Blow, Plan, Strike};
 use ops::drill::report::{Report, VERSION};
 use ops::drill::run::judge;
 use ops::drill::show;
@@ -111,6 +111,84 @@ fn a_good_history_holds_and_is_counted() {
     for words in ["router", "longest stall", "the audit holds"] {
         assert!(text.contains(words), "{words} in\n{text}");
     }
+}
+
+/// The plan's strikes at the artifact store, with how many strikes are before each.
+fn fills(seed: u64, targets: usize) -> Vec<(usize, Strike)> {
+    let strikes = Plan::of(seed, targets).take(800).enumerate();
+    strikes.filter(|(_, strike)| strike.blow == Blow::FillStore).collect()
+}
+
+#[test]
+fn the_store_is_filled_soon_and_again_and_the_blows_at_processes_stay_as_they_are() {
+    for seed in 0..50 {
+        let all = fills(seed, 21);
+        assert!((3..=8).contains(&all[0].0), "a short drill has one: {all:?}");
+        assert!((5..=10).contains(&all.len()), "a few in a long one: {all:?}");
+        for (_, strike) in &all {
+            assert!((5_000..=15_000).contains(&strike.for_ms) && strike.target == 21, "{strike:?}");
+        }
+        // Full for at most 15 s, and struck again after more than that.
+        let apart = all.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or_default();
+        assert!(apart > 50, "{all:?}");
+    }
+    assert_ne!(fills(1, 21), fills(2, 21));
+}
+
+#[test]
+fn a_store_that_was_filled_is_counted_and_useful_at_the_next_end() {
+    let hit = |at_ms, back_at_ms| {
+        Line::Hit(Hit {
+            at_ms,
+            name: "artifact-store".to_owned(),
+            component: Component::ArtifactStore,
+            blow: Some(Blow::FillStore),
+            status: None,
+            back_at_ms: Some(back_at_ms),
+            useful_at_ms: None,
+        })
+    };
+    let mut lines = history();
+    // Jobs end at 2200 and 2400.
+    lines.extend([hit(1_150, 2_250), hit(2_300, 2_500)]);
+    let text = serde_json::to_string(&lines[lines.len() - 1]).expect("JSON");
+    assert!(text.contains(r#""blow":"fill_store""#) && text.contains(r#""artifact-store""#), "{text}");
+    let report = Report::of(&Story::of(lines));
+    assert!(report.audit.holds, "{:?}", report.audit.findings);
+    let blows = &report.blows["artifact-store"];
+    assert_eq!((blows.fills, blows.kills, blows.stops, blows.own_ends), (2, 0, 0, 0));
+    assert_eq!((blows.recover_ms.p99, blows.not_seen_again), (150, 1));
+    assert_eq!(report.blows["router"].fills, 0);
+    assert!(show::text(&report).to_lowercase().contains("filled"));
+}
+
+#[test]
+fn a_charged_end_without_a_file_breaks_no_promise_and_is_charged_once() {
+    let without_file = |charged: MicroUsd| {
+        let mut lines = history();
+        lines.retain(|line| !matches!(line, Line::Fetched { job: fetched, .. } if *fetched == job(2)));
+        for line in &mut lines {
+            match line {
+                Line::Event { event, .. } if event.job == job(2) => {
+                    let Fact::Ended { state, artifacts, .. } = &mut event.fact else { continue };
+                    *state = JobState::Failed;
+                    artifacts.clear();
+                }
+                Line::BookedJob(booked) if booked.job == job(2) => {
+                    (booked.state, booked.artifacts) = (Some(JobState::Failed), 0);
+                }
+                Line::BookedAttempt(booked) if booked.job == job(2) => {
+                    (booked.succeeded, booked.charge) = (false, Charge::posted(charged));
+                }
+                _ => {}
+            }
+        }
+        Report::of(&Story::of(lines))
+    };
+    let report = without_file(COST);
+    assert_eq!(report.audit.findings, Vec::<String>::new());
+    assert_eq!((report.states["failed"], report.spent_micro_usd["spender"]), (1, COST.0));
+    assert!(!without_file(MicroUsd(0)).audit.holds, "billed and not charged");
 }
 
 #[test]

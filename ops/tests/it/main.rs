@@ -9,6 +9,7 @@ mod demo;
 #[cfg(target_os = "linux")]
 mod doomed;
 mod drill;
+mod drill_store;
 mod obtain;
 mod series;
 mod servers;

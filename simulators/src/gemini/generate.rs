@@ -110,7 +110,7 @@ impl Gemini {
         );
         let latency_ms = chance::latency_ms(self.config.image_median_ms, self.config.seed, key.as_bytes());
         tokio::time::sleep(self.scale.wall(latency_ms)).await;
-        let (body, tokens) = self.answer(&wanted, &key, count).await;
+        let (body, tokens) = self.answer(&wanted, &key, (count, &response_id)).await;
         let tail = json!({"modelVersion": model.name, "responseId": response_id});
         let billed = self.admin.bill_once(Line {
             at_ms: clock::now_ms(),
@@ -127,15 +127,16 @@ impl Gemini {
     }
 
     /// The answer, and what it costs.
-    async fn answer(&self, wanted: &Wanted, key: &str, count: u64) -> (Value, Tokens) {
+    async fn answer(&self, wanted: &Wanted, key: &str, (count, id): (u64, &str)) -> (Value, Tokens) {
         let Wanted { wish, words, output_max } = wanted;
         if let Some(blocked) = self.blocked(wish.input_tokens) {
             self.admin.count_state("blocked");
             return (blocked, Tokens { input: wish.input_tokens, ..Tokens::default() });
         }
-        let odd = self.odd_generated(count);
         let caption = if *words { CAPTION_TOKENS } else { 0 };
-        let tokens = odd::tokens(odd, wish.tokens(self.config.seed, key.as_bytes(), caption));
+        let usual = wish.tokens(self.config.seed, key.as_bytes(), caption);
+        let odd = self.odd_generated(count, &odd::Answer { id, usual, output_max: *output_max });
+        let tokens = odd::tokens(odd, usual);
         let output = tokens.media + tokens.text + tokens.thoughts;
         if output > *output_max && odd.is_none() {
             // Cut short while it thinks: no picture yet.

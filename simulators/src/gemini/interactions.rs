@@ -84,7 +84,8 @@ pub(super) async fn create(gemini: Arc<Gemini>, conn: Conn, request: Value) -> R
     let output_max = request["generation_config"]["max_output_tokens"].as_u64().unwrap_or(u64::MAX);
     let cut = (tokens.media + tokens.thoughts > output_max).then_some("interaction_incomplete");
     let fate = ["interaction_failed", "usage_missing"].into_iter().find(|f| gemini.admin.take(f).is_some());
-    let fate = fate.or_else(|| gemini.odd_interaction(count)).or(cut);
+    let answer = odd::Answer { id: &id, usual: tokens, output_max };
+    let fate = fate.or_else(|| gemini.odd_interaction(count, &answer)).or(cut);
     gemini.store.insert(Interaction {
         status: "in_progress".to_owned(),
         model: name.to_owned(),

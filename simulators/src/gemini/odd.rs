@@ -36,23 +36,45 @@ pub(super) const WORDS: &str = "I can describe a lighthouse to you, but I will n
 const WORDS_TOKENS: u64 = 16;
 
 impl Gemini {
-    /// The odd end that is armed for a call of `generateContent`, if any.
-    pub(super) fn odd_generated(&self, occasion: u64) -> Option<&'static str> {
-        self.odd(&GENERATED, occasion)
+    /// The odd end of a call of `generateContent`, if it has one: one that is armed, or one by chance.
+    pub(super) fn odd_generated(&self, occasion: u64, answer: &Answer<'_>) -> Option<&'static str> {
+        self.odd(&GENERATED, occasion, answer)
     }
 
-    /// The odd end that is armed for an interaction, if any.
-    pub(super) fn odd_interaction(&self, occasion: u64) -> Option<&'static str> {
-        self.odd(&INTERACTIONS, occasion)
+    /// The odd end of an interaction, if it has one: one that is armed, or one by chance.
+    pub(super) fn odd_interaction(&self, occasion: u64, answer: &Answer<'_>) -> Option<&'static str> {
+        self.odd(&INTERACTIONS, occasion, answer)
     }
 
-    fn odd(&self, names: &[&'static str], occasion: u64) -> Option<&'static str> {
+    fn odd(&self, names: &[&'static str], occasion: u64, answer: &Answer<'_>) -> Option<&'static str> {
         if let Some(name) = names.iter().find(|name| self.admin.take(name).is_some()) {
             return Some(name);
         }
-        self.admin.take(ANY)?;
-        let draw = chance::hash(self.config.seed, &[b"odd", &occasion.to_be_bytes()]);
-        names.get((draw % names.len() as u64) as usize).copied()
+        let one_of = |draw: u64| names.get((draw % names.len() as u64) as usize).copied();
+        if self.admin.take(ANY).is_some() {
+            return one_of(chance::hash(self.config.seed, &[b"odd", &occasion.to_be_bytes()]));
+        }
+        // By the id and not by the occasion: occasions begin anew when the simulator does.
+        let draw = |what: &[u8]| chance::hash(self.config.seed, &[what, answer.id.as_bytes()]);
+        let is_odd = draw(b"is odd") % 100 < u64::from(self.config.odd_answers_percent);
+        is_odd.then(|| one_of(draw(b"odd")).filter(|odd| answer.keeps_to_cap(odd))).flatten()
+    }
+}
+
+/// An answer that is not odd yet.
+pub(super) struct Answer<'a> {
+    /// The provider's id of it.
+    pub(super) id: &'a str,
+    /// What it counts when it is not odd.
+    pub(super) usual: Tokens,
+    /// The most tokens of pictures or films, words and thoughts together.
+    pub(super) output_max: u64,
+}
+
+impl Answer<'_> {
+    fn keeps_to_cap(&self, odd: &str) -> bool {
+        let counted = tokens(Some(odd), self.usual);
+        counted.media + counted.text + counted.thoughts <= self.output_max
     }
 }
 
@@ -148,6 +170,14 @@ pub(super) fn interaction_usage(odd: Option<&str>, tokens: Tokens, modality: &st
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn three_pictures_keep_to_a_cap_only_where_there_is_room_for_them() {
+        let usual = Tokens { input: 10, text: 0, thoughts: 70, media: 1120 };
+        let keeps = |odd: &str, output_max| Answer { id: "a", usual, output_max }.keeps_to_cap(odd);
+        assert!(keeps("words_only", 1190) && keeps("totals_disagree", 1190));
+        assert!(!keeps("three_images", 3429) && keeps("three_images", 3430));
+    }
 
     #[test]
     fn what_is_null_or_nothing_is_not_billed_and_copies_are() {

@@ -121,6 +121,27 @@ async fn the_same_seed_draws_the_same_odd_answers() {
 }
 
 #[tokio::test]
+async fn shares_of_answers_are_odd_and_keep_to_the_cap() {
+    let server = Server::start(Config { odd_answers_percent: 100, ..fast() }).await.unwrap();
+    let body = json!({"contents": [{"parts": [{"text": "a red fox"}]}],
+        "generationConfig": {"maxOutputTokens": 2000, "responseModalities": ["IMAGE"]}});
+    let url = format!("{}/v1beta/models/{FLASH}:generateContent", server.url());
+    let mut shapes = std::collections::BTreeSet::new();
+    for _ in 0..24 {
+        let (got, body) = ask(client().post(&url).header(KEY.0, KEY.1).json(&body)).await;
+        assert_eq!(got, StatusCode::OK, "{body}");
+        let candidate = &body["candidates"][0];
+        let images = candidate["content"]["parts"].as_array().into_iter().flatten();
+        let images = images.filter(|part| !part["inlineData"].is_null()).count();
+        assert!(images <= 1, "three pictures are above the cap: {body}");
+        shapes.insert(format!("{images} {}", candidate["finishReason"]));
+    }
+    assert!(shapes.len() > 2, "{shapes:?}");
+    let bill = server.admin().invoice();
+    assert!(bill.lines.len() == 24 && bill.lines.iter().all(|line| line.amount_micro_usd > 0), "{bill:?}");
+}
+
+#[tokio::test]
 async fn keys_models_and_sizes_are_checked() {
     let server = Server::start(fast()).await.unwrap();
     let models = format!("{}/v1beta/models", server.url());
