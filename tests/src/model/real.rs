@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use runtime::worker::delivered::DELIVERIES_MAX;
 use runtime::worker::machine::{self, Begin, Ended, INTENT_SETTLES_MS, Settlement};
 use schemas::{
     Assignment, AttemptRecord, AttemptState, Charge, DeliveredResult, Failure, FailureCode, MicroUsd,
@@ -51,8 +52,14 @@ impl Begins {
 
 fn begun(claim: Claim, delivered: u8) -> [Begun; 2] {
     let record = record(claim);
+    // Deliveries are counted up to the bound of work that was not delivered. The larger bound of what was is reached
+    // with it, so that there is an end to what is explored.
+    let deliveries = match claim {
+        Claim::Delivered(_) | Claim::Spooled(_) if delivered == DELIVERED_MAX => DELIVERIES_MAX + 1,
+        _ => delivered.into(),
+    };
     [0, INTENT_SETTLES_MS].map(|age_ms| {
-        match machine::begin_from(&record, delivered.into(), record.claimed_at_ms + age_ms) {
+        match machine::begin_from(&record, deliveries, record.claimed_at_ms + age_ms) {
             Begin::Wait { .. } => Begun::Wait,
             Begin::Retell(outcome) => {
                 assert_eq!(Some(outcome), record.outcome, "told again as it was");

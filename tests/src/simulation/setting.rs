@@ -59,7 +59,7 @@ impl Setting {
         let mut policy = policy::defaults::policy();
         policy.defer_ms = 5_000;
         let mut tenants = policy::defaults::tenants();
-        let daily = MicroUsd(if tight { 400_000 } else { 40_000_000 });
+        let daily = MicroUsd(if tight { 730_000 } else { 40_000_000 });
         let with_word = |allow_paid| TenantConfig { allow_paid, ..TenantConfig::default() };
         let generous = TenantConfig { daily_micro_usd: Some(daily), ..with_word(PaidConsent::Always) };
         tenants.tenants.insert(name_of(GENEROUS), generous);

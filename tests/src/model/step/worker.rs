@@ -165,7 +165,7 @@ impl Steps<'_> {
                 }
                 (Begun::Resume, _) => self.write(seen, claim, |held| At::Starting { held }, At::Idle),
                 (Begun::AwaitStored, _) => self.go(At::Awaiting { seen }),
-                (Begun::GiveUp, Claim::Spooled(id)) => {
+                (Begun::GiveUp, Claim::Spooled(id) | Claim::Delivered(id)) => {
                     self.go(At::Settling { held: Some(seen), out: Out::NotStored(id), called: true });
                 }
                 (Begun::GiveUp, claim) => unreachable!("given up from {claim:?}"),
