@@ -5,7 +5,7 @@ use async_nats::jetstream::{self, consumer};
 use futures::{Stream, StreamExt as _};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::stream;
-use schemas::{Artifact, Backend, Event, Fact, Failure, JobId, JobState, subjects};
+use schemas::{Artifact, Backend, Event, Fact, Failure, FailureCode, JobId, JobState, subjects};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Up to so many jobs are followed by a filter each; more, by reading everything.
@@ -149,6 +149,10 @@ impl Tracker {
                 if let Some(last) = attempts.last() {
                     view.backend = Some(last.backend.clone());
                 }
+            }
+            // Put aside for a newer router, not ended: it may still run under its id.
+            Fact::Refused { failure } if failure.code == FailureCode::TooNew => {
+                view.failure = Some(failure.clone());
             }
             Fact::Refused { failure } => {
                 view.state = JobState::Failed;

@@ -30,13 +30,11 @@ pub enum Mutation {
     TrustFirstDelivery,
     /// Routers and ledger take a job's own word over its tenant's.
     TrustTheJob,
-    /// Each tenant without an entry of its own gets the default's budget for itself.
-    BudgetPerName,
 }
 
 impl Mutation {
     /// All of them, with the word by which a list names them.
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::SkipTheIntent, "skip-the-intent"),
         (Self::AcknowledgeFirst, "acknowledge-first"),
         (Self::DropTheMessageId, "drop-the-message-id"),
@@ -49,6 +47,5 @@ impl Mutation {
         (Self::PurgeFirst, "purge-first"),
         (Self::TrustFirstDelivery, "trust-first-delivery"),
         (Self::TrustTheJob, "trust-the-job"),
-        (Self::BudgetPerName, "budget-per-name"),
     ];
 }

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use schemas::{
-    Backend, Catalog, Class, Job, Listing, MicroUsd, PaidConsent, PolicyConfig, PriceList, Tenant,
-    TenantConfig, TenantsConfig,
+    Backend, Catalog, Class, Job, MicroUsd, PaidConsent, PolicyConfig, PriceList, Tenant, TenantConfig,
+    TenantsConfig,
 };
 
 use super::mutation::Mutation;
@@ -59,7 +59,7 @@ impl Setting {
         let mut policy = policy::defaults::policy();
         policy.defer_ms = 5_000;
         let mut tenants = policy::defaults::tenants();
-        let daily = MicroUsd(if tight { 730_000 } else { 40_000_000 });
+        let daily = MicroUsd(if tight { 400_000 } else { 40_000_000 });
         let with_word = |allow_paid| TenantConfig { allow_paid, ..TenantConfig::default() };
         let generous = TenantConfig { daily_micro_usd: Some(daily), ..with_word(PaidConsent::Always) };
         tenants.tenants.insert(name_of(GENEROUS), generous);
@@ -95,7 +95,6 @@ impl Setting {
             Mutation::TrustTheJob if job.constraints.allow_paid == Some(true) => {
                 TenantConfig { allow_paid: PaidConsent::Always, ..policy.config.clone() }
             }
-            Mutation::BudgetPerName if policy.listing == Listing::Default => policy.config.clone(),
             _ => return Cow::Borrowed(&self.tenants),
         };
         let mut tenants = self.tenants.clone();

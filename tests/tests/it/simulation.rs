@@ -140,11 +140,6 @@ fn a_job_that_overrules_its_tenant_is_noticed() {
 }
 
 #[test]
-fn a_budget_for_each_invented_name_is_noticed() {
-    is_noticed(Mutation::BudgetPerName, &[Promise::Budget]);
-}
-
-#[test]
 fn a_purge_of_claimed_work_is_noticed() {
     is_noticed(Mutation::PurgeClaimed, &[Promise::Books]);
 }
