@@ -39,8 +39,10 @@ pub(super) fn audit_guards(input: &AuditInput, report: &mut AuditReport, finding
     }
 }
 
+/// Money was spent on it. What was only reserved says nothing of the backend: an attempt that is placed for free after
+/// all gives its reservation back, and the row keeps the figure.
 fn has_money(attempt: &AuditAttempt) -> bool {
-    attempt.reserved_micro_usd > MicroUsd::ZERO || attempt.charge.amount_micro_usd > MicroUsd::ZERO
+    attempt.charge.state == ChargeState::Posted && attempt.charge.amount_micro_usd > MicroUsd::ZERO
 }
 
 /// Somebody counted something that is billed. Measured energy is not: it is on no provider's invoice.

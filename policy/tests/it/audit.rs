@@ -156,6 +156,21 @@ fn work_at_a_provider_for_which_nothing_was_reserved_is_found() {
 }
 
 #[test]
+fn a_reservation_that_was_given_back_makes_a_free_backend_no_paid_one() {
+    let mut input = sound(&[100, 200, 300]);
+    // Two ran for free; for one of them money had been set aside elsewhere before.
+    for (index, reserved) in [(1, 20_000), (2, 0)] {
+        let attempt = &mut input.attempts[index];
+        (attempt.backend, attempt.usage, attempt.charge) = (name("local"), Vec::new(), Charge::VOIDED);
+        attempt.reserved_micro_usd = MicroUsd(reserved);
+    }
+    for lines in input.invoices.values_mut() {
+        lines.truncate(1);
+    }
+    assert!(audit(&input).holds(), "{:?}", audit(&input).findings);
+}
+
+#[test]
 fn a_charge_above_its_reservation_is_found_where_the_provider_limits() {
     let over = |input: &mut AuditInput| input.attempts[1].reserved_micro_usd = MicroUsd(199);
     let report = broken(over, "is charged $0.000200 and $0.000199 was reserved");
