@@ -11,6 +11,7 @@ mod crowd;
 mod dead;
 mod demo;
 mod doctor;
+pub mod draft;
 mod drill;
 mod estimate;
 pub mod explain;

@@ -7,6 +7,7 @@
 mod adopt;
 pub mod attempt;
 pub mod backend;
+mod begin;
 pub mod cancels;
 pub mod claim;
 pub mod conformance;

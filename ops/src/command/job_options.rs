@@ -1,6 +1,6 @@
 //! A job as options of the command line: `submit` and `estimate` take the same.
 
-use super::series::Draft;
+use super::draft::Draft;
 use crate::exit::Usage;
 use crate::{money, submit};
 use anyhow::Context as _;

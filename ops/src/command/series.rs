@@ -1,36 +1,17 @@
 //! What the options ask for as the bodies of one or several jobs: workflows filled, seeds counted up, and
 //! everything that would have no effect refused, before anything is sent.
 
+use super::draft::Draft;
 use super::job_options::{JobOptions, Material};
 use crate::exit::Usage;
 use policy::fill::{self, Candidate, Doubt, FillError, Wish, Wishes};
-use schemas::{Body, Catalog, JobId, workflow};
+use schemas::{Body, Catalog};
 use serde_json::Value;
 
 /// Inputs listed in a refusal; more would hide its beginning.
 const CANDIDATES_MAX: usize = 12;
 /// Characters of a value that are shown.
 const VALUE_MAX_CHARS: usize = 40;
-
-/// A job before it has an id.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Draft {
-    /// What to make.
-    pub body: Body,
-    /// Its idempotency key.
-    pub key: Option<String>,
-    /// The seed that it is made with, where that is known; a prompt without one derives it from the job's id.
-    seed: Option<u64>,
-}
-
-impl Draft {
-    /// The seed of the job that this becomes, where it is known.
-    #[must_use]
-    pub fn seed(&self, id: JobId) -> Option<u64> {
-        let derived = self.body.workflow.is_none().then(|| workflow::seed_of(id));
-        self.seed.or(derived)
-    }
-}
 
 /// The drafts of `count` jobs. Each has a seed and a key of its own: `--seed 5` counts 5, 6, 7, and a
 /// workflow without `--seed` counts on from the seed that it holds.

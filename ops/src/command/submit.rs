@@ -1,8 +1,9 @@
 //! `argosy submit`: one job or many, the way any client does it.
 
+use super::draft::Draft;
 use super::job_options::JobOptions;
 use super::live;
-use super::series::{Draft, check_model, drafts};
+use super::series::{check_model, drafts};
 use super::session::Session;
 use crate::exit::Usage;
 use crate::follow::Tracker;

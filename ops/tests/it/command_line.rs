@@ -1,8 +1,9 @@
 //! The command line: amounts, options to jobs, tables, help.
 
 use clap::{Args as _, FromArgMatches as _};
+use ops::command::draft::Draft;
 use ops::command::job_options::{JobOptions, Material};
-use ops::command::series::{Draft, drafts};
+use ops::command::series::drafts;
 use ops::command::{backends_tables, definition, explain::decision_text};
 use ops::money;
 use schemas::api::{BackendStatus, BackendsReply, ClassBacklog};

@@ -3,8 +3,9 @@
 
 use super::command_line::options;
 use super::{repository, scratch};
+use ops::command::draft::Draft;
 use ops::command::job_options::Material;
-use ops::command::series::{Draft, check_model, drafts};
+use ops::command::series::{check_model, drafts};
 use schemas::{JobId, workflow};
 use serde_json::Value;
 use std::process::{Command, Stdio};

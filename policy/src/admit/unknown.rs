@@ -5,6 +5,7 @@
 //! Asked at intake and of estimates, and nowhere else: a job that was accepted by a newer router may have guards that
 //! an older one does not know, and it is no longer to be refused.
 
+mod cure;
 mod guards;
 mod nearest;
 
@@ -83,7 +84,7 @@ pub fn check_unknown(job: &Job) -> Result<(), Failure> {
         ("preferences", PREFERENCES.as_slice(), &job.preferences.unknown),
     ] {
         for (name, value) in unknown.iter() {
-            let cure = nearest::cure(part, own, name, value);
+            let cure = cure::cure(part, own, name, value);
             found.push(Refused { field: format!("{part}.{}", shortened(name)), cure });
         }
     }
@@ -116,7 +117,7 @@ fn misplaced(prefix: &str, unknown: &UnknownFields, found: &mut Vec<Refused>) {
         let field = format!("{prefix}{}", shortened(name));
         match guards::guard(name) {
             Some(target) => {
-                let cure = format!("has no effect here: use {target}{}", nearest::unit(&target, name, value));
+                let cure = format!("has no effect here: use {target}{}", cure::unit(&target, name, value));
                 found.push(Refused { field, cure });
             }
             None => nested(&field, value, found),

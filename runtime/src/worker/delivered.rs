@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schemas::{AttemptRecord, DeliveredResult, Failure, FailureCode, Outcome};
 
-use crate::worker::machine::Begin;
+use crate::worker::begin::Begin;
 
 /// A delivered result is given up when its assignment was delivered so often. More than what other work is allowed:
 /// each stop of a worker that waits for room counts. Below what the consumers deliver at most.

@@ -8,6 +8,7 @@ use schemas::{
     SCHEMA_VERSION, WorkerId,
 };
 
+pub use crate::worker::begin::Begin;
 use crate::worker::delivered;
 
 /// A claim without a provider's id is left alone for so long after it was made: its maker may be slow
@@ -79,28 +80,6 @@ pub fn poison(delivered: i64) -> Option<Failure> {
         let lost = delivered - 1;
         Failure::new(FailureCode::Poison, format!("{lost} workers were lost with this job: it is put aside"))
     })
-}
-
-/// How to go on from a claim that another delivery left behind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Begin {
-    /// It runs at the provider: go on from its id.
-    Resume(String),
-    /// A start was intended and never confirmed: find out first.
-    Find,
-    /// It ended before: tell the outcome again.
-    Retell(Outcome),
-    /// The provider delivered, and a worker's spool has the result: wait until that worker has stored it.
-    AwaitStored,
-    /// The provider delivered, and the result can no longer be had: end so.
-    GiveUp(Box<Outcome>),
-    /// It kills its workers; the provider may have been called.
-    Poison(Failure),
-    /// Its claimant may be about to record the id: look again later.
-    Wait {
-        /// Milliseconds.
-        after_ms: i64,
-    },
 }
 
 /// Decides by the claim that another delivery left behind.

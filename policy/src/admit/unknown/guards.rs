@@ -1,6 +1,6 @@
 //! Names that somebody gives to a guard of money: what they would mean if they stood where they belong.
 
-use super::nearest::{distance, nearest, plain};
+use super::nearest::{distance, nearest, plain, words};
 use super::{CONSTRAINTS, PREFERENCES};
 
 const CEILING: &str = "constraints.max_cost_micro_usd";
@@ -69,23 +69,6 @@ const MONEY: [&str; 16] = [
 const LIMITS: [&str; 12] =
     ["max", "maximum", "limit", "cap", "ceiling", "allow", "allowed", "no", "not", "never", "only", "most"];
 const CONSENTS: [&str; 5] = ["allow", "allowed", "not", "never", "no"];
-
-/// The words of a name: `maxCost_usd` is `max`, `cost`, `usd`.
-pub(super) fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut was_lower = false;
-    for c in name.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && was_lower) {
-            words.push(String::new());
-        }
-        was_lower = c.is_lowercase();
-        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
-            word.extend(c.to_lowercase());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
 
 /// What another word stands for.
 pub(super) fn synonym(name: &str) -> Option<&'static str> {
