@@ -66,7 +66,7 @@ pub async fn input(
     bytes: &[u8],
 ) -> anyhow::Result<Input> {
     let key = input_key(tenant, &sha256_hex(bytes));
-    let at = ArtifactRef { bucket: bucket::ARTIFACTS.to_owned(), key };
+    let at = ArtifactRef::new(bucket::ARTIFACTS, key);
     Artifacts::new(jetstream.clone()).put(&at, bytes).await.with_context(|| format!("input {name}"))?;
     let media_type = media_type_of(name).to_owned();
     Ok(Input { name: name.to_owned(), artifact: at, media_type, unknown: UnknownFields::default() })

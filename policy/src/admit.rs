@@ -17,7 +17,10 @@ use schemas::{
     TenantsConfig,
 };
 
-pub use unknown::{BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown};
+pub use unknown::{
+    BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown, facts, outranked,
+    warnings,
+};
 
 pub use self::sources::{check_result, results};
 

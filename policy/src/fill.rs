@@ -220,13 +220,17 @@ pub fn seed_of(graph: &Value) -> Result<u64, Doubt> {
 #[must_use]
 pub fn ignored(body: &Body) -> Vec<&'static str> {
     let Some(graph) = &body.workflow else { return Vec::new() };
+    let mut wishes = Wishes::of(body).0;
+    wishes.remove(&Wish::Prompt);
+    if wishes.is_empty() {
+        return Vec::new();
+    }
     let read = Graph::new(graph);
     let holds = |wish: Wish, value: &Value| {
         find(&read, wish, Some(value))
             .is_ok_and(|places| places.iter().all(|place| read.value(place) == Some(value)))
     };
-    let wishes = Wishes::of(body).0.into_iter().filter(|(wish, _)| *wish != Wish::Prompt);
-    wishes.filter(|(wish, value)| !holds(*wish, value)).map(|(wish, _)| wish.field()).collect()
+    wishes.iter().filter(|(wish, value)| !holds(**wish, value)).map(|(wish, _)| wish.field()).collect()
 }
 
 /// The names of inputs that no node of the workflow mentions, so that bringing them has no effect.

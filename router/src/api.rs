@@ -181,7 +181,8 @@ async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, R
 fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) -> EstimateReply {
     let (job, config) = (&request.job, router.config());
     let now_ms = clock::now_ms();
-    let reply = |decision, failure| EstimateReply { decision, failure, warnings: job.warnings() };
+    let reply =
+        |decision, failure| EstimateReply { decision, failure, warnings: policy::admit::warnings(job) };
     let checked = match router.schemas.check(job.schema_version.into()) {
         Some(failure) => Err(failure),
         None => check_request(&request.unknown).and_then(|()| check_unknown(job)),

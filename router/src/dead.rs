@@ -14,9 +14,7 @@ use runtime::clock;
 use runtime::exit::Fault;
 use runtime::publish::Message as Publish;
 use schemas::codec::{self, CONTENT_TYPE};
-use schemas::{
-    AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobFacts, JobState, subjects, topology,
-};
+use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobState, subjects, topology};
 
 use crate::ending::{self, End, Original};
 use crate::fleet::rest;
@@ -211,7 +209,7 @@ impl Dead {
     ) -> Result<(), PlaceError> {
         let job = &letter.assignment.job;
         let fact = Fact::Retrying {
-            facts: facts(letter),
+            facts: letter.assignment.facts(),
             ended_attempt: letter.ended_attempt.clone(),
             disposition: disposition.as_str().to_owned(),
             next_at_ms,
@@ -233,7 +231,7 @@ impl Dead {
             tenant: job.tenant.clone(),
             job: job.id,
             attempt: letter.assignment.attempt,
-            facts: facts(letter),
+            facts: letter.assignment.facts(),
             state,
             failure,
             attempts,
@@ -281,11 +279,6 @@ impl Dead {
         ending::park(&self.router, id, (None, job), failure, &original, Vec::new()).await?;
         Ok(None)
     }
-}
-
-fn facts(letter: &DeadLetter) -> JobFacts {
-    let assignment = &letter.assignment;
-    JobFacts::of(&assignment.job, Some(assignment.class.clone()), assignment.submitted_at_ms)
 }
 
 fn all_attempts(letter: &DeadLetter) -> Vec<AttemptFacts> {

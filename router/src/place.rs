@@ -10,7 +10,7 @@ use runtime::clock;
 use runtime::publish::{Message, PublishError};
 use schemas::reserve::Reservation;
 use schemas::{
-    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Failure, Job, JobFacts,
+    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Failure, Job,
     MicroUsd, SCHEMA_VERSION, subjects,
 };
 
@@ -358,7 +358,7 @@ fn work(assignment: &Assignment) -> Message {
 fn assigned_event(placing: &Placing<'_>, at: &At, decision: Decision) -> Event {
     let job = placing.job;
     let fact = Fact::Assigned {
-        facts: JobFacts::of(job, Some(at.class.clone()), placing.submitted_at_ms),
+        facts: policy::admit::facts(job, Some(at.class.clone()), placing.submitted_at_ms),
         backend: at.backend.clone(),
         class: at.class.clone(),
         model: at.model.clone(),
@@ -381,6 +381,7 @@ fn assignment(at: At, nth: Nth, job: Job, history: Vec<AttemptFacts>) -> Assignm
         timeout_ms: at.timeout_ms,
         reserved_micro_usd: at.reserve_micro_usd,
         decision: None,
+        warnings: policy::admit::outranked(&job),
         job,
         history,
     }

@@ -201,10 +201,7 @@ pub fn describe(bucket: &str, attempt: AttemptId, index: usize, media_type: &str
     let ending = ending_of(media_type);
     let dimensions = dimensions(bytes);
     Artifact {
-        at: ArtifactRef {
-            bucket: bucket.to_owned(),
-            key: format!("out/{}/{}/{index}.{ending}", attempt.job, attempt.attempt),
-        },
+        at: ArtifactRef::new(bucket, format!("out/{}/{}/{index}.{ending}", attempt.job, attempt.attempt)),
         media_type: media_type.to_owned(),
         bytes: bytes.len() as u64,
         sha256: sha256_hex(bytes),

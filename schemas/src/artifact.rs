@@ -4,16 +4,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::topology::bucket;
-use crate::{JobId, Tenant};
+use crate::unknown::keeps_unknown_fields;
+use crate::{JobId, Tenant, UnknownFields};
 
 /// Where a file lies: an object of an object-store bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct ArtifactRef {
     /// The bucket, `ARTIFACTS` by default.
     pub bucket: String,
     /// The object's name in it.
     pub key: String,
+    /// What this version does not know of it, kept and written again.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
+
+keeps_unknown_fields!(ArtifactRef);
 
 /// Where the files that a tenant's jobs need are put.
 #[must_use]
@@ -57,6 +64,12 @@ pub enum OriginError {
 }
 
 impl ArtifactRef {
+    /// The object `key` of a bucket.
+    #[must_use]
+    pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { bucket: bucket.into(), key: key.into(), unknown: UnknownFields::default() }
+    }
+
     /// What the reference is to a job of this tenant: by its bucket and key, whether or not it exists.
     ///
     /// An input is `in/<tenant>/<name>`. `in/<name>`, without a tenant, is how inputs were stored before tenants had

@@ -34,6 +34,9 @@ pub struct Assignment {
     /// Why there; only where no `assigned` event tells it. It goes on with the attempt's facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<CarriedDecision>,
+    /// Fields of the job without effect that a router knows of, beside those that this version does not know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The job itself.
     pub job: Job,
     /// The attempts before this one.
@@ -48,12 +51,20 @@ impl Assignment {
         AttemptId { job: self.job.id, attempt: self.attempt }
     }
 
+    /// What of the job may travel in the attempt's events.
+    #[must_use]
+    pub fn facts(&self) -> JobFacts {
+        let mut facts = JobFacts::of(&self.job, Some(self.class.clone()), self.submitted_at_ms);
+        facts.warnings.extend(self.warnings.iter().cloned());
+        facts
+    }
+
     /// The `assigned` event that would tell of it; none where such an event was written.
     #[must_use]
     pub fn told(&self) -> Option<Event> {
         let decision = self.decision.as_ref()?.read().ok()?.clone();
         let fact = Fact::Assigned {
-            facts: JobFacts::of(&self.job, Some(self.class.clone()), self.submitted_at_ms),
+            facts: self.facts(),
             backend: self.backend.clone(),
             class: self.class.clone(),
             model: self.model.clone(),

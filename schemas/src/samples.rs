@@ -44,7 +44,7 @@ pub fn job() -> Job {
             duration_ms: None,
             inputs: vec![Input {
                 name: "photo.png".to_owned(),
-                artifact: ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: "in/photo.png".to_owned() },
+                artifact: ArtifactRef::new("ARTIFACTS", "in/photo.png"),
                 media_type: "image/png".to_owned(),
                 unknown: UnknownFields::default(),
             }],
@@ -112,6 +112,7 @@ pub fn assignment() -> Assignment {
         timeout_ms: 300_000,
         reserved_micro_usd: MicroUsd::ZERO,
         decision: None,
+        warnings: Vec::new(),
         job: job(),
         history: vec![attempt_facts()],
     }
@@ -176,7 +177,7 @@ pub fn decision() -> Decision {
 #[must_use]
 pub fn artifact() -> Artifact {
     Artifact {
-        at: ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: format!("out/{}/1/0.png", job_id()) },
+        at: ArtifactRef::new("ARTIFACTS", format!("out/{}/1/0.png", job_id())),
         media_type: "image/png".to_owned(),
         bytes: 123_456,
         sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),

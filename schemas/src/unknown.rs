@@ -20,7 +20,7 @@ pub(crate) use catch::catch;
 ///
 /// MessagePack says more than JSON: a binary value is kept as the list of its bytes, a number that is not finite as
 /// null, the name of a field that is no text as JSON would write it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct UnknownFields(BTreeMap<String, Value>);
 
 impl UnknownFields {
@@ -97,7 +97,12 @@ impl Job {
     /// Every part that keeps unknown fields, with what the names of its fields begin with.
     fn parts(&self) -> impl Iterator<Item = (String, &UnknownFields)> {
         let inputs = self.body.inputs.iter().enumerate();
-        let inputs = inputs.map(|(nth, input)| (format!("body.inputs[{nth}]."), &input.unknown));
+        let inputs = inputs.flat_map(|(nth, input)| {
+            [
+                (format!("body.inputs[{nth}]."), &input.unknown),
+                (format!("body.inputs[{nth}].artifact."), &input.artifact.unknown),
+            ]
+        });
         let parts = [
             ("", &self.unknown),
             ("body.", &self.body.unknown),
@@ -113,7 +118,7 @@ impl Job {
         let parts = [&self.unknown, &self.body.unknown, &self.constraints.unknown, &self.preferences.unknown];
         parts
             .into_iter()
-            .chain(self.body.inputs.iter().map(|input| &input.unknown))
+            .chain(self.body.inputs.iter().flat_map(|input| [&input.unknown, &input.artifact.unknown]))
             .all(UnknownFields::is_empty)
     }
 

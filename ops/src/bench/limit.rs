@@ -116,6 +116,7 @@ fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
         timeout_ms,
         reserved_micro_usd: reserve_micro_usd,
         decision: Some(CarriedDecision::new(&decision)),
+        warnings: Vec::new(),
         job,
         history: Vec::new(),
     }))

@@ -99,7 +99,7 @@ impl Submit {
         }
         submit::jobs(&broker.publisher, &jobs).await?;
         for (job, seed) in jobs.iter().zip(&seeds) {
-            let warnings = job.warnings();
+            let warnings = policy::admit::warnings(job);
             if session.json {
                 table::say_json(&serde_json::json!({
                     "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted", "seed": seed,

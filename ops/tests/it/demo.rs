@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 const NOW_MS: i64 = 1_790_000_000_000;
 
 fn photo() -> Input {
-    let at = ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: "in/x".to_owned() };
+    let at = ArtifactRef::new("ARTIFACTS", "in/x");
     let (media_type, unknown) = ("image/png".to_owned(), schemas::UnknownFields::default());
     Input { name: mix::PHOTO.to_owned(), artifact: at, media_type, unknown }
 }

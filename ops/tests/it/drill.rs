@@ -25,7 +25,7 @@ fn ended(n: u8, backend: &str) -> Event {
     let all = schemas::samples::events();
     let sample = all.iter().find(|event| matches!(event.fact, Fact::Ended { .. })).expect("a sample");
     let Fact::Ended { facts, artifacts, attempts, .. } = &sample.fact else { unreachable!("just found") };
-    let at = ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: key(n) };
+    let at = ArtifactRef::new("ARTIFACTS", key(n));
     let backend = Backend::new(backend).expect("a name");
     let attempt = AttemptFacts { backend, started_at_ms: Some(1), failure: None, ..attempts[0].clone() };
     let fact = Fact::Ended {

@@ -10,10 +10,11 @@ mod guards;
 mod nearest;
 
 use schemas::workflow::{DEPTH_MAX, is_within};
-use schemas::{Failure, Job, UnknownFields};
+use schemas::{Class, Failure, Job, JobFacts, UnknownFields};
 use serde_json::Value;
 
 use super::shortened;
+use crate::fill::ignored;
 
 /// Fields of a job itself.
 pub const JOB_FIELDS: [&str; 10] = [
@@ -92,8 +93,35 @@ pub fn check_unknown(job: &Job) -> Result<(), Failure> {
     misplaced("body.", &job.body.unknown, &mut found);
     for (nth, input) in job.body.inputs.iter().enumerate() {
         misplaced(&format!("body.inputs[{nth}]."), &input.unknown, &mut found);
+        misplaced(&format!("body.inputs[{nth}].artifact."), &input.artifact.unknown, &mut found);
     }
     refusal(&found)
+}
+
+/// What the job's events and its estimate say of fields that have no effect: those that this version does not know,
+/// and those that a workflow outranks because it does not say the same.
+#[must_use]
+pub fn warnings(job: &Job) -> Vec<String> {
+    let mut warnings = job.warnings();
+    warnings.extend(outranked(job));
+    warnings
+}
+
+/// A warning for each field that has no effect because the job's workflow decides, and does not say the same.
+#[must_use]
+pub fn outranked(job: &Job) -> Vec<String> {
+    let without_effect = ignored(&job.body).into_iter();
+    without_effect
+        .map(|field| {
+            format!("field body.{field} has no effect: body.workflow decides")
+        })
+        .collect()
+}
+
+/// The job without its body, as its events carry it, with all its [`warnings`].
+#[must_use]
+pub fn facts(job: &Job, class: Option<Class>, submitted_at_ms: i64) -> JobFacts {
+    JobFacts { warnings: warnings(job), ..JobFacts::of(job, class, submitted_at_ms) }
 }
 
 /// Refuses a request whose own fields, beside the job in it, read like a guard of money.

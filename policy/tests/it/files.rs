@@ -73,7 +73,7 @@ fn a_result_is_an_input_of_its_own_tenant_alone() {
     let (index, input, found) = results(&job).next().expect("one");
     assert_eq!((index, found, results(&job).count()), (1, of, 1));
     let artifact = |key: &str| Artifact {
-        at: ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: key.to_owned() },
+        at: ArtifactRef::new("ARTIFACTS", key),
         media_type: "image/png".to_owned(),
         bytes: 1,
         sha256: String::new(),

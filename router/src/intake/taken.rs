@@ -4,7 +4,7 @@ use policy::admit::Admitted;
 use runtime::clock;
 use schemas::codec;
 use schemas::subjects::{self, Subject};
-use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane};
+use schemas::{Failure, FailureCode, Job, JobId, JobState, Lane};
 
 use crate::ending::End;
 use crate::place::Placing;
@@ -51,7 +51,7 @@ impl Taken {
             tenant: self.job.tenant.clone(),
             job: self.job.id,
             attempt: 0,
-            facts: JobFacts::of(&self.job, Some(self.admitted.class.clone()), self.submitted_at_ms),
+            facts: policy::admit::facts(&self.job, Some(self.admitted.class.clone()), self.submitted_at_ms),
             state,
             failure: Some(failure),
             attempts: Vec::new(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use schemas::codec::{self, CONTENT_TYPE, DecodeError};
-use schemas::{Assignment, DeliveredResult, Event, Fact, Failure, FailureCode, JobFacts, Outcome, topology};
+use schemas::{Assignment, DeliveredResult, Event, Fact, Failure, FailureCode, Outcome, topology};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock;
@@ -292,9 +292,8 @@ impl Run<'_> {
 
     async fn tell_running(&self, started_at_ms: i64) {
         let job = &self.assignment.job;
-        let facts = JobFacts::of(job, Some(self.assignment.class.clone()), self.assignment.submitted_at_ms);
         let fact = Fact::Running {
-            facts,
+            facts: self.assignment.facts(),
             backend: self.assignment.backend.clone(),
             worker: self.shared.worker.clone(),
             started_at_ms,

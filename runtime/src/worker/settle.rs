@@ -7,7 +7,7 @@ use base64::Engine as _;
 use schemas::codec::{CONTENT_TYPE, DecodeError};
 use schemas::{
     Assignment, AttemptFacts, AttemptRecord, AttemptState, DeadLetter, Event, Fact, Failure, FailureCode,
-    JobFacts, JobState, Outcome, Parked, SCHEMA_VERSION, subjects,
+    JobState, Outcome, Parked, SCHEMA_VERSION, subjects,
 };
 
 use crate::clock;
@@ -140,7 +140,7 @@ fn ended(assignment: &Assignment, outcome: &Outcome, facts: &AttemptFacts) -> Me
     let mut attempts = assignment.history.clone();
     attempts.push(facts.clone());
     let fact = Fact::Ended {
-        facts: job_facts(assignment),
+        facts: assignment.facts(),
         state: JobState::Completed,
         artifacts: outcome.artifacts.clone(),
         failure: None,
@@ -153,13 +153,9 @@ fn ended(assignment: &Assignment, outcome: &Outcome, facts: &AttemptFacts) -> Me
 async fn charge(shared: &Shared, assignment: &Assignment, facts: Box<AttemptFacts>) -> Result<(), String> {
     tracing::info!(job = %assignment.job.id, attempt = assignment.attempt, "the job had ended before");
     let finished_at_ms = facts.finished_at_ms;
-    let charged = Fact::Charged { facts: job_facts(assignment), ended_attempt: *facts };
+    let charged = Fact::Charged { facts: assignment.facts(), ended_attempt: *facts };
     let message = Message::event(&event(assignment, finished_at_ms, charged));
     shared.broker.publisher.publish(&message).await.map(|_| ()).map_err(|error| error.to_string())
-}
-
-fn job_facts(assignment: &Assignment) -> JobFacts {
-    JobFacts::of(&assignment.job, Some(assignment.class.clone()), assignment.submitted_at_ms)
 }
 
 fn event(assignment: &Assignment, time_ms: i64, fact: Fact) -> Event {

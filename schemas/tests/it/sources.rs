@@ -6,9 +6,7 @@ use schemas::{ArtifactRef, samples};
 #[test]
 fn inputs_and_results_are_told_apart_and_all_else_is_refused() {
     let tenant = "studio-a".parse().expect("a name");
-    let origin = |bucket: &str, key: &str| {
-        ArtifactRef { bucket: bucket.to_owned(), key: key.to_owned() }.origin(&tenant)
-    };
+    let origin = |bucket: &str, key: &str| ArtifactRef::new(bucket, key).origin(&tenant);
     let job = samples::job_id();
     let result = format!("out/{job}/1/0.png");
     assert_eq!(origin("ARTIFACTS", &input_key(&tenant, "abc")), Ok(Origin::Uploaded));

@@ -158,6 +158,7 @@ async fn no_word_of_a_document_makes_a_provider_free() -> anyhow::Result<()> {
         timeout_ms: service.timeout_ms,
         reserved_micro_usd: MicroUsd::ZERO,
         decision: None,
+        warnings: Vec::new(),
         job: forged.clone(),
         history: Vec::new(),
     };

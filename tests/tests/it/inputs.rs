@@ -71,7 +71,7 @@ async fn a_tenant_never_gets_another_tenant_s_picture() -> anyhow::Result<()> {
     }
     // Another tenant's upload, another tenant's result, an unrelated bucket.
     let named = |bucket: &str, key: &str| {
-        let artifact = schemas::ArtifactRef { bucket: bucket.to_owned(), key: key.to_owned() };
+        let artifact = schemas::ArtifactRef::new(bucket, key);
         Input { artifact, ..own.clone() }
     };
     for (bucket, key) in [

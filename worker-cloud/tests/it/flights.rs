@@ -207,7 +207,7 @@ async fn a_workflow_with_an_input_and_a_video_come_back() {
     let files: Vec<_> = io.files.lock().expect("no panic").clone().into_iter().collect();
     picture.job.body.inputs = vec![Input {
         name: "photo.png".to_owned(),
-        artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: files[0].0.clone() },
+        artifact: schemas::ArtifactRef::new("MEMORY", files[0].0.clone()),
         media_type: "image/png".to_owned(),
         unknown: schemas::UnknownFields::default(),
     }];

@@ -202,7 +202,7 @@ async fn with_inputs(file: Bytes, references: usize) -> (Outcome, u32, u64) {
     assignment.job.body.inputs = (0..references)
         .map(|n| Input {
             name: format!("in{n}.png"),
-            artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: "large".to_owned() },
+            artifact: schemas::ArtifactRef::new("MEMORY", "large"),
             media_type: "image/png".to_owned(),
             unknown: schemas::UnknownFields::default(),
         })

@@ -159,7 +159,7 @@ fn names_that_need_escapes_stay_names() {
 fn files_at_a_shared_container_are_the_attempts_own_or_nothing_is_sent() {
     let catalog = policy::defaults::catalog();
     let mut assignment = assignment();
-    let artifact = schemas::ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: "in/x".to_owned() };
+    let artifact = schemas::ArtifactRef::new("ARTIFACTS", "in/x");
     assignment.job.body.inputs = vec![schemas::Input {
         name: "photo.png".to_owned(),
         artifact,

@@ -9,7 +9,7 @@ use crate::world::{World, attempt, cost, picture, run, video};
 fn input(name: &str, media_type: &str) -> Input {
     Input {
         name: name.to_owned(),
-        artifact: ArtifactRef { bucket: "MEMORY".to_owned(), key: name.to_owned() },
+        artifact: ArtifactRef::new("MEMORY", name),
         media_type: media_type.to_owned(),
         unknown: schemas::UnknownFields::default(),
     }

@@ -150,7 +150,7 @@ async fn inputs_are_sent_along() {
         let without = run(&world.backend(), &assignment, None).await;
         assignment.job.body.inputs = vec![Input {
             name: "photo.png".to_owned(),
-            artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: files[0].0.clone() },
+            artifact: schemas::ArtifactRef::new("MEMORY", files[0].0.clone()),
             media_type: "image/png".to_owned(),
             unknown: schemas::UnknownFields::default(),
         }];
@@ -169,7 +169,7 @@ async fn inputs_that_are_too_large_together_are_refused_without_a_load() {
     for mut assignment in [picture(), video()] {
         let reference = |n: usize| Input {
             name: format!("{n}.png"),
-            artifact: schemas::ArtifactRef { bucket: "MEMORY".to_owned(), key: "large".to_owned() },
+            artifact: schemas::ArtifactRef::new("MEMORY", "large"),
             media_type: "image/png".to_owned(),
             unknown: schemas::UnknownFields::default(),
         };

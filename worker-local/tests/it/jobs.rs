@@ -126,7 +126,7 @@ impl Case {
 
     /// Brings a file.
     pub(crate) fn input(name: &str) -> Input {
-        let artifact = ArtifactRef { bucket: "ARTIFACTS".to_owned(), key: format!("in/{name}") };
+        let artifact = ArtifactRef::new("ARTIFACTS", format!("in/{name}"));
         let (media_type, unknown) = ("image/png".to_owned(), schemas::UnknownFields::default());
         Input { name: name.to_owned(), artifact, media_type, unknown }
     }

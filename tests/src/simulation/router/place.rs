@@ -221,6 +221,7 @@ impl Placing {
             timeout_ms: assign.timeout_ms,
             reserved_micro_usd: assign.reserve_micro_usd,
             decision: None,
+            warnings: Vec::new(),
             job: (*self.job).clone(),
             history: self.history.clone(),
         }

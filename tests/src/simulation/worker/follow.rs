@@ -121,10 +121,10 @@ impl Attempting {
 
     fn artifact(&self) -> Artifact {
         Artifact {
-            at: ArtifactRef {
-                bucket: "ARTIFACTS".to_owned(),
-                key: format!("out/{}/{}/0.png", self.delivery.job, self.assignment.attempt),
-            },
+            at: ArtifactRef::new(
+                "ARTIFACTS",
+                format!("out/{}/{}/0.png", self.delivery.job, self.assignment.attempt),
+            ),
             media_type: "image/png".to_owned(),
             bytes: 1,
             ..schemas::samples::artifact()
