@@ -16,6 +16,7 @@
 //! | [`reserving`] | asks the ledger for money, in batches |
 //! | `queue` | what lies in the work queues |
 //! | [`too_new`] | what is of a newer schema: handed back, then put aside |
+//! | [`orphans`] | what the broker holds and gives to nobody: sent again |
 //! | [`sweep`] | takes waiting work back from backends without workers, or far behind |
 //! | `unrun` | the dead letter of what no worker will end |
 //! | [`advisories`] | messages that the broker gave up on |
@@ -30,6 +31,7 @@ pub mod fleet;
 pub mod history;
 pub mod intake;
 pub mod keys;
+pub mod orphans;
 pub mod place;
 mod queue;
 pub mod reserving;

@@ -10,8 +10,8 @@ use runtime::clock;
 use runtime::publish::{Message, PublishError};
 use schemas::reserve::Reservation;
 use schemas::{
-    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Failure, Job,
-    MicroUsd, SCHEMA_VERSION, subjects,
+    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Failure, Job, MicroUsd,
+    SCHEMA_VERSION, subjects,
 };
 
 use crate::history::{self, History};

@@ -21,7 +21,7 @@ use crate::reserving::Reserver;
 use crate::room::Room;
 use crate::shared::{Assigned, Router};
 use crate::too_new::Limits;
-use crate::{advisories, api, dead, fleet, intake, sweep};
+use crate::{advisories, api, dead, fleet, intake, orphans, sweep};
 
 /// The router's configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -92,6 +92,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("dead", dead::Dead::open(router.clone()).await?.run());
     tasks.spawn("advisories", advisories::follow(router.clone()));
     tasks.spawn("sweep", sweep::run(router.clone()));
+    tasks.spawn("orphans", orphans::run(router.clone()));
     tasks.spawn("api", api::serve(router));
     context.health.good("running");
     Ok(())

@@ -111,11 +111,7 @@ pub fn warnings(job: &Job) -> Vec<String> {
 #[must_use]
 pub fn outranked(job: &Job) -> Vec<String> {
     let without_effect = ignored(&job.body).into_iter();
-    without_effect
-        .map(|field| {
-            format!("field body.{field} has no effect: body.workflow decides")
-        })
-        .collect()
+    without_effect.map(|field| format!("field body.{field} has no effect: body.workflow decides")).collect()
 }
 
 /// The job without its body, as its events carry it, with all its [`warnings`].

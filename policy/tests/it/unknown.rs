@@ -1,6 +1,8 @@
 //! Fields that nobody knows: the table `tests/tables/unknown.txt`, and that no mistyped guard gets through.
 
-use policy::admit::{BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown, warnings};
+use policy::admit::{
+    BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown, warnings,
+};
 use proptest::prelude::*;
 use schemas::{Encoding, Failure, Job, json_schema};
 use serde_json::{Value, json};

@@ -64,8 +64,15 @@ fn a_job_without_unknown_fields_is_written_as_ever_and_has_no_warnings() {
 fn facts_name_them_and_so_does_the_event_that_an_assignment_stands_for() {
     let job: Job = serde_json::from_value(with_unknown()).expect("read");
     let words = |field: &str| format!("field {field} is not known and has no effect");
-    let wanted = ["trace", "body.lora", "constraints.max_co2_g", "preferences.region", "body.inputs[0].mask", "body.inputs[0].artifact.version"]
-        .map(words);
+    let wanted = [
+        "trace",
+        "body.lora",
+        "constraints.max_co2_g",
+        "preferences.region",
+        "body.inputs[0].mask",
+        "body.inputs[0].artifact.version",
+    ]
+    .map(words);
     assert_eq!(JobFacts::of(&job, None, 1).warnings, wanted);
     let decision = Some(CarriedDecision::new(&samples::decision()));
     let told = Assignment { job, decision, ..samples::assignment() }.told().expect("it has a decision");

@@ -14,6 +14,7 @@ mod join;
 mod keys;
 mod life;
 mod model;
+mod orphans;
 mod processes;
 mod python;
 mod refusals;
