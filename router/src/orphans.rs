@@ -1,6 +1,5 @@
-//! Messages that lie in a queue and that its consumer will never deliver. A broker that was killed may have written
-//! down that a delivery was answered and not that the message is gone, or lose what it knew of a delivery: the
-//! consumer has then passed the message, which stays for ever, and the job in it with it.
+//! Messages that lie in a queue and that its consumer will never deliver: everything up to their number is answered
+//! there, and they stay. A drill whose broker was killed again and again left one in JOBS (nats-server 2.15.1).
 //!
 //! Such a message is published again as it is, and then deleted. Whoever gets the copy treats it like any second
 //! delivery: it finds the job's tracks, or takes the job up.
@@ -60,7 +59,6 @@ async fn look(
     if queue.cached_info().state.messages == 0 {
         return Ok(());
     }
-    let queue = jetstream.get_stream_no_info(name).await.map_err(|error| telemetry::chain(&error))?;
     let consumers: Vec<_> =
         queue.consumers().try_collect().await.map_err(|error| telemetry::chain(&error))?;
     for consumer in consumers {
@@ -78,7 +76,7 @@ async fn look(
 }
 
 /// What lies at or before the number up to which everything was answered.
-async fn orphans(queue: &Stream<()>, filter: &str, passed: u64) -> Result<Vec<StreamMessage>, String> {
+async fn orphans(queue: &Stream, filter: &str, passed: u64) -> Result<Vec<StreamMessage>, String> {
     let (mut from, mut found) = (1, Vec::new());
     while from <= passed && found.len() < EACH_MAX {
         let next = match queue.direct_get_next_for_subject(filter, Some(from)).await {
@@ -97,13 +95,14 @@ async fn orphans(queue: &Stream<()>, filter: &str, passed: u64) -> Result<Vec<St
 
 async fn send_again(
     router: &Router,
-    queue: &Stream<()>,
+    queue: &Stream,
     name: &'static str,
     orphan: StreamMessage,
 ) -> Result<(), String> {
     let StreamMessage { subject, sequence, headers, payload, .. } = orphan;
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_str());
-    // Several routers may see it: under this id the broker stores it once.
+    // Several routers may see it: under this id the broker stores it once. It is not the job's id, so intake does not
+    // take the copy for the first of its id, and looks for tracks.
     let id = format!("{name}.{sequence}.again");
     let copy = Message::original(subject.to_string(), id, payload.to_vec(), content_type);
     router.broker.publisher.publish(&copy).await.map_err(|error| error.to_string())?;

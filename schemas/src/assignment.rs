@@ -34,7 +34,7 @@ pub struct Assignment {
     /// Why there; only where no `assigned` event tells it. It goes on with the attempt's facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<CarriedDecision>,
-    /// Fields of the job without effect that a router knows of, beside those that this version does not know.
+    /// What the router warns of, beside fields that are not known: fields of the job that have no effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The job itself.

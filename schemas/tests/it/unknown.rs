@@ -75,8 +75,11 @@ fn facts_name_them_and_so_does_the_event_that_an_assignment_stands_for() {
     .map(words);
     assert_eq!(JobFacts::of(&job, None, 1).warnings, wanted);
     let decision = Some(CarriedDecision::new(&samples::decision()));
-    let told = Assignment { job, decision, ..samples::assignment() }.told().expect("it has a decision");
-    let told = serde_json::to_value(told).expect("plain data");
+    let own = vec!["field body.seed has no effect".to_owned()];
+    let wanted = [wanted.as_slice(), &own].concat();
+    let assignment = Assignment { job, decision, warnings: own, ..samples::assignment() };
+    assert_eq!(assignment.facts().warnings, wanted);
+    let told = serde_json::to_value(assignment.told().expect("it has a decision")).expect("plain data");
     assert_eq!(told["fact"]["facts"]["warnings"], json!(wanted));
 }
 

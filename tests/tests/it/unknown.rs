@@ -113,6 +113,28 @@ async fn a_ceiling_that_nobody_knows_spends_nothing() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_workflow_decides_is_named_in_the_job_s_events() -> anyhow::Result<()> {
+    let fleet = free_fleet(&[]).await?;
+    let graph: Value = serde_json::from_str(include_str!("../../../ops/workflows/sd15_txt2img.json"))?;
+    let mut job = prompt("a fox");
+    (job.body.workflow, job.body.model) = (Some(graph), None);
+    (job.body.seed, job.body.steps) = (Some(987_654), None);
+    publish(&fleet, Encoding::MessagePack, &serde_json::to_value(&job)?).await?;
+    let tracker = fleet.stack.wait_ended(&[job.id], LIMIT).await?;
+    ensure!(tracker.jobs()[&job.id].state == JobState::Completed, "{:?}", tracker.jobs());
+    let events = fleet.stack.broker.jetstream.get_stream(stream::EVENTS).await?;
+    let subject = subjects::event(&job.tenant, job.id, "ended");
+    let ended: Event = codec::decode(None, &events.get_last_raw_message_by_subject(&subject).await?.payload)?;
+    let Fact::Ended { facts, .. } = ended.fact else { anyhow::bail!("{ended:?}") };
+    let warning = "field body.seed has no effect: body.workflow decides";
+    ensure!(facts.warnings.iter().any(|found| found == warning), "{:?}", facts.warnings);
+    let asked = JobRequest { job: job.id };
+    let explained: ExplainReply = api::request(&fleet.stack.broker.client, "explain", &asked).await?;
+    ensure!(explained.warnings == facts.warnings, "{explained:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_guards_nothing_is_named_where_the_job_ends_and_by_the_commands() -> anyhow::Result<()> {
     let fleet = free_fleet(&[]).await?;
     let job = prompt("a fox");

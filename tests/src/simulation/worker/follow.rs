@@ -1,6 +1,6 @@
 //! An attempt that runs at its provider: followed to its end, or stopped.
 
-use schemas::{Artifact, ArtifactRef, Event, Fact, Failure, FailureCode, JobFacts, Outcome};
+use schemas::{Artifact, ArtifactRef, Event, Fact, Failure, FailureCode, Outcome};
 
 use super::{Attempting, Step, failed, lost, name_of};
 use crate::simulation::provider::Look;
@@ -89,7 +89,7 @@ impl Attempting {
     fn tell_running(&self, world: &mut World, begun_ms: i64) {
         let job = &self.assignment.job;
         let fact = Fact::Running {
-            facts: JobFacts::of(job, Some(self.assignment.class.clone()), self.assignment.submitted_at_ms),
+            facts: self.assignment.facts(),
             backend: self.assignment.backend.clone(),
             worker: world.processes[self.process].worker.clone(),
             started_at_ms: begun_ms,

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use runtime::worker::machine::{self, Ended, Settlement};
-use schemas::{AttemptRecord, AttemptState, Event, Fact, FailureCode, JobFacts, JobState};
+use schemas::{AttemptRecord, AttemptState, Event, Fact, FailureCode, JobState};
 
 use super::{Attempting, REST_MS, Step, TRIES_MAX};
 use crate::simulation::broker::{DEAD, Message, Named, Payload, Published};
@@ -74,7 +74,7 @@ impl Attempting {
                 let mut attempts = self.assignment.history.clone();
                 attempts.push((**facts).clone());
                 let fact = Fact::Ended {
-                    facts: self.facts(),
+                    facts: self.assignment.facts(),
                     state: JobState::Completed,
                     artifacts: self.outcome.artifacts.clone(),
                     failure: None,
@@ -108,17 +108,12 @@ impl Attempting {
         let Some(Settlement::Complete(facts)) = &self.settlement else {
             return self.go(world, Step::HandBack(REST_MS));
         };
-        let fact = Fact::Charged { facts: self.facts(), ended_attempt: (**facts).clone() };
+        let fact = Fact::Charged { facts: self.assignment.facts(), ended_attempt: (**facts).clone() };
         let message = self.event(world, facts.finished_at_ms, fact, false);
         match world.publish(self.process, &message) {
             Ok(_) => self.told(world),
             Err(_) => self.again(world),
         }
-    }
-
-    fn facts(&self) -> JobFacts {
-        let class = Some(self.assignment.class.clone());
-        JobFacts::of(&self.assignment.job, class, self.assignment.submitted_at_ms)
     }
 
     fn event(&self, world: &World, time_ms: i64, fact: Fact, first: bool) -> Message {
