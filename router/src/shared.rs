@@ -8,11 +8,11 @@ use metrics::Counter;
 use policy::fleet::Fleet;
 use runtime::broker::Broker;
 use runtime::fleet_config::FleetConfig;
-use runtime::worker::cancels::Cancels;
-use runtime::worker::claim::Claims;
 use schemas::Backend;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use worker_host::cancels::Cancels;
+use worker_host::claim::Claims;
 
 use crate::keys::Keys;
 use crate::reserving::Reserver;

@@ -9,12 +9,12 @@ use runtime::exit::Fault;
 use runtime::fleet_config;
 use runtime::process::Context;
 use runtime::topology::open_bucket;
-use runtime::worker::cancels::Cancels;
-use runtime::worker::claim::Claims;
 use schemas::topology::bucket;
 use schemas::{Lane, SCHEMA_VERSION};
 use serde::Deserialize;
 use tokio::sync::watch;
+use worker_host::cancels::Cancels;
+use worker_host::claim::Claims;
 
 use crate::keys::Keys;
 use crate::reserving::Reserver;

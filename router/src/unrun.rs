@@ -3,12 +3,12 @@
 use policy::cost;
 use runtime::clock;
 use runtime::publish::Message;
-use runtime::worker::claim::Asked;
-use runtime::worker::machine::{self, Ended};
 use schemas::{
     Assignment, AttemptId, AttemptRecord, AttemptState, Backend, DeadLetter, Failure, MicroUsd, Outcome,
     SCHEMA_VERSION, subjects,
 };
+use worker_host::claim::Asked;
+use worker_host::machine::{self, Ended};
 
 use crate::shared::Router;
 

@@ -1,4 +1,4 @@
-//! What every process needs, and the worker host.
+//! What every process needs.
 //!
 //! A process is: configuration checked before anything connects ([`config`]), logs and metrics
 //! ([`telemetry`]), a broker connection that retries ([`broker`]), tasks that somebody owns
@@ -25,7 +25,6 @@ pub mod telemetry;
 mod there;
 pub mod tls;
 pub mod topology;
-pub mod worker;
 
 pub use mimalloc::MiMalloc;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ops::stack::{Stack, StackOptions};
+use stack::{Stack, StackOptions};
 
 /// Longest wait for anything in a test; far above what a loaded machine needs.
 pub const LIMIT: Duration = Duration::from_secs(90);

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use runtime::clock::now_ms;
 use runtime::fleet_config::FleetConfig;
-use runtime::worker::{Attempt, Backend, Discovery, Stop};
 use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Service, Unit, Usage};
 use tokio::sync::watch;
+use worker_host::{Attempt, Backend, Discovery, Stop};
 
 use crate::backend::flight::Flight;
 use crate::config::{ConfigError, RunPodConfig};

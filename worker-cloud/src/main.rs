@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use runtime::exit::{Exit, Fault};
 use runtime::process::{self, Context, Description, Threads};
-use runtime::worker::host::{self, WorkerConfig};
 use serde::Deserialize;
 use worker_cloud::{ConfigError, RunPodBackend, RunPodConfig};
+use worker_host::host::{self, WorkerConfig};
 
 /// An attempt here is a job that runs elsewhere: a slot costs a few polls.
 const SLOTS: u32 = 32;

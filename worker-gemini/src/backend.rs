@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use runtime::clock::now_ms;
 use runtime::fleet_config::FleetConfig;
-use runtime::worker::inputs::InputLimit;
-use runtime::worker::{Attempt, Backend, Discovery, Stop};
 use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Service};
 use tokio::sync::watch;
+use worker_host::inputs::InputLimit;
+use worker_host::{Attempt, Backend, Discovery, Stop};
 
 use crate::config::{ConfigError, GeminiConfig};
 use crate::gemini::client::Client;

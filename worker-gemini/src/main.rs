@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use runtime::exit::{Exit, Fault};
 use runtime::process::{self, Context, Description, Threads};
-use runtime::worker::host::{self, WorkerConfig};
 use serde::Deserialize;
 use worker_gemini::{ConfigError, GeminiBackend, GeminiConfig};
+use worker_host::host::{self, WorkerConfig};
 
 /// An attempt here is a request in flight: a slot costs a connection and an answer in memory.
 const SLOTS: u32 = 8;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runtime::artifacts::media_type_of;
-use runtime::worker::attempt::too_large;
-use runtime::worker::inputs::InputLimit;
-use runtime::worker::{Attempt, Backend, Discovery, Found};
 use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use worker_host::attempt::too_large;
+use worker_host::inputs::InputLimit;
+use worker_host::{Attempt, Backend, Discovery, Found};
 
 use crate::comfy::cancel::cancel;
 use crate::comfy::client::{Client, ClientError};

@@ -1,6 +1,6 @@
 //! Runs attempts on a ComfyUI server of our own: one process for each server.
 //!
-//! [`backend::ComfyBackend`] is the [`runtime::worker::Backend`]; [`comfy`] speaks the server's protocol;
+//! [`backend::ComfyBackend`] is the [`worker_host::Backend`]; [`comfy`] speaks the server's protocol;
 //! [`gpu`] reads the driver. Everything that decides how a server's words are understood is a pure table
 //! ([`comfy::errors`], [`comfy::outputs`], [`comfy::wire`]), tested against recordings of a real server.
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use runtime::exit::{Exit, Fault};
 use runtime::process::{self, Context, Description, Threads};
-use runtime::worker::host::{self, WorkerConfig};
 use serde::{Deserialize, Deserializer};
+use worker_host::host::{self, WorkerConfig};
 use worker_local::{ComfyBackend, ComfyConfig};
 
 /// A ComfyUI works on one job at a time.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use ledger::{consume, reserving};
-use ops::servers::{NatsOptions, NatsServer};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use runtime::fleet_config::FleetConfig;
@@ -14,6 +13,7 @@ use runtime::publish::Message;
 use schemas::reserve::{ReserveReply, ReserveRequest};
 use schemas::topology::{LEDGER_CONSUMER, Topology, stream};
 use schemas::{MicroUsd, Parked, SCHEMA_VERSION, codec, subjects};
+use servers::{NatsOptions, NatsServer};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use ledger::Store;
-use ops::servers::{Found, Postgres, PostgresOptions};
+use servers::{Found, Postgres, PostgresOptions};
 use sqlx::postgres::PgPool;
 use tokio::sync::Mutex;
 

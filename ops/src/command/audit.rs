@@ -1,17 +1,17 @@
 //! `argosy audit`: do the promises hold?
 
 use super::session::Session;
-use crate::audit::{gather, is_at_rest};
 use crate::exit::DoesNotHold;
-use crate::parked;
 use crate::table::{self, Align};
 use anyhow::Context as _;
 use async_nats::jetstream;
 use clap::Args;
+use client::parked;
 use futures::TryStreamExt as _;
 use policy::invariants::{AuditReport, audit};
 use schemas::topology::stream;
 use schemas::{JobId, subjects};
+use stack::audit::{gather, is_at_rest};
 use std::collections::BTreeSet;
 
 /// Check the promises over ledger, streams and (of simulators) invoices: nothing lost, nothing paid twice,

@@ -1,9 +1,9 @@
 //! `argosy backends`: who works, and what waits.
 
 use super::session::Session;
-use crate::api;
 use crate::table::{self, Align};
 use clap::Args;
+use client::api;
 use schemas::api::{BackendStatus, BackendsReply};
 use schemas::{Gpu, Health, Offer};
 

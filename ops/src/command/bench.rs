@@ -2,18 +2,19 @@
 
 use super::crowd::Crowd;
 use super::session::Session;
-use crate::audience::Audience as _;
-use crate::bench::report::Report;
-use crate::bench::running::{self, RunningOptions};
-use crate::bench::{self, BenchOptions, Part, Scale, show};
 use crate::exit::DoesNotHold;
-use crate::station::{Station, stop_signal};
+use crate::show::bench as show;
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
 use schemas::Tenant;
+use stack::station::{Station, stop_signal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trials::audience::Audience as _;
+use trials::bench::report::Report;
+use trials::bench::running::{self, RunningOptions};
+use trials::bench::{self, BenchOptions, Part, Scale};
 
 /// Jobs of a measurement of the fleet that runs.
 const RUNNING_JOBS: usize = 100;

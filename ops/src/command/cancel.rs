@@ -1,8 +1,9 @@
 //! `argosy cancel`.
 
 use super::session::Session;
-use crate::{api, table};
+use crate::table;
 use clap::Args;
+use client::api;
 use schemas::JobId;
 use schemas::api::{CancelReply, JobRequest};
 

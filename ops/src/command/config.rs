@@ -1,9 +1,10 @@
 //! `argosy config`: the four documents that the whole fleet follows.
 
 use super::session::Session;
-use crate::{documents, table};
+use crate::table;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use client::documents;
 use runtime::fleet_config::KEYS;
 use std::path::{Path, PathBuf};
 

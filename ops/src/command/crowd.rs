@@ -1,8 +1,8 @@
 //! Progress for people: a bar on a terminal, lines elsewhere, nothing where JSON was asked for.
 
-use crate::audience::Audience;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
+use trials::audience::Audience;
 
 /// A bar on a terminal, lines elsewhere.
 pub(crate) struct Crowd {

@@ -2,9 +2,9 @@
 
 use super::session::Session;
 use crate::exit::{DoesNotHold, Usage};
-use crate::parked::{self, Entry, Filter, Redriven};
 use crate::table::{self, Align};
 use clap::{Args, Subcommand};
+use client::parked::{self, Entry, Filter, Redriven};
 use runtime::clock::now_ms;
 
 /// What ended failed or could not be read: list it, read it, send it on its way again.

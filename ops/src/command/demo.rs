@@ -3,18 +3,19 @@
 use super::crowd::Crowd;
 use super::from_env::{check_size, or_env};
 use super::session::Session;
-use crate::audience::Audience as _;
-use crate::demo::run::{Outcome, run};
-use crate::demo::{self, DemoOptions, show};
 use crate::exit::DoesNotHold;
-use crate::stack::{Stack, Supervisor};
-use crate::station::{Station, stop_signal};
+use crate::show::demo as show;
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
 use runtime::clock::now_ms;
+use stack::station::{Station, stop_signal};
+use stack::{Stack, Supervisor};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trials::audience::Audience as _;
+use trials::demo::run::{Outcome, run};
+use trials::demo::{self, DemoOptions};
 
 /// The fleet of a demo is complete within this.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(60);

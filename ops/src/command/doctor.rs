@@ -3,9 +3,11 @@
 use super::session::Session;
 use crate::doctor::{self, Finding, Verdict};
 use crate::exit::DoesNotHold;
+use crate::monitor;
 use crate::table::{self, Align};
-use crate::{api, documents, monitor};
 use clap::Args;
+use client::api;
+use client::documents;
 use runtime::broker::Broker;
 use runtime::store_room::StoreRoom;
 use schemas::api::BackendsReply;

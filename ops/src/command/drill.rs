@@ -3,18 +3,19 @@
 use super::crowd::Crowd;
 use super::from_env::{check_size, or_env};
 use super::session::Session;
-use crate::audience::Audience as _;
-use crate::drill::report::Report;
-use crate::drill::run::{judge, run};
-use crate::drill::{self, DrillOptions, show};
 use crate::exit::DoesNotHold;
-use crate::stack::Stack;
-use crate::station::{Station, stop_signal};
+use crate::show::drill as show;
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
+use stack::Stack;
+use stack::station::{Station, stop_signal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trials::audience::Audience as _;
+use trials::drill::report::Report;
+use trials::drill::run::{judge, run};
+use trials::drill::{self, DrillOptions};
 
 /// The fleet of a drill is complete within this.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(60);

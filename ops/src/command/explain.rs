@@ -1,9 +1,10 @@
 //! `argosy explain`: why there.
 
 use super::session::Session;
+use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
-use crate::{api, exit::DoesNotHold};
 use clap::Args;
+use client::api;
 use schemas::api::{ExplainReply, JobRequest};
 use schemas::{Candidate, Decision, JobId};
 

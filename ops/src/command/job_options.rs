@@ -2,9 +2,10 @@
 
 use super::draft::Draft;
 use crate::exit::Usage;
-use crate::{money, submit};
+use crate::money;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use client::submit;
 use policy::fill::Setting;
 use runtime::broker::Broker;
 use schemas::{

@@ -1,9 +1,9 @@
 //! Jobs while they run: bars on a terminal, lines elsewhere.
 
 use crate::exit::DoesNotHold;
-use crate::follow::{self, JobView, Since, Tracker};
 use crate::table;
 use anyhow::Context as _;
+use client::follow::{self, JobView, Since, Tracker};
 use futures::StreamExt as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use runtime::broker::Broker;

@@ -2,12 +2,12 @@
 
 use super::Global;
 use crate::exit::Usage;
-use crate::fleet_file::{FleetFile, root_of};
-use crate::stack::Simulator;
 use anyhow::Context as _;
 use ledger::Store;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
+use stack::Simulator;
+use stack::fleet_file::{FleetFile, root_of};
 use std::path::PathBuf;
 
 /// Connections to the database; a command reads one thing after the other.

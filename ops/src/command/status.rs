@@ -3,8 +3,9 @@
 use super::session::Session;
 use super::watch;
 use crate::exit::DoesNotHold;
-use crate::{api, table};
+use crate::table;
 use clap::Args;
+use client::api;
 use schemas::JobId;
 use schemas::api::{JobRequest, StatusReply};
 

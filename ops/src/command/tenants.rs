@@ -2,10 +2,11 @@
 
 use super::session::Session;
 use crate::exit::Usage;
+use crate::money;
 use crate::table::{self, Align};
-use crate::{documents, money};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
+use client::documents;
 use schemas::{MicroUsd, PaidConsent, Tenant, TenantConfig, TenantsConfig, Unlisted};
 
 /// Whose jobs may use paid backends, and for how much. A change holds everywhere within moments.

@@ -3,10 +3,10 @@
 use super::doctor::Monitor;
 use super::session::Session;
 use crate::doctor::{self, Verdict};
-use crate::documents::{self, Documents};
 use crate::exit::DoesNotHold;
 use crate::table;
 use clap::{Args, Subcommand};
+use client::documents::{self, Documents};
 use schemas::topology::Topology;
 
 /// Create, update or compare the broker's streams, consumers and buckets.

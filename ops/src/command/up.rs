@@ -1,13 +1,13 @@
 //! `argosy up`: the fleet, and it stays.
 
 use super::session::Session;
-use crate::documents::Documents;
 use crate::exit::Usage;
-use crate::fleet_file::{FleetFile, FleetProcess};
-use crate::stack::{Provider, RunPodAccount, Stack, StackOptions, Supervisor};
-use crate::station::{Station, stop_signal};
 use crate::table::{self, Align};
 use clap::Args;
+use client::documents::Documents;
+use stack::fleet_file::{FleetFile, FleetProcess};
+use stack::station::{Station, stop_signal};
+use stack::{Provider, RunPodAccount, Stack, StackOptions, Supervisor};
 use std::time::Duration;
 
 /// How long workers may finish what they run, milliseconds.

@@ -2,10 +2,10 @@
 
 use super::live;
 use super::session::Session;
-use crate::follow::{self, Since};
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
+use client::follow::{self, Since};
 use futures::StreamExt as _;
 use schemas::{Event, Fact, JobId};
 

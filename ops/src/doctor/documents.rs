@@ -4,7 +4,7 @@ use policy::validate::{self, Document};
 use schemas::{Catalog, PolicyConfig, PriceList, TenantsConfig};
 
 use super::{Finding, Verdict};
-use crate::documents::Stored;
+use client::documents::Stored;
 
 const CHECK: &str = "documents";
 

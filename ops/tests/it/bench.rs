@@ -1,10 +1,10 @@
 //! The benchmark's page and its file say the same.
 
-use ops::bench::report::{Report, Row};
-use ops::bench::show;
-use ops::bench::targets::{TARGETS, target_of};
+use ops::show::bench as show;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use trials::bench::report::{Report, Row};
+use trials::bench::targets::{TARGETS, target_of};
 
 fn report() -> Report {
     let met = Row::of("router.one.share_of_limit", "", &[0.9, 0.7, 0.85]).expect("three runs");

@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 use crate::doomed::{doomed_dir, kill_the_parent, lives, settle_and_wait_for_death, state, wait_until};
 use crate::scratch;
-use ops::process::{ProcessError, Spec, Supervised};
+use servers::process::{ProcessError, Spec, Supervised};
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

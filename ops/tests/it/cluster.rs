@@ -1,14 +1,15 @@
 //! A broker of three nodes keeps going without one of them; the shipped configuration files are what the server
 //! takes.
 
-use crate::{repository, scratch};
+use crate::repository;
+use crate::scratch;
 use async_nats::jetstream::Context;
-use ops::servers::{Found, LinkState, NatsCluster, NatsOptions};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use runtime::publish::{Message, Published};
 use runtime::topology::apply;
 use schemas::topology::{Topology, stream};
+use servers::{Found, LinkState, NatsCluster, NatsOptions};
 use std::process::Command;
 use std::time::{Duration, Instant};
 

@@ -1,17 +1,18 @@
 //! The demo's parts: its jobs are jobs, its workflows run, its report says what its page says.
 
+use client::documents::check;
 use ledger::read::{BackendCount, Counts, JobSummary, SavingRow, StateCount};
-use ops::demo::mix::{self, WORKFLOWS};
-use ops::demo::report::{Findings, Report};
-use ops::demo::{DemoOptions, documents, sheet, show};
-use ops::documents::check;
-use ops::figures::percentiles;
-use ops::fleet_file::{FleetFile, root_of};
+use ops::show::demo as show;
 use policy::invariants::{AuditReport, BackendAudit};
 use runtime::fleet_config::KEYS;
 use schemas::{ArtifactRef, Backend, Encoding, Input, Job, JobId, Kind, MicroUsd};
 use serde_json::{Value, json};
+use stack::fleet_file::{FleetFile, root_of};
 use std::collections::BTreeSet;
+use trials::demo::mix::{self, WORKFLOWS};
+use trials::demo::report::{Findings, Report};
+use trials::demo::{DemoOptions, documents, sheet};
+use trials::figures::percentiles;
 
 const NOW_MS: i64 = 1_790_000_000_000;
 

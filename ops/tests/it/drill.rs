@@ -1,15 +1,15 @@
 //! The drill's verdict, without any server: each promise that is broken in a history is found in it.
 
-use ops::drill::history::{Component, Hit, Line, Writer};
-use ops::drill::plan::{Blow, Plan, Strike};
-use ops::drill::report::{Report, VERSION};
-use ops::drill::run::judge;
-use ops::drill::show;
-use ops::drill::story::Story;
+use ops::show::drill as show;
 use policy::invariants::{AuditAttempt, AuditJob, InvoiceLine};
 use schemas::{
     Artifact, ArtifactRef, AttemptFacts, Backend, Charge, Event, Fact, JobFacts, JobId, JobState, MicroUsd,
 };
+use trials::drill::history::{Component, Hit, Line, Writer};
+use trials::drill::plan::{Blow, Plan, Strike};
+use trials::drill::report::{Report, VERSION};
+use trials::drill::run::judge;
+use trials::drill::story::Story;
 
 const COST: MicroUsd = MicroUsd(700);
 

@@ -1,14 +1,15 @@
 //! The drill's artifact store on a real broker: filled it refuses what is new and keeps what it has, and it is made
 //! larger again even when the broker is down at the moment.
 
-use crate::{repository, scratch};
-use ops::drill::store::ArtifactStore;
-use ops::servers::{Found, NatsOptions, NatsServer};
+use crate::repository;
+use crate::scratch;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use schemas::topology::{Topology, bucket};
+use servers::{Found, NatsOptions, NatsServer};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
+use trials::drill::store::ArtifactStore;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
 //! `ops/scripts/obtain` with servers of the test's own making: no network, no download.
 
-use crate::{repository, scratch};
+use crate::repository;
+use crate::scratch;
 use std::path::Path;
 use std::process::{Command, Output};
 

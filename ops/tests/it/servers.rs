@@ -2,9 +2,10 @@
 
 #[cfg(target_os = "linux")]
 use crate::doomed::{doomed_dir, kill_the_parent, settle_and_wait_for_death};
-use crate::{repository, scratch};
+use crate::repository;
+use crate::scratch;
 use async_nats::jetstream::{self, stream};
-use ops::servers::{Found, NatsOptions, NatsServer, Postgres, PostgresOptions, ServerError};
+use servers::{Found, NatsOptions, NatsServer, Postgres, PostgresOptions, ServerError};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;

@@ -1,15 +1,15 @@
 //! The simulated worker host: the steps of `runtime/src/worker/run.rs`, `claim.rs` and of the three
 //! backends, one call to the outside world each. What to do is decided by the real
-//! `runtime::worker::machine`.
+//! `worker_host::machine`.
 
 mod follow;
 mod settle;
 
 use std::rc::Rc;
 
-use runtime::worker::machine::{self, Begin};
 use schemas::{Assignment, AttemptRecord, AttemptState, Failure, FailureCode, Outcome, SCHEMA_VERSION};
 use schemas::{Unit, Usage};
+use worker_host::machine::{self, Begin};
 
 use super::mutation::Mutation;
 use super::provider::Start;

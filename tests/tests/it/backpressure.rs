@@ -51,7 +51,7 @@ async fn a_full_queue_refuses_publishers_and_loses_nothing() -> anyhow::Result<(
     let (mut accepted, mut refused): (Vec<JobId>, Vec<String>) = (Vec::new(), Vec::new());
     // Each publisher tries for a while before it gives up, so they try side by side.
     let jobs: Vec<Job> = (0..60).map(|n| prompt(&format!("a picture of the number {n}"))).collect();
-    let publishing = jobs.iter().map(|job| ops::submit::job(&fleet.stack.broker.publisher, job));
+    let publishing = jobs.iter().map(|job| client::submit::job(&fleet.stack.broker.publisher, job));
     for (job, published) in jobs.iter().zip(futures::future::join_all(publishing).await) {
         match published {
             Ok(_) => accepted.push(job.id),

@@ -2,13 +2,13 @@
 //! at.
 
 use anyhow::ensure;
-use ops::audience::Audience;
-use ops::bench::report::{Report, find};
-use ops::bench::running::{self, RunningOptions};
-use ops::bench::{BenchOptions, Part, Scale, run};
-use ops::stack::StackOptions;
+use stack::StackOptions;
 use std::time::Duration;
 use tests::fleet::{TestFleet, root};
+use trials::audience::Audience;
+use trials::bench::report::{Report, find};
+use trials::bench::running::{self, RunningOptions};
+use trials::bench::{BenchOptions, Part, Scale, run};
 
 struct Nobody;
 

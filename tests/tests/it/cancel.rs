@@ -1,7 +1,7 @@
 //! Cancelling: while waiting, while running, after the end, before anybody knows the job.
 
 use anyhow::ensure;
-use ops::api;
+use client::api;
 use schemas::api::{CancelReply, JobRequest, StatusReply};
 use schemas::{Job, JobId, JobState};
 use tests::fleet::{LIMIT, TestFleet};

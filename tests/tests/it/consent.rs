@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use ops::api;
+use client::api;
 use schemas::api::{EstimateReply, EstimateRequest};
 use schemas::{Failure, Job, JobState, MicroUsd};
 use serde_json::{Value, json};

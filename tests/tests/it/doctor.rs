@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use ops::doctor::{Verdict, syncing};
 use ops::monitor;
-use ops::servers::{Found, NatsOptions, NatsServer};
+use servers::{Found, NatsOptions, NatsServer};
 use std::process::Output;
 use tests::fleet::{TestFleet, root};
 

@@ -2,10 +2,10 @@
 //! believe a word that removes a guard.
 
 use anyhow::{Context as _, ensure};
+use client::documents;
+use client::follow::{Since, events};
 use futures::StreamExt as _;
 use ledger::read::AuditAttempt;
-use ops::documents;
-use ops::follow::{Since, events};
 use policy::defaults;
 use schemas::{Assignment, ChargeState, Fact, FailureCode, Job, JobId, JobState, MicroUsd, codec, subjects};
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
 //! The kill drill in short, with the real processes: everything holds, and the verdict can be given again.
 
 use anyhow::ensure;
-use ops::audience::Audience;
-use ops::drill::run::{judge, run};
-use ops::drill::{DrillOptions, stack_options};
-use ops::stack::Stack;
+use stack::Stack;
 use tests::fleet::{LIMIT, root};
+use trials::audience::Audience;
+use trials::drill::run::{judge, run};
+use trials::drill::{DrillOptions, stack_options};
 
 /// Enough for some twenty blows.
 const JOBS: usize = 300;

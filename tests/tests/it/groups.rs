@@ -3,12 +3,12 @@
 
 use anyhow::ensure;
 use futures::future::join_all;
-use ops::servers::{Found, NatsOptions, NatsServer};
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use runtime::publish::{Message, PublishError, Published};
 use schemas::topology::{Topology, stream};
 use schemas::{Backend, Class, JobId, Lane, subjects};
+use servers::{Found, NatsOptions, NatsServer};
 use tests::fleet::root;
 use tests::jobs::{prompt, tenant};
 use tokio::task::JoinSet;

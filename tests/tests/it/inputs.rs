@@ -41,7 +41,7 @@ async fn a_tenant_never_gets_another_tenant_s_picture() -> anyhow::Result<()> {
     .await?;
     let jetstream = &fleet.stack.broker.jetstream;
     let input = async |name: &str, width| {
-        ops::submit::input(jetstream, &tenant(name), "photo.png", &picture(width)).await
+        client::submit::input(jetstream, &tenant(name), "photo.png", &picture(width)).await
     };
     let (theirs, own) = (input("studio-a", THEIRS_PX).await?, input("studio-b", OWN_PX).await?);
     let first = workflow_of("studio-a", loads(&json!("photo.png")), vec![theirs.clone()]);

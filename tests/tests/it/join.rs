@@ -1,10 +1,10 @@
 //! Load is shared: by workers that join by hand, by backends that overflow; a drained worker hands back.
 
 use anyhow::ensure;
+use client::follow::{Since, events};
 use futures::StreamExt as _;
-use ops::follow::{Since, events};
-use ops::stack::Role;
 use schemas::{Fact, Job, JobId, JobState};
+use stack::Role;
 use std::time::Duration;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{prompt, tenant};
@@ -152,7 +152,7 @@ async fn a_backend_that_is_far_behind_gives_waiting_work_back() -> anyhow::Resul
     let gone = async {
         loop {
             let reply: schemas::api::BackendsReply =
-                ops::api::request_empty(&fleet.stack.broker.client, "backends").await?;
+                client::api::request_empty(&fleet.stack.broker.client, "backends").await?;
             let cloud = reply.backends.iter().find(|backend| backend.backend.as_str() == "cloud");
             if cloud.is_some_and(|cloud| cloud.workers.is_empty()) {
                 return anyhow::Ok(());

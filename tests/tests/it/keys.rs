@@ -1,9 +1,9 @@
 //! Idempotency keys: however often and under whatever ids a request is published, it is one job.
 
 use anyhow::ensure;
-use ops::follow::{Since, events};
-use ops::stack::Stack;
+use client::follow::{Since, events};
 use schemas::{Fact, Job, JobId, JobState};
+use stack::Stack;
 use std::collections::BTreeMap;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::prompt;

@@ -1,7 +1,7 @@
 //! A job's life on each backend: picture, events, explanation, ledger row, cost.
 
 use anyhow::{Context as _, ensure};
-use ops::api;
+use client::api;
 use runtime::artifacts::{Artifacts, sha256_hex};
 use schemas::api::{EstimateReply, EstimateRequest, ExplainReply, JobRequest, StatusReply};
 use schemas::{Event, Job, JobId, JobState, Kind, codec};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, ensure};
-use ops::servers::{Found, NatsOptions, NatsServer};
+use servers::{Found, NatsOptions, NatsServer};
 use tests::fleet::root;
 
 const OURS: [&str; 5] = ["router", "worker-local", "worker-cloud", "worker-gemini", "ledger"];

@@ -1,10 +1,10 @@
 //! Jobs for which there is no room wait in their router's hands: fairly, and without being lost when it stops.
 
 use anyhow::ensure;
+use client::follow::{Since, events};
 use futures::StreamExt as _;
-use ops::follow::{Since, events};
-use ops::stack::Role;
 use schemas::{Fact, Job, JobId, Lane};
+use stack::Role;
 use std::time::Duration;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{prompt, tenant};

@@ -57,7 +57,7 @@ async fn inputs_too_large_together_are_refused_before_the_paid_call() -> anyhow:
     let stack = &fleet.stack;
     let mut job = paid_prompt("eight times the same", "cloud");
     let input =
-        ops::submit::input(&stack.broker.jetstream, &job.tenant, "a.png", &vec![7; 3_000_000]).await?;
+        client::submit::input(&stack.broker.jetstream, &job.tenant, "a.png", &vec![7; 3_000_000]).await?;
     job.body.inputs = (0..8).map(|n| Input { name: format!("{n}.png"), ..input.clone() }).collect();
     stack.submit(std::slice::from_ref(&job)).await?;
     let tracker = stack.wait_ended(&[job.id], LIMIT).await?;

@@ -1,9 +1,9 @@
 //! Ends that are asked for or due: SIGTERM of every binary, deadlines, and a job that kills its workers.
 
 use anyhow::ensure;
-use ops::stack::{Member, Stack};
 use schemas::{Job, JobId, JobState};
 use serde_json::json;
+use stack::{Member, Stack};
 use std::time::Duration;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt};

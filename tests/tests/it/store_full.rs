@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use ops::api;
+use client::api;
 use schemas::api::BackendsReply;
 use schemas::topology::bucket;
 use schemas::{AttemptRecord, Job, JobId, JobState, Kind, codec};

@@ -112,9 +112,9 @@ fn every_worker_passes_the_conformance_suite() {
         let calls = sources().iter().any(|path| {
             path.starts_with(root().join(worker).join("tests"))
                 && std::fs::read_to_string(path)
-                    .is_ok_and(|text| text.contains("worker::conformance") && text.contains("exercise("))
+                    .is_ok_and(|text| text.contains("worker_host::conformance") && text.contains("exercise("))
         });
-        assert!(calls, "{worker}: no test calls runtime::worker::conformance::exercise");
+        assert!(calls, "{worker}: no test calls worker_host::conformance::exercise");
     }
 }
 

@@ -2,12 +2,12 @@
 //! in the job's events, and a job of a newer schema waits for a newer router.
 
 use anyhow::{Context as _, ensure};
-use ops::api;
-use ops::stack::Role;
+use client::api;
 use schemas::api::{ExplainReply, JobRequest};
 use schemas::topology::{self, stream};
 use schemas::{Encoding, Event, Fact, FailureCode, Job, JobId, JobState, Parked, codec, subjects};
 use serde_json::{Value, json};
+use stack::Role;
 use std::process::Output;
 use std::time::Duration;
 use tests::fleet::{LIMIT, TestFleet};

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use runtime::artifacts::ARTIFACT_MAX_BYTES;
-use runtime::worker::{Attempt, Stop};
 use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, Usage};
+use worker_host::{Attempt, Stop};
 
 use crate::config::RunPodConfig;
 use crate::runpod::client::Client;

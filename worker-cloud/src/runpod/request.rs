@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use runtime::worker::funds;
-use runtime::worker::inputs::InputLimit;
 use schemas::workflow::files::{Files, server_inputs, upload_name, use_by_table};
 use schemas::{Assignment, Catalog, Failure, FailureCode, PriceList, Service, Unit, workflow};
 use serde_json::{Value, json};
+use worker_host::funds;
+use worker_host::inputs::InputLimit;
 
 /// The largest body that `/run` takes, bytes. An attempt holds one such body and the files in it, which are
 /// smaller: so a worker's memory for requests is bounded by its slots times twice this.

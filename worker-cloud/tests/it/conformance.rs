@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use runtime::worker::Backend;
-use runtime::worker::conformance::{Fixture, exercise};
 use schemas::{Assignment, Catalog, FailureCode};
 use simulators::Fault;
 use simulators::runpod::{Config, OutputMode};
+use worker_host::Backend;
+use worker_host::conformance::{Fixture, exercise};
 
 use crate::world::{World, assignment, simulated};
 

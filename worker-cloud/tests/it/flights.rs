@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use runtime::worker::{Attempt, AttemptIo, Backend as _, Stop};
 use schemas::{
     Artifact, Assignment, AttemptId, Failure, FailureCode, Health, Input, Kind, MicroUsd, Phase, Unit,
 };
 use simulators::Fault;
 use simulators::runpod::Config;
+use worker_host::{Attempt, AttemptIo, Backend as _, Stop};
 
 use crate::world::{World, assignment, attempt, run, simulated, until};
 

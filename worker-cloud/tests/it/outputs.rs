@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use runtime::worker::Backend as _;
 use schemas::{FailureCode, Input, Outcome};
 use serde_json::{Value, json};
 use simulators::Fault;
 use worker_cloud::runpod::output::{self, Content, shape};
+use worker_host::Backend as _;
 
 use crate::world::{World, assignment, attempt, run, simulated};
 

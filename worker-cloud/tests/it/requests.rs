@@ -1,11 +1,11 @@
 //! The body of `/run`, and the files of an output.
 
 use bytes::Bytes;
-use runtime::worker::funds;
 use schemas::samples::TIME_MS as NOW_MS;
 use schemas::{Assignment, FailureCode, MicroUsd, Price};
 use serde_json::{Value, json};
 use worker_cloud::runpod::request::{self, Limits};
+use worker_host::funds;
 
 use crate::world::assignment;
 

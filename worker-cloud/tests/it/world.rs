@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use runtime::config::Secret;
 use runtime::fleet_config::FleetConfig;
-use runtime::worker::conformance::MemoryIo;
-use runtime::worker::{Attempt, Backend as _, Stopper};
 use schemas::{Assignment, Body, JobId, Kind, Outcome, Usage, samples};
 use simulators::runpod::{Config, Server};
 use simulators::{Admin, Fault};
 use tokio::sync::watch;
 use worker_cloud::{RunPodBackend, RunPodConfig};
+use worker_host::conformance::MemoryIo;
+use worker_host::{Attempt, Backend as _, Stopper};
 
 /// Longest wait for a condition; far above what anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);

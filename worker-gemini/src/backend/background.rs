@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use runtime::artifacts::ARTIFACT_MAX_BYTES;
 use runtime::clock::now_ms;
-use runtime::worker::{Attempt, Stop};
 use schemas::{Artifact, Failure, FailureCode, Outcome, Phase};
+use worker_host::{Attempt, Stop};
 
 use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};
 use crate::gemini::errors::{self, CallError};

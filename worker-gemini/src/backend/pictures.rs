@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use runtime::clock::now_ms;
-use runtime::worker::{Attempt, Made, Stop};
 use schemas::{Failure, FailureCode, Kind, Outcome, Phase};
+use worker_host::{Attempt, Made, Stop};
 
 use crate::backend::background::left_out;
 use crate::backend::{GeminiBackend, failed, inputs, stopped_before_start};

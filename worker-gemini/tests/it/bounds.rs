@@ -1,8 +1,8 @@
 //! What a request can cost is known before it is sent, and is what was reserved.
 
-use runtime::worker::Backend as _;
 use schemas::{ArtifactRef, Assignment, Failure, FailureCode, Input, Unit, Usage};
 use worker_gemini::gemini::bounds;
+use worker_host::Backend as _;
 
 use crate::world::{World, attempt, cost, picture, run, video};
 

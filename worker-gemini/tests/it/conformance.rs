@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use runtime::worker::Backend;
-use runtime::worker::conformance::{Fixture, exercise};
 use schemas::{Assignment, Catalog, FailureCode};
 use simulators::Fault;
+use worker_host::Backend;
+use worker_host::conformance::{Fixture, exercise};
 
 use crate::world::{World, picture, video};
 

@@ -1,8 +1,8 @@
 //! The key goes to its own hosts and nowhere else.
 
-use runtime::worker::Backend as _;
 use worker_gemini::gemini::client::Client;
 use worker_gemini::gemini::download::{file_id, may_have_key};
+use worker_host::Backend as _;
 
 use crate::world::{World, run, video};
 

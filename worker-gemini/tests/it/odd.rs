@@ -1,8 +1,8 @@
 //! Odd answers of the simulator: each is one call, and the ledger's price is the invoice.
 
-use runtime::worker::Backend as _;
 use schemas::{Assignment, FailureCode, Outcome};
 use simulators::Fault;
+use worker_host::Backend as _;
 
 use crate::world::{World, attempt, cost, picture, run, video};
 

@@ -1,9 +1,9 @@
 //! Runs against the simulator: stopping, resuming, what it costs, and what the API's state says.
 
-use runtime::worker::{Backend as _, Stop};
 use schemas::{FailureCode, Health, Input};
 use simulators::Fault;
 use worker_gemini::GeminiBackend;
+use worker_host::{Backend as _, Stop};
 
 use crate::world::{World, attempt, cost, fleet, picture, run, until, video};
 

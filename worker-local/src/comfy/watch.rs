@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use runtime::worker::Attempt;
 use schemas::{Failure, FailureCode, Phase};
 use tokio::time::Instant;
+use worker_host::Attempt;
 
 use crate::comfy::client::Client;
 use crate::comfy::errors;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use runtime::worker::Backend;
-use runtime::worker::conformance::{Fixture, exercise};
 use schemas::{Assignment, Catalog, FailureCode};
 use simulators::Fault;
 use simulators::comfyui::{Config, Mode, Server};
+use worker_host::Backend;
+use worker_host::conformance::{Fixture, exercise};
 use worker_local::{ComfyBackend, ComfyConfig};
 
 use crate::jobs::{assignment, catalog, config, prompt};

@@ -1,9 +1,9 @@
 //! Every recorded message of the server is understood by the lenient structs, and discovery reads what
 //! a real server says.
 
-use runtime::worker::Backend;
 use schemas::Health;
 use serde_json::Value;
+use worker_host::Backend;
 use worker_local::comfy::message::Message;
 use worker_local::comfy::wire::{End, History, PromptAnswer, Queue, SystemStats, Uploaded, item_id};
 

@@ -1,9 +1,9 @@
 //! Faults of the simulated ComfyUI that a run must survive or name, beyond the common suite.
 
-use runtime::worker::Stop;
 use schemas::FailureCode;
 use simulators::Fault;
 use simulators::comfyui::{Mode, Server};
+use worker_host::Stop;
 use worker_local::ComfyConfig;
 
 use crate::conformance::simulator;

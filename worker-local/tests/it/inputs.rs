@@ -2,10 +2,10 @@
 //! them in.
 
 use bytes::Bytes;
-use runtime::worker::Backend as _;
 use schemas::{FailureCode, Outcome};
 use serde_json::{Value, json};
 use simulators::comfyui::{Config, Mode, Server};
+use worker_host::Backend as _;
 
 use crate::conformance::simulator;
 use crate::jobs::{Case, assignment, config, workflow};

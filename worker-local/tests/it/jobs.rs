@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use runtime::worker::conformance::MemoryIo;
-use runtime::worker::{Attempt, Backend, Stopper};
 use schemas::catalog::{ClassSpec, Model};
 use schemas::{ArtifactRef, Assignment, Body, Catalog, Input, JobId, Kind, Outcome, Service};
 use serde_json::{Value, json};
+use worker_host::conformance::MemoryIo;
+use worker_host::{Attempt, Backend, Stopper};
 use worker_local::{ComfyBackend, ComfyConfig};
 
 /// Far above what any run takes.
@@ -119,7 +119,7 @@ impl Case {
         let stopper = Stopper::default();
         let catalog = catalog();
         let service = catalog.services[0].clone();
-        let outside: Arc<dyn runtime::worker::AttemptIo> = Arc::<MemoryIo>::clone(&io);
+        let outside: Arc<dyn worker_host::AttemptIo> = Arc::<MemoryIo>::clone(&io);
         let attempt = Attempt::new(assignment, catalog, service, None, outside, stopper.clone());
         Self { backend, attempt, stopper, io }
     }

@@ -1,7 +1,7 @@
 //! Runs against the replaying server: each recording must lead to the right conclusion.
 
-use runtime::worker::Backend;
 use schemas::{FailureCode, Outcome, Phase, workflow as graphs};
+use worker_host::Backend;
 use worker_local::comfy::graph;
 
 use crate::jobs::{Case, assignment, config, wait_until, workflow};

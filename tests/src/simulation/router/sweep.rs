@@ -4,10 +4,10 @@
 use std::rc::Rc;
 
 use policy::cost;
-use runtime::worker::machine::{self, Ended};
 use schemas::{
     Assignment, AttemptRecord, AttemptState, Failure, FailureCode, Health, Outcome, SCHEMA_VERSION,
 };
+use worker_host::machine::{self, Ended};
 
 use crate::simulation::broker::{DEAD, Message, Named, Payload, Place, WORK};
 use crate::simulation::task::{Next, Task};

@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use runtime::worker::machine::{self, Ended, Settlement};
 use schemas::{AttemptRecord, AttemptState, Event, Fact, FailureCode, JobState};
+use worker_host::machine::{self, Ended, Settlement};
 
 use super::{Attempting, REST_MS, Step, TRIES_MAX};
 use crate::simulation::broker::{DEAD, Message, Named, Payload, Published};

@@ -1,0 +1,5 @@
+//! The verdicts of trials as text for people.
+
+pub mod bench;
+pub mod demo;
+pub mod drill;

@@ -1,0 +1,78 @@
+//! The report as tables for people.
+
+use crate::table::{self, Align};
+use schemas::MicroUsd;
+use trials::drill::report::Report;
+
+/// Everything that `make drill` prints at its end.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    [blows(report), states(report), figures(report), crate::show::demo::verdict(&report.audit)].join("\n\n")
+}
+
+fn blows(report: &Report) -> String {
+    let columns = [
+        ("component", Align::Left),
+        ("killed", Align::Right),
+        ("stopped", Align::Right),
+        ("filled", Align::Right),
+        ("ended by itself", Align::Right),
+        ("recovered p50", Align::Right),
+        ("p99", Align::Right),
+        ("not seen again", Align::Right),
+    ];
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (name, blows) in &report.blows {
+        rows.push(vec![
+            name.clone(),
+            blows.kills.to_string(),
+            blows.stops.to_string(),
+            blows.fills.to_string(),
+            blows.own_ends.to_string(),
+            table::duration(blows.recover_ms.p50),
+            table::duration(blows.recover_ms.p99),
+            blows.not_seen_again.to_string(),
+        ]);
+    }
+    let sum =
+        |of: fn(&trials::drill::report::Blows) -> u64| report.blows.values().map(of).sum::<u64>().to_string();
+    rows.push(vec![
+        "all".to_owned(),
+        sum(|blows| blows.kills),
+        sum(|blows| blows.stops),
+        sum(|blows| blows.fills),
+        sum(|blows| blows.own_ends),
+        table::duration(report.recover_ms.p50),
+        table::duration(report.recover_ms.p99),
+        sum(|blows| blows.not_seen_again),
+    ]);
+    table::render(&columns, &rows)
+}
+
+fn states(report: &Report) -> String {
+    let rows: Vec<Vec<String>> =
+        report.states.iter().map(|(state, jobs)| vec![state.clone(), jobs.to_string()]).collect();
+    table::render(&[("end", Align::Left), ("jobs", Align::Right)], &rows)
+}
+
+fn figures(report: &Report) -> String {
+    let mut rows = vec![
+        ("seed", report.seed.to_string()),
+        ("jobs", report.jobs.to_string()),
+        ("nodes of the broker", report.nodes.to_string()),
+        ("whole drill", table::duration(report.wall_ms)),
+        ("under blows", table::duration(report.chaos_ms)),
+        ("publishes", report.publishes.to_string()),
+        ("longest stall", table::duration(report.longest_stall_ms)),
+        ("repeated GPU runs", report.repeated_gpu_runs.to_string()),
+        ("files fetched", report.artifacts.to_string()),
+    ];
+    let possibly = MicroUsd(report.audit.possibly_paid_micro_usd).to_string();
+    rows.push(("only possibly paid", possibly));
+    let mut rows: Vec<Vec<String>> =
+        rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    for (tenant, spent) in &report.spent_micro_usd {
+        rows.push(vec![format!("spent by {tenant}"), MicroUsd(*spent).to_string()]);
+    }
+    table::render(&[("", Align::Left), ("", Align::Right)], &rows)
+}

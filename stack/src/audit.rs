@@ -1,0 +1,106 @@
+//! Gathers what `policy::invariants` judges: the ledger's rows, the accepted jobs, the invoices.
+
+use crate::Simulator;
+use anyhow::Context as _;
+use async_nats::jetstream::{self, consumer::pull};
+use ledger::Store;
+use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit, is_delivered};
+use schemas::topology::{LEDGER_CONSUMER, stream};
+use schemas::{Backend, JobId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Jobs read at once.
+const PAGE: i64 = 5_000;
+/// How often the books are read again while they are not settled.
+const READ_EVERY: Duration = Duration::from_millis(200);
+
+/// Reads the books and the invoices.
+///
+/// # Errors
+/// The database or a simulator does not answer.
+pub async fn gather(
+    store: &Store,
+    accepted: Option<BTreeSet<JobId>>,
+    settled: bool,
+    simulators: &[Simulator],
+) -> anyhow::Result<AuditInput> {
+    let mut input = AuditInput { accepted, settled, ..AuditInput::default() };
+    let mut after = None;
+    loop {
+        let page = store.audit_rows(after, PAGE).await?;
+        input.jobs.extend(page.jobs.into_iter().map(|job| AuditJob {
+            job: job.job,
+            ends: job.ends,
+            state: Some(job.state),
+            artifacts: job.artifacts,
+        }));
+        input.attempts.extend(page.attempts.into_iter().map(|attempt| AuditAttempt {
+            job: attempt.job,
+            attempt: attempt.attempt,
+            backend: attempt.backend,
+            provider_id: attempt.provider_id,
+            delivered: attempt.succeeded
+                || attempt.failure_code.as_deref().is_some_and(|code| is_delivered(Some(code))),
+            succeeded: attempt.succeeded,
+            usage: attempt.usage,
+            reserved_micro_usd: attempt.reserved_micro_usd,
+            charge: attempt.charge,
+        }));
+        after = page.next_after;
+        if after.is_none() {
+            break;
+        }
+    }
+    input.invoices = invoices(simulators).await?;
+    Ok(input)
+}
+
+async fn invoices(simulators: &[Simulator]) -> anyhow::Result<BTreeMap<Backend, Vec<InvoiceLine>>> {
+    let mut all: BTreeMap<Backend, Vec<InvoiceLine>> = BTreeMap::new();
+    for simulator in simulators {
+        let backend = Backend::new(&simulator.backend)?;
+        all.entry(backend).or_default().extend(simulator.invoice().await?.audit_lines());
+    }
+    Ok(all)
+}
+
+/// Nothing waits anywhere, and the ledger has read all events.
+///
+/// # Errors
+/// A stream is not there, or the broker does not answer.
+pub async fn is_at_rest(jetstream: &jetstream::Context) -> anyhow::Result<bool> {
+    for name in [stream::JOBS, stream::WORK, stream::DEAD] {
+        let info = jetstream.get_stream(name).await.with_context(|| format!("stream {name}"))?;
+        if info.cached_info().state.messages > 0 {
+            return Ok(false);
+        }
+    }
+    let consumer: jetstream::consumer::Consumer<pull::Config> = jetstream
+        .get_consumer_from_stream(LEDGER_CONSUMER, stream::EVENTS)
+        .await
+        .with_context(|| format!("consumer {LEDGER_CONSUMER}"))?;
+    let info = consumer.cached_info();
+    Ok(info.num_pending == 0 && info.num_ack_pending == 0)
+}
+
+/// Audits again and again until the promises hold with nothing open, at most for so long; the last report
+/// is the answer.
+///
+/// # Errors
+/// The database or a simulator does not answer.
+pub async fn settled(
+    store: &Store,
+    accepted: &BTreeSet<JobId>,
+    simulators: &[Simulator],
+    within: Duration,
+) -> anyhow::Result<AuditReport> {
+    let deadline = Instant::now() + within;
+    loop {
+        let report = audit(&gather(store, Some(accepted.clone()), true, simulators).await?);
+        if report.holds() || Instant::now() >= deadline {
+            return Ok(report);
+        }
+        tokio::time::sleep(READ_EVERY).await;
+    }
+}

@@ -1,0 +1,232 @@
+//! A whole fleet on this machine: servers, simulators, routers, workers, ledger, as real processes.
+//!
+//! `up`, `demo` and the end-to-end tests start the same thing with other options. Everything ends when the
+//! [`Stack`] is dropped, and when this process is killed.
+
+pub mod audit;
+mod drive;
+pub mod fleet_file;
+mod layout;
+mod member;
+mod simulator;
+pub mod station;
+mod supervise;
+
+pub use layout::{Provider, RunPodAccount, StackOptions};
+pub use member::{Member, Members, Role, listening};
+pub use simulator::{Invoice, InvoiceEntry, Simulator};
+pub use supervise::Supervisor;
+
+use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
+use anyhow::{Context as _, bail};
+use client::documents::{self, Documents};
+use runtime::broker::Broker;
+use runtime::config::NatsConfig;
+use schemas::topology::Topology;
+use servers::process::Supervised;
+use servers::{Found, NatsCluster, Postgres};
+use std::time::{Duration, Instant};
+
+/// A process of ours connects and registers in moments; a loaded machine takes longer.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Migrations of an empty database take a second.
+const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A cluster elects its leader in seconds.
+const LED_WITHIN: Duration = Duration::from_secs(60);
+/// How soon a cluster is asked again.
+const APPLY_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// A running fleet.
+pub struct Stack {
+    options: StackOptions,
+    /// Our processes and the simulators, in the order they were started. Before the servers: what is dropped
+    /// first can still say goodbye to them.
+    pub members: Members,
+    /// The broker: one node, or several.
+    pub nats: NatsCluster,
+    /// The ledger's database server.
+    pub postgres: Postgres,
+    /// The simulators' back doors.
+    pub simulators: Vec<Simulator>,
+    /// A connection to the broker.
+    pub broker: Broker,
+    database_url: String,
+}
+
+impl Stack {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// A server is missing, a binary is not built, or something did not become ready; the end of its log
+    /// is in the error. What was started by then is stopped.
+    pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        options.check_binaries()?;
+        let found = Found::load(&options.root)?;
+        let (nats, postgres) = tokio::join!(
+            NatsCluster::start(&found, options.nats_options(), options.nodes),
+            Postgres::start(&found, options.postgres_options()),
+        );
+        let (nats, postgres) = (nats?, postgres?);
+        let name = &options.database;
+        postgres.create_database(name).await.with_context(|| format!("database {name}"))?;
+        let database_url = postgres.url(name);
+        let group_writes = options.group_writes();
+        let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
+        let broker = Broker::connect(&config, "stack").await?;
+        let topology = Topology::new(options.nodes);
+        let (applied, migrated) =
+            tokio::join!(apply(&broker, &topology, &options.documents), migrate(&options, &database_url));
+        applied?;
+        migrated?;
+        let (mut simulators, mut members) = (Vec::new(), Members::default());
+        for (simulator, member) in layout::simulators(&options)? {
+            simulators.push(simulator);
+            members.push(member);
+        }
+        ready(&mut members).await?;
+        let mut ours = Members::from(layout::ours(&options, &nats.url(), &database_url, &simulators)?);
+        ready(&mut ours).await?;
+        members.append(&mut ours);
+        Ok(Self { options, nats, postgres, members, simulators, broker, database_url })
+    }
+
+    /// The broker's address.
+    #[must_use]
+    pub fn nats_url(&self) -> String {
+        self.nats.url()
+    }
+
+    /// The ledger's database.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// The options it was started with.
+    #[must_use]
+    pub const fn options(&self) -> &StackOptions {
+        &self.options
+    }
+
+    /// A process by name: `router-1`, `worker-local-2`, `worker-cloud`, `worker-gemini`, `ledger`,
+    /// `simulator-comfyui-1`, `simulator-runpod`, `simulator-gemini`.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn member(&mut self, name: &str) -> anyhow::Result<&mut Member> {
+        let names: Vec<String> = self.members.iter().map(|member| member.name().to_owned()).collect();
+        match self.members.iter_mut().find(|member| member.name() == name) {
+            Some(member) => Ok(member),
+            None => bail!("no process `{name}`: there are {}", names.join(", ")),
+        }
+    }
+
+    /// The simulator of a backend's provider; the first where there are several.
+    ///
+    /// # Errors
+    /// It is not simulated.
+    pub fn simulator(&self, backend: &str) -> anyhow::Result<&Simulator> {
+        let mut all = self.simulators.iter();
+        all.find(|one| one.backend == backend).with_context(|| format!("{backend} is not simulated"))
+    }
+
+    /// Starts one more worker or router beside the others and waits for it.
+    ///
+    /// # Errors
+    /// It did not become ready.
+    pub async fn add(&mut self, mut member: Member) -> anyhow::Result<()> {
+        member.ready(READY_WITHIN).await?;
+        self.members.push(member);
+        Ok(())
+    }
+
+    /// What other terminals read.
+    #[must_use]
+    pub fn fleet_file(&self) -> FleetFile {
+        let process = |member: &Member| FleetProcess {
+            name: member.name().to_owned(),
+            pid: member.pid(),
+            address: member.address().map(|address| format!("http://{address}")),
+            log: member.log_path().to_owned(),
+            simulated: member.simulated,
+        };
+        let server = |name: &str, pid: u32, address: String, log: &std::path::Path| FleetProcess {
+            name: name.to_owned(),
+            pid,
+            address: Some(address),
+            log: log.to_owned(),
+            simulated: false,
+        };
+        let nodes = self.nats.nodes.iter();
+        let nodes = nodes.map(|node| server(node.name(), node.pid(), node.url(), node.log_path()));
+        let postgres =
+            server("postgres", self.postgres.pid(), self.database_url.clone(), self.postgres.log_path());
+        FleetFile {
+            pid: std::process::id(),
+            nats_url: self.nats.url(),
+            monitor_url: Some(self.nats.monitor_url()),
+            group_writes: self.options.group_writes(),
+            database_url: self.database_url.clone(),
+            processes: nodes.chain([postgres]).chain(self.members.iter().map(process)).collect(),
+            simulators: self
+                .simulators
+                .iter()
+                .map(|one| FleetSimulator { backend: one.backend.clone(), url: one.url.clone() })
+                .collect(),
+        }
+    }
+
+    /// Stops everything in order: workers and routers drain, then the ledger books what they said, then
+    /// simulators and servers. What does not stop within `grace` is killed.
+    ///
+    /// # Errors
+    /// A process could not be signalled.
+    pub async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
+        for roles in [
+            &[Role::WorkerLocal, Role::WorkerCloud, Role::WorkerGemini, Role::Router][..],
+            &[Role::Ledger],
+            &[Role::Simulator],
+        ] {
+            for member in self.members.iter_mut().filter(|member| roles.contains(&member.role)) {
+                member.ask_to_stop()?;
+            }
+            for member in self.members.iter_mut().filter(|member| roles.contains(&member.role)) {
+                member.terminate(grace).await?;
+            }
+        }
+        // A drop waits for the servers without giving way to others.
+        tokio::task::spawn_blocking(move || drop(self)).await?;
+        Ok(())
+    }
+}
+
+/// Makes streams and documents on a new broker.
+pub async fn apply(broker: &Broker, topology: &Topology, documents: &Documents) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LED_WITHIN;
+    // A cluster refuses everything until it has a leader and knows all its nodes.
+    while let Err(error) = runtime::topology::apply(&broker.jetstream, topology).await {
+        if topology.replicas == 1 || Instant::now() >= deadline {
+            return Err(error).context("topology");
+        }
+        tokio::time::sleep(APPLY_AGAIN_AFTER).await;
+    }
+    documents::seed(&broker.jetstream, documents).await.context("configuration")?;
+    Ok(())
+}
+
+async fn migrate(options: &StackOptions, database_url: &str) -> anyhow::Result<()> {
+    let mut child = Supervised::spawn(layout::migration(options, database_url))?;
+    let status = child.wait_exit(MIGRATED_WITHIN).await?;
+    if !status.success() {
+        bail!("ledger migrate ended with {status}:\n{}", child.log_tail());
+    }
+    Ok(())
+}
+
+/// Waits for all at once.
+async fn ready(members: &mut [Member]) -> anyhow::Result<()> {
+    let waits = members.iter_mut().map(|member| member.ready(READY_WITHIN));
+    futures::future::try_join_all(waits).await?;
+    Ok(())
+}

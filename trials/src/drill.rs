@@ -1,0 +1,110 @@
+//! The kill drill: many jobs through a whole fleet while every process is killed and stopped at random, then
+//! the audit. What happened is written down line by line ([`history`]), and the verdict ([`story`], [`report`])
+//! is read from those lines alone, so that it can be given again without any server.
+
+pub mod chaos;
+mod feed;
+pub mod history;
+mod leftovers;
+pub mod plan;
+mod probe;
+pub mod report;
+pub mod run;
+pub mod store;
+pub mod story;
+mod victim;
+pub mod work;
+
+use anyhow::Context as _;
+use client::documents::Documents;
+use schemas::PaidConsent;
+use serde_json::{Value, json};
+use stack::{Provider, StackOptions};
+use std::path::Path;
+
+/// What varies a drill.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrillOptions {
+    /// How many jobs.
+    pub jobs: usize,
+    /// Same seed, same jobs and the same plan of blows; what they hit is up to the moment.
+    pub seed: u64,
+    /// Nodes of the broker: 1, or 3, which are killed and parted.
+    pub nodes: usize,
+    /// Wall time per provider time.
+    pub time_scale: f64,
+}
+
+impl Default for DrillOptions {
+    fn default() -> Self {
+        Self { jobs: 20_000, seed: 1, nodes: 1, time_scale: 0.01 }
+    }
+}
+
+/// ComfyUI servers of a drill: a worker each, and each makes one picture at a time.
+const COMFYUIS: usize = 8;
+
+/// How long an attempt may take: what a killed worker began is taken up again within it, and what was stopped for long
+/// goes on. A start that nobody confirms and no provider reports is waited for for twice as long, and so by the drill.
+const TIMEOUT_MS: u64 = 90_000;
+
+/// A fleet for the drill: two of what is stateless, quick simulators, and their waits in proportion.
+///
+/// # Errors
+/// Where this executable lies is not known.
+pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::Result<StackOptions> {
+    let mut options = StackOptions::simulated(root, dir)?;
+    (options.seed, options.nodes) = (drill.seed, drill.nodes);
+    options.time_scale = drill.time_scale;
+    options.comfyui = vec![Provider::Simulated; COMFYUIS];
+    options.documents = documents(drill)?;
+    // RunPod's handlers are of all versions, and some complete without a file: one charged failure each.
+    // Gemini answers in all shapes that its cap allows, some without a picture. Arguments, since a restarted
+    // simulator has them again.
+    let odd =
+        [("runpod", "--odd-outputs=40"), ("runpod", "--unusable-outputs=3"), ("gemini", "--odd-answers=5")];
+    options.simulator_args.extend(odd.map(|(of, arg)| (of.to_owned(), arg.to_owned())));
+    Ok(options)
+}
+
+/// The configuration of a drill: as shipped, paced, with attempts that may not take longer than the drill has patience,
+/// and a tenant of each word. One may spend when its jobs ask for it, and has means enough; one may always, and its
+/// budget is gone before its jobs are, so that the limit is reached while everything dies around it; one may never,
+/// whatever its jobs say, which the report judges by its budget of nothing.
+///
+/// # Errors
+/// Never: the shipped documents are JSON, by test.
+pub fn documents(drill: &DrillOptions) -> anyhow::Result<Documents> {
+    let tenants = json!({
+        "default": { "allow_paid": PaidConsent::Never },
+        "tenants": {
+            work::FREE: { "allow_paid": PaidConsent::Never, "daily_micro_usd": 0 },
+            work::SPENDER: { "allow_paid": PaidConsent::WhenAsked, "daily_micro_usd": work::ample_micro_usd(drill.jobs) },
+            work::THRIFTY: { "allow_paid": PaidConsent::Always, "daily_micro_usd": work::tight_micro_usd(drill.jobs) },
+        },
+    });
+    let paced = Documents::paced(drill.time_scale)?;
+    let mut catalog: Value = serde_json::from_str(&paced.catalog).context("the paced catalog")?;
+    for service in catalog["services"].as_array_mut().into_iter().flatten() {
+        service["timeout_ms"] = json!(TIMEOUT_MS);
+    }
+    Ok(Documents { tenants: tenants.to_string(), catalog: catalog.to_string(), ..paced })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use worker_host::machine::reported_within_ms;
+
+    #[test]
+    fn a_drill_is_more_patient_than_whoever_waits_for_a_report() {
+        let documents = documents(&DrillOptions::default()).expect("the shipped documents are JSON");
+        let catalog: schemas::Catalog = serde_json::from_str(&documents.catalog).expect("a catalog");
+        assert!(!catalog.services.is_empty());
+        for service in &catalog.services {
+            let waits = Duration::from_millis(reported_within_ms(service.timeout_ms));
+            assert!(waits + Duration::from_secs(30) <= run::STALLED_AFTER, "{}: {waits:?}", service.backend);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! A drill from the first publish to the last line of its history.
+
+use super::chaos::{Chaos, Hits, revive};
+use super::feed::Feed;
+use super::history::{Line, Writer};
+use super::report::{Report, VERSION};
+use super::store::ArtifactStore;
+use super::story::Story;
+use super::{DrillOptions, history, leftovers, work};
+use crate::audience::Audience;
+use anyhow::Context as _;
+use client::files;
+use client::follow::{Stored, Tracker};
+use client::submit;
+use futures::StreamExt as _;
+use runtime::broker::Broker;
+use runtime::clock::now_ms;
+use schemas::topology::stream;
+use schemas::{Artifact, Backend, Job, JobId, MicroUsd};
+use stack::Stack;
+use stack::audit;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Jobs that are published and have not ended, at most: publishing goes on for as long as the blows do.
+const OPEN_MAX: usize = 1_500;
+/// The blows end when so many jobs of a hundred have ended.
+const CALM_AT_PERCENT: usize = 98;
+/// A drill in which nothing ends for so long is over: what is open then is a finding. Longer than an attempt may wait
+/// for its provider's report.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(240);
+/// Streams and ledger come to rest within this once all jobs have ended: every lost acknowledgement has been
+/// missed and made up for by then.
+const REST_WITHIN: Duration = Duration::from_secs(120);
+/// The broker gives the artifact store its own limit again within this once everybody is ready.
+const ENLARGED_WITHIN: Duration = Duration::from_secs(60);
+/// How often they are looked at.
+const REST_EVERY: Duration = Duration::from_millis(250);
+/// The ledger closes its books within this once it has read everything.
+const BOOKED_WITHIN: Duration = Duration::from_secs(30);
+/// Files fetched at once.
+const FETCHES: usize = 16;
+/// What processes get to stop once all is done.
+const GRACE: Duration = Duration::from_secs(10);
+/// What Postgres' children get to notice that they are alone.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs the drill on a fleet, writes history and report into `out`, and ends the fleet.
+///
+/// # Errors
+/// A process could not be struck or started again, a server does not answer at the end, files cannot be
+/// written. What breaks a promise is a finding of the report instead.
+pub async fn run(
+    mut stack: Stack,
+    drill: &DrillOptions,
+    out: &Path,
+    audience: &mut impl Audience,
+) -> anyhow::Result<Report> {
+    let mut writer = Writer::create(out)?;
+    writer.add(&begin(&stack, drill)?)?;
+    let jobs = work::jobs(drill.jobs, drill.seed, now_ms())?;
+    let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
+    let store = ArtifactStore::of(&broker.jetstream).await?;
+    let chaos = Chaos { seed: drill.seed, calm: &calm, hits: &hits, store: &store };
+    let mut drive = Drive {
+        tracker: Tracker::of(jobs.iter().map(|job| job.id)),
+        feed: Feed::of(broker.jetstream.clone()),
+        writer,
+    };
+    tokio::select! {
+        driven = drive.publish_and_follow(&broker, &jobs, &calm, &hits, audience) => driven?,
+        raged = chaos.rage(&mut stack) => raged.context("looking after everybody has no other end")?,
+    }
+    audience.line("the blows are over: coming to rest");
+    revive(&mut stack).await?;
+    // A drill that nothing ends any more is over before the calm.
+    store.enlarge_within(ENLARGED_WITHIN).await?;
+    let at_rest = drive.rest(&broker).await?;
+    let Drive { tracker, mut writer, .. } = drive;
+    for hit in hits.take() {
+        writer.add(&Line::Hit(hit))?;
+    }
+    let open = (jobs.len() - tracker.ended()) as u64;
+    writer.add(&Line::Rest { at_ms: now_ms(), at_rest, open })?;
+    audience.line("fetching every announced file");
+    fetch(&broker, &tracker, &mut writer).await?;
+    audience.line("reading the books");
+    let accepted: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    books(&stack, &accepted, &mut writer).await?;
+    end(stack, &mut writer).await?;
+    writer.finish()?;
+    judge(out)
+}
+
+/// Gives the verdict on the history in a folder, and writes it beside it.
+///
+/// # Errors
+/// There is no history, or the report cannot be written.
+pub fn judge(out: &Path) -> anyhow::Result<Report> {
+    let mut story = Story::default();
+    history::read(out, |line| story.take(line))?;
+    let report = Report::of(&story);
+    let path = out.join("report.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&report)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(report)
+}
+
+fn begin(stack: &Stack, drill: &DrillOptions) -> anyhow::Result<Line> {
+    let tenants: schemas::TenantsConfig = serde_json::from_str(&stack.options().documents.tenants)?;
+    let budgets = tenants.tenants.iter();
+    let daily_micro_usd: BTreeMap<String, MicroUsd> =
+        budgets.filter_map(|(name, tenant)| Some((name.to_string(), tenant.daily_micro_usd?))).collect();
+    Ok(Line::Begin {
+        version: VERSION,
+        seed: drill.seed,
+        jobs: drill.jobs as u64,
+        nodes: drill.nodes as u64,
+        at_ms: now_ms(),
+        daily_micro_usd,
+    })
+}
+
+/// Publishing and following, and what they write down.
+struct Drive {
+    tracker: Tracker,
+    feed: Feed,
+    writer: Writer,
+}
+
+impl Drive {
+    /// Publishes everything, a window at a time, until all have ended or nothing ends any more.
+    async fn publish_and_follow(
+        &mut self,
+        broker: &Broker,
+        jobs: &[Job],
+        calm: &CancellationToken,
+        hits: &Hits,
+        audience: &mut impl Audience,
+    ) -> anyhow::Result<()> {
+        let (give, take) = mpsc::channel(OPEN_MAX);
+        let (told, mut accepted) = mpsc::channel(OPEN_MAX);
+        let publishing = publish(broker, take, told);
+        tokio::pin!(publishing);
+        let (mut given, mut published, mut ended) = (0, false, 0);
+        let mut last_end = Instant::now();
+        let mut give = Some(give);
+        while !self.tracker.is_done() && last_end.elapsed() < STALLED_AFTER {
+            while given < jobs.len() && given - ended < OPEN_MAX {
+                let Some(open) = &give else { break };
+                if open.try_send(&jobs[given]).is_err() {
+                    break;
+                }
+                given += 1;
+            }
+            if given == jobs.len() {
+                give = None;
+            }
+            tokio::select! {
+                () = &mut publishing, if !published => published = true,
+                Some(line) = accepted.recv() => self.writer.add(&line)?,
+                stored = self.feed.next() => self.note(stored)?,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            let now_ended = self.tracker.ended();
+            if now_ended > ended {
+                (ended, last_end) = (now_ended, Instant::now());
+                audience.ended(ended, jobs.len());
+            }
+            if !calm.is_cancelled() && ended * 100 >= jobs.len() * CALM_AT_PERCENT {
+                calm.cancel();
+                self.writer.add(&Line::Calm { at_ms: now_ms() })?;
+                audience.line(&format!("{} blows: no more of them", hits.count()));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, stored: Stored) -> anyhow::Result<()> {
+        self.tracker.note(&stored.event);
+        self.writer.add(&Line::Event { stored_at_ms: stored.at_ms, event: Box::new(stored.event) })
+    }
+
+    /// Waits until streams and ledger have come to rest and every event is written down; false if they did
+    /// not in time.
+    async fn rest(&mut self, broker: &Broker) -> anyhow::Result<bool> {
+        let deadline = Instant::now() + REST_WITHIN;
+        loop {
+            let is_over = Instant::now() >= deadline;
+            let at_rest = audit::is_at_rest(&broker.jetstream).await;
+            if matches!(at_rest, Ok(true)) || is_over {
+                self.catch_up(broker).await?;
+                return at_rest;
+            }
+            tokio::time::sleep(REST_EVERY).await;
+        }
+    }
+
+    async fn catch_up(&mut self, broker: &Broker) -> anyhow::Result<()> {
+        let events = broker.jetstream.get_stream(stream::EVENTS).await.context("stream EVENTS")?;
+        let last = events.cached_info().state.last_sequence;
+        while self.feed.position() <= last {
+            let stored = self.feed.next().await;
+            self.note(stored)?;
+        }
+        Ok(())
+    }
+}
+
+/// Publishes what comes, several at a time, each until it is accepted.
+async fn publish(broker: &Broker, take: mpsc::Receiver<&Job>, told: mpsc::Sender<Line>) {
+    let jobs = futures::stream::unfold(take, async |mut take| take.recv().await.map(|job| (job, take)));
+    let told = &told;
+    let each = async |job: &Job| {
+        let tries = submit::until_accepted(&broker.publisher, job).await;
+        // Nobody listens any more once the drill is over.
+        let _ = told.send(Line::Accepted { job: job.id, at_ms: now_ms(), tries }).await;
+    };
+    jobs.for_each_concurrent(submit::PUBLISHES_IN_FLIGHT, each).await;
+}
+
+/// Fetches everything that was announced and holds it against its hash.
+async fn fetch(broker: &Broker, tracker: &Tracker, writer: &mut Writer) -> anyhow::Result<()> {
+    let all: Vec<(JobId, &Artifact)> = tracker
+        .jobs()
+        .iter()
+        .flat_map(|(job, view)| view.artifacts.iter().map(|artifact| (*job, artifact)))
+        .collect();
+    let fetched = futures::stream::iter(all).map(|(job, artifact)| async move {
+        let problem = files::fetch(&broker.jetstream, artifact).await.err().map(|error| format!("{error:#}"));
+        Line::Fetched { job, key: artifact.at.key.clone(), problem }
+    });
+    let mut fetched = std::pin::pin!(fetched.buffer_unordered(FETCHES));
+    while let Some(line) = fetched.next().await {
+        writer.add(&line)?;
+    }
+    Ok(())
+}
+
+/// Writes down ledger, invoices and runs, once the books are closed or the patience is over.
+async fn books(stack: &Stack, accepted: &[JobId], writer: &mut Writer) -> anyhow::Result<()> {
+    stack.audit(accepted, BOOKED_WITHIN).await?;
+    let store = stack.store().await?;
+    let gathered = audit::gather(&store, None, true, &stack.simulators).await;
+    store.close().await;
+    let gathered = gathered?;
+    for job in gathered.jobs {
+        writer.add(&Line::BookedJob(job))?;
+    }
+    for attempt in gathered.attempts {
+        writer.add(&Line::BookedAttempt(attempt))?;
+    }
+    for (backend, lines) in gathered.invoices {
+        writer.add(&Line::Invoice { backend, lines })?;
+    }
+    let local = Backend::new("local")?;
+    for simulator in stack.simulators.iter().filter(|one| one.backend == local.as_str()) {
+        let runs = simulator.stats().await?["runs_ever"].as_u64().unwrap_or_default();
+        writer.add(&Line::GpuRuns { simulator: simulator.url.clone(), runs })?;
+    }
+    Ok(())
+}
+
+/// Stops the fleet and looks for what it left.
+async fn end(stack: Stack, writer: &mut Writer) -> anyhow::Result<()> {
+    let mut dirs = vec![stack.options().dir.clone()];
+    dirs.extend(stack.postgres.log_path().parent().map(Path::to_owned));
+    stack.stop(GRACE).await?;
+    let deadline = Instant::now() + GONE_WITHIN;
+    let mut left = leftovers::of(&dirs);
+    while !left.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(REST_EVERY).await;
+        left = leftovers::of(&dirs);
+    }
+    for (pid, command) in left {
+        writer.add(&Line::Left { pid, command })?;
+    }
+    writer.add(&Line::End { at_ms: now_ms() })
+}

@@ -1,0 +1,366 @@
+//! One attempt as a backend sees it: what to do, and the few things it may do with the outside world.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemas::{
+    Artifact, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Input, Outcome, Phase,
+    Service, Usage, WorkerId,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivered;
+use runtime::artifacts::{ARTIFACT_MAX_BYTES, ArtifactError};
+use runtime::clock;
+
+/// For how long a result is kept where nothing says otherwise, milliseconds.
+pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// A file that an attempt made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// What an attempt needs of the outside. The host's is made of broker and object store; the conformance
+/// suite's keeps everything in memory.
+#[async_trait]
+pub trait AttemptIo: Send + Sync + 'static {
+    /// Makes the provider's id durable. When this fails the work runs on at the provider, and a later
+    /// delivery goes through [`super::Backend::find`].
+    async fn started(&self, attempt: AttemptId, provider_id: &str) -> Result<(), Failure>;
+    /// The attempt is still ours to start; without a claim it always is.
+    async fn still_ours(&self, _attempt: AttemptId) -> bool {
+        true
+    }
+    /// How many bytes an input has, found out without fetching it.
+    async fn size(&self, input: &Input) -> Result<u64, Failure>;
+    /// Fetches an input's bytes.
+    async fn load(&self, input: &Input) -> Result<Bytes, Failure>;
+    /// Writes down that the provider delivered, what it counted, and who keeps the result.
+    async fn delivered(&self, _attempt: AttemptId, _delivered: &DeliveredResult) {}
+    /// Keeps a result on disk that its provider does not keep, until it is settled; whose disk, or none.
+    async fn spool(
+        &self,
+        _attempt: AttemptId,
+        _delivered: &DeliveredResult,
+        _files: &[Made],
+    ) -> Option<WorkerId> {
+        None
+    }
+    /// Stores a produced file; the same attempt and index give the same key. A failure with code
+    /// `not_stored` is final; after any other it is tried again.
+    async fn save(
+        &self,
+        attempt: AttemptId,
+        index: usize,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<Artifact, Failure>;
+    /// Tells watchers; may be lost.
+    fn progress(&self, assignment: &Assignment, phase: Phase, step: u32, steps: u32, detail: Option<&str>);
+}
+
+/// One attempt in a worker's hands.
+pub struct Attempt {
+    /// What to do.
+    pub assignment: Arc<Assignment>,
+    /// The catalog at the time of the assignment.
+    pub catalog: Arc<Catalog>,
+    /// The catalog's row for this backend and class.
+    pub service: Service,
+    /// Paid work that was started before goes on under this provider's id.
+    pub resume_id: Option<String>,
+    /// Where the provider may report that it did the work; see [`super::Backend::reports`].
+    pub report_url: Option<String>,
+    /// For how long the provider, or else our spool, keeps a result, milliseconds.
+    pub kept_ms: u64,
+    io: Arc<dyn AttemptIo>,
+    stopper: Stopper,
+    /// What was delivered, once it was.
+    delivered: watch::Sender<Option<DeliveredResult>>,
+}
+
+impl Attempt {
+    /// Puts an attempt together.
+    #[must_use]
+    pub fn new(
+        assignment: impl Into<Arc<Assignment>>,
+        catalog: Arc<Catalog>,
+        service: Service,
+        resume_id: Option<String>,
+        io: Arc<dyn AttemptIo>,
+        stopper: Stopper,
+    ) -> Self {
+        Self {
+            assignment: assignment.into(),
+            catalog,
+            service,
+            resume_id,
+            report_url: None,
+            kept_ms: KEPT_MS,
+            io,
+            stopper,
+            delivered: watch::Sender::new(None),
+        }
+    }
+
+    /// With an address for the provider's report.
+    #[must_use]
+    pub fn reporting_to(self, report_url: Option<String>) -> Self {
+        Self { report_url, ..self }
+    }
+
+    /// With a time for which a result is kept, and what is known to be delivered already.
+    #[must_use]
+    pub fn keeping(self, kept_ms: u64, delivered: Option<DeliveredResult>) -> Self {
+        self.delivered.send_replace(delivered);
+        Self { kept_ms, ..self }
+    }
+
+    /// Goes on by the provider's id.
+    #[must_use]
+    pub fn resumed_by(self, id: String) -> Self {
+        Self { resume_id: Some(id), ..self }
+    }
+
+    /// Tells when the provider has delivered, and what.
+    pub(crate) fn delivery(&self) -> watch::Receiver<Option<DeliveredResult>> {
+        self.delivered.subscribe()
+    }
+
+    /// The provider has done the work and keeps the result under its id: call it before the result is fetched.
+    /// From now on the attempt's time limit does not count, and no failure starts new paid work.
+    pub async fn delivered(&self, usage: &[Usage]) {
+        let delivered = DeliveredResult { usage: usage.to_vec(), ..self.delivery_now() };
+        self.note(delivered).await;
+    }
+
+    fn delivery_now(&self) -> DeliveredResult {
+        let at_ms = clock::now_ms();
+        let kept_until_ms = at_ms.saturating_add_unsigned(self.kept_ms);
+        DeliveredResult { at_ms, kept_until_ms, spooled_by: None, usage: Vec::new(), provider_id: None }
+    }
+
+    /// The first delivery is the one that counts.
+    async fn note(&self, delivered: DeliveredResult) {
+        if self.delivered.borrow().is_none() {
+            self.delivered.send_replace(Some(delivered.clone()));
+            self.io.delivered(self.id(), &delivered).await;
+        }
+    }
+
+    /// Stores what came in the provider's answer and is kept nowhere else: it is put on disk, and the claim
+    /// says so, before it is stored. `outcome` is what else the answer says.
+    pub async fn keep(&self, files: Vec<Made>, outcome: Outcome) -> Outcome {
+        let delivered = DeliveredResult {
+            usage: outcome.usage.clone(),
+            provider_id: outcome.provider_id.clone(),
+            ..self.delivery_now()
+        };
+        let largest = files.iter().map(|file| file.bytes.len() as u64).max().unwrap_or_default();
+        if largest > ARTIFACT_MAX_BYTES {
+            return Outcome { failure: Some(too_large(largest)), ..outcome };
+        }
+        let spooled_by = self.io.spool(self.id(), &delivered, &files).await;
+        self.note(DeliveredResult { spooled_by, ..delivered }).await;
+        let mut artifacts = Vec::with_capacity(files.len());
+        for (index, file) in files.into_iter().enumerate() {
+            match self.save(index, &file.media_type, file.bytes).await {
+                Ok(artifact) => artifacts.push(artifact),
+                Err(failure) => return Outcome { failure: Some(failure), ..outcome },
+            }
+        }
+        Outcome { artifacts, ..outcome }
+    }
+
+    /// Whether it may be started now. Ask right before the call that costs money: a worker that slept over
+    /// its claim may have been given up meanwhile.
+    ///
+    /// # Errors
+    /// Why not: it has to end, nothing is reserved for it, or the claim is somebody else's now.
+    pub async fn may_start(&self) -> Result<(), Stop> {
+        match self.stop_now() {
+            Some(stop) => Err(stop),
+            None if !self.assignment.is_paid() => Err(Stop::Unfunded),
+            None if self.io.still_ours(self.id()).await => Ok(()),
+            None => Err(Stop::Drain),
+        }
+    }
+
+    /// Which attempt it is.
+    #[must_use]
+    pub fn id(&self) -> AttemptId {
+        self.assignment.id()
+    }
+
+    /// Makes the provider's id durable; call it right after the provider answered.
+    ///
+    /// # Errors
+    /// The failure to end the attempt with: the id could not be recorded.
+    pub async fn started(&self, provider_id: &str) -> Result<(), Failure> {
+        self.io.started(self.id(), provider_id).await
+    }
+
+    /// Fetches an input's bytes.
+    ///
+    /// # Errors
+    /// The failure to end the attempt with.
+    pub async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
+        self.io.load(input).await
+    }
+
+    /// How many bytes an input has, found out without fetching it.
+    ///
+    /// # Errors
+    /// The failure to end the attempt with.
+    pub async fn size(&self, input: &Input) -> Result<u64, Failure> {
+        self.io.size(input).await
+    }
+
+    /// Stores a produced file under a key of its own: `out/<job>/<attempt>/<index>.<ending>`. While the store
+    /// does not take it, it is tried again and again, until the attempt is stopped.
+    ///
+    /// # Errors
+    /// The failure to end the attempt with: it was stopped, or the store can never take it.
+    pub async fn save(&self, index: usize, media_type: &str, bytes: Bytes) -> Result<Artifact, Failure> {
+        if self.delivered.borrow().is_none() {
+            self.delivered.send_replace(Some(self.delivery_now()));
+        }
+        let mut tries = 0;
+        loop {
+            let stored = self.io.save(self.id(), index, media_type, bytes.clone()).await;
+            let failure = match stored {
+                Err(failure) if failure.code != FailureCode::NotStored => failure,
+                ended => return ended,
+            };
+            tries += 1;
+            if tries == 1 {
+                tracing::warn!(attempt = %self.id(), reason = failure.message, "made and not stored: trying again");
+            }
+            metrics::counter!("argosy_artifact_store_refusals_total").increment(1);
+            let waiting = format!("it is made and waits to be stored: {}", failure.message);
+            self.progress(Phase::Downloading, 0, 0, Some(&waiting));
+            tokio::select! {
+                () = tokio::time::sleep(delivered::again_after(tries)) => {}
+                stop = self.stopped() => {
+                    let message = format!("{}, after it was made and before it was stored", stop.message());
+                    return Err(Failure::new(stop.code(), message).with_words(&failure.message));
+                }
+            }
+        }
+    }
+
+    /// Tells watchers how far it is.
+    pub fn progress(&self, phase: Phase, step: u32, steps: u32, detail: Option<&str>) {
+        self.io.progress(&self.assignment, phase, step, steps, detail);
+    }
+
+    /// Resolves when the attempt has to end; says why.
+    pub async fn stopped(&self) -> Stop {
+        self.stopper.token.cancelled().await;
+        self.stopper.reason()
+    }
+
+    /// Why it has to end, if it has to.
+    #[must_use]
+    pub fn stop_now(&self) -> Option<Stop> {
+        self.stopper.token.is_cancelled().then(|| self.stopper.reason())
+    }
+
+    /// The outcome of an attempt that was stopped.
+    #[must_use]
+    pub fn stopped_outcome(&self, stop: Stop) -> Outcome {
+        Outcome { failure: Some(stop.failure()), ..Outcome::default() }
+    }
+}
+
+/// The failure of a file that the store never takes.
+#[must_use]
+pub fn too_large(bytes: u64) -> Failure {
+    Failure::new(FailureCode::NotStored, ArtifactError::TooLarge(bytes).to_string())
+}
+
+/// Why an attempt has to end before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stop {
+    /// Somebody cancelled the job.
+    Cancelled = 1,
+    /// It took longer than it may.
+    Timeout = 2,
+    /// The job's deadline passed.
+    Expired = 3,
+    /// The process is going down.
+    Drain = 4,
+    /// Nothing is reserved for it, and the provider bills.
+    Unfunded = 5,
+    /// It was delivered, and the result is kept nowhere any longer.
+    NotStored = 6,
+}
+
+impl Stop {
+    /// The failure code that says so.
+    #[must_use]
+    pub const fn code(self) -> FailureCode {
+        match self {
+            Self::Cancelled => FailureCode::Cancelled,
+            Self::Timeout => FailureCode::Timeout,
+            Self::Expired => FailureCode::Expired,
+            Self::Drain | Self::Unfunded => FailureCode::Interrupted,
+            Self::NotStored => FailureCode::NotStored,
+        }
+    }
+
+    /// The failure of an attempt that was stopped for it.
+    #[must_use]
+    pub fn failure(self) -> Failure {
+        Failure::new(self.code(), self.message())
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled while running",
+            Self::Timeout => "the attempt ran longer than its limit",
+            Self::Expired => "the job's deadline passed while it ran",
+            Self::Drain => "the worker was stopped",
+            Self::Unfunded => "nothing is reserved for it and the provider bills",
+            Self::NotStored => {
+                "the result was delivered, and it could not be stored for as long as it was kept"
+            }
+        }
+    }
+}
+
+/// Stops one attempt, once: the first reason stays.
+#[derive(Debug, Clone, Default)]
+pub struct Stopper {
+    token: CancellationToken,
+    reason: Arc<AtomicU8>,
+}
+
+impl Stopper {
+    /// Asks the attempt to end.
+    pub fn stop(&self, stop: Stop) {
+        // The reason is written before the token fires, so a reader never sees a stop without one.
+        let _ = self.reason.compare_exchange(0, stop as u8, Ordering::AcqRel, Ordering::Acquire);
+        self.token.cancel();
+    }
+
+    fn reason(&self) -> Stop {
+        match self.reason.load(Ordering::Acquire) {
+            1 => Stop::Cancelled,
+            2 => Stop::Timeout,
+            3 => Stop::Expired,
+            5 => Stop::Unfunded,
+            6 => Stop::NotStored,
+            _ => Stop::Drain,
+        }
+    }
+}

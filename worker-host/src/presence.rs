@@ -1,0 +1,132 @@
+//! Presence: what the provider offers is discovered again and again, and told in the `WORKERS` bucket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::kv;
+use schemas::{Catalog, ClassOffer, Health, Offer, SCHEMA_VERSION, codec};
+use tokio::sync::watch;
+
+use crate::host::Shared;
+use crate::{Backend, Discovery};
+use runtime::clock;
+use runtime::exit::Fault;
+use runtime::telemetry;
+
+/// How often the offer is told when nothing changes: a third of the time after which it expires.
+const TELL_EVERY: Duration = Duration::from_millis(schemas::topology::OFFER_TTL_MS / 5);
+
+/// How often the provider is looked at while it is healthy, and while it is not.
+const DISCOVER_EVERY: Duration = Duration::from_secs(3);
+const DISCOVER_UNWELL_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a discovery may take.
+const DISCOVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Keeps the discovery current.
+pub(crate) async fn discover(
+    shared: Arc<Shared>,
+    backend: Arc<dyn Backend>,
+    current: watch::Sender<Discovery>,
+) -> Result<(), Fault> {
+    loop {
+        let found = tokio::time::timeout(DISCOVER_LIMIT, backend.discover()).await;
+        let mut found = found.unwrap_or_else(|_| {
+            Discovery::unwell(Health::Down, format!("no answer within {} s", DISCOVER_LIMIT.as_secs()))
+        });
+        let catalog = shared.config.borrow().catalog.clone();
+        found.classes.retain(|class| catalog.class(class).is_some());
+        let is_well = found.health == Health::Healthy;
+        let provider_says = found.health_reason.clone();
+        if is_well && let Some(reason) = no_room(&shared, &found, &catalog) {
+            // Nothing is asked of the provider whose result could not be stored.
+            (found.health, found.health_reason) = (Health::Down, Some(reason));
+        }
+        current.send_if_modified(|discovery| {
+            if discovery.health != found.health {
+                let reason = found.health_reason.as_deref().unwrap_or_default();
+                tracing::info!(health = ?found.health, reason, "provider");
+            }
+            let changed = *discovery != found;
+            *discovery = found.clone();
+            changed
+        });
+        if is_well {
+            shared.health.good("provider");
+        } else {
+            shared.health.bad("provider", provider_says.unwrap_or_default());
+        }
+        let every = if is_well { DISCOVER_EVERY } else { DISCOVER_UNWELL_EVERY };
+        tokio::select! {
+            () = shared.lifecycle.hard.cancelled() => return Ok(()),
+            () = shared.discover_now.notified() => {}
+            () = tokio::time::sleep(every) => {}
+        }
+        if shared.lifecycle.soft.is_cancelled() {
+            return Ok(());
+        }
+    }
+}
+
+/// Why nothing is to be started here for want of room, if so. Free work needs no more than the store's margin: it
+/// is many and small, and waits at no cost.
+fn no_room(shared: &Shared, found: &Discovery, catalog: &Catalog) -> Option<String> {
+    let sizes = found.classes.iter().map(|class| shared.room.expected(class, catalog));
+    let bytes = if shared.is_paid() { sizes.max().unwrap_or_default() } else { 0 };
+    shared.room.refuses(bytes)
+}
+
+/// Tells the offer until the drain is over, then takes it away.
+pub(crate) async fn tell(
+    shared: Arc<Shared>,
+    store: kv::Store,
+    mut discovery: watch::Receiver<Discovery>,
+) -> Result<(), Fault> {
+    let key = shared.worker.to_string();
+    let mut running = shared.running.subscribe();
+    loop {
+        let offer = offer(&shared, &discovery.borrow_and_update());
+        running.borrow_and_update();
+        if let Err(error) = store.put(&key, codec::encode(&offer).into()).await {
+            tracing::warn!(error = telemetry::chain(&error), "the offer could not be told");
+        }
+        if shared.lifecycle.soft.is_cancelled() && shared.is_idle() {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TELL_EVERY) => {}
+            _ = discovery.changed() => {}
+            _ = running.changed() => {}
+            () = shared.lifecycle.soft.cancelled(), if offer.health != Health::Draining => {}
+            () = shared.lifecycle.hard.cancelled() => break,
+        }
+    }
+    let _ = store.delete(&key).await;
+    Ok(())
+}
+
+fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
+    let draining = shared.lifecycle.soft.is_cancelled();
+    let classes = discovery.classes.iter();
+    Offer {
+        schema_version: SCHEMA_VERSION,
+        worker: shared.worker.clone(),
+        backend: shared.backend.clone(),
+        time_ms: clock::now_ms(),
+        started_at_ms: shared.started_at_ms,
+        classes: classes
+            .map(|class| ClassOffer { class: class.clone(), learned_ms: shared.learned(class) })
+            .collect(),
+        slots: shared.slots,
+        free_slots: shared.slots.saturating_sub(*shared.running.borrow()),
+        health: if draining { Health::Draining } else { discovery.health },
+        health_reason: discovery.health_reason.clone(),
+        unavailable_until_ms: discovery.unavailable_until_ms,
+        models: discovery.models.clone(),
+        nodes: discovery.nodes.clone(),
+        file_choices: discovery.file_choices.clone(),
+        gpus: discovery.gpus.clone(),
+        simulated: shared.simulated,
+        paid: Some(shared.paid),
+    }
+}

@@ -1,0 +1,216 @@
+//! Pulls assignments: a permit first, then a message, never more messages than permits.
+//!
+//! Each class has a consumer of its own, shared by all workers of the backend. A worker with a slot for
+//! every class waits at all its consumers at once, each wait holding its permits: one where nothing comes.
+//! One with fewer slots than classes (a ComfyUI runs one job at a time) asks them in turn without waiting:
+//! waiting at several with one permit would mean handing messages back, and every hand-back looks like a
+//! lost worker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::PullConsumer;
+use futures::{Stream, StreamExt};
+use schemas::{Class, Health, topology};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
+
+use crate::host::Shared;
+use crate::{Backend, Discovery, run};
+use runtime::exit::Fault;
+
+/// How long one wait at a consumer lasts; also how long a drain may take to notice the last message.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How long a worker that asks in turn rests when all consumers were empty.
+const REST: Duration = Duration::from_millis(40);
+
+/// How long to wait after the broker refused a pull.
+const PULL_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// The most messages asked for at once.
+const PULL_MAX: usize = 500;
+
+type Message = async_nats::jetstream::Message;
+
+/// Pulls until the soft stop.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    backend: Arc<dyn Backend>,
+    mut discovery: watch::Receiver<Discovery>,
+) -> Result<(), Fault> {
+    let puller = Puller { shared: Arc::clone(&shared), backend };
+    while !shared.lifecycle.soft.is_cancelled() {
+        let classes = healthy_classes(&discovery.borrow_and_update());
+        if classes.is_empty() {
+            tokio::select! {
+                _ = discovery.changed() => {}
+                () = shared.lifecycle.soft.cancelled() => {}
+            }
+            continue;
+        }
+        let served = if shared.slots as usize >= classes.len() {
+            puller.wait_at_all(&classes, &mut discovery).await
+        } else {
+            puller.ask_in_turn(&classes, &mut discovery).await
+        };
+        if let Err(reason) = served {
+            tracing::warn!(reason, "pulling failed, trying again");
+            tokio::select! {
+                () = tokio::time::sleep(PULL_AGAIN_AFTER) => {}
+                () = shared.lifecycle.soft.cancelled() => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn healthy_classes(discovery: &Discovery) -> Vec<Class> {
+    if discovery.health == Health::Healthy { discovery.classes.clone() } else { Vec::new() }
+}
+
+#[derive(Clone)]
+struct Puller {
+    shared: Arc<Shared>,
+    backend: Arc<dyn Backend>,
+}
+
+impl Puller {
+    /// One wait per class, until the classes change or the worker is asked to stop.
+    async fn wait_at_all(
+        &self,
+        classes: &[Class],
+        discovery: &mut watch::Receiver<Discovery>,
+    ) -> Result<(), String> {
+        let (go_on, stop) = watch::channel(true);
+        let mut waits = JoinSet::new();
+        for class in classes {
+            let consumer = self.consumer(class).await?;
+            waits.spawn(self.clone().wait_at(consumer, stop.clone()));
+        }
+        loop {
+            tokio::select! {
+                ended = waits.join_next() => match ended {
+                    // A wait that failed takes the others with it, after their last messages.
+                    Some(Ok(ended)) => {
+                        go_on.send_replace(false);
+                        while waits.join_next().await.is_some() {}
+                        return ended;
+                    }
+                    Some(Err(error)) => return Err(error.to_string()),
+                    None => return Ok(()),
+                },
+                changed = discovery.changed(), if *go_on.borrow() => {
+                    if changed.is_err() || healthy_classes(&discovery.borrow_and_update()) != classes {
+                        go_on.send_replace(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for one while nothing comes, so that idle classes leave the slots to the busy ones; for twice as many
+    /// whenever as many came as were asked for.
+    async fn wait_at(self, consumer: PullConsumer, go_on: watch::Receiver<bool>) -> Result<(), String> {
+        let mut want = 1;
+        while *go_on.borrow() {
+            let Some(first) = self.permit().await? else { return Ok(()) };
+            let mut permits = self.more_permits(first, want);
+            let asked = permits.len();
+            let batch = consumer.batch().max_messages(asked).expires(WAIT).messages().await;
+            let taken = self.take_all(batch.map_err(|error| error.to_string())?, &mut permits).await?;
+            want = if taken == asked { (2 * taken).min(PULL_MAX) } else { taken.max(1) };
+        }
+        Ok(())
+    }
+
+    /// One consumer after the other, without waiting at any.
+    async fn ask_in_turn(
+        &self,
+        classes: &[Class],
+        discovery: &mut watch::Receiver<Discovery>,
+    ) -> Result<(), String> {
+        let mut consumers = HashMap::new();
+        for class in classes {
+            consumers.insert(class, self.consumer(class).await?);
+        }
+        let mut turn = 0usize;
+        loop {
+            if discovery.has_changed().unwrap_or(true)
+                && healthy_classes(&discovery.borrow_and_update()) != classes
+            {
+                return Ok(());
+            }
+            let Some(first) = self.permit().await? else { return Ok(()) };
+            let mut permits = self.more_permits(first, PULL_MAX);
+            let mut taken = 0;
+            for _ in 0..classes.len() {
+                turn = (turn + 1) % classes.len();
+                let fetch = consumers[&classes[turn]].fetch().max_messages(permits.len()).messages().await;
+                taken += self.take_all(fetch.map_err(|error| error.to_string())?, &mut permits).await?;
+                if permits.is_empty() {
+                    break;
+                }
+            }
+            drop(permits);
+            if taken == 0 {
+                tokio::select! {
+                    () = tokio::time::sleep(REST) => {}
+                    () = self.shared.lifecycle.soft.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// A permit, or none at the soft stop.
+    async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, String> {
+        tokio::select! {
+            biased;
+            () = self.shared.lifecycle.soft.cancelled() => Ok(None),
+            permit = Arc::clone(&self.shared.permits).acquire_owned() => {
+                permit.map(Some).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn more_permits(&self, first: OwnedSemaphorePermit, most: usize) -> Vec<OwnedSemaphorePermit> {
+        let mut permits = vec![first];
+        while permits.len() < most {
+            let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else { break };
+            permits.push(permit);
+        }
+        permits
+    }
+
+    async fn take_all<S, E>(
+        &self,
+        messages: S,
+        permits: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<usize, String>
+    where
+        S: Stream<Item = Result<Message, E>>,
+        E: std::fmt::Display,
+    {
+        let mut messages = std::pin::pin!(messages);
+        let mut taken = 0;
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(|error| error.to_string())?;
+            // The broker sends no more than was asked for, so there is a permit for each message.
+            let occupied = self.shared.occupy(permits.pop());
+            let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
+            self.shared.tasks.spawn_piece(async move {
+                run::deliver(&shared, backend.as_ref(), message).await;
+                drop(occupied);
+            });
+            taken += 1;
+        }
+        Ok(taken)
+    }
+
+    async fn consumer(&self, class: &Class) -> Result<PullConsumer, String> {
+        let spec = topology::work_consumer(&self.shared.backend, class);
+        let made = runtime::topology::ensure_consumer(&self.shared.broker.jetstream, &spec).await;
+        made.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,280 @@
+//! Nothing is started whose result could not be stored: room of the artifact store for it and for all that runs.
+//!
+//! Each worker measures the store every two seconds, and how many paid attempts all workers have in hand; what it
+//! has started since, it knows itself. What others start between two looks is covered by the store's margin, and
+//! where that is not enough by the spool: a result that finds no room waits, it is not lost.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use schemas::topology::{stream, work_consumer};
+use schemas::{Backend, Catalog, Class, Kind, PriceList};
+use tokio::sync::watch;
+
+use crate::host::Shared;
+use runtime::clock;
+use runtime::exit::Fault;
+use runtime::store_room::{StoreRoom, mib};
+use runtime::telemetry;
+
+/// How often the store is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
+
+/// What a picture takes at the most until more is known, bytes.
+const IMAGE_BYTES: u64 = 8 * 1024 * 1024;
+/// What a film takes at the most until more is known, bytes.
+const VIDEO_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The store, as last measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Measured {
+    store: StoreRoom,
+    /// What paid attempts in the hands of other workers may store yet, bytes.
+    others_bytes: u64,
+}
+
+/// One worker's view of the store.
+#[derive(Default)]
+pub(crate) struct Room {
+    measured: watch::Sender<Option<Measured>>,
+    /// What our own paid attempts may store yet, bytes.
+    own_bytes: AtomicU64,
+    /// The same of those that wait for room; they take none.
+    waiting_bytes: AtomicU64,
+    /// The largest results so far, bytes.
+    learned: Mutex<HashMap<Class, u64>>,
+}
+
+/// An attempt that waits for room, until it is dropped.
+pub(crate) struct Waiting {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.room.waiting_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// Room for one attempt, until it is dropped.
+pub(crate) struct Reserved {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.room.own_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+impl Room {
+    /// What a result of a class may take: at least what its kind may, and more than the largest so far.
+    pub(crate) fn expected(&self, class: &Class, catalog: &Catalog) -> u64 {
+        let kind = catalog.class(class).map_or(Kind::Image, |spec| spec.kind);
+        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(class).copied();
+        expected_bytes(kind, learned)
+    }
+
+    /// An attempt stored so much.
+    pub(crate) fn learn(&self, class: &Class, bytes: u64) {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let largest = learned.entry(class.clone()).or_default();
+        *largest = bytes.max(*largest);
+    }
+
+    /// Room for a result of so many bytes.
+    ///
+    /// # Errors
+    /// Why there is none, and the cure.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reserved, String> {
+        let before = self.own_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let reserved = Reserved { room: Arc::clone(self), bytes };
+        let measured = *self.measured.borrow();
+        match measured.and_then(|measured| refusal(&measured, before, bytes)) {
+            Some(reason) => Err(reason),
+            None => Ok(reserved),
+        }
+    }
+
+    /// An attempt in hand takes no room while it waits for it.
+    pub(crate) fn wait(self: &Arc<Self>, bytes: u64) -> Waiting {
+        self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Waiting { room: Arc::clone(self), bytes }
+    }
+
+    /// Why nothing of so many bytes is to be started now, if so.
+    pub(crate) fn refuses(&self, bytes: u64) -> Option<String> {
+        let measured = *self.measured.borrow();
+        refusal(&measured?, self.own_bytes.load(Ordering::Acquire), bytes)
+    }
+
+    /// Tells of each new measure.
+    pub(crate) fn changes(&self) -> watch::Receiver<impl Copy> {
+        self.measured.subscribe()
+    }
+}
+
+/// See [`Room::expected`]: a quarter more than the largest so far.
+fn expected_bytes(kind: Kind, learned: Option<u64>) -> u64 {
+    let floor = if kind == Kind::Video { VIDEO_BYTES } else { IMAGE_BYTES };
+    learned.map_or(floor, |learned| floor.max(learned.saturating_add(learned / 4)))
+}
+
+/// Why there is no room for so many bytes more, if so.
+fn refusal(measured: &Measured, own_bytes: u64, bytes: u64) -> Option<String> {
+    let store = &measured.store;
+    let left = store.left_bytes()?;
+    let margin = store.margin_bytes();
+    // What others have in hand may itself wait for room: were all of it counted, all would wait for each other.
+    let others = measured.others_bytes.min(left.saturating_sub(margin) / 2);
+    let running = others.saturating_add(own_bytes);
+    let needed = margin.saturating_add(running).saturating_add(bytes);
+    (left < needed).then(|| {
+        format!(
+            "the artifact store has {} MiB left, of which {} MiB are for what runs and {} MiB are its margin, and a \
+             result may take {} MiB: {}",
+            mib(left),
+            mib(running),
+            mib(margin),
+            mib(bytes),
+            store.cure()
+        )
+    })
+}
+
+/// Measures the store until the process ends.
+pub(crate) async fn measure(shared: Arc<Shared>) -> Result<(), Fault> {
+    loop {
+        measure_once(&shared).await;
+        tokio::select! {
+            () = tokio::time::sleep(MEASURE_EVERY) => {}
+            () = shared.lifecycle.hard.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Measures the store; what cannot be measured now stays as it was.
+pub(crate) async fn measure_once(shared: &Shared) {
+    let jetstream = &shared.broker.jetstream;
+    let store = match StoreRoom::measure(jetstream, clock::now_ms()).await {
+        Ok(store) => store,
+        Err(error) => {
+            tracing::debug!(error, "the artifact store was not measured");
+            return;
+        }
+    };
+    tell(&store);
+    // Ours are counted as they begin and end; the rest of what is in hand is others'.
+    let own_bytes = shared.room.own_bytes.load(Ordering::Acquire);
+    let own_bytes = own_bytes.saturating_add(shared.room.waiting_bytes.load(Ordering::Acquire));
+    let in_hand = if shared.is_paid() { in_hand_bytes(shared).await } else { Some(0) };
+    let Some(in_hand) = in_hand else { return };
+    let measured = Measured { store, others_bytes: in_hand.saturating_sub(own_bytes) };
+    let before = shared.room.measured.send_replace(Some(measured));
+    if before != Some(measured) {
+        shared.discover_now.notify_one();
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+fn tell(store: &StoreRoom) {
+    let left = store.left_bytes().map_or(f64::INFINITY, |left| left as f64);
+    metrics::gauge!("argosy_artifact_store_room_bytes").set(left);
+    let days = store.days().map_or(f64::INFINITY, |days| days as f64);
+    metrics::gauge!("argosy_artifact_store_room_days").set(days);
+}
+
+/// What all paid attempts that are in any worker's hands may store, bytes.
+async fn in_hand_bytes(shared: &Shared) -> Option<u64> {
+    let (catalog, prices) = {
+        let config = shared.config.borrow();
+        (Arc::clone(&config.catalog), Arc::clone(&config.prices))
+    };
+    let paid = catalog.services.iter().filter(|service| is_paid(&service.backend, &prices));
+    let sizes: HashMap<String, u64> = paid
+        .map(|service| {
+            let name = work_consumer(&service.backend, &service.class).name;
+            (name, shared.room.expected(&service.class, &catalog))
+        })
+        .collect();
+    let work = shared.broker.jetstream.get_stream_no_info(stream::WORK).await.ok()?;
+    let consumers: Result<Vec<_>, _> = work.consumers().try_collect().await;
+    let consumers = consumers
+        .inspect_err(|error| tracing::debug!(error = telemetry::chain(error), "counting what is in hand"))
+        .ok()?;
+    let in_hand = consumers.iter().filter_map(|consumer| {
+        let bytes = sizes.get(&consumer.name)?;
+        Some(bytes.saturating_mul(consumer.num_ack_pending as u64))
+    });
+    Some(in_hand.fold(0, u64::saturating_add))
+}
+
+/// A backend with prices costs money.
+pub(crate) fn is_paid(backend: &Backend, prices: &PriceList) -> bool {
+    prices.prices.iter().any(|price| price.backend == *backend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn measured(left_mib: u64, others_mib: u64) -> Measured {
+        // A margin of 10 MiB.
+        let limit = 160 * MIB;
+        let bytes = limit - left_mib * MIB;
+        let store = StoreRoom { bytes, limit_bytes: Some(limit), filling_ms: 0, max_age_ms: 0 };
+        Measured { store, others_bytes: others_mib * MIB }
+    }
+
+    #[test]
+    fn nothing_is_started_without_room_for_it_and_for_what_runs() {
+        let cases = [
+            // left, others', own, wanted, refused
+            (18, 0, 0, 8, false),
+            (17, 0, 0, 8, true),
+            (40, 15, 7, 8, false),
+            (40, 15, 8, 8, true),
+            (40, 4, 18, 8, false),
+            // Others may be waiting as well: half of what is left is ours all the same.
+            (26, 1_000, 0, 8, false),
+            (25, 1_000, 0, 8, true),
+            (0, 0, 0, 0, true),
+            (10, 0, 0, 0, false),
+        ];
+        for (left, others, own, wanted, refused) in cases {
+            let reason = refusal(&measured(left, others), own * MIB, wanted * MIB);
+            assert_eq!(reason.is_some(), refused, "{left} {others} {own} {wanted}: {reason:?}");
+        }
+        let words = refusal(&measured(17, 0), 0, 8 * MIB).expect("refused");
+        assert!(words.contains("17 MiB left") && words.contains("--artifacts-bytes 335544320"), "{words}");
+        let endless = StoreRoom { limit_bytes: None, ..measured(0, 0).store };
+        assert_eq!(refusal(&Measured { store: endless, others_bytes: u64::MAX }, 0, 8), None);
+    }
+
+    #[test]
+    fn what_runs_keeps_its_room_until_it_ends() {
+        let room = Arc::new(Room::default());
+        let first = room.reserve(8 * MIB).map_err(|_| ()).expect("nothing was measured: no reason to wait");
+        room.measured.send_replace(Some(measured(20, 0)));
+        assert!(room.reserve(8 * MIB).is_err(), "8 run, 8 more and the margin are 26");
+        drop(first);
+        let _second = room.reserve(8 * MIB).map_err(|_| ()).expect("it has ended");
+        assert!(room.refuses(8 * MIB).is_some() && room.refuses(2 * MIB).is_none());
+        assert_eq!(room.own_bytes.load(Ordering::Acquire), 8 * MIB, "a refusal holds nothing");
+    }
+
+    #[test]
+    fn sizes_are_learned_and_never_below_what_a_kind_may_take() {
+        assert_eq!(expected_bytes(Kind::Image, None), IMAGE_BYTES);
+        assert_eq!(expected_bytes(Kind::Image, Some(100)), IMAGE_BYTES);
+        assert_eq!(expected_bytes(Kind::Image, Some(40 * MIB)), 50 * MIB);
+        assert_eq!(expected_bytes(Kind::Video, Some(40 * MIB)), VIDEO_BYTES);
+    }
+}
