@@ -13,19 +13,23 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::{Client, Subject};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+
+use crate::loops::Loops;
 
 /// How long the newest is kept at least; at most twice as long. Short beside what anybody sees of a queue: the
 /// backlog is asked for every few hundred milliseconds.
 const KEPT_FOR: Duration = Duration::from_millis(20);
+
+/// The loop that sends what was kept for long enough.
+const KEEPER: &str = "keeper of acknowledgements";
 
 /// Acknowledges deliveries of one stream. Clones share what is kept.
 #[derive(Debug, Clone)]
 pub struct Acknowledger {
     client: Client,
     kept: Arc<Kept>,
-    /// Lets go of what was kept for long enough.
-    _keeper: Arc<JoinSet<()>>,
+    /// They run for as long as something acknowledges.
+    _loops: Loops,
 }
 
 #[derive(Debug, Default)]
@@ -84,11 +88,10 @@ enum Look {
 }
 
 impl Acknowledger {
-    pub(crate) fn open(client: Client) -> Self {
+    pub(crate) fn open(client: Client, loops: &Loops) -> Self {
         let kept = Arc::new(Kept::default());
-        let mut keeper = JoinSet::new();
-        keeper.spawn(keep(client.clone(), Arc::clone(&kept)));
-        Self { client, kept, _keeper: Arc::new(keeper) }
+        loops.run(KEEPER, keep(client.clone(), Arc::clone(&kept)));
+        Self { client, kept, _loops: loops.clone() }
     }
 
     /// Acknowledges the delivery of a stream's message by its sequence and reply subject. No confirmation is awaited.

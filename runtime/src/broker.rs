@@ -9,14 +9,13 @@ use tokio::sync::watch;
 use crate::acknowledge::Acknowledger;
 use crate::config::NatsConfig;
 use crate::exit::{Exit, Fault};
+use crate::limits::REQUEST_TIMEOUT;
+use crate::loops::Loops;
 use crate::publish::Publisher;
 use crate::telemetry;
 
 /// The oldest broker that has what we use (subject-wise limits, atomic expectations, message TTL).
 pub const BROKER_MIN_VERSION: (u64, u64) = (2, 12);
-
-/// How long the broker may take to answer a request.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A live connection.
 #[derive(Clone)]
@@ -29,6 +28,8 @@ pub struct Broker {
     pub publisher: Publisher,
     /// Acknowledges what the process takes from its work queue.
     pub acknowledger: Acknowledger,
+    /// What runs behind the connection; the end of one of them is a defect.
+    pub loops: Loops,
 }
 
 impl Broker {
@@ -53,9 +54,11 @@ impl Broker {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(REQUEST_TIMEOUT);
         let closed = |error: async_nats::SubscribeError| Fault::new(Exit::BrokerAbsent, error.to_string());
-        let publisher = Publisher::open(client.clone(), lost, config.group_writes).await.map_err(closed)?;
-        let acknowledger = Acknowledger::open(client.clone());
-        Ok(Self { client, jetstream, publisher, acknowledger })
+        let loops = Loops::default();
+        let opened = Publisher::open(client.clone(), lost, config.group_writes, &loops).await;
+        let publisher = opened.map_err(closed)?;
+        let acknowledger = Acknowledger::open(client.clone(), &loops);
+        Ok(Self { client, jetstream, publisher, acknowledger, loops })
     }
 }
 

@@ -3,8 +3,7 @@
 //! A process is: configuration checked before anything connects ([`config`]), logs and metrics
 //! ([`telemetry`]), a broker connection that retries ([`broker`]), tasks that somebody owns
 //! ([`tasks`]), two-stage shutdown ([`lifecycle`]) and three small pages ([`health`]). [`process`] puts
-//! these together. The worker host ([`worker`]) does everything that all backends share, so that a
-//! backend is a translation of one provider's protocol and nothing else.
+//! these together.
 
 pub mod acknowledge;
 pub mod artifacts;
@@ -16,6 +15,8 @@ pub mod fetch;
 pub mod fleet_config;
 pub mod health;
 pub mod lifecycle;
+pub mod limits;
+pub mod loops;
 pub mod process;
 pub mod publish;
 pub mod reports;

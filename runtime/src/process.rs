@@ -156,6 +156,13 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
         health: health.clone(),
         inbox,
     };
+    let (loops, soft) = (broker.loops.clone(), lifecycle.soft.clone());
+    tasks.spawn("connection", async move {
+        tokio::select! {
+            name = loops.first_end() => Err(format!("the {name} ended")),
+            () = soft.cancelled() => Ok(()),
+        }
+    });
     let work = async {
         start(context).await?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "{name} started");
@@ -189,5 +196,21 @@ async fn drain(tasks: &Tasks, lifecycle: &Lifecycle, grace: Duration) -> Result<
     match tasks.defect() {
         Some(defect) => Err(Fault::new(Exit::Crashed, defect)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_ends_the_process_with_its_code() {
+        let lifecycle = Lifecycle::default();
+        let tasks = Tasks::new(lifecycle.clone());
+        tasks.spawn("connection", async { Err::<(), _>("the reader of publish acknowledgements ended") });
+        lifecycle.soft.cancelled().await;
+        let ended = drain(&tasks, &lifecycle, LET_GO).await.expect_err("a defect");
+        assert_eq!((ended.exit, ended.exit as u8), (Exit::Crashed, 70));
+        assert!(ended.message.contains("reader of publish"), "{ended}");
     }
 }

@@ -3,23 +3,22 @@
 
 mod acks;
 mod groups;
+mod message;
 mod wire;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
-use async_nats::{HeaderMap, Subject};
 use backon::{ExponentialBuilder, Retryable};
-use bytes::Bytes;
-use schemas::codec::{self, CONTENT_TYPE};
-use schemas::{Encoding, Event, Fact, subjects};
-use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
 use acks::{Acks, Answer, Awaited};
 use groups::Groups;
 use wire::{SILENT, Wire};
+
+pub use message::Message;
+
+use crate::loops::Loops;
 
 /// What the broker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,91 +48,18 @@ pub enum PublishError {
     },
 }
 
-/// What to publish.
-#[derive(Debug, Clone)]
-pub struct Message {
-    subject: Subject,
-    id: String,
-    payload: Bytes,
-    /// How the payload is written, where that is not MessagePack.
-    content_type: Option<Box<str>>,
-    /// The last message that the subject must hold, by its sequence; 0 for none at all.
-    expected: Option<u64>,
-}
-
-impl Message {
-    /// A message with its id, as MessagePack.
-    #[must_use]
-    pub fn new<T: Serialize>(subject: String, id: String, message: &T) -> Self {
-        Self::raw(subject, id, codec::encode(message))
-    }
-
-    /// A message of bytes that are MessagePack.
-    #[must_use]
-    pub fn raw(subject: String, id: String, payload: Vec<u8>) -> Self {
-        Self { subject: subject.into(), id, payload: payload.into(), content_type: None, expected: None }
-    }
-
-    /// Bytes as somebody published them, with their `Content-Type`.
-    #[must_use]
-    pub fn original(subject: String, id: String, payload: Vec<u8>, content_type: Option<&str>) -> Self {
-        let header = content_type.or_else(|| Some(Encoding::detect(None, &payload).ok()?.content_type()));
-        let content_type = header.map(Box::from);
-        Self { content_type, ..Self::raw(subject, id, payload) }
-    }
-
-    /// Only if the subject holds nothing yet; else [`PublishError::Occupied`].
-    #[must_use]
-    pub fn first(self) -> Self {
-        self.after(0)
-    }
-
-    /// Only if the subject's last message is the one of this sequence; else [`PublishError::Occupied`].
-    #[must_use]
-    pub fn after(self, sequence: u64) -> Self {
-        Self { expected: Some(sequence), ..self }
-    }
-
-    /// An event. A job's first `assigned` and its `ended` are published only onto an empty subject (a later
-    /// `assigned` right after the one before, see [`Message::after`]): the
-    /// broker is the arbiter of who was first.
-    #[must_use]
-    pub fn event(event: &Event) -> Self {
-        let subject = subjects::event(&event.tenant, event.job, event.fact.kind());
-        let message = Self::new(subject, event.id.clone(), event);
-        let first = match event.fact {
-            Fact::Ended { .. } => true,
-            Fact::Assigned { .. } => event.attempt == 1,
-            _ => false,
-        };
-        if first { message.first() } else { message }
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        let content_type = self.content_type.as_deref();
-        headers.insert(CONTENT_TYPE, content_type.unwrap_or(Encoding::MessagePack.content_type()));
-        match self.expected {
-            // The broker looks at an expectation before it looks at an id, and a repeat does not meet it.
-            Some(sequence) => {
-                headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string().as_str());
-            }
-            None => headers.insert(NATS_MESSAGE_ID, self.id.as_str()),
-        }
-        headers
-    }
-}
-
 /// Publishes, and hears for each message what the broker did with it. Clones share one reply inbox, so that a
 /// publish costs neither a subscription nor an inbox of its own.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     wire: Wire,
     groups: Option<Groups>,
+    /// They run for as long as something publishes.
+    _loops: Loops,
 }
 
 impl Publisher {
-    /// Opens the inbox. `lost` changes whenever the connection is lost; with `group_writes`, what is published at
+    /// Opens the inbox; its reader and the writers of groups run among `loops`. `lost` changes whenever the connection is lost; with `group_writes`, what is published at
     /// the same time is written together.
     ///
     /// # Errors
@@ -142,11 +68,12 @@ impl Publisher {
         client: async_nats::Client,
         lost: watch::Receiver<u64>,
         group_writes: bool,
+        loops: &Loops,
     ) -> Result<Self, async_nats::SubscribeError> {
-        let acks = Acks::open(&client, lost).await?;
+        let acks = Acks::open(&client, lost, loops).await?;
         let wire = Wire { client, acks };
-        let groups = group_writes.then(|| Groups::open(&wire));
-        Ok(Self { wire, groups })
+        let groups = group_writes.then(|| Groups::open(&wire, loops));
+        Ok(Self { wire, groups, _loops: loops.clone() })
     }
 
     /// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
@@ -212,28 +139,28 @@ impl Publisher {
         read(message, awaited).await
     }
 
-    async fn start(&self, message: &Message) -> Result<Told, String> {
+    async fn start(&self, message: &Message) -> Result<PendingAck, String> {
         if let Some(groups) = &self.groups
-            && let Some(told) = groups.join(message).await
+            && let Some(answer) = groups.join(message).await
         {
-            return Ok(Told::OfGroup(told));
+            return Ok(PendingAck::OfGroup(answer));
         }
-        self.wire.ask(message, message.headers()).await.map(Told::Alone)
+        self.wire.ask(message, message.headers()).await.map(PendingAck::Alone)
     }
 }
 
 /// Where the broker's word on a message comes from.
 #[derive(Debug)]
-enum Told {
+enum PendingAck {
     Alone(Awaited),
     OfGroup(oneshot::Receiver<Answer>),
 }
 
-impl Told {
+impl PendingAck {
     async fn answer(self) -> Option<Answer> {
         match self {
             Self::Alone(awaited) => awaited.answer().await,
-            Self::OfGroup(told) => told.await.ok(),
+            Self::OfGroup(answer) => answer.await.ok(),
         }
     }
 }
@@ -243,7 +170,7 @@ impl Told {
 pub struct Sent {
     publisher: Publisher,
     message: Message,
-    awaited: Result<Told, String>,
+    awaited: Result<PendingAck, String>,
 }
 
 impl Sent {
@@ -260,7 +187,7 @@ impl Sent {
     }
 }
 
-async fn read(message: &Message, awaited: Result<Told, String>) -> Result<Published, PublishError> {
+async fn read(message: &Message, awaited: Result<PendingAck, String>) -> Result<Published, PublishError> {
     let answer = match awaited {
         Ok(awaited) => awaited.answer().await.ok_or_else(|| SILENT.to_owned()),
         Err(reason) => Err(reason),

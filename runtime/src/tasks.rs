@@ -70,3 +70,34 @@ impl Tasks {
         &self.lifecycle.soft
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn defect_of(body: impl Future<Output = Result<(), String>> + Send + 'static) -> Option<String> {
+        let tasks = Tasks::new(Lifecycle::default());
+        tasks.spawn("loop", body);
+        tasks.soft().cancelled().await;
+        tasks.finished().await;
+        tasks.defect().map(str::to_owned)
+    }
+
+    #[tokio::test]
+    async fn an_end_before_its_time_stops_the_process_as_a_defect() {
+        assert_eq!(defect_of(async { Ok(()) }).await.as_deref(), Some("task loop: ended by itself"));
+        assert_eq!(defect_of(async { Err("x".to_owned()) }).await.as_deref(), Some("task loop: x"));
+        let panicked = defect_of(async { panic!("on purpose") }).await;
+        assert!(panicked.is_some_and(|defect| defect.contains("panicked")));
+    }
+
+    #[tokio::test]
+    async fn an_end_after_the_soft_stop_is_none() {
+        let lifecycle = Lifecycle::default();
+        let tasks = Tasks::new(lifecycle.clone());
+        lifecycle.soft.cancel();
+        tasks.spawn("loop", async { Ok::<(), String>(()) });
+        tasks.finished().await;
+        assert_eq!(tasks.defect(), None);
+    }
+}

@@ -8,9 +8,9 @@ use async_nats::{StatusCode, Subject};
 use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
 
-use crate::broker::REQUEST_TIMEOUT;
+use crate::limits::REQUEST_TIMEOUT;
+use crate::loops::Loops;
 
 /// The broker's error for a subject whose last message is not the expected one.
 const ERROR_WRONG_LAST_SEQUENCE: u64 = 10_071;
@@ -36,8 +36,6 @@ pub(super) struct Acks {
     /// With the final dot.
     inbox: Arc<str>,
     waiting: Waiting,
-    /// Reads the inbox for as long as anybody publishes.
-    _reader: Arc<JoinSet<()>>,
 }
 
 type Waiting = Arc<Mutex<Pending>>;
@@ -46,6 +44,8 @@ type Waiting = Arc<Mutex<Pending>>;
 #[derive(Debug, Default)]
 struct Pending {
     last: u64,
+    /// The reader has ended: nothing is answered any more.
+    closed: bool,
     /// Of the numbers up to the last.
     row: VecDeque<Option<oneshot::Sender<Answer>>>,
 }
@@ -53,7 +53,7 @@ struct Pending {
 impl Pending {
     fn give_out(&mut self, tell: oneshot::Sender<Answer>) -> u64 {
         self.last += 1;
-        self.row.push_back(Some(tell));
+        self.row.push_back((!self.closed).then_some(tell));
         self.last
     }
 
@@ -74,6 +74,20 @@ impl Pending {
     }
 }
 
+/// The loop that reads the inbox.
+pub(super) const READER: &str = "reader of publish acknowledgements";
+
+/// Ends all waits when the reader ends, whatever ended it: no publish waits for an answer that nothing reads.
+struct Closing(Waiting);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let mut pending = lock(&self.0);
+        pending.closed = true;
+        pending.row.clear();
+    }
+}
+
 /// How often the inbox is looked through for answers that do not come: one timer for all of them.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
@@ -85,13 +99,14 @@ impl Acks {
     pub(super) async fn open(
         client: &async_nats::Client,
         mut lost: watch::Receiver<u64>,
+        loops: &Loops,
     ) -> Result<Self, async_nats::SubscribeError> {
         let inbox = format!("{}.", client.new_inbox());
         let mut answers = client.subscribe(format!("{inbox}*")).await?;
         let waiting = Waiting::default();
         let (told, prefix) = (Arc::clone(&waiting), inbox.len());
-        let mut reader = JoinSet::new();
-        reader.spawn(async move {
+        loops.run(READER, async move {
+            let _closing = Closing(Arc::clone(&told));
             let mut tick = tokio::time::interval(FORGET_EVERY);
             // The last number that was given out at each of the latest ticks.
             let mut given_out: VecDeque<u64> = [0; FORGET_AFTER].into();
@@ -111,7 +126,7 @@ impl Acks {
                 }
             }
         });
-        Ok(Self { inbox: inbox.into(), waiting, _reader: Arc::new(reader) })
+        Ok(Self { inbox: inbox.into(), waiting })
     }
 
     /// A place for one answer, and where the broker shall send it.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
-use super::Message;
 use super::acks::{Answer, Awaited};
+use super::message::Message;
 use super::wire::{SILENT, Wire};
+use crate::loops::Loops;
 
 /// The most messages of a group: the broker takes no more in one batch.
 const GROUP_MAX: usize = 1_000;
@@ -25,12 +25,13 @@ const WAITING_MAX: usize = 4_096;
 /// What is written in groups; a group is of one stream.
 const STREAMS: [&str; 4] = ["argosy.jobs.", "argosy.work.", "argosy.dead.", "argosy.events."];
 
+/// The loop that writes the groups of one stream.
+pub(super) const WRITER: &str = "writer of groups";
+
 /// One queue for each stream, each with a task that empties it.
 #[derive(Debug, Clone)]
 pub(super) struct Groups {
     queues: Arc<[mpsc::Sender<Waiting>]>,
-    /// Writes for as long as anybody publishes.
-    _writers: Arc<JoinSet<()>>,
 }
 
 struct Waiting {
@@ -39,14 +40,13 @@ struct Waiting {
 }
 
 impl Groups {
-    pub(super) fn open(wire: &Wire) -> Self {
-        let mut writers = JoinSet::new();
+    pub(super) fn open(wire: &Wire, loops: &Loops) -> Self {
         let queues = STREAMS.iter().map(|_| {
             let (queue, waiting) = mpsc::channel(WAITING_MAX);
-            writers.spawn(write(wire.clone(), waiting));
+            loops.run(WRITER, write(wire.clone(), waiting));
             queue
         });
-        Self { queues: queues.collect(), _writers: Arc::new(writers) }
+        Self { queues: queues.collect() }
     }
 
     /// Puts a message into the next group of its stream; none for one that is not written in groups.

@@ -4,9 +4,9 @@ use std::task::Poll;
 
 use async_nats::HeaderMap;
 
-use super::Message;
 use super::acks::{Acks, Awaited};
-use crate::broker::REQUEST_TIMEOUT;
+use super::message::Message;
+use crate::limits::REQUEST_TIMEOUT;
 use crate::telemetry;
 
 /// Why a message was not stored of which the broker said nothing.

@@ -13,6 +13,7 @@ mod inputs;
 mod join;
 mod keys;
 mod life;
+mod loops;
 mod model;
 mod orphans;
 mod processes;

@@ -1,0 +1,83 @@
+//! A message to be stored: its subject, its bytes, and what makes a repeat of it harmless.
+
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+use schemas::codec::{self, CONTENT_TYPE};
+use schemas::{Encoding, Event, Fact, subjects};
+use serde::Serialize;
+
+/// What to publish.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub(super) subject: Subject,
+    id: String,
+    pub(super) payload: Bytes,
+    /// How the payload is written, where that is not MessagePack.
+    content_type: Option<Box<str>>,
+    /// The last message that the subject must hold, by its sequence; 0 for none at all.
+    expected: Option<u64>,
+}
+
+impl Message {
+    /// A message with its id, as MessagePack.
+    #[must_use]
+    pub fn new<T: Serialize>(subject: String, id: String, message: &T) -> Self {
+        Self::raw(subject, id, codec::encode(message))
+    }
+
+    /// A message of bytes that are MessagePack.
+    #[must_use]
+    pub fn raw(subject: String, id: String, payload: Vec<u8>) -> Self {
+        Self { subject: subject.into(), id, payload: payload.into(), content_type: None, expected: None }
+    }
+
+    /// Bytes as somebody published them, with their `Content-Type`.
+    #[must_use]
+    pub fn original(subject: String, id: String, payload: Vec<u8>, content_type: Option<&str>) -> Self {
+        let header = content_type.or_else(|| Some(Encoding::detect(None, &payload).ok()?.content_type()));
+        let content_type = header.map(Box::from);
+        Self { content_type, ..Self::raw(subject, id, payload) }
+    }
+
+    /// Only if the subject holds nothing yet; else [`super::PublishError::Occupied`].
+    #[must_use]
+    pub fn first(self) -> Self {
+        self.after(0)
+    }
+
+    /// Only if the subject's last message is the one of this sequence; else [`super::PublishError::Occupied`].
+    #[must_use]
+    pub fn after(self, sequence: u64) -> Self {
+        Self { expected: Some(sequence), ..self }
+    }
+
+    /// An event. A job's first `assigned` and its `ended` are published only onto an empty subject (a later
+    /// `assigned` right after the one before, see [`Message::after`]): the
+    /// broker is the arbiter of who was first.
+    #[must_use]
+    pub fn event(event: &Event) -> Self {
+        let subject = subjects::event(&event.tenant, event.job, event.fact.kind());
+        let message = Self::new(subject, event.id.clone(), event);
+        let first = match event.fact {
+            Fact::Ended { .. } => true,
+            Fact::Assigned { .. } => event.attempt == 1,
+            _ => false,
+        };
+        if first { message.first() } else { message }
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let content_type = self.content_type.as_deref();
+        headers.insert(CONTENT_TYPE, content_type.unwrap_or(Encoding::MessagePack.content_type()));
+        match self.expected {
+            // The broker looks at an expectation before it looks at an id, and a repeat does not meet it.
+            Some(sequence) => {
+                headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string().as_str());
+            }
+            None => headers.insert(NATS_MESSAGE_ID, self.id.as_str()),
+        }
+        headers
+    }
+}
