@@ -3,6 +3,7 @@
 //! Every wait is for a condition with a deadline; when the deadline passes, the error says what was
 //! seen last, and the fleet's logs stay in the folder it names.
 
+pub mod circles;
 pub mod fleet;
 pub mod fuzz;
 pub mod jobs;

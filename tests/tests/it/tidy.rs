@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use tests::circles::Sources;
 use tests::fleet::root;
 
 /// The longest file, lines.
 const FILE_MAX_LINES: usize = 450;
+
+/// The crates in which no files use each other in a circle.
+const WITHOUT_CIRCLES: [&str; 6] = ["router", "runtime", "worker-host", "ledger", "schemas", "client"];
 
 struct Graph {
     ours: BTreeMap<String, BTreeSet<String>>,
@@ -158,4 +162,12 @@ fn documents_name_tests_that_exist() {
         named += 1;
     }
     assert!(named > 0, "the crash table names its tests");
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    for member in WITHOUT_CIRCLES {
+        let circles = Sources::read(&root().join(member).join("src")).expect(member).circles();
+        assert!(circles.is_empty(), "{member}: files that use each other: {circles:?}");
+    }
 }
