@@ -83,9 +83,9 @@ impl Sources {
 
     /// The files that a file uses, itself left out.
     fn used_by(&self, module: &Module) -> BTreeSet<Module> {
-        let text = &self.texts[module];
-        let uses = declarations(text).into_iter().filter(|(public, _)| !public).map(|(_, path)| path);
-        let inline = paths(text, |first| self.is_child(module, first));
+        let (declared, text) = split(&self.texts[module]);
+        let uses = declared.into_iter().filter(|(public, _)| !public).map(|(_, path)| path);
+        let inline = paths(&text, |first| self.is_child(module, first));
         let all = uses.chain(inline).filter_map(|path| self.resolve(module, &path, HOPS_MAX));
         all.filter(|used| used != module).collect()
     }
@@ -151,7 +151,12 @@ fn code(text: &str) -> String {
 
 /// Every path that a file declares by `use`, and whether it passes the name on.
 fn declarations(text: &str) -> Vec<(bool, Vec<String>)> {
-    let mut found = Vec::new();
+    split(text).0
+}
+
+/// The `use` declarations of a file, and the text without them.
+fn split(text: &str) -> (Vec<(bool, Vec<String>)>, String) {
+    let (mut found, mut remains) = (Vec::new(), String::new());
     let mut rest = text;
     while let Some(at) = rest.find("use ") {
         let before = rest[..at].rsplit('\n').next().unwrap_or_default().trim_start();
@@ -162,12 +167,15 @@ fn declarations(text: &str) -> Vec<(bool, Vec<String>)> {
             let mut paths = Vec::new();
             spread(tree, &[], &mut paths);
             found.extend(paths.into_iter().map(|path| (before.starts_with("pub"), path)));
+            remains.push_str(&rest[..at]);
             rest = after;
         } else {
+            remains.push_str(&rest[..at + 4]);
             rest = &rest[at + 4..];
         }
     }
-    found
+    remains.push_str(rest);
+    (found, remains)
 }
 
 /// Spreads `a::{b, c::{d, e}}` into its paths; `x as y` is `x`.
