@@ -70,10 +70,25 @@ async fn invoices(simulators: &[Simulator]) -> anyhow::Result<BTreeMap<Backend, 
 /// # Errors
 /// A stream is not there, or the broker does not answer.
 pub async fn is_at_rest(jetstream: &jetstream::Context) -> anyhow::Result<bool> {
+    Ok(unrest(jetstream).await?.is_empty())
+}
+
+/// What still waits, in words, with the oldest message of each stream: it tells where a job is stuck.
+///
+/// # Errors
+/// A stream is not there, or the broker does not answer.
+pub async fn unrest(jetstream: &jetstream::Context) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
     for name in [stream::JOBS, stream::WORK, stream::DEAD] {
         let info = jetstream.get_stream(name).await.with_context(|| format!("stream {name}"))?;
-        if info.cached_info().state.messages > 0 {
-            return Ok(false);
+        let state = &info.cached_info().state;
+        if state.messages > 0 {
+            let oldest = info.get_raw_message(state.first_sequence).await;
+            let oldest = oldest.map_or_else(
+                |_| "gone by now".to_owned(),
+                |message| format!("{}, number {}, of {}", message.subject, message.sequence, message.time),
+            );
+            found.push(format!("{name} holds {} messages, the oldest {oldest}", state.messages));
         }
     }
     let consumer: jetstream::consumer::Consumer<pull::Config> = jetstream
@@ -81,7 +96,11 @@ pub async fn is_at_rest(jetstream: &jetstream::Context) -> anyhow::Result<bool> 
         .await
         .with_context(|| format!("consumer {LEDGER_CONSUMER}"))?;
     let info = consumer.cached_info();
-    Ok(info.num_pending == 0 && info.num_ack_pending == 0)
+    let unread = info.num_pending + info.num_ack_pending as u64;
+    if unread > 0 {
+        found.push(format!("the ledger has {unread} events to read"));
+    }
+    Ok(found)
 }
 
 /// Audits again and again until the promises hold with nothing open, at most for so long; the last report

@@ -76,7 +76,7 @@ impl Sources {
             let circle: Vec<&Module> =
                 reach[module].iter().filter(|other| reach[other].contains(*module)).collect();
             grouped.extend(circle.iter().copied().cloned());
-            circles.push(circle.into_iter().map(|module| name(module)).collect());
+            circles.push(circle.into_iter().map(&name).collect());
         }
         circles
     }
@@ -160,7 +160,8 @@ fn split(text: &str) -> (Vec<(bool, Vec<String>)>, String) {
     let mut rest = text;
     while let Some(at) = rest.find("use ") {
         let before = rest[..at].rsplit('\n').next().unwrap_or_default().trim_start();
-        let is_declaration = before.is_empty() || before.starts_with("pub") && !before.contains(['=', '(', '{'])
+        let is_declaration = before.is_empty()
+            || before.starts_with("pub") && !before.contains(['=', '(', '{'])
             || before.starts_with("pub(");
         let (tree, after) = rest[at + 4..].split_once(';').unwrap_or_default();
         if is_declaration {
@@ -231,7 +232,8 @@ mod tests {
     fn sources(files: &[(&str, &str)]) -> Sources {
         let mut sources = Sources::default();
         for (module, text) in files {
-            let module: Module = module.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            let module: Module =
+                module.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
             sources.add(&module, text);
         }
         sources
@@ -258,7 +260,10 @@ mod tests {
             ("", "mod a;\nmod b;\npub use a::A;"),
             ("a", "mod c;\npub use c::C;\npub(crate) use c::D;"),
             ("a/c", "use crate::b::B;"),
-            ("b", "use std::fmt;\n// crate::a::C is not used\n#[cfg(test)]\nmod tests {\n use crate::a::C;\n}"),
+            (
+                "b",
+                "use std::fmt;\n// crate::a::C is not used\n#[cfg(test)]\nmod tests {\n use crate::a::C;\n}",
+            ),
         ];
         assert!(sources(&passed_on).circles().is_empty(), "{:?}", sources(&passed_on).circles());
         let followed = [

@@ -87,7 +87,7 @@ fn history() -> Vec<Line> {
         useful_at_ms: Some(1_250),
     }));
     lines.push(Line::Calm { at_ms: 2_000 });
-    lines.push(Line::Rest { at_ms: 3_000, at_rest: true, open: 0 });
+    lines.push(Line::Rest { at_ms: 3_000, unrest: Vec::new(), open: 0 });
     lines.push(Line::End { at_ms: 4_000 });
     lines
 }

@@ -125,8 +125,8 @@ pub enum Line {
     Rest {
         /// Unix milliseconds.
         at_ms: i64,
-        /// Streams and ledger had come to rest.
-        at_rest: bool,
+        /// What streams and ledger still held; nothing when they had come to rest.
+        unrest: Vec<String>,
         /// Jobs that had not ended.
         open: u64,
     },

@@ -110,8 +110,12 @@ fn findings(story: &Story, spent: &BTreeMap<String, i64>) -> Vec<String> {
     if story.ended_at_ms.is_none() {
         found.push("the history has no end: the drill was cut off".to_owned());
     }
-    if !story.at_rest {
-        found.push("streams and ledger did not come to rest".to_owned());
+    match &story.unrest {
+        Some(unrest) if unrest.is_empty() => {}
+        Some(unrest) => {
+            found.push(format!("streams and ledger did not come to rest: {}", unrest.join("; ")));
+        }
+        None => found.push("streams and ledger did not come to rest".to_owned()),
     }
     if (story.accepted.len() as u64) < story.jobs {
         found.push(format!("{} of {} jobs were accepted", story.accepted.len(), story.jobs));

@@ -78,13 +78,13 @@ pub async fn run(
     revive(&mut stack).await?;
     // A drill that nothing ends any more is over before the calm.
     store.enlarge_within(ENLARGED_WITHIN).await?;
-    let at_rest = drive.rest(&broker).await?;
+    let unrest = drive.rest(&broker).await?;
     let Drive { tracker, mut writer, .. } = drive;
     for hit in hits.take() {
         writer.add(&Line::Hit(hit))?;
     }
     let open = (jobs.len() - tracker.ended()) as u64;
-    writer.add(&Line::Rest { at_ms: now_ms(), at_rest, open })?;
+    writer.add(&Line::Rest { at_ms: now_ms(), unrest, open })?;
     audience.line("fetching every announced file");
     fetch(&broker, &tracker, &mut writer).await?;
     audience.line("reading the books");
@@ -184,16 +184,16 @@ impl Drive {
         self.writer.add(&Line::Event { stored_at_ms: stored.at_ms, event: Box::new(stored.event) })
     }
 
-    /// Waits until streams and ledger have come to rest and every event is written down; false if they did
-    /// not in time.
-    async fn rest(&mut self, broker: &Broker) -> anyhow::Result<bool> {
+    /// Waits until streams and ledger have come to rest and every event is written down; what still waits if they
+    /// did not in time.
+    async fn rest(&mut self, broker: &Broker) -> anyhow::Result<Vec<String>> {
         let deadline = Instant::now() + REST_WITHIN;
         loop {
             let is_over = Instant::now() >= deadline;
-            let at_rest = audit::is_at_rest(&broker.jetstream).await;
-            if matches!(at_rest, Ok(true)) || is_over {
+            let unrest = audit::unrest(&broker.jetstream).await;
+            if is_over || unrest.as_ref().is_ok_and(Vec::is_empty) {
                 self.catch_up(broker).await?;
-                return at_rest;
+                return unrest;
             }
             tokio::time::sleep(REST_EVERY).await;
         }

@@ -25,8 +25,8 @@ pub struct Story {
     pub ended_at_ms: Option<i64>,
     /// When the blows ended.
     pub calm_at_ms: Option<i64>,
-    /// Streams and ledger came to rest.
-    pub at_rest: bool,
+    /// What streams and ledger still held at the end; none where the drill did not come so far.
+    pub unrest: Option<Vec<String>>,
     /// Every accepted job.
     pub accepted: BTreeSet<JobId>,
     /// Publishes it took to have them accepted.
@@ -95,7 +95,7 @@ impl Story {
             Line::Hit(hit) => self.hits.push(hit),
             Line::Event { stored_at_ms, event } => self.take_event(stored_at_ms, &event),
             Line::Calm { at_ms } => self.calm_at_ms = Some(at_ms),
-            Line::Rest { at_rest, .. } => self.at_rest = at_rest,
+            Line::Rest { unrest, .. } => self.unrest = Some(unrest),
             Line::Fetched { key, problem, .. } => {
                 self.fetched.insert(key, problem);
             }
