@@ -59,8 +59,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Opens the inbox; its reader and the writers of groups run among `loops`. `lost` changes whenever the connection is lost; with `group_writes`, what is published at
-    /// the same time is written together.
+    /// Opens the inbox; its reader and the writers of groups run among `loops`. `lost` changes whenever the connection
+    /// is lost; with `group_writes`, what is published at the same time is written together.
     ///
     /// # Errors
     /// The connection is closed.

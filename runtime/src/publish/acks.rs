@@ -105,8 +105,10 @@ impl Acks {
         let mut answers = client.subscribe(format!("{inbox}*")).await?;
         let waiting = Waiting::default();
         let (told, prefix) = (Arc::clone(&waiting), inbox.len());
+        // Made outside of the loop: a loop that ends before its first step ends the waits too.
+        let closing = Closing(Arc::clone(&told));
         loops.run(READER, async move {
-            let _closing = Closing(Arc::clone(&told));
+            let _closing = closing;
             let mut tick = tokio::time::interval(FORGET_EVERY);
             // The last number that was given out at each of the latest ticks.
             let mut given_out: VecDeque<u64> = [0; FORGET_AFTER].into();

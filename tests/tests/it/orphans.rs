@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::StreamExt as _;
-use ops::stack::Role;
+use stack::Role;
 use runtime::topology::consumer_config;
 use schemas::topology::{Topology, stream};
 use schemas::{Job, Lane, subjects};
