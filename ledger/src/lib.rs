@@ -7,7 +7,7 @@
 //! rows in place was rejected: it saves a read, and every column needs a rule of its own for news that
 //! arrives late.
 //!
-//! Two advisory locks serialise writers ([`store`]): batches are what make the ledger fast, not
+//! Advisory locks serialise writers ([`locks`]): batches are what make the ledger fast, not
 //! writers side by side.
 
 pub mod budget;
@@ -19,7 +19,9 @@ pub mod event_check;
 mod fill;
 pub mod fold;
 mod ingest;
+mod locks;
 pub mod read;
+mod recent;
 mod reserve;
 pub mod reserving;
 pub mod rollup;

@@ -12,7 +12,7 @@ use crate::budget::{Book, Payer, Standing};
 use crate::calendar::{clamp_ms, day_of, month_of};
 use crate::fold::{ChargeRow, Request};
 use crate::ingest::{Charged, write_charges};
-use crate::store::MONEY_LOCK;
+use crate::locks::MONEY_LOCK;
 use crate::{Error, Store, rollup};
 
 /// Reservations that one call takes.

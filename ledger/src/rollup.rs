@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::{MONEY_LOCK, ROLLUP_LOCK};
+use crate::locks::{MONEY_LOCK, ROLLUP_LOCK};
 use crate::{Error, Store};
 
 /// Jobs that one span has, or the jobs of an hour where those are fewer: what a late event makes views read again.

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 
 use schemas::{AttemptFacts, ChargeState, Event, Fact, MicroUsd};
 
-use super::{Source, ended_facts};
+use super::sources::{Source, ended_facts};
 use crate::calendar::clamp_ms;
 
 /// A reservation that the ledger granted.

@@ -6,8 +6,7 @@ use schemas::{Event, Fact};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Key;
-use super::columns::{attempt, column};
+use super::columns::{Key, attempt, column};
 use crate::Error;
 use crate::event_check::stored_event;
 use crate::fold::Request;

@@ -20,7 +20,7 @@ pub(crate) struct Recent {
 
 impl Recent {
     /// Takes what is known of a job, if anything.
-    pub(super) fn take(&mut self, job: Uuid) -> Vec<Arc<Event>> {
+    pub(crate) fn take(&mut self, job: Uuid) -> Vec<Arc<Event>> {
         match self.young.remove(&job) {
             Some(events) => {
                 self.young_events -= events.len();
@@ -31,7 +31,7 @@ impl Recent {
     }
 
     /// Keeps all events of a job.
-    pub(super) fn keep(&mut self, job: Uuid, events: Vec<Arc<Event>>) {
+    pub(crate) fn keep(&mut self, job: Uuid, events: Vec<Arc<Event>>) {
         self.take(job);
         if self.young_events + events.len() > GENERATION_MAX {
             self.old = std::mem::take(&mut self.young);
