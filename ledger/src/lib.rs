@@ -1,5 +1,5 @@
-//! The ledger: the only crate with SQL. It reserves money before work begins, turns events into rows,
-//! and answers what was made, where, for how much and why.
+//! The ledger: the only crate that writes the books. It reserves money before work begins and turns events into
+//! rows; what was made, where, for how much and why is read with crate `ledger-read`.
 //!
 //! Rows are a pure function of facts. `events` keeps every event once; whenever a new one arrives, the
 //! job it speaks of is folded again from all its events ([`fold`]) and its rows are replaced. That is
@@ -13,21 +13,17 @@
 pub mod budget;
 mod calendar;
 pub mod consume;
-mod durability;
 pub mod error;
 pub mod event_check;
-mod fill;
 pub mod fold;
 mod ingest;
 mod locks;
-pub mod read;
 mod recent;
 mod reserve;
 pub mod reserving;
 pub mod rollup;
 pub mod store;
 
-pub use durability::Durability;
 pub use error::Error;
 pub use ingest::{INGEST_MAX, Ingested};
 pub use reserve::RESERVE_MAX;

@@ -1,6 +1,7 @@
 //! The events, and the upserts of rows that were there before. Two transactions never wait for each other crosswise:
 //! whoever writes here holds the ingest lock, and the money lock for charges.
 
+use ledger_read::clamp_ms;
 use std::collections::HashSet;
 
 use schemas::{Class, JobId};
@@ -9,7 +10,6 @@ use sqlx::PgConnection;
 use super::columns::{Key, clamp, column, key, number};
 use super::{fresh, load};
 use crate::Error;
-use crate::calendar::clamp_ms;
 use crate::event_check::Checked;
 use crate::fold::{AttemptRow, ChargeRow, Folded};
 

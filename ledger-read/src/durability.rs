@@ -1,6 +1,6 @@
 //! Whether what Postgres commits survives a power failure.
 
-use crate::{Error, Store};
+use crate::{Error, Reader};
 
 /// The settings of the database's server that decide it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Durability {
     pub synchronous_commit: bool,
 }
 
-impl Store {
+impl Reader {
     /// Reads the server's settings.
     ///
     /// # Errors

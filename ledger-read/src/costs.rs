@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use super::ROWS_MAX;
-use crate::calendar::clamp_ms;
-use crate::{Error, Store};
+use crate::{Error, ROWS_MAX, Reader, clamp_ms};
 
 /// What to sum by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +54,7 @@ impl Conservation {
     }
 }
 
-impl Store {
+impl Reader {
     /// Sums of charges since a moment (their day counts whole), by key.
     ///
     /// # Errors

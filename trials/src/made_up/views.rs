@@ -1,10 +1,6 @@
 //! The views as analysts use them, for measurements: those that add up as they are, the others for one tenant and
 //! day, or the newest.
 
-use sqlx::AssertSqlSafe;
-
-use crate::{Error, Store};
-
 /// Each view of schema `analytics`, and what is asked of it. `{day}` stands for a day.
 const VIEWS: [(&str, &str); 18] = [
     ("cost_by_day", "select * from analytics.cost_by_day"),
@@ -39,23 +35,7 @@ const VIEWS: [(&str, &str); 18] = [
     ("candidates", "select * from analytics.candidates order by job desc limit 100"),
 ];
 
-impl Store {
-    /// What is asked of each view, of the day of this moment where it is of a day.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn view_queries(&self, time_ms: i64) -> Result<Vec<(&'static str, String)>, Error> {
-        let day = sqlx::query_scalar!(r#"select utc_day(at_ms($1))::text as "day!""#, time_ms)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(VIEWS.iter().map(|(view, asked)| (*view, asked.replace("{day}", &day))).collect())
-    }
-
-    /// Reads all rows of such a query, and says how many.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn read_rows(&self, sql: &str) -> Result<usize, Error> {
-        Ok(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&self.pool).await?.len())
-    }
+/// The query of each view, of one day (as `2026-11-29`) where it is of a day.
+pub fn view_queries(day: &str) -> impl Iterator<Item = (&'static str, String)> {
+    VIEWS.iter().map(move |(view, asked)| (*view, asked.replace("{day}", day)))
 }

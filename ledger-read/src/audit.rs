@@ -4,8 +4,7 @@ use schemas::{Backend, Charge, ChargeState, JobId, JobState, MicroUsd, Usage};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::ROWS_MAX;
-use crate::{Error, Store};
+use crate::{Error, ROWS_MAX, Reader, Unreadable};
 
 /// A job for the audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,7 +57,7 @@ pub struct AuditRows {
     pub next_after: Option<JobId>,
 }
 
-impl Store {
+impl Reader {
     /// A page of the books: up to `limit` jobs (of those that events or reservations know) with ids
     /// after `after`, and all their attempts.
     ///
@@ -122,8 +121,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let attempts = rows.into_iter().map(|row| {
-            let stored =
-                |message: String| Error::Stored { id: format!("{}.{}", row.job, row.attempt), message };
+            let stored = |message: String| Unreadable { id: format!("{}.{}", row.job, row.attempt), message };
             Ok(AuditAttempt {
                 job: JobId(row.job),
                 attempt: u32::try_from(row.attempt).unwrap_or_default(),

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::calendar::clamp_ms;
-use crate::{Error, Store};
+use crate::{Error, Reader, clamp_ms};
 
 /// Jobs in a state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,7 +86,7 @@ pub struct SavingRow {
     pub saving_micro_usd: i64,
 }
 
-impl Store {
+impl Reader {
     /// Jobs submitted since a moment by state, and their attempts by backend.
     ///
     /// # Errors

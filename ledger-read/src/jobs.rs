@@ -3,9 +3,7 @@
 use schemas::{Backend, Event, JobId, JobState, Tenant};
 use serde::Serialize;
 
-use super::ROWS_MAX;
-use crate::event_check::stored_event;
-use crate::{Error, Store};
+use crate::{Error, ROWS_MAX, Reader, clamp_ms, stored_event};
 
 /// Which jobs; what is absent does not matter.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +82,7 @@ pub struct JobDetail {
     pub events: Vec<Event>,
 }
 
-impl Store {
+impl Reader {
     /// Jobs, newest first; at most `limit` and never more than [`ROWS_MAX`].
     ///
     /// # Errors
@@ -97,7 +95,7 @@ impl Store {
     /// One job with its attempts and events; none when the ledger has not heard of it.
     ///
     /// # Errors
-    /// [`Error::Database`]; [`Error::Stored`] when an event was written by a newer version.
+    /// [`Error::Database`]; [`Error::Unreadable`] when a newer version wrote an event.
     pub async fn job_detail(&self, job: JobId) -> Result<Option<JobDetail>, Error> {
         let Some(summary) = self.select_jobs(Some(job), &JobFilter::default(), None, 1).await?.pop() else {
             return Ok(None);
@@ -152,7 +150,7 @@ impl Store {
             filter.state.map(JobState::as_str),
             filter.backend.as_ref().map(Backend::as_str),
             labels,
-            filter.since_ms.map(crate::calendar::clamp_ms),
+            filter.since_ms.map(clamp_ms),
             limit,
         )
         .fetch_all(&self.pool)

@@ -1,0 +1,4 @@
+//! The trials' own parts against a real Postgres.
+
+mod database;
+mod made_up;
