@@ -18,6 +18,7 @@ pub mod event_check;
 pub mod fold;
 mod ingest;
 mod locks;
+pub mod migrations;
 mod recent;
 mod reserve;
 pub mod reserving;

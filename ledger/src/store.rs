@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::Error;
 use crate::locks::INGEST_LOCK;
+use crate::migrations::MIGRATOR;
 use crate::recent::Recent;
 
 /// How long to wait for a free connection.
@@ -53,7 +54,7 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), Error> {
         // A connection of its own: a migration may take longer than a statement of ours may.
         let mut connection = self.options.connect().await?;
-        sqlx::migrate!().run(&mut connection).await?;
+        MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
         self.prepare_partitions().await
     }
