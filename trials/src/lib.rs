@@ -9,3 +9,4 @@ pub mod demo;
 pub mod drill;
 pub mod figures;
 pub mod made_up;
+pub mod migrations;

@@ -35,6 +35,7 @@ const SEEDS: &str = include_str!("made_up/seeds.sql");
 const AGAIN: &str = include_str!("made_up/again.sql");
 const SUMS: &str = include_str!("made_up/sums.sql");
 const NO_SEEDS: &str = "drop table seed_jobs, seed_attempts, seed_charges, seed_times";
+const CHARGES: &str = include_str!("made_up/charges.sql");
 const DECISIONS: &str = include_str!("made_up/decisions.sql");
 
 /// Without a log the tables are filled in half the time, and read as ever. Rows that come once need no room for
@@ -102,6 +103,17 @@ impl MadeUp {
         self.write_all_again().await?;
         sqlx::query(NO_SEEDS).execute(&self.pool).await?;
         sqlx::query("analyze").execute(&mut *self.unhurried().await?).await?;
+        Ok(())
+    }
+
+    /// Adds so many charges of jobs that have no other rows, quickly.
+    ///
+    /// # Errors
+    /// The database refuses, or does not answer.
+    pub async fn fill_charges(&self, charges: i64) -> anyhow::Result<()> {
+        let mut connection = self.unhurried().await?;
+        sqlx::query(CHARGES).bind(charges).execute(&mut *connection).await?;
+        sqlx::query("analyze charges").execute(&mut *connection).await?;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 //! The check reads the SQL's words, not its meaning. What it cannot see (a lock held for long, rows written anew) is
 //! seen when the migration runs under load: `trials/tests/it/migrations.rs`.
 
+use std::collections::BTreeSet;
+
 /// A migration that drops what an earlier release stopped using begins a line with this and that release's version.
 const CONTRACT: &str = "-- contract: unused since release ";
 
@@ -24,7 +26,15 @@ pub(crate) fn refusals(sql: &str, version: &str) -> Vec<String> {
     if contract.is_some() && !is_contract {
         found.push(format!("`{CONTRACT}<version>` needs a release before {version}"));
     }
-    for words in statements(sql) {
+    let statements = statements(sql);
+    let altered: BTreeSet<&str> = statements.iter().filter_map(|words| altered_table(words)).collect();
+    if altered.len() > 1 {
+        found.push(format!(
+            "alters more than one table ({altered:?}): the ledger locks them in orders of its own, and Postgres would \
+             end one of the two; make a migration for each"
+        ));
+    }
+    for words in statements {
         let mut refuse = |why: &str| found.push(format!("{why}: {}", words.join(" ")));
         let text = format!(" {} ", words.join(" "));
         for (banned, why) in NEVER {
@@ -49,6 +59,12 @@ pub(crate) fn refusals(sql: &str, version: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The table that a statement alters.
+fn altered_table(words: &[String]) -> Option<&str> {
+    let behind = words.strip_prefix(&["alter".to_owned(), "table".to_owned()])?;
+    behind.iter().map(String::as_str).find(|word| !matches!(*word, "if" | "exists" | "only"))
 }
 
 /// What an `alter table` adds: the words behind each `add`, up to the comma that ends it.
@@ -163,6 +179,7 @@ fn dollar_tag(text: &str) -> Option<usize> {
 fn what_only_adds_passes() {
     for sql in [
         "create table more (id uuid primary key, kind text not null);",
+        "alter table jobs add column a text; alter table jobs add column b text;",
         "alter table jobs add column note text; comment on column jobs.note is 'drop table, or rename; it';",
         "alter table jobs add column weight bigint not null default 0, add column more numeric(6, 2);",
         "alter table charges add constraint positive check (posted_micro_usd >= 0) not valid;",
@@ -189,6 +206,7 @@ fn what_takes_away_is_refused() {
         "alter table jobs add column size bigint generated always as (1) stored;",
         "alter table charges add constraint positive check (posted_micro_usd >= 0);",
         "alter table charges add unique (job, attempt, tenant);",
+        "alter table jobs add column a text; alter table only attempts add column a text;",
         "truncate jobs;",
         "create table more (id uuid); delete from jobs;",
         "do $$ begin execute format('alter table %I drop column class', 'jobs'); end $$;",

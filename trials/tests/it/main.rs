@@ -2,3 +2,4 @@
 
 mod database;
 mod made_up;
+mod migrations;
