@@ -15,6 +15,7 @@ mod keys;
 mod life;
 mod loops;
 mod model;
+mod observability;
 mod orphans;
 mod processes;
 mod python;

@@ -15,12 +15,12 @@ const FILE_MAX_LINES: usize = 450;
 /// The crates in which no files use each other in a circle.
 const WITHOUT_CIRCLES: [&str; 2] = ["client", "runtime"];
 
-struct Graph {
-    ours: BTreeMap<String, BTreeSet<String>>,
-    foreign: BTreeMap<String, BTreeSet<String>>,
+pub(crate) struct Graph {
+    pub(crate) ours: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) foreign: BTreeMap<String, BTreeSet<String>>,
 }
 
-fn graph() -> Graph {
+pub(crate) fn graph() -> Graph {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
@@ -43,7 +43,7 @@ fn graph() -> Graph {
     graph
 }
 
-fn read(relative: &str) -> String {
+pub(crate) fn read(relative: &str) -> String {
     std::fs::read_to_string(root().join(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
 }
 
@@ -76,7 +76,7 @@ fn what_only_one_crate_may_know() {
     assert!(users("anyhow").iter().all(|user| !["schemas", "policy"].contains(user)));
 }
 
-fn sources() -> Vec<PathBuf> {
+pub(crate) fn sources() -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
             let path = entry.path();
