@@ -1,6 +1,6 @@
 //! Messages of a newer schema than this router's. They are not to be judged by it: each is handed back for a while,
 //! since a newer router may take it from the same consumer, and then put aside as `too_new`, to be sent on its way
-//! again (`argosy dead redrive`) when the routers are upgraded. Its job does not end.
+//! again (`argosy parked redrive`) when the routers are upgraded. Its job does not end.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
