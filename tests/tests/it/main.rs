@@ -21,6 +21,7 @@ mod processes;
 mod python;
 mod refusals;
 mod room;
+mod rust_example;
 mod shapes;
 mod simulation;
 mod stops;
