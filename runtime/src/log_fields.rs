@@ -24,7 +24,7 @@ fields! {
     "assignments": "How many assignments.",
     "attempt": "The number of the attempt within its job, from 1; it stands beside `job`.",
     "available": "Whether the ledger answers.",
-    "backend": "The backend: `local`, `cloud`, `gemini`.",
+    "backend": "The backend where the job or attempt is.",
     "class": "The class of the job, as the catalog names it.",
     "code": "The failure code, as events and the ledger name it; empty if nothing failed.",
     "connection": "What happened to the connection to the broker.",

@@ -9,6 +9,7 @@ mod documents;
 mod drill;
 mod faults;
 mod groups;
+mod guides;
 mod inputs;
 mod join;
 mod keys;
