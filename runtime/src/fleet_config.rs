@@ -153,7 +153,7 @@ async fn take<T: Document>(
                 Ok(Some((_, document))) => set(document),
                 Ok(None) => {}
                 Err(reason) => {
-                    tracing::debug!(document = entry.key, error = reason, "reading earlier revisions")
+                    tracing::debug!(document = entry.key, error = reason, "reading earlier revisions");
                 }
             }
         }

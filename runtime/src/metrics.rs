@@ -77,7 +77,6 @@ pub struct Counter<const N: usize>(Entry);
 
 impl<const N: usize> Counter<N> {
     /// The series with these values of the labels, in the order of the table.
-    #[must_use]
     pub fn of(&self, values: [LabelValue; N]) -> CounterSeries {
         ::metrics::with_recorder(|recorder| recorder.register_counter(&self.0.key(values), &METADATA))
     }
@@ -95,7 +94,6 @@ pub struct Gauge<const N: usize>(Entry);
 
 impl<const N: usize> Gauge<N> {
     /// The series with these values of the labels, in the order of the table.
-    #[must_use]
     pub fn of(&self, values: [LabelValue; N]) -> GaugeSeries {
         ::metrics::with_recorder(|recorder| recorder.register_gauge(&self.0.key(values), &METADATA))
     }
@@ -113,7 +111,6 @@ pub struct Histogram<const N: usize>(Entry);
 
 impl<const N: usize> Histogram<N> {
     /// The series with these values of the labels, in the order of the table.
-    #[must_use]
     pub fn of(&self, values: [LabelValue; N]) -> HistogramSeries {
         ::metrics::with_recorder(|recorder| recorder.register_histogram(&self.0.key(values), &METADATA))
     }
@@ -236,7 +233,7 @@ mod tests {
                 let key = entry.key_of_any_values();
                 match entry.kind {
                     Kind::Counter => {
-                        ::metrics::with_recorder(|r| r.register_counter(&key, &METADATA)).increment(2)
+                        ::metrics::with_recorder(|r| r.register_counter(&key, &METADATA)).increment(2);
                     }
                     Kind::Gauge => ::metrics::with_recorder(|r| r.register_gauge(&key, &METADATA)).set(2.0),
                     Kind::Histogram => {

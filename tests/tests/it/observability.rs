@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, ensure};
 use runtime::log_fields::FIELDS;
-use runtime::metrics::TABLE;
-use tests::fleet::root;
+use runtime::metrics::{Entry, TABLE};
+use tests::fleet::{LIMIT, TestFleet, root};
+use tests::jobs::prompt;
 use tests::logs;
 
 use crate::tidy::{graph, read, sources};
@@ -100,4 +102,33 @@ fn log_fields_are_in_the_list() {
     }
     let unused: Vec<_> = FIELDS.iter().map(|field| field.name).filter(|name| !used.contains(name)).collect();
     assert!(unused.is_empty(), "runtime/src/log_fields.rs: no log line has {unused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_live_fleet_describe_every_series() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|_| {}).await?;
+    let job = prompt("a lamp");
+    fleet.stack.submit(std::slice::from_ref(&job)).await?;
+    fleet.stack.wait_ended(&[job.id], LIMIT).await?;
+    for process in ["router-1", "worker-local-1", "worker-cloud", "worker-gemini", "ledger"] {
+        let at = fleet.stack.member(process)?.address().context("its page has an address")?;
+        let page = reqwest::get(format!("http://{at}/metrics")).await?.text().await?;
+        let mut series = 0;
+        for line in page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let is_of = |entry: &&&Entry| {
+                let part = name.strip_prefix(entry.name);
+                part.is_some_and(|part| ["", "_count", "_sum", "_bucket"].contains(&part))
+            };
+            let entry = TABLE
+                .iter()
+                .find(is_of)
+                .with_context(|| format!("{process}: `{line}` is not in the table"))?;
+            let described = format!("# HELP {} {}\n# TYPE {} ", entry.name, entry.help, entry.name);
+            ensure!(page.contains(&described), "{process}: {name} is not described:\n{page}");
+            series += 1;
+        }
+        ensure!(series > 2, "{process} has {series} series:\n{page}");
+    }
+    Ok(())
 }
