@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use runtime::metrics;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -224,8 +225,7 @@ pub async fn run(store: Store, stop: CancellationToken) -> Result<(), std::conve
         }
         match store.roll_up(TURN_MAX).await {
             Ok(done) => {
-                metrics::counter!("argosy_ledger_spans_summed_total")
-                    .increment(u64::try_from(done.spans).unwrap_or_default());
+                metrics::LEDGER_SPANS_SUMMED.increment(u64::try_from(done.spans).unwrap_or_default());
                 wait = if done.more { TURN_SOON } else { TURN_EVERY };
             }
             Err(error) => {

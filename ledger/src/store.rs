@@ -72,7 +72,7 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        tracing::debug!(made, "partitions prepared");
+        tracing::debug!(partitions = made, "partitions prepared");
         Ok(())
     }
 

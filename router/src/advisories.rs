@@ -62,7 +62,7 @@ pub async fn follow(router: Router) -> Result<(), Fault> {
             let acknowledgement = match answer {
                 Ok(()) => AckKind::Ack,
                 Err(reason) => {
-                    tracing::warn!(reason, "an advisory was not followed, trying again");
+                    tracing::warn!(error = reason, "an advisory was not followed, trying again");
                     AckKind::Nak(Some(WAIT))
                 }
             };

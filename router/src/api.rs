@@ -15,6 +15,7 @@ use policy::fleet::Known;
 use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
+use runtime::metrics;
 use runtime::publish::{Message, PublishError};
 use schemas::api::{
     ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
@@ -113,7 +114,7 @@ async fn answer(router: &Router, endpoint: &'static str, request: Request) {
     let answered = tokio::time::timeout(ANSWER_LIMIT, answering).await.unwrap_or_else(|_| {
         Err(Refusal { code: 504, error: "the answer took too long; ask again".to_owned(), field: None })
     });
-    metrics::counter!("argosy_router_requests_total", "endpoint" => endpoint).increment(1);
+    metrics::ROUTER_REQUESTS.of([endpoint.into()]).increment(1);
     let mut headers = async_nats::HeaderMap::new();
     headers.insert(CONTENT_TYPE, encoding.content_type());
     let responded = match answered {

@@ -12,6 +12,7 @@ use policy::admit::admit;
 use policy::dispose::{Disposition, dispose};
 use runtime::clock;
 use runtime::exit::Fault;
+use runtime::metrics;
 use runtime::publish::Message as Publish;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobState, subjects, topology};
@@ -127,8 +128,7 @@ impl Dead {
         let code = letter.ended_attempt.failure.as_ref().map_or(FailureCode::Unknown, |failure| failure.code);
         if delivered == 1 {
             let follows = disposition.as_str();
-            metrics::counter!("argosy_router_dispositions_total", "code" => code.as_str(), "disposition" => follows)
-                .increment(1);
+            metrics::ROUTER_DISPOSITIONS.of([code.as_str().into(), follows.into()]).increment(1);
         }
         let attempts = all_attempts(&letter);
         let at_ms = match disposition {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use runtime::clock;
+use runtime::metrics;
 use runtime::publish::{Message, PublishError};
 use schemas::codec;
 use schemas::{
@@ -70,7 +71,7 @@ pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
             attempts: end.attempts.clone(),
         },
     );
-    metrics::counter!("argosy_router_ended_total", "state" => end.state.as_str()).increment(1);
+    metrics::ROUTER_ENDED.of([end.state.as_str().into()]).increment(1);
     match publisher.publish(&Message::event(&ended)).await {
         Ok(_) => {
             let code = end.failure.as_ref().map_or("", |failure| failure.code.as_str());
@@ -102,7 +103,7 @@ pub async fn park(
     attempts: Vec<AttemptFacts>,
 ) -> Result<(), PublishError> {
     let subject = subjects::parked(tenant, failure.code, job);
-    metrics::counter!("argosy_router_parked_total", "code" => failure.code.as_str()).increment(1);
+    metrics::ROUTER_PARKED.of([failure.code.as_str().into()]).increment(1);
     let parked = Parked {
         schema_version: SCHEMA_VERSION,
         time_ms: clock::now_ms(),
@@ -135,7 +136,7 @@ pub async fn refuse(
 /// # Errors
 /// The broker did not take it.
 pub async fn duplicate(router: &Router, job: &Job, of: JobId) -> Result<(), PublishError> {
-    metrics::counter!("argosy_router_duplicates_total").increment(1);
+    metrics::ROUTER_DUPLICATES.increment(1);
     let event = Event::new(clock::now_ms(), job.tenant.clone(), job.id, 0, Fact::Duplicate { of });
     router.broker.publisher.publish(&Message::event(&event)).await.map(|_| ())
 }

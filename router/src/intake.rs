@@ -23,6 +23,7 @@ use futures::{FutureExt as _, StreamExt};
 use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::Fault;
+use runtime::metrics;
 use schemas::subjects::{self, Subject};
 use schemas::{Class, Failure, FailureCode, Job, JobFacts, JobId, JobState, Lane, Tenant, topology};
 
@@ -229,7 +230,7 @@ impl Intake {
         match keyed {
             Keyed::First => {}
             Keyed::SameAs(of) => {
-                tracing::info!(job = %job.id, %of, "the same job again, by its idempotency key");
+                tracing::info!(job = %job.id, first_job = %of, "the same job again, by its idempotency key");
                 ending::duplicate(&self.router, job, of).await?;
                 return Ok(Verdict::Done);
             }
@@ -331,7 +332,7 @@ impl Intake {
                 }
             }
         }
-        metrics::counter!("argosy_router_deferred_total").increment(1);
+        metrics::ROUTER_DEFERRED.increment(1);
         loop {
             tokio::select! {
                 told = seat.told() => return told.ok_or(Verdict::Back(None)),
@@ -373,7 +374,7 @@ impl Intake {
             Some(Subject::Jobs(_, tenant)) => Some(tenant),
             _ => None,
         };
-        metrics::counter!("argosy_router_refused_total", "code" => failure.code.as_str()).increment(1);
+        metrics::ROUTER_REFUSED.of([failure.code.as_str().into()]).increment(1);
         tracing::info!(
             job = id.map(|id| id.to_string()),
             tenant = tenant.as_ref().map(Tenant::as_str),

@@ -11,6 +11,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use futures::TryStreamExt as _;
 use runtime::exit::Fault;
+use runtime::metrics;
 use runtime::publish::Message;
 use runtime::telemetry;
 use schemas::codec::CONTENT_TYPE;
@@ -38,7 +39,7 @@ pub async fn run(router: Router) -> Result<(), Fault> {
         let mut now = BTreeSet::new();
         for name in [stream::JOBS, stream::WORK, stream::DEAD] {
             if let Err(reason) = look(&router, name, &before, &mut now).await {
-                tracing::debug!(stream = name, reason, "looking for messages that nobody gets");
+                tracing::debug!(stream = name, error = reason, "looking for messages that nobody gets");
             }
         }
         before = now;
@@ -107,7 +108,7 @@ async fn send_again(
     let copy = Message::original(subject.to_string(), id, payload.to_vec(), content_type);
     router.broker.publisher.publish(&copy).await.map_err(|error| error.to_string())?;
     tracing::warn!(stream = name, sequence, %subject, "the broker gave this message to nobody: sent again");
-    metrics::counter!("argosy_router_orphans_total", "stream" => name).increment(1);
+    metrics::ROUTER_ORPHANS.of([name.into()]).increment(1);
     // Another router may have deleted it.
     let _ = queue.delete_message(sequence).await;
     Ok(())

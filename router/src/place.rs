@@ -7,6 +7,7 @@
 use policy::admit::Admitted;
 use policy::plan::{Assign, Plan, PlanInput, plan};
 use runtime::clock;
+use runtime::metrics;
 use runtime::publish::{Message, PublishError};
 use schemas::reserve::Reservation;
 use schemas::{
@@ -119,8 +120,8 @@ pub async fn carry(router: &Router, placing: Placing<'_>, mut plan: Plan) -> Res
     loop {
         match plan {
             Plan::Defer { until_ms, why, .. } => {
-                metrics::counter!("argosy_router_deferred_total").increment(1);
-                tracing::debug!(job = %placing.job.id, why, "deferred");
+                metrics::ROUTER_DEFERRED.increment(1);
+                tracing::debug!(job = %placing.job.id, reason = why, "deferred");
                 return Ok(Placed::Later(until_ms));
             }
             Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),

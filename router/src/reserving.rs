@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runtime::broker::Broker;
+use runtime::metrics;
 use runtime::tasks::Tasks;
 use runtime::telemetry;
 use schemas::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
@@ -97,7 +98,7 @@ impl Teller {
     }
 
     fn tell_available(&self, now: bool) {
-        metrics::gauge!("argosy_router_ledger_available").set(if now { 1.0 } else { 0.0 });
+        metrics::ROUTER_LEDGER_AVAILABLE.set(if now { 1.0 } else { 0.0 });
         if self.available.swap(now, Ordering::Relaxed) != now {
             tracing::info!(available = now, "ledger");
         }

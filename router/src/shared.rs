@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use metrics::Counter;
 use policy::fleet::Fleet;
 use runtime::broker::Broker;
 use runtime::fleet_config::FleetConfig;
+use runtime::metrics;
 use schemas::Backend;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +76,7 @@ impl Router {
 /// The counter of attempts placed, one for each backend, looked up once: by its name and label it costs as much as
 /// reading a job does.
 #[derive(Clone, Default)]
-pub struct Assigned(Arc<Mutex<BTreeMap<Backend, Counter>>>);
+pub struct Assigned(Arc<Mutex<BTreeMap<Backend, metrics::CounterSeries>>>);
 
 impl Assigned {
     /// One more.
@@ -85,7 +85,7 @@ impl Assigned {
         if let Some(counter) = counters.get(backend) {
             return counter.increment(1);
         }
-        let counter = metrics::counter!("argosy_router_assigned_total", "backend" => backend.to_string());
+        let counter = metrics::ROUTER_ASSIGNED.of([backend.to_string().into()]);
         counter.increment(1);
         counters.insert(backend.clone(), counter);
     }

@@ -15,6 +15,7 @@ use policy::overdue::{is_overdue, moves};
 use policy::plan::Plan;
 use runtime::clock;
 use runtime::exit::Fault;
+use runtime::metrics;
 use schemas::{Assignment, AttemptFacts, Backend, Class, DeadLetter, Failure, FailureCode, Health};
 
 use crate::fleet::{rest, services};
@@ -67,12 +68,11 @@ pub async fn run(router: Router) -> Result<(), Fault> {
             match taken {
                 Ok(0) => {}
                 Ok(taken) => {
-                    tracing::info!(%backend, %class, taken, served, "took waiting work back");
-                    metrics::counter!("argosy_router_taken_back_total", "backend" => backend.to_string())
-                        .increment(taken);
+                    tracing::info!(%backend, %class, assignments = taken, served, "took waiting work back");
+                    metrics::ROUTER_TAKEN_BACK.of([backend.to_string().into()]).increment(taken);
                 }
                 Err(reason) => {
-                    tracing::warn!(%backend, %class, reason, "taking work back failed, trying again");
+                    tracing::warn!(%backend, %class, error = reason, "taking work back failed, trying again");
                 }
             }
         }

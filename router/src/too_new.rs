@@ -1,6 +1,6 @@
 //! Messages of a newer schema than this router's. They are not to be judged by it: each is handed back for a while,
 //! since a newer router may take it from the same consumer, and then put aside as `too_new`, to be sent on its way
-//! again (`argosy dead redrive`) when the routers are upgraded. Its job does not end.
+//! again (`argosy parked redrive`) when the routers are upgraded. Its job does not end.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use policy::admit;
 use runtime::clock;
+use runtime::metrics;
 use schemas::{Failure, FailureCode, SCHEMA_VERSION, codec};
 use serde::Deserialize;
 
@@ -88,8 +89,7 @@ impl Resting {
     #[must_use]
     pub fn rest(&self, limits: &Limits, published_at_ms: i64) -> Option<Duration> {
         let rest_ms = self.rest_ms(limits, published_at_ms, clock::now_ms())?;
-        metrics::counter!("argosy_router_handed_back_total", "code" => FailureCode::TooNew.as_str())
-            .increment(1);
+        metrics::ROUTER_HANDED_BACK.of([FailureCode::TooNew.as_str().into()]).increment(1);
         Some(Duration::from_millis(rest_ms.unsigned_abs()))
     }
 

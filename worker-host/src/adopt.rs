@@ -9,6 +9,7 @@ use schemas::{AttemptId, AttemptRecord, AttemptState};
 use crate::Backend;
 use crate::claim::{ClaimError, Claims};
 use runtime::config::Secret;
+use runtime::metrics;
 use runtime::reports::{NotTaken, TakeReport};
 
 /// How often a claim is read again because somebody else wrote it in between.
@@ -87,19 +88,19 @@ impl TakeReport for Adopter {
             match report(&held.record, &id) {
                 Report::Known => return Ok(()),
                 Report::Late => {
-                    tracing::warn!(%attempt, provider.id = id, "reported after it was given up as unknown");
-                    metrics::counter!("argosy_worker_reports_total", "kind" => "late").increment(1);
+                    tracing::warn!(job = %attempt.job, attempt = attempt.attempt, provider_id = id, "reported after it was given up as unknown");
+                    metrics::WORKER_REPORTS.of(["late".into()]).increment(1);
                     return Ok(());
                 }
                 Report::Twice(known) => {
-                    tracing::error!(%attempt, provider.id = id, known, "the provider ran one attempt twice");
-                    metrics::counter!("argosy_worker_reports_total", "kind" => "twice").increment(1);
+                    tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id = id, other_provider_id = known, "the provider ran one attempt twice");
+                    metrics::WORKER_REPORTS.of(["twice".into()]).increment(1);
                     return Ok(());
                 }
                 Report::Adopt(record) => match self.claims.write(&mut held, *record).await {
                     Ok(()) => {
-                        tracing::info!(%attempt, provider.id = id, "the provider reported an attempt's id");
-                        metrics::counter!("argosy_worker_reports_total", "kind" => "adopted").increment(1);
+                        tracing::info!(job = %attempt.job, attempt = attempt.attempt, provider_id = id, "the provider reported an attempt's id");
+                        metrics::WORKER_REPORTS.of(["adopted".into()]).increment(1);
                         return Ok(());
                     }
                     Err(ClaimError::Lost(_)) => {}

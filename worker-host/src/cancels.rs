@@ -72,7 +72,7 @@ impl Cancels {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                reason = self.follow_once(&jetstream) => tracing::warn!(reason, "cancel watch ended, opening it again"),
+                reason = self.follow_once(&jetstream) => tracing::warn!(error = reason, "cancel watch ended, opening it again"),
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),

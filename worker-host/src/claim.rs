@@ -123,7 +123,7 @@ impl Claims {
         for _ in 1..TRIES {
             match self.write(held, record.clone()).await {
                 Err(ClaimError::Broker { attempt, reason }) => {
-                    tracing::warn!(%attempt, reason, "the claim was not written, trying again");
+                    tracing::warn!(job = %attempt.job, attempt = attempt.attempt, error = reason, "the claim was not written, trying again");
                 }
                 written => return written,
             }

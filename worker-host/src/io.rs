@@ -46,7 +46,7 @@ impl AttemptIo for HostIo {
             *claim = current;
             return Ok(());
         }
-        tracing::error!(%attempt, provider_id, %error, "the provider's id could not be recorded");
+        tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id could not be recorded");
         let message = format!("started at the provider as {provider_id}, which could not be recorded");
         Err(Failure::new(FailureCode::OutcomeUnknown, message))
     }
@@ -62,7 +62,7 @@ impl AttemptIo for HostIo {
         let record = AttemptRecord { claimed_at_ms: now_ms, ..AttemptRecord::clone(&claim.record) };
         let renewed = self.shared.claims.write(claim, record).await;
         if let Err(error) = &renewed {
-            tracing::warn!(%attempt, %error, "not started: the claim could not be renewed");
+            tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "not started: the claim could not be renewed");
         }
         renewed.is_ok()
     }
@@ -89,7 +89,7 @@ impl AttemptIo for HostIo {
         let record = delivered_record(&claim.record, delivered);
         // Not written, it is still in the spool or at the provider: a later delivery finds out.
         if let Err(error) = self.shared.claims.write_patiently(claim, record).await {
-            tracing::warn!(%attempt, %error, "the claim does not say what was delivered");
+            tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "the claim does not say what was delivered");
         }
     }
 
@@ -108,7 +108,7 @@ impl AttemptIo for HostIo {
             Ok(()) => Some(worker),
             Err(error) => {
                 let dir = self.shared.spool.dir().display();
-                tracing::warn!(%attempt, %error, %dir, "not spooled: kept in memory only");
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, path = %dir, "not spooled: kept in memory only");
                 None
             }
         }

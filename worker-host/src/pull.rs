@@ -56,7 +56,7 @@ pub(crate) async fn run(
             puller.ask_in_turn(&classes, &mut discovery).await
         };
         if let Err(reason) = served {
-            tracing::warn!(reason, "pulling failed, trying again");
+            tracing::warn!(error = reason, "pulling failed, trying again");
             tokio::select! {
                 () = tokio::time::sleep(PULL_AGAIN_AFTER) => {}
                 () = shared.lifecycle.soft.cancelled() => {}

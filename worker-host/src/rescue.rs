@@ -34,7 +34,7 @@ pub(crate) async fn mark(shared: &Arc<Shared>) {
         for attempt in shared.spool.attempts() {
             let Some(spooled) = take(shared, attempt).await else { continue };
             if let Err(error) = mark_one(shared, attempt, &spooled).await {
-                tracing::warn!(%attempt, error, "its claim does not say yet that it was delivered");
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, error, "its claim does not say yet that it was delivered");
             }
             shared.spool.release(attempt);
         }
@@ -55,7 +55,7 @@ pub(crate) async fn run(shared: Arc<Shared>) -> Result<(), Fault> {
             match rescue(&shared, attempt, spooled).await {
                 Done::Yes => shared.spool.remove(attempt),
                 Done::NotYet(reason) => {
-                    tracing::debug!(%attempt, reason, "a spooled result is not stored yet");
+                    tracing::debug!(job = %attempt.job, attempt = attempt.attempt, reason, "a spooled result is not stored yet");
                     shared.spool.release(attempt);
                 }
             }
@@ -73,12 +73,12 @@ async fn take(shared: &Arc<Shared>, attempt: AttemptId) -> Option<Spooled> {
     match taken.map_err(std::io::Error::other).flatten() {
         Ok(spooled) => spooled,
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            tracing::error!(%attempt, %error, "a spooled result is damaged and thrown away");
+            tracing::error!(job = %attempt.job, attempt = attempt.attempt, %error, "a spooled result is damaged and thrown away");
             shared.spool.discard(attempt);
             None
         }
         Err(error) => {
-            tracing::warn!(%attempt, %error, "a spooled result cannot be read now");
+            tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "a spooled result cannot be read now");
             None
         }
     }
@@ -136,7 +136,7 @@ async fn rescue(shared: &Shared, attempt: AttemptId, spooled: Spooled) -> Done {
     };
     match shared.claims.write(&mut held, record).await {
         Ok(()) => {
-            tracing::info!(%attempt, "a spooled result is stored");
+            tracing::info!(job = %attempt.job, attempt = attempt.attempt, "a spooled result is stored");
             Done::Yes
         }
         Err(error) => Done::NotYet(error.to_string()),

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::host::Shared;
 use runtime::clock;
 use runtime::exit::Fault;
+use runtime::metrics;
 use runtime::store_room::{StoreRoom, mib};
 use runtime::telemetry;
 
@@ -184,9 +185,9 @@ pub(crate) async fn measure_once(shared: &Shared) {
 #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
 fn tell(store: &StoreRoom) {
     let left = store.left_bytes().map_or(f64::INFINITY, |left| left as f64);
-    metrics::gauge!("argosy_artifact_store_room_bytes").set(left);
+    metrics::ARTIFACT_STORE_ROOM.set(left);
     let days = store.days().map_or(f64::INFINITY, |days| days as f64);
-    metrics::gauge!("argosy_artifact_store_room_days").set(days);
+    metrics::ARTIFACT_STORE_DAYS.set(days);
 }
 
 /// What all paid attempts that are in any worker's hands may store, bytes.

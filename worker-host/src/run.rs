@@ -20,6 +20,7 @@ use crate::io::HostIo;
 use crate::machine::{self, Delivery};
 use crate::{Backend, funds, settle};
 use runtime::clock;
+use runtime::metrics;
 use runtime::publish::Message;
 
 /// The broker hears from us at a third of the time after which it would redeliver.
@@ -61,7 +62,7 @@ pub(crate) async fn deliver(shared: &Arc<Shared>, backend: &dyn Backend, mut mes
         shared.spool.release(assignment.id());
     }
     if let Err(reason) = done {
-        tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, reason, "handing back");
+        tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, error = reason, "handing back");
         Box::pin(hand_back(message, Some(REST))).await;
     }
 }
@@ -233,7 +234,7 @@ impl Run<'_> {
         let config = self.shared.config.borrow();
         let service = config.catalog.service(&self.assignment.backend, &self.assignment.class)?;
         let words = funds::shortfall(self.assignment, service, &config.prices, now_ms)?;
-        metrics::counter!("argosy_worker_unfunded_total").increment(1);
+        metrics::WORKER_UNFUNDED.increment(1);
         Some(funds::handed_back(self.assignment, &words))
     }
 

@@ -59,7 +59,7 @@ impl Run<'_> {
             return self.superseded(&held).await;
         }
         let begin = machine::begin_from(&held.record, delivered, clock::now_ms());
-        tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, ?begin, "taking over");
+        tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, decision = ?begin, "taking over");
         let mine = AttemptRecord { worker: self.shared.worker.clone(), ..AttemptRecord::clone(&held.record) };
         match begin {
             Begin::Wait { after_ms } => {
@@ -96,7 +96,7 @@ impl Run<'_> {
     /// one too many.
     async fn superseded(&self, held: &Held) -> Result<(), String> {
         let (attempt, elsewhere) = (self.assignment.id(), &held.record.backend);
-        tracing::warn!(%attempt, %elsewhere, "the attempt was placed elsewhere: dropped here");
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, backend = %elsewhere, "the attempt was placed elsewhere: dropped here");
         self.message.double_ack().await.map_err(|error| format!("acknowledging: {error}"))
     }
 

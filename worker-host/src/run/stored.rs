@@ -36,7 +36,7 @@ impl Run<'_> {
             }
             tries += 1;
             let reason = outcome.failure.as_ref().map(|failure| failure.message.as_str());
-            tracing::warn!(attempt = %attempt.id(), reason, tries, "delivered and not fetched: trying again");
+            tracing::warn!(job = %attempt.id().job, attempt = attempt.id().attempt, reason, tries, "delivered and not fetched: trying again");
             let delivery = attempt.delivery();
             tokio::select! {
                 () = tokio::time::sleep(delivered::again_after(tries)) => {}

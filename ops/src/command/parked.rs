@@ -1,4 +1,4 @@
-//! `argosy dead`: the operator's inbox.
+//! `argosy parked`: what waits for an operator in stream `PARKED`.
 
 use super::session::Session;
 use crate::exit::{DoesNotHold, Usage};
@@ -7,13 +7,15 @@ use clap::{Args, Subcommand};
 use client::parked::{self, Entry, Filter, Redriven};
 use runtime::clock::now_ms;
 
-/// What ended failed or could not be read: list it, read it, send it on its way again.
+/// What failed for good or could not be read, and is parked: list it, read it, publish it again.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  argosy dead list --code capability_missing\n  argosy dead show 17\n  \
-    argosy dead redrive 17 18\n  argosy dead redrive --all --tenant studio-a\n\n\
+#[command(
+    after_help = "Examples:\n  argosy parked list --code capability_missing\n  argosy parked show 17\n  \
+    argosy parked redrive 17 18\n  argosy parked redrive --all --tenant studio-a\n\n\
     A redriven job has a new id and the label redriven_from. What was parked as too_new has not ended:\n\
-    it is published unchanged, under its id.")]
-pub(crate) struct Dead {
+    it is published unchanged, under its id. `argosy dead` is the former name of this command."
+)]
+pub(crate) struct ParkedCommand {
     #[command(subcommand)]
     action: Action,
 }
@@ -26,24 +28,24 @@ struct Which {
     /// With this failure code
     #[arg(long)]
     code: Option<String>,
-    /// At most so many, the newest
+    /// How many at most, the newest
     #[arg(long, default_value_t = 100)]
     limit: usize,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List them
+    /// List what is parked
     List {
         #[command(flatten)]
         which: Which,
     },
-    /// One of them: failure, attempts, and the original message
+    /// Show one: failure, attempts, and the original message
     Show {
         /// Its number in the list
         sequence: u64,
     },
-    /// Publish them again as new jobs (too_new: as they were), and take them out of the inbox
+    /// Publish them again as new jobs (too_new: as they were), and remove them from what is parked
     Redrive {
         /// Their numbers in the list
         sequences: Vec<u64>,
@@ -61,7 +63,7 @@ impl Which {
     }
 }
 
-impl Dead {
+impl ParkedCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
         let jetstream = &broker.jetstream;
