@@ -13,8 +13,8 @@ use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
 pub use policy::validate::KEYS;
 use policy::validate::{self, Document, Refused};
+pub use protocol::FleetConfig;
 use schemas::topology::bucket;
-use schemas::{Catalog, PolicyConfig, PriceList, TenantsConfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -31,19 +31,6 @@ const HISTORY_LIMIT: Duration = Duration::from_secs(10);
 
 /// 1 for each document whose newest revision this process refuses.
 const REFUSED: &str = "argosy_config_refused";
-
-/// The four documents.
-#[derive(Debug, Clone)]
-pub struct FleetConfig {
-    /// How to decide.
-    pub policy: Arc<PolicyConfig>,
-    /// What can be made.
-    pub catalog: Arc<Catalog>,
-    /// What it costs.
-    pub prices: Arc<PriceList>,
-    /// Who may do what.
-    pub tenants: Arc<TenantsConfig>,
-}
 
 /// Reads all four documents once.
 ///
