@@ -1,0 +1,5 @@
+//! What workers do.
+
+pub mod begin;
+pub mod delivered;
+pub mod machine;
