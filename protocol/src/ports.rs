@@ -130,10 +130,7 @@ pub trait Ports {
     /// Puts a message together, so that what it was made of need not stay in memory until it is stored.
     fn message(&self, record: Record<'_>) -> Self::Message;
     /// Stores a message. A broker that is away is tried again for some seconds.
-    fn publish(
-        &self,
-        message: &Self::Message,
-    ) -> impl Future<Output = Result<Published, PublishError>>;
+    fn publish(&self, message: &Self::Message) -> impl Future<Output = Result<Published, PublishError>>;
     /// Creates the claim of an attempt; the broker grants that once.
     fn create_claim(&self, record: AttemptRecord) -> impl Future<Output = Result<Claimed, ClaimError>>;
     /// Reads the claim of an attempt. A replica that lags may show an older one, or none.

@@ -8,8 +8,8 @@ use async_nats::jetstream::stream::Stream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
-use schemas::{Artifact, ArtifactRef, AttemptId};
 pub use protocol::digest::sha256_hex;
+use schemas::{Artifact, ArtifactRef, AttemptId};
 use sha2::{Digest, Sha256};
 
 use crate::telemetry;

@@ -103,7 +103,7 @@ impl TakeReport for Adopter {
                         return Ok(());
                     }
                     Err(ClaimError::Lost(_)) => {}
-                    Err(ClaimError::Broker { .. }) => return Err(NotTaken::NotStored),
+                    Err(ClaimError::Port { .. }) => return Err(NotTaken::NotStored),
                 },
             }
         }

@@ -17,6 +17,7 @@ use crate::cancels::Cancels;
 use crate::claim::Claims;
 use crate::room::Room;
 use crate::spool::{self, Spool};
+use crate::stoppers::Stoppers;
 use crate::{Backend, Discovery, machine, presence, pull, rescue, room};
 use runtime::artifacts::Artifacts;
 use runtime::broker::Broker;
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) spool: Spool,
     pub(crate) room: Arc<Room>,
     pub(crate) cancels: Cancels,
+    pub(crate) stoppers: Stoppers,
     pub(crate) config: watch::Receiver<FleetConfig>,
     pub(crate) reports: Option<Address>,
     pub(crate) lifecycle: Lifecycle,
@@ -219,6 +221,8 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         let message = format!("configuration key `worker.slots`: {slots} is not within 1 to {SLOTS_MAX}");
         return Err(Fault::new(Exit::Config, message));
     }
+    let stoppers = Stoppers::default();
+    let of_requests = stoppers.clone();
     let shared = Arc::new(Shared {
         worker: worker_id(worker, &name)?,
         backend: name.clone(),
@@ -231,7 +235,8 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         claims: Claims::new(runtime::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
         spool: spool(worker)?,
         room: Arc::default(),
-        cancels: Cancels::default(),
+        cancels: Cancels::notifying(move |job| of_requests.cancel(job)),
+        stoppers,
         config,
         reports: Address::new(&worker.report_url, &worker.report_secret),
         lifecycle: context.lifecycle.clone(),

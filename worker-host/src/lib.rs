@@ -23,6 +23,7 @@ mod room;
 mod run;
 mod settle;
 mod spool;
+mod stoppers;
 
 pub use attempt::{Attempt, AttemptIo, Made, Stop, Stopper};
 pub use backend::{Backend, Discovery, Found};

@@ -192,7 +192,10 @@ impl Run<'_> {
         let kept_ms = self.backend.kept_ms(&attempt.service);
         let attempt = attempt.keeping(kept_ms, delivered);
         let delivery = attempt.delivery();
-        shared.cancels.running(job, &stopper);
+        shared.stoppers.running(job, &stopper);
+        if shared.cancels.contains(job) {
+            stopper.stop(Stop::Cancelled);
+        }
         shared.figures.attempts_running.increment(1.0);
         let outcome = self.run_in_time(&attempt, &stopper, started_at_ms).await;
         let outcome = match outcome {
@@ -207,7 +210,7 @@ impl Run<'_> {
             }
         };
         drop(stopper);
-        shared.cancels.ended(job);
+        shared.stoppers.ended(job);
         shared.figures.attempts_running.decrement(1.0);
         let Some(outcome) = outcome else { return Err("the backend did not let go in time".to_owned()) };
         let outcome = with_recorded_id(outcome, held.lock().await.as_ref());

@@ -6,10 +6,10 @@ use anyhow::{Context as _, ensure};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::StreamExt as _;
-use stack::Role;
 use runtime::topology::consumer_config;
 use schemas::topology::{Topology, stream};
 use schemas::{Job, Lane, subjects};
+use stack::Role;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::prompt;
 
