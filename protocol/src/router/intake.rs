@@ -51,8 +51,10 @@ const TROUBLE_REST: Duration = Duration::from_secs(1);
 const DEFER_MIN_MS: i64 = 50;
 
 /// One lane's jobs in a router's hand.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Intake {
+    /// Jobs that may wait for room before the lane pulls no more.
+    waiting_max: usize,
     waiting: AtomicUsize,
     arrivals: AtomicUsize,
     /// Jobs in hand that were read past the consumer.
@@ -79,7 +81,25 @@ impl Verdict {
     }
 }
 
+impl Default for Intake {
+    fn default() -> Self {
+        Self::with_waiting_max(WAITING_MAX)
+    }
+}
+
 impl Intake {
+    /// A lane in which so many jobs may wait for room before it pulls no more.
+    #[must_use]
+    pub fn with_waiting_max(waiting_max: usize) -> Self {
+        Self {
+            waiting_max,
+            waiting: AtomicUsize::default(),
+            arrivals: AtomicUsize::default(),
+            read: InHand::default(),
+            resting: Resting::default(),
+        }
+    }
+
     /// How many more jobs to pull with so many in hand.
     #[must_use]
     pub fn wanted(&self, in_hand: usize, in_hand_max: usize) -> usize {
@@ -89,14 +109,14 @@ impl Intake {
             // A pull costs as much as a job: not one for each that is settled.
             0 if free < in_hand_max.div_ceil(4) => 0,
             0 => free,
-            _ => free.min(WAITING_MAX.saturating_sub(waiting)),
+            _ => free.min(self.waiting_max.saturating_sub(waiting)),
         }
     }
 
     /// Whether the waiting room is full for this lane.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= WAITING_MAX
+        self.waiting.load(Ordering::Relaxed) >= self.waiting_max
     }
 
     /// Reads the first jobs of other tenants behind those that wait, if the waiting room is full.
@@ -259,7 +279,7 @@ impl Intake {
             waiting.fetch_add(1, Ordering::Relaxed);
         }
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        Held { waiting, number, has_more_behind: arrived.message.has_more_behind() }
+        Held { intake: self, waiting, number, has_more_behind: arrived.message.has_more_behind() }
     }
 }
 
@@ -346,6 +366,7 @@ async fn answer<P: RouterPorts>(
 
 /// A job that waits, from its first wait to its end.
 struct Held<'a> {
+    intake: &'a Intake,
     /// Where it counts as waiting.
     waiting: Option<&'a AtomicUsize>,
     number: usize,
@@ -356,7 +377,7 @@ struct Held<'a> {
 impl Held<'_> {
     /// The waiting room is full: every other job is handed back, since what lies behind may find room elsewhere.
     fn gives_way(&self) -> bool {
-        let full = self.waiting.is_some_and(|waiting| waiting.load(Ordering::Relaxed) >= WAITING_MAX);
+        let full = self.waiting.is_some() && self.intake.is_full();
         self.has_more_behind && self.number % 2 == 1 && full
     }
 }

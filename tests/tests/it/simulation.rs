@@ -140,6 +140,11 @@ fn a_job_that_overrules_its_tenant_is_noticed() {
 }
 
 #[test]
+fn an_ignored_key_is_noticed() {
+    is_noticed(Mutation::IgnoreTheKey, &[Promise::Key]);
+}
+
+#[test]
 fn a_purge_of_claimed_work_is_noticed() {
     is_noticed(Mutation::PurgeClaimed, &[Promise::Books]);
 }

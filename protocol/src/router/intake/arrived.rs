@@ -33,6 +33,11 @@ impl<D: Delivery> Arrived<D> {
         Self { message, read: None }
     }
 
+    /// The message.
+    pub const fn message(&self) -> &D {
+        &self.message
+    }
+
     pub(super) fn read(message: D, read: Read) -> Self {
         Self { message, read: Some(Box::new(read)) }
     }
