@@ -2,16 +2,19 @@
 //! there, and they stay. A drill whose broker was killed again and again left one in JOBS (nats-server 2.15.1).
 //!
 //! Such a message is published again as it is, and then deleted. Whoever gets the copy treats it like any second
-//! delivery: it finds the job's tracks, or takes the job up.
+//! delivery: it finds the job's tracks, or takes the job up. An assignment cannot be published again where it lies: its
+//! subject holds one message. It becomes a failed attempt, `interrupted`, as one that is taken back.
 
 use std::collections::BTreeSet;
 
 use schemas::topology::stream;
+use schemas::{Failure, FailureCode};
 
 use crate::errors::StepError;
 use crate::note::Note;
-use crate::ports::Record;
+use crate::ports::{Record, StoredMessage};
 use crate::router::ports::RouterPorts;
+use crate::router::withdraw;
 
 /// Orphans of one consumer that are seen in one look, at most.
 const EACH_MAX: usize = 100;
@@ -43,18 +46,32 @@ impl Orphans {
                     now.insert((stream, orphan.sequence));
                     continue;
                 }
-                // Several routers may see it: under this id the broker stores it once. It is not the job's id, so
-                // intake does not take the copy for the first of its id, and looks for tracks.
-                let id = format!("{stream}.{}.again", orphan.sequence);
-                ports.store(Record::Copy { id: &id, message: &orphan }).await?;
-                let (sequence, subject) = (orphan.sequence, orphan.subject);
-                tracing::warn!(stream, sequence, subject, "the broker gave this message to no consumer: sent again");
-                ports.note(Note::Orphan { stream });
-                ports.delete(stream, sequence).await?;
+                self.mend(ports, stream, orphan).await?;
             }
         }
         self.0.retain(|(of, _)| *of != stream);
         self.0.extend(now);
+        Ok(())
+    }
+
+    async fn mend<P: RouterPorts>(
+        &self,
+        ports: &P,
+        stream: &'static str,
+        orphan: StoredMessage,
+    ) -> Result<(), StepError> {
+        let sequence = orphan.sequence;
+        tracing::warn!(stream, sequence, subject = orphan.subject, "no consumer delivers this message: sent on its way");
+        ports.note(Note::Orphan { stream });
+        if stream == stream::WORK {
+            let failure = Failure::new(FailureCode::Interrupted, "the broker delivered it to no worker");
+            return withdraw::undeliverable(ports, sequence, failure).await;
+        }
+        // Several routers may see it: under this id the broker stores it once. It is not the job's id, so intake does not
+        // take the copy for the first of its id, and looks for tracks.
+        let id = format!("{stream}.{sequence}.again");
+        ports.store(Record::Copy { id: &id, message: &orphan }).await?;
+        ports.delete(stream, sequence).await?;
         Ok(())
     }
 }

@@ -118,14 +118,26 @@ fn claimant_id() -> WorkerId {
 }
 
 /// An assignment that the broker gave up on after its last delivery: it killed its workers, and becomes a failed
-/// attempt with code `poison`. One that is gone was settled in the meantime.
+/// attempt with code `poison`.
 ///
 /// # Errors
 /// The broker failed in between; doing it again is safe.
 pub async fn given_up<P: RouterPorts>(ports: &P, sequence: u64, deliveries: u64) -> Result<(), StepError> {
-    let Some(assignment) = ports.queued_at(sequence).await? else { return Ok(()) };
     let words = format!("{deliveries} deliveries and no outcome: it is put aside");
-    let failure = Failure::new(FailureCode::Poison, words);
+    undeliverable(ports, sequence, Failure::new(FailureCode::Poison, words)).await
+}
+
+/// An assignment that no worker will be given: it becomes a failed attempt, and costs what its claim says. One that is
+/// gone was settled in the meantime.
+///
+/// # Errors
+/// The broker failed in between; doing it again is safe.
+pub async fn undeliverable<P: RouterPorts>(
+    ports: &P,
+    sequence: u64,
+    failure: Failure,
+) -> Result<(), StepError> {
+    let Some(assignment) = ports.queued_at(sequence).await? else { return Ok(()) };
     let (id, reserved) = (assignment.id(), assignment.reserved_micro_usd);
     let claim = claimant(ports, id, &assignment.backend, reserved, &failure).await?;
     withdraw(ports, sequence, &failed_attempt(ports, &assignment, claim.as_ref(), failure)).await
