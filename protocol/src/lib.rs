@@ -8,6 +8,7 @@ pub mod errors;
 pub mod note;
 pub mod ports;
 pub mod race;
+pub mod worker;
 
 pub use errors::{ClaimError, PortError, PublishError, StepError};
 pub use note::Note;

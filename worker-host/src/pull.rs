@@ -16,8 +16,8 @@ use schemas::{Class, Health, topology};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
-use crate::host::Shared;
-use crate::{Backend, Discovery, run};
+use crate::Discovery;
+use crate::nats::NatsPorts;
 use runtime::exit::Fault;
 
 /// How long one wait at a consumer lasts; also how long a drain may take to notice the last message.
@@ -35,12 +35,9 @@ const PULL_MAX: usize = 500;
 type Message = async_nats::jetstream::Message;
 
 /// Pulls until the soft stop.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    backend: Arc<dyn Backend>,
-    mut discovery: watch::Receiver<Discovery>,
-) -> Result<(), Fault> {
-    let puller = Puller { shared: Arc::clone(&shared), backend };
+pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discovery>) -> Result<(), Fault> {
+    let shared = Arc::clone(&ports.shared);
+    let puller = Puller { ports };
     while !shared.lifecycle.soft.is_cancelled() {
         let classes = healthy_classes(&discovery.borrow_and_update());
         if classes.is_empty() {
@@ -72,8 +69,7 @@ fn healthy_classes(discovery: &Discovery) -> Vec<Class> {
 
 #[derive(Clone)]
 struct Puller {
-    shared: Arc<Shared>,
-    backend: Arc<dyn Backend>,
+    ports: NatsPorts,
 }
 
 impl Puller {
@@ -157,7 +153,7 @@ impl Puller {
             if taken == 0 {
                 tokio::select! {
                     () = tokio::time::sleep(REST) => {}
-                    () = self.shared.lifecycle.soft.cancelled() => {}
+                    () = self.ports.shared.lifecycle.soft.cancelled() => {}
                 }
             }
         }
@@ -167,8 +163,8 @@ impl Puller {
     async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, String> {
         tokio::select! {
             biased;
-            () = self.shared.lifecycle.soft.cancelled() => Ok(None),
-            permit = Arc::clone(&self.shared.permits).acquire_owned() => {
+            () = self.ports.shared.lifecycle.soft.cancelled() => Ok(None),
+            permit = Arc::clone(&self.ports.shared.permits).acquire_owned() => {
                 permit.map(Some).map_err(|error| error.to_string())
             }
         }
@@ -177,7 +173,7 @@ impl Puller {
     fn more_permits(&self, first: OwnedSemaphorePermit, most: usize) -> Vec<OwnedSemaphorePermit> {
         let mut permits = vec![first];
         while permits.len() < most {
-            let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else { break };
+            let Ok(permit) = Arc::clone(&self.ports.shared.permits).try_acquire_owned() else { break };
             permits.push(permit);
         }
         permits
@@ -197,10 +193,10 @@ impl Puller {
         while let Some(message) = messages.next().await {
             let message = message.map_err(|error| error.to_string())?;
             // The broker sends no more than was asked for, so there is a permit for each message.
-            let occupied = self.shared.occupy(permits.pop());
-            let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
-            self.shared.tasks.spawn_piece(async move {
-                run::deliver(&shared, backend.as_ref(), message).await;
+            let occupied = self.ports.shared.occupy(permits.pop());
+            let ports = self.ports.clone();
+            self.ports.shared.tasks.spawn_piece(async move {
+                protocol::worker::deliver(&ports, message).await;
                 drop(occupied);
             });
             taken += 1;
@@ -209,8 +205,8 @@ impl Puller {
     }
 
     async fn consumer(&self, class: &Class) -> Result<PullConsumer, String> {
-        let spec = topology::work_consumer(&self.shared.backend, class);
-        let made = runtime::topology::ensure_consumer(&self.shared.broker.jetstream, &spec).await;
+        let spec = topology::work_consumer(&self.ports.shared.backend, class);
+        let made = runtime::topology::ensure_consumer(&self.ports.shared.broker.jetstream, &spec).await;
         made.map_err(|error| error.to_string())
     }
 }

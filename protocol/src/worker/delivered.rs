@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schemas::{AttemptRecord, DeliveredResult, Failure, FailureCode, Outcome};
 
-use crate::begin::Begin;
+use super::begin::Begin;
 
 /// A delivered result is given up when its assignment was delivered so often. More than what other work is allowed:
 /// each stop of a worker that waits for room counts. Below what the consumers deliver at most.
@@ -182,7 +182,7 @@ mod tests {
             ..started.clone()
         };
         let begin = |record: &AttemptRecord, deliveries, now_ms| {
-            crate::machine::begin_from(record, deliveries, now_ms)
+            super::super::machine::begin_from(record, deliveries, now_ms)
         };
         let resumed = Begin::Resume("a".to_owned());
         assert_eq!(begin(&kept(Some("a"), false), 2, 1_500), resumed);

@@ -1,6 +1,6 @@
 //! The worker's decisions, pure: what to do with a delivery, and what follows from an outcome.
 //!
-//! The host carries these out and decides nothing itself; the simulation runs them without a broker.
+//! The other files of [`super`] carry these out.
 
 use schemas::{Assignment, topology};
 use schemas::{
@@ -8,8 +8,8 @@ use schemas::{
     SCHEMA_VERSION, WorkerId,
 };
 
-pub use crate::begin::Begin;
-use crate::delivered;
+pub use super::begin::Begin;
+use super::delivered;
 
 /// A claim without a provider's id is left alone for so long after it was made: its maker may be slow
 /// rather than dead, and about to record the id. Twice the time after which the broker redelivers.
