@@ -16,6 +16,8 @@ mod settle;
 mod stop;
 
 pub use errors::Unsettled;
-pub use ports::{AttemptControl, Found, Preparation, Ran, SharedClaim, SpoolPorts, Unreadable, WorkerPorts};
+pub use ports::{
+    AttemptControl, Found, NoRoom, Preparation, Ran, SharedClaim, SpoolPorts, Unreadable, WorkerPorts,
+};
 pub use run::deliver;
 pub use stop::Stop;

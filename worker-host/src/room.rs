@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use protocol::worker::NoRoom;
 use schemas::{Backend, Catalog, Class, Kind, PriceList};
 use tokio::sync::watch;
 
@@ -90,12 +91,12 @@ impl Room {
     ///
     /// # Errors
     /// Why there is none, and the cure.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reserved, String> {
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reserved, NoRoom> {
         let before = self.own_bytes.fetch_add(bytes, Ordering::AcqRel);
         let reserved = Reserved { room: Arc::clone(self), bytes };
         let measured = *self.measured.borrow();
         match measured.and_then(|measured| refusal(&measured, before, bytes)) {
-            Some(reason) => Err(reason),
+            Some(reason) => Err(NoRoom(reason)),
             None => Ok(reserved),
         }
     }

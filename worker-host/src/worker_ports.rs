@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::HeaderValue;
 use async_nats::jetstream::{AckKind, Message as Delivered};
-use protocol::worker::{Found, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts};
+use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts};
 use protocol::{Answer, PortError};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::bucket;
@@ -186,7 +186,7 @@ impl WorkerPorts for NatsPorts {
         self.shared.room.expected(class, &catalog)
     }
 
-    fn reserve_room(&self, bytes: u64) -> Result<Reserved, String> {
+    fn reserve_room(&self, bytes: u64) -> Result<Reserved, NoRoom> {
         self.shared.room.reserve(bytes)
     }
 

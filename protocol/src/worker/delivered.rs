@@ -182,7 +182,7 @@ mod tests {
             ..started.clone()
         };
         let begin = |record: &AttemptRecord, deliveries, now_ms| {
-            super::super::machine::begin_from(record, deliveries, now_ms)
+            crate::worker::machine::begin_from(record, deliveries, now_ms)
         };
         let resumed = Begin::Resume("a".to_owned());
         assert_eq!(begin(&kept(Some("a"), false), 2, 1_500), resumed);

@@ -1,6 +1,6 @@
 //! The worker's decisions, pure: what to do with a delivery, and what follows from an outcome.
 //!
-//! The other files of [`super`] carry these out.
+//! The host carries these out and decides nothing itself; the simulation runs them without a broker.
 
 use schemas::{Assignment, topology};
 use schemas::{

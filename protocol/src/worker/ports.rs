@@ -32,6 +32,11 @@ pub struct Unreadable {
     pub sequence: u64,
 }
 
+/// Why there is no room for a result, and the cure, in words for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoRoom(pub String);
+
 /// What became of work whose start was never confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -179,7 +184,7 @@ pub trait WorkerPorts: SpoolPorts {
     ///
     /// # Errors
     /// Why there is none, and the cure.
-    fn reserve_room(&self, bytes: u64) -> Result<Self::Room, String>;
+    fn reserve_room(&self, bytes: u64) -> Result<Self::Room, NoRoom>;
     /// Takes note that an attempt in hand waits and takes no room meanwhile.
     fn wait_for_room(&self, bytes: u64) -> Self::Waiting;
     /// Returns when the room may have changed since the last call.

@@ -37,20 +37,25 @@ pub async fn mark<P: SpoolPorts>(ports: &P) {
 /// Stores what lies there, again and again, until the process stops.
 pub async fn run<P: SpoolPorts>(ports: &P) {
     while !ports.is_stopping() {
-        for attempt in ports.spooled_attempts() {
-            if ports.is_stopping() {
-                return;
-            }
-            let Some(spooled) = ports.take_spooled(attempt).await else { continue };
-            match rescue(ports, attempt, &spooled).await {
-                Ok(()) => ports.remove_spooled(attempt),
-                Err(error) => {
-                    tracing::debug!(%attempt, %error, "a spooled result is not stored yet");
-                    ports.release_spooled(attempt);
-                }
+        look(ports).await;
+        ports.rest(LOOK_EVERY).await;
+    }
+}
+
+/// Tries once to store what lies there.
+pub async fn look<P: SpoolPorts>(ports: &P) {
+    for attempt in ports.spooled_attempts() {
+        if ports.is_stopping() {
+            return;
+        }
+        let Some(spooled) = ports.take_spooled(attempt).await else { continue };
+        match rescue(ports, attempt, &spooled).await {
+            Ok(()) => ports.remove_spooled(attempt),
+            Err(error) => {
+                tracing::debug!(%attempt, %error, "a spooled result is not stored yet");
+                ports.release_spooled(attempt);
             }
         }
-        ports.rest(LOOK_EVERY).await;
     }
 }
 

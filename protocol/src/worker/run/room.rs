@@ -7,7 +7,7 @@ use schemas::Phase;
 
 use super::Run;
 use crate::race::{Raced, race};
-use crate::worker::ports::WorkerPorts;
+use crate::worker::ports::{NoRoom, WorkerPorts};
 
 /// How often a wait looks for a cancel or a deadline.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let ports = self.ports;
         let job = &self.assignment.job;
         let bytes = ports.expected_bytes(&self.assignment.class);
-        let reason = match ports.reserve_room(bytes) {
+        let NoRoom(reason) = match ports.reserve_room(bytes) {
             Ok(reserved) => return Waited::Room(reserved),
             Err(reason) => reason,
         };
@@ -40,7 +40,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         tracing::warn!(job = %job.id, attempt = self.assignment.attempt, reason, "not started: waiting for room");
         let mut waiting = ports.wait_for_room(bytes);
         loop {
-            let reason = match ports.reserve_room(bytes) {
+            let NoRoom(reason) = match ports.reserve_room(bytes) {
                 Ok(reserved) => return Waited::Room(reserved),
                 Err(reason) => reason,
             };
