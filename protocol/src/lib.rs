@@ -8,8 +8,9 @@ pub mod errors;
 pub mod note;
 pub mod ports;
 pub mod race;
+pub mod router;
 pub mod worker;
 
 pub use errors::{ClaimError, PortError, PublishError, StepError};
 pub use note::Note;
-pub use ports::{Answer, Claimed, FleetConfig, Held, Ports, Published, Record};
+pub use ports::{Answer, Claimed, FleetConfig, Held, Ports, Published, Record, StoredMessage};

@@ -59,6 +59,26 @@ pub enum Record<'a> {
         /// What is stored.
         parked: &'a Parked,
     },
+    /// A message as it lies in its stream, once more.
+    Copy {
+        /// Its new message id.
+        id: &'a str,
+        /// The message.
+        message: &'a StoredMessage,
+    },
+}
+
+/// A message as it lies in its stream.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    /// Where it was published.
+    pub subject: String,
+    /// Its `Content-Type`.
+    pub content_type: Option<String>,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+    /// Its place in the stream.
+    pub sequence: u64,
 }
 
 /// A claim that a process holds, with the revision to build on.

@@ -3,7 +3,7 @@
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use protocol::Record;
+use protocol::{Record, StoredMessage};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{Encoding, Event, Fact, subjects};
 use serde::Serialize;
@@ -86,6 +86,10 @@ impl Message {
             Record::Parked { id, tenant, job, parked } => {
                 let subject = subjects::parked(tenant, parked.failure.code, job);
                 Self::new(subject, id.to_owned(), parked)
+            }
+            Record::Copy { id, message } => {
+                let StoredMessage { subject, content_type, payload, .. } = message;
+                Self::original(subject.clone(), id.to_owned(), payload.clone(), content_type.as_deref())
             }
         }
     }

@@ -7,10 +7,8 @@ use schemas::{ClassOffer, Health, Offer, SCHEMA_VERSION};
 use super::broker::{Consumer, DEAD, Holder, LANES, LEDGER, Payload, Place, WORK};
 use super::money_task::Booking;
 use super::process::Role;
-use super::router::Placing;
-use super::router::sweep;
 use super::schedule::Happening;
-use super::setting::{IN_HAND, SLOTS};
+use super::setting::SLOTS;
 use super::task::{Delivery, Task};
 use super::worker::Attempting;
 use super::world::{Reach, World};
@@ -46,7 +44,10 @@ impl World {
                     (Payload::Work(_), _) => {
                         Task::Attempt(Box::new(Attempting::new(self, process, delivery)))
                     }
-                    _ => Task::Place(Box::new(Placing::new(process, delivery))),
+                    _ => {
+                        let behind = self.next_ready(consumer).is_some();
+                        self.route(process, delivery, behind)
+                    }
                 };
                 let number = self.begin(process, task);
                 self.hold(sequence, number);
@@ -72,7 +73,7 @@ impl World {
         (0..self.processes.len()).map(|step| (from + step) % self.processes.len()).find(|number| {
             let process = &self.processes[*number];
             let room = match process.role {
-                Role::Router => consumer <= DEAD && process.in_hand < IN_HAND,
+                Role::Router => self.router_pulls(*number, consumer),
                 Role::Worker(backend) => {
                     consumer >= WORK
                         && (consumer - WORK) / self.setting.classes.len() == backend
@@ -100,6 +101,8 @@ impl World {
             return None;
         }
         stored.delivered += 1;
+        let up_to = &mut self.broker.delivered_up_to[stored.consumer];
+        *up_to = sequence.max(*up_to);
         stored.place = Place::Held(Holder { process, incarnation, task: usize::MAX, since_ms: now_ms });
         let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
         self.schedule.at(now_ms + wait_ms, Happening::Expire { sequence, token: stored.token });
@@ -111,6 +114,7 @@ impl World {
             delivered: stored.delivered,
             job: stored.job,
             published_ms: stored.published_ms,
+            named: stored.named,
             payload: stored.payload.clone(),
         })
     }
@@ -164,6 +168,11 @@ impl World {
                 return self.schedule.at(spoke_ms + WORK_WAIT_MS, Happening::Expire { sequence, token });
             }
         }
+        // Said again since: the wait counts from then.
+        if stored.consumer < WORK && holder.since_ms + ACK_WAIT_MS > self.now_ms {
+            let at_ms = holder.since_ms + ACK_WAIT_MS;
+            return self.schedule.at(at_ms, Happening::Expire { sequence, token });
+        }
         if let Some(consumer) = self.broker.make_ready(sequence, token) {
             self.dispatch(consumer);
         }
@@ -173,9 +182,25 @@ impl World {
     pub(crate) fn acknowledge(&mut self, process: usize, sequence: u64, confirmed: bool) -> bool {
         let reach = self.reach(process);
         if reach != Reach::Nowhere {
+            self.changed_ms = self.now_ms;
             self.broker.acknowledge(sequence, confirmed, self.now_ms);
         }
         reach == Reach::Through
+    }
+
+    /// Says that a delivery is still in hand.
+    pub(crate) fn extend(&mut self, process: usize, sequence: u64) {
+        if self.reach(process) == Reach::Nowhere {
+            return;
+        }
+        let (now_ms, incarnation) = (self.now_ms, self.processes[process].incarnation);
+        if let Some(stored) = self.broker.messages.get_mut(&sequence)
+            && let Place::Held(holder) = &mut stored.place
+            && holder.process == process
+            && holder.incarnation == incarnation
+        {
+            holder.since_ms = now_ms;
+        }
     }
 
     /// Hands a delivery back for a while; a hand-back that is lost ends in redelivery.
@@ -204,7 +229,7 @@ impl World {
         let found = &mut self.processes[process];
         if found.role == Role::Router {
             for offer in self.broker.offers.values() {
-                found.fleet.upsert_offer(offer.clone());
+                found.fleet.borrow_mut().upsert_offer(offer.clone());
             }
         }
     }
@@ -218,7 +243,7 @@ impl World {
                 WORKER_TICK_MS
             }
             Role::Router => {
-                sweep::look(self, process);
+                self.router_tick(process);
                 ROUTER_TICK_MS
             }
             Role::Ledger => WORKER_TICK_MS,
@@ -274,7 +299,7 @@ impl World {
         };
         for router in &mut self.processes {
             if router.role == Role::Router && router.is_reachable(self.now_ms) {
-                router.fleet.upsert_offer(offer.clone());
+                router.fleet.borrow_mut().upsert_offer(offer.clone());
             }
         }
         self.broker.offers.insert(process, offer);

@@ -8,10 +8,8 @@ use super::broker::{Consumer, LANES, Message, Named, Payload, Place};
 use super::money::job_id;
 use super::operations::{Operation, Order};
 use super::process::Role;
-use super::router::cancel::Cancelling;
 use super::schedule::Happening;
 use super::setting::LOCAL;
-use super::task::Task;
 use super::world::World;
 
 /// After the hard stop a draining process is gone within this, milliseconds.
@@ -53,6 +51,8 @@ impl World {
                 if found.up && !found.draining {
                     found.draining = true;
                     let incarnation = found.incarnation;
+                    let told = if found.role == Role::Router { self.tasks.of(process) } else { Vec::new() };
+                    told.into_iter().for_each(|number| self.wake(number));
                     self.to_come += 1;
                     self.schedule.at(self.now_ms + for_ms, Happening::LetGo { process, incarnation });
                 }
@@ -76,6 +76,11 @@ impl World {
             Operation::Broker { for_ms } => {
                 self.broker.forget_unconfirmed(self.now_ms - 20);
                 self.broker.forget_ids();
+                // Rare in life: each time is worth many.
+                if self.chance.per_mille(300) {
+                    let chance = &mut self.chance;
+                    self.figures.passed_over += self.broker.pass_over(|| chance.per_mille(150));
+                }
                 self.broker.down_until_ms = self.broker.down_until_ms.max(self.now_ms + for_ms);
                 self.to_come += 1;
                 self.schedule.at(self.now_ms + for_ms, Happening::BrokerBack);
@@ -96,7 +101,7 @@ impl World {
             job,
             payload: Payload::Job(body),
             id: Some((0, Named::Job)),
-            first: false,
+            expected: None,
         });
         self.watch.accepted(job);
         if tries < 3 && self.chance.per_mille(10) {
@@ -111,7 +116,7 @@ impl World {
         let backend = |number: usize| self.setting.backends[number].clone();
         Job {
             schema_version: SCHEMA_VERSION,
-            id: job_id(self.seed, order.job),
+            id: job_id(self.seed, order.job, self.now_ms),
             time_ms: self.now_ms,
             tenant: self.setting.owner(order.generous, order.job),
             lane: Lane::ALL[order.lane],
@@ -131,7 +136,7 @@ impl World {
             },
             preferences: Preferences::default(),
             labels: std::collections::BTreeMap::new(),
-            idempotency_key: None,
+            idempotency_key: order.key.map(|key| format!("key-{key}")),
             unknown: schemas::UnknownFields::default(),
         }
     }
@@ -142,7 +147,7 @@ impl World {
         let there =
             |process: &super::process::Process| process.role == Role::Router && process.is_reachable(now_ms);
         if let Some(process) = self.processes.iter().position(there) {
-            self.begin(process, Task::Cancel(Box::new(Cancelling::new(process, job))));
+            self.route_cancel(process, job);
         }
     }
 

@@ -30,11 +30,13 @@ pub enum Mutation {
     TrustFirstDelivery,
     /// Routers and ledger take a job's own word over its tenant's.
     TrustTheJob,
+    /// Routers take every job for the first with its idempotency key.
+    IgnoreTheKey,
 }
 
 impl Mutation {
     /// All of them, with the word by which a list names them.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 13] = [
         (Self::SkipTheIntent, "skip-the-intent"),
         (Self::AcknowledgeFirst, "acknowledge-first"),
         (Self::DropTheMessageId, "drop-the-message-id"),
@@ -47,5 +49,6 @@ impl Mutation {
         (Self::PurgeFirst, "purge-first"),
         (Self::TrustFirstDelivery, "trust-first-delivery"),
         (Self::TrustTheJob, "trust-the-job"),
+        (Self::IgnoreTheKey, "ignore-the-key"),
     ];
 }

@@ -2,10 +2,8 @@
 //! between two steps its process may be killed or stopped.
 
 use super::broker::Payload;
+use super::executor::Steps;
 use super::money_task::Booking;
-use super::router::Placing;
-use super::router::cancel::Cancelling;
-use super::router::sweep::TakingBack;
 use super::worker::Attempting;
 use super::world::World;
 
@@ -24,23 +22,23 @@ pub(crate) struct Delivery {
     pub(crate) delivered: u32,
     pub(crate) job: u32,
     pub(crate) published_ms: i64,
+    /// Its message id is its job's.
+    pub(crate) named: bool,
     pub(crate) payload: Payload,
 }
 
 pub(crate) enum Task {
-    Place(Box<Placing>),
-    Cancel(Box<Cancelling>),
-    TakeBack(Box<TakingBack>),
+    /// A router's steps, with the sequence of the message that they are about, if one was delivered.
+    Router(Steps, Option<u64>),
     Attempt(Box<Attempting>),
     Book(Box<Booking>),
 }
 
 impl Task {
+    /// A step of what does not run as a future.
     pub(crate) fn step(&mut self, world: &mut World) -> Next {
         match self {
-            Self::Place(task) => task.step(world),
-            Self::Cancel(task) => task.step(world),
-            Self::TakeBack(task) => task.step(world),
+            Self::Router(..) => unreachable!("the executor polls it"),
             Self::Attempt(task) => task.step(world),
             Self::Book(task) => task.step(world),
         }
@@ -128,6 +126,18 @@ impl Tasks {
         }
     }
 
+    /// The tasks of a process.
+    pub(crate) fn of(&self, process: usize) -> Vec<usize> {
+        let of = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.process == process);
+        (0..self.slots.len()).filter(|number| of(&self.slots[*number])).collect()
+    }
+
+    /// Drops everything: what runs as a future holds the world.
+    pub(crate) fn clear(&mut self) -> Vec<Task> {
+        let slots = std::mem::take(&mut self.slots);
+        slots.into_iter().flatten().filter_map(|slot| slot.task).collect()
+    }
+
     /// Tells a process's attempts to let go; which they are.
     pub(crate) fn let_go(&mut self, process: usize) -> Vec<usize> {
         let mut told = Vec::new();
@@ -160,7 +170,7 @@ impl Tasks {
         let slot = self.slots.get(number).and_then(Option::as_ref);
         match slot.and_then(|slot| slot.task.as_ref()) {
             Some(Task::Attempt(attempt)) => attempt.delivery.sequence == sequence,
-            Some(Task::Place(placing)) => placing.delivery.sequence == sequence,
+            Some(Task::Router(_, of)) => *of == Some(sequence),
             _ => false,
         }
     }

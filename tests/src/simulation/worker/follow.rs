@@ -4,7 +4,7 @@ use schemas::{Artifact, ArtifactRef, Event, Fact, Failure, FailureCode, Outcome}
 
 use super::{Attempting, Step, failed, lost, name_of};
 use crate::simulation::provider::Look;
-use crate::simulation::router::event_message;
+use crate::simulation::ports::event_message;
 use crate::simulation::setting::{GEMINI, LOCAL};
 use crate::simulation::task::Next;
 use crate::simulation::world::World;
@@ -95,7 +95,7 @@ impl Attempting {
             started_at_ms: begun_ms,
         };
         let event = Event::new(world.now_ms, job.tenant.clone(), job.id, self.assignment.attempt, fact);
-        let message = event_message(world, self.delivery.job, event, false);
+        let message = event_message(world.mutation, &event, None);
         let _ = world.publish(self.process, &message);
     }
 

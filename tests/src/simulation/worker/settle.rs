@@ -9,7 +9,7 @@ use worker_host::machine::{self, Ended, Settlement};
 use super::{Attempting, REST_MS, Step, TRIES_MAX};
 use crate::simulation::broker::{DEAD, Message, Named, Payload, Published};
 use crate::simulation::mutation::Mutation;
-use crate::simulation::router::event_message;
+use crate::simulation::ports::event_message;
 use crate::simulation::task::Next;
 use crate::simulation::world::World;
 
@@ -80,7 +80,7 @@ impl Attempting {
                     failure: None,
                     attempts,
                 };
-                let message = self.event(world, facts.finished_at_ms, fact, true);
+                let message = self.event(world, facts.finished_at_ms, fact);
                 world.publish(self.process, &message)
             }
             Some(Settlement::Dead(letter)) => {
@@ -89,7 +89,7 @@ impl Attempting {
                     job: self.delivery.job,
                     payload: Payload::Dead(Rc::new((**letter).clone())),
                     id: Some((self.assignment.attempt, Named::Dead)),
-                    first: false,
+                    expected: None,
                 };
                 world.publish(self.process, &message)
             }
@@ -109,17 +109,17 @@ impl Attempting {
             return self.go(world, Step::HandBack(REST_MS));
         };
         let fact = Fact::Charged { facts: self.assignment.facts(), ended_attempt: (**facts).clone() };
-        let message = self.event(world, facts.finished_at_ms, fact, false);
+        let message = self.event(world, facts.finished_at_ms, fact);
         match world.publish(self.process, &message) {
             Ok(_) => self.told(world),
             Err(_) => self.again(world),
         }
     }
 
-    fn event(&self, world: &World, time_ms: i64, fact: Fact, first: bool) -> Message {
+    fn event(&self, world: &World, time_ms: i64, fact: Fact) -> Message {
         let job = &self.assignment.job;
         let event = Event::new(time_ms, job.tenant.clone(), job.id, self.assignment.attempt, fact);
-        event_message(world, self.delivery.job, event, first)
+        event_message(world.mutation, &event, None)
     }
 
     fn told(&mut self, world: &mut World) -> Next {

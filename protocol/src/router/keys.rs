@@ -3,11 +3,11 @@
 //! The broker decides who is first: the key's record is *created*, which it grants once. A router that
 //! dies right after finds the record at the redelivery, with the same job in it, and goes on.
 
-use async_nats::jetstream::kv::{CreateErrorKind, Store};
-use runtime::artifacts::sha256_hex;
-use runtime::clock;
-use runtime::telemetry;
-use schemas::{Failure, Job, JobId, KeyRecord, SCHEMA_VERSION, codec, key};
+use schemas::{Failure, Job, JobId, KeyRecord, SCHEMA_VERSION, key};
+
+use crate::digest::sha256_hex;
+use crate::errors::PortError;
+use crate::router::ports::RouterPorts;
 
 /// What a job's key says about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,44 +20,23 @@ pub enum Keyed {
     Refused(Failure),
 }
 
-/// The bucket of keys.
-#[derive(Clone)]
-pub struct Keys {
-    store: Store,
-}
-
-impl Keys {
-    /// Keys in a bucket.
-    #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
-    }
-
-    /// Takes the job's key for it, or finds out whose it is.
-    ///
-    /// # Errors
-    /// The broker did not answer, or what is there cannot be read.
-    pub async fn take(&self, job: &Job) -> Result<Keyed, String> {
-        let Some(key) = &job.idempotency_key else { return Ok(Keyed::First) };
-        let mine = KeyRecord {
-            schema_version: SCHEMA_VERSION,
-            tenant: job.tenant.clone(),
-            job: job.id,
-            content_sha256: sha256_hex(&key::content(job)),
-            time_ms: clock::now_ms(),
-        };
-        // Hashed: clients may use any characters, the bucket may not.
-        let name = format!("{}.{}", job.tenant, sha256_hex(key.as_bytes()));
-        match self.store.create(&name, codec::encode(&mine).into()).await {
-            Ok(_) => return Ok(Keyed::First),
-            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
-            Err(error) => return Err(format!("idempotency key: {}", telemetry::chain(&error))),
-        }
-        let bytes = self.store.get(&name).await.map_err(|error| telemetry::chain(&error))?;
-        let bytes = bytes.ok_or("an idempotency key expired just now")?;
-        let first: KeyRecord = codec::decode(None, &bytes).map_err(|error| error.to_string())?;
-        Ok(compare(&first, &mine))
-    }
+/// Takes the job's key for it, or finds out which job has it.
+///
+/// # Errors
+/// The broker did not answer, or what is there cannot be read.
+pub async fn take<P: RouterPorts>(ports: &P, job: &Job) -> Result<Keyed, PortError> {
+    let Some(key) = &job.idempotency_key else { return Ok(Keyed::First) };
+    let mine = KeyRecord {
+        schema_version: SCHEMA_VERSION,
+        tenant: job.tenant.clone(),
+        job: job.id,
+        content_sha256: sha256_hex(&key::content(job)),
+        time_ms: ports.now_ms(),
+    };
+    // Hashed: clients may use any characters, the bucket may not.
+    let name = format!("{}.{}", job.tenant, sha256_hex(key.as_bytes()));
+    let first = ports.create_key(&name, &mine).await?;
+    Ok(first.map_or(Keyed::First, |first| compare(&first, &mine)))
 }
 
 /// A job against the first one with its key.

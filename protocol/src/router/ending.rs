@@ -1,17 +1,17 @@
 //! How jobs end without a result: the terminal event, the operator's inbox, refusals.
 
 use base64::Engine as _;
-use runtime::clock;
-use runtime::publish::{Message, PublishError};
 use schemas::codec;
 use schemas::{
     AttemptFacts, Event, Fact, Failure, FailureCode, Job, JobFacts, JobId, JobState, Parked, SCHEMA_VERSION,
     Tenant, subjects,
 };
 
-use crate::shared::Router;
+use crate::errors::PublishError;
+use crate::note::Note;
+use crate::ports::{Ports, Record};
 
-/// A job's end as the router publishes it.
+/// A job's end as a router publishes it.
 #[derive(Debug, Clone)]
 pub struct End {
     /// Whose job.
@@ -30,7 +30,7 @@ pub struct End {
     pub attempts: Vec<AttemptFacts>,
 }
 
-/// What lies on a lane and is not, or no longer, a job to run: enough to put it aside and redrive it.
+/// A message that is not, or no longer, a job to run: enough to put it aside and redrive it.
 #[derive(Debug, Clone)]
 pub struct Original {
     /// Where it was published.
@@ -53,13 +53,12 @@ impl Original {
     }
 }
 
-/// Publishes the terminal event. When the job had ended before, money that this end knows of is told.
+/// Publishes the terminal event. When the job had ended before, money that this end knows of is published as `charged`.
 ///
 /// # Errors
 /// The broker did not take it.
-pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
-    let publisher = &router.broker.publisher;
-    let event = |attempt, fact| Event::new(clock::now_ms(), end.tenant.clone(), end.job, attempt, fact);
+pub async fn end<P: Ports>(ports: &P, end: End) -> Result<(), PublishError> {
+    let event = |attempt, fact| Event::new(ports.now_ms(), end.tenant.clone(), end.job, attempt, fact);
     let ended = event(
         end.attempt,
         Fact::Ended {
@@ -70,8 +69,8 @@ pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
             attempts: end.attempts.clone(),
         },
     );
-    metrics::counter!("argosy_router_ended_total", "state" => end.state.as_str()).increment(1);
-    match publisher.publish(&Message::event(&ended)).await {
+    ports.note(Note::Ended(end.state));
+    match ports.store(Record::Event(&ended)).await {
         Ok(_) => {
             let code = end.failure.as_ref().map_or("", |failure| failure.code.as_str());
             tracing::info!(job = %end.job, state = end.state.as_str(), code, "job ended");
@@ -81,7 +80,7 @@ pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
             for ended_attempt in end.attempts {
                 let attempt = ended_attempt.attempt;
                 let charged = event(attempt, Fact::Charged { facts: end.facts.clone(), ended_attempt });
-                publisher.publish(&Message::event(&charged)).await?;
+                ports.store(Record::Event(&charged)).await?;
             }
             Ok(())
         }
@@ -93,62 +92,61 @@ pub async fn end(router: &Router, end: End) -> Result<(), PublishError> {
 ///
 /// # Errors
 /// The broker did not take it.
-pub async fn park(
-    router: &Router,
-    id: String,
+pub async fn park<P: Ports>(
+    ports: &P,
+    id: &str,
     (tenant, job): (Option<&Tenant>, Option<JobId>),
     failure: Failure,
     original: &Original,
     attempts: Vec<AttemptFacts>,
 ) -> Result<(), PublishError> {
-    let subject = subjects::parked(tenant, failure.code, job);
-    metrics::counter!("argosy_router_parked_total", "code" => failure.code.as_str()).increment(1);
+    ports.note(Note::Parked(failure.code));
     let parked = Parked {
         schema_version: SCHEMA_VERSION,
-        time_ms: clock::now_ms(),
+        time_ms: ports.now_ms(),
         failure,
         subject: original.subject.clone(),
         content_type: original.content_type.clone(),
         payload_base64: base64::engine::general_purpose::STANDARD.encode(&original.payload),
         attempts,
     };
-    router.broker.publisher.publish(&Message::new(subject, id, &parked)).await.map(|_| ())
+    ports.store(Record::Parked { id, tenant, job, parked: &parked }).await.map(|_| ())
 }
 
-/// Says that a publish was not accepted as a job.
+/// Publishes that a message was not accepted as a job.
 ///
 /// # Errors
 /// The broker did not take it.
-pub async fn refuse(
-    router: &Router,
+pub async fn refuse<P: Ports>(
+    ports: &P,
     tenant: &Tenant,
     job: JobId,
     failure: &Failure,
 ) -> Result<(), PublishError> {
     let fact = Fact::Refused { failure: failure.clone() };
-    let event = Event::new(clock::now_ms(), tenant.clone(), job, 0, fact);
-    router.broker.publisher.publish(&Message::event(&event)).await.map(|_| ())
+    let event = Event::new(ports.now_ms(), tenant.clone(), job, 0, fact);
+    ports.store(Record::Event(&event)).await.map(|_| ())
 }
 
-/// Says that a publish was an earlier job again.
+/// Publishes that a message was an earlier job again.
 ///
 /// # Errors
 /// The broker did not take it.
-pub async fn duplicate(router: &Router, job: &Job, of: JobId) -> Result<(), PublishError> {
-    metrics::counter!("argosy_router_duplicates_total").increment(1);
-    let event = Event::new(clock::now_ms(), job.tenant.clone(), job.id, 0, Fact::Duplicate { of });
-    router.broker.publisher.publish(&Message::event(&event)).await.map(|_| ())
+pub async fn duplicate<P: Ports>(ports: &P, job: &Job, of: JobId) -> Result<(), PublishError> {
+    ports.note(Note::Duplicate);
+    let event = Event::new(ports.now_ms(), job.tenant.clone(), job.id, 0, Fact::Duplicate { of });
+    ports.store(Record::Event(&event)).await.map(|_| ())
 }
 
-/// The job ended `failed` after it was accepted: inbox first, then the terminal event, so that nobody
-/// sees an end whose history cannot be found.
+/// Ends a job as `failed` after it was accepted: inbox first, then the terminal event, so that no end is seen whose
+/// history cannot be found.
 ///
 /// # Errors
 /// The broker did not take it.
-pub async fn fail(router: &Router, job: &Job, ended: End, original: &Original) -> Result<(), PublishError> {
+pub async fn fail<P: Ports>(ports: &P, job: &Job, ended: End, original: &Original) -> Result<(), PublishError> {
     let failure =
         ended.failure.clone().unwrap_or_else(|| Failure::new(FailureCode::Unknown, "ended without a reason"));
     let about = (Some(&job.tenant), Some(job.id));
-    park(router, format!("{}.parked", job.id), about, failure, original, ended.attempts.clone()).await?;
-    end(router, ended).await
+    park(ports, &format!("{}.parked", job.id), about, failure, original, ended.attempts.clone()).await?;
+    end(ports, ended).await
 }

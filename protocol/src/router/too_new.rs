@@ -1,14 +1,13 @@
 //! Messages of a newer schema than this router's. They are not to be judged by it: each is handed back for a while,
 //! since a newer router may take it from the same consumer, and then put aside as `too_new`, to be sent on its way
-//! again (`argosy dead redrive`) when the routers are upgraded. Its job does not end.
+//! again (`argosy parked redrive`) when the routers are upgraded. Its job does not end.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use policy::admit;
-use runtime::clock;
-use schemas::{Failure, FailureCode, SCHEMA_VERSION, codec};
+use schemas::{Failure, SCHEMA_VERSION, codec};
 use serde::Deserialize;
 
 /// How long one rests that was handed back.
@@ -86,10 +85,8 @@ pub struct Resting(Mutex<VecDeque<i64>>);
 impl Resting {
     /// How long a message is to rest that is of a newer schema; none when it is to be put aside.
     #[must_use]
-    pub fn rest(&self, limits: &Limits, published_at_ms: i64) -> Option<Duration> {
-        let rest_ms = self.rest_ms(limits, published_at_ms, clock::now_ms())?;
-        metrics::counter!("argosy_router_handed_back_total", "code" => FailureCode::TooNew.as_str())
-            .increment(1);
+    pub fn rest(&self, limits: &Limits, published_at_ms: i64, now_ms: i64) -> Option<Duration> {
+        let rest_ms = self.rest_ms(limits, published_at_ms, now_ms)?;
         Some(Duration::from_millis(rest_ms.unsigned_abs()))
     }
 
@@ -111,7 +108,7 @@ impl Resting {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{Assignment, DeadLetter, Encoding, Job, samples};
+    use schemas::{Assignment, DeadLetter, Encoding, FailureCode, Job, samples};
     use serde_json::{Value, json};
 
     use super::*;
