@@ -1,4 +1,4 @@
-//! The fleet in virtual time: the real `policy`, the real worker decisions (`worker_host::machine`) and
+//! The fleet in virtual time: the real `policy`, the real worker decisions (`protocol::worker`) and
 //! the real folding of the ledger, over a simulated broker, simulated providers and a simulated clock.
 //!
 //! A run is a seed and a list of operations; the same two give the same run, step by step. Every call to

@@ -67,7 +67,6 @@ pub(crate) enum Published {
 pub(crate) struct Holder {
     pub(crate) process: usize,
     pub(crate) incarnation: u32,
-    pub(crate) task: usize,
     pub(crate) since_ms: i64,
 }
 
@@ -142,7 +141,9 @@ impl Broker {
     /// In this order: nats-server 2.15 looks at the expectation before the id, and at the limit after it.
     pub(crate) fn publish(&mut self, message: &Message, now_ms: i64) -> Published {
         if let Payload::Event(event) = &message.payload
-            && message.expected.is_some_and(|expected| self.last_of(message.job, event.fact.kind()) != expected)
+            && message
+                .expected
+                .is_some_and(|expected| self.last_of(message.job, event.fact.kind()) != expected)
         {
             return Published::Occupied;
         }
@@ -153,9 +154,7 @@ impl Broker {
             }
         }
         let is_work = matches!(message.payload, Payload::Work(_));
-        if is_work
-            && self.work_of(message.job).any(|(_, work)| work.consumer == message.consumer)
-        {
+        if is_work && self.work_of(message.job).any(|(_, work)| work.consumer == message.consumer) {
             return Published::Occupied;
         }
         if let Some((attempt, named)) = message.id {
@@ -203,9 +202,10 @@ impl Broker {
 
     /// Up to which sequence everything is acknowledged at a consumer.
     pub(crate) fn acknowledged_up_to(&self, consumer: Consumer) -> u64 {
-        let mut open = self.messages.iter().filter(|(_, stored)| {
-            stored.consumer == consumer && !matches!(stored.place, Place::Passed)
-        });
+        let mut open = self
+            .messages
+            .iter()
+            .filter(|(_, stored)| stored.consumer == consumer && !matches!(stored.place, Place::Passed));
         open.next().map_or(self.sequence, |(sequence, _)| sequence - 1)
     }
 

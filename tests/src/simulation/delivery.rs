@@ -10,14 +10,11 @@ use super::process::Role;
 use super::schedule::Happening;
 use super::setting::SLOTS;
 use super::task::{Delivery, Task};
-use super::worker::Attempting;
 use super::world::{Reach, World};
 
 /// How long a delivery of a lane, a dead letter or an event may stay unanswered, milliseconds.
 const ACK_WAIT_MS: i64 = 30_000;
 const WORK_WAIT_MS: i64 = WORK_ACK_WAIT_MS.cast_signed();
-/// Workers speak up for what they have in hand.
-const SPEAK_UP_MS: i64 = WORK_WAIT_MS / 3;
 /// A pull that a process had open when it was stopped brings it messages for so long.
 const PULL_MS: i64 = 2_000;
 /// Deliveries of an assignment before the broker gives up.
@@ -41,16 +38,13 @@ impl World {
             self.broker.ready[consumer].pop_front();
             if let Some(delivery) = self.hand_out(sequence, process) {
                 let task = match (&delivery.payload, consumer) {
-                    (Payload::Work(_), _) => {
-                        Task::Attempt(Box::new(Attempting::new(self, process, delivery)))
-                    }
+                    (Payload::Work(_), _) => self.attempt(process, delivery),
                     _ => {
                         let behind = self.next_ready(consumer).is_some();
                         self.route(process, delivery, behind)
                     }
                 };
-                let number = self.begin(process, task);
-                self.hold(sequence, number);
+                self.begin(process, task);
             }
         }
     }
@@ -103,7 +97,7 @@ impl World {
         stored.delivered += 1;
         let up_to = &mut self.broker.delivered_up_to[stored.consumer];
         *up_to = sequence.max(*up_to);
-        stored.place = Place::Held(Holder { process, incarnation, task: usize::MAX, since_ms: now_ms });
+        stored.place = Place::Held(Holder { process, incarnation, since_ms: now_ms });
         let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
         self.schedule.at(now_ms + wait_ms, Happening::Expire { sequence, token: stored.token });
         if stored.delivered > 1 {
@@ -117,14 +111,6 @@ impl World {
             named: stored.named,
             payload: stored.payload.clone(),
         })
-    }
-
-    fn hold(&mut self, sequence: u64, task: usize) {
-        if let Some(stored) = self.broker.messages.get_mut(&sequence)
-            && let Place::Held(holder) = &mut stored.place
-        {
-            holder.task = task;
-        }
     }
 
     /// One batch of events to a ledger that has none in hand.
@@ -152,26 +138,11 @@ impl World {
             return;
         };
         let Place::Held(holder) = stored.place else { return };
-        if self.now_ms < self.broker.down_until_ms {
-            let at_ms = self.broker.down_until_ms + SPEAK_UP_MS;
-            return self.schedule.at(at_ms, Happening::Expire { sequence, token });
-        }
-        let process = &self.processes[holder.process];
-        let speaks = stored.consumer >= WORK
-            && process.up
-            && process.incarnation == holder.incarnation
-            && self.tasks.has(holder.task, sequence);
-        if speaks {
-            let silent_ms = process.silent_since_ms.unwrap_or(self.now_ms).max(holder.since_ms);
-            let spoke_ms = holder.since_ms + (silent_ms - holder.since_ms) / SPEAK_UP_MS * SPEAK_UP_MS;
-            if spoke_ms + WORK_WAIT_MS > self.now_ms {
-                return self.schedule.at(spoke_ms + WORK_WAIT_MS, Happening::Expire { sequence, token });
-            }
-        }
-        // Said again since: the wait counts from then.
-        if stored.consumer < WORK && holder.since_ms + ACK_WAIT_MS > self.now_ms {
-            let at_ms = holder.since_ms + ACK_WAIT_MS;
-            return self.schedule.at(at_ms, Happening::Expire { sequence, token });
+        let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
+        // Extended since, or nobody could extend it while the broker was away: the wait counts from then.
+        let since_ms = holder.since_ms.max(self.broker.down_until_ms);
+        if since_ms + wait_ms > self.now_ms {
+            return self.schedule.at(since_ms + wait_ms, Happening::Expire { sequence, token });
         }
         if let Some(consumer) = self.broker.make_ready(sequence, token) {
             self.dispatch(consumer);
@@ -217,6 +188,7 @@ impl World {
     pub(crate) fn start(&mut self, process: usize) {
         self.processes[process].started_ms = self.now_ms;
         self.catch_up(process);
+        self.mark_spooled(process);
         self.tick(process);
     }
 
@@ -240,6 +212,7 @@ impl World {
         let every_ms = match self.processes[process].role {
             Role::Worker(backend) => {
                 self.tell_offer(process, backend);
+                self.look_at_spool(process);
                 WORKER_TICK_MS
             }
             Role::Router => {

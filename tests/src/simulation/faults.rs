@@ -39,7 +39,6 @@ impl World {
                 let found = &mut self.processes[process];
                 self.figures.cuts += 1;
                 found.cut_until_ms = found.cut_until_ms.max(self.now_ms + for_ms);
-                found.silent_since_ms.get_or_insert(self.now_ms);
                 self.to_come += 1;
                 self.schedule.at(self.now_ms + for_ms, Happening::Heal { process });
             }
@@ -51,8 +50,7 @@ impl World {
                 if found.up && !found.draining {
                     found.draining = true;
                     let incarnation = found.incarnation;
-                    let told = if found.role == Role::Router { self.tasks.of(process) } else { Vec::new() };
-                    told.into_iter().for_each(|number| self.wake(number));
+                    self.tasks.of(process).into_iter().for_each(|number| self.wake(number));
                     self.to_come += 1;
                     self.schedule.at(self.now_ms + for_ms, Happening::LetGo { process, incarnation });
                 }
@@ -62,13 +60,11 @@ impl World {
             }
             Operation::Restart { backend } => {
                 self.providers[backend].restart(self.now_ms);
-                let running: Vec<usize> = self
-                    .tasks
-                    .attempts()
-                    .filter(|(_, _, attempt)| attempt.is_at(backend) && backend == LOCAL)
-                    .map(|(number, _, _)| number)
-                    .collect();
-                running.into_iter().for_each(|number| self.wake(number));
+                for process in 0..self.processes.len() {
+                    if self.processes[process].role == Role::Worker(backend) {
+                        self.tasks.of(process).into_iter().for_each(|number| self.wake(number));
+                    }
+                }
             }
             Operation::LedgerAway { for_ms } => {
                 self.books.away_until_ms = self.books.away_until_ms.max(self.now_ms + for_ms);
@@ -188,7 +184,6 @@ impl World {
         self.figures.pauses += 1;
         found.paused = true;
         found.paused_ms = self.now_ms;
-        found.silent_since_ms.get_or_insert(self.now_ms);
         let incarnation = found.incarnation;
         self.to_come += 1;
         self.schedule.at(self.now_ms + for_ms, Happening::Resume { process, incarnation });
@@ -202,9 +197,6 @@ impl World {
             return;
         }
         found.paused = false;
-        if self.now_ms >= found.cut_until_ms {
-            found.silent_since_ms = None;
-        }
         let frozen = std::mem::take(&mut found.frozen);
         for happening in frozen {
             let at_ms = self.now_ms + self.chance.between(0, 20);
@@ -219,7 +211,6 @@ impl World {
             return;
         }
         if !found.paused {
-            found.silent_since_ms = None;
             self.catch_up(process);
             self.dispatch_to(process);
         }
@@ -237,7 +228,7 @@ impl World {
             return;
         }
         found.letting_go = true;
-        self.tasks.let_go(process).into_iter().for_each(|number| self.wake(number));
+        self.tasks.of(process).into_iter().for_each(|number| self.wake(number));
         self.to_come += 1;
         self.schedule.at(self.now_ms + LET_GO_MS, Happening::LetGo { process, incarnation });
     }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
+    Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
 };
 use schemas::reserve::Reservation;
-use schemas::{AttemptId, AttemptRecord, Event, Fact, JobId, JobState};
+use schemas::{AttemptId, AttemptRecord, Event, Fact, JobId, JobState, WorkerId};
 
 use super::broker::{self, DEAD, Entry, LEDGER, Message, Named, Payload};
 use super::executor::{Shared, until, when};
 use super::mutation::Mutation;
+use super::task::InHand;
 use super::world::{Reach, World};
 
 /// How often a publish is tried again.
@@ -31,6 +32,9 @@ pub(crate) struct SimulatedPorts {
     pub(crate) process: usize,
     /// The job that the task is about, if it is about one.
     pub(crate) job: Option<u32>,
+    /// The assignment that the task is about, in a worker.
+    pub(crate) in_hand: Option<InHand>,
+    pub(crate) worker: Rc<WorkerId>,
     pub(crate) router: super::router::ports::Remembered,
     /// Money that is asked for too late (`Mutation::ReserveLate`).
     pub(crate) late: Rc<RefCell<Option<Reservation>>>,
@@ -97,6 +101,18 @@ impl SimulatedPorts {
 
     /// What a mutation does before a message is published.
     async fn before_publish(&self, message: &Message) {
+        if self.mutation() == Mutation::AcknowledgeFirst
+            && let Some(in_hand) = self.in_hand
+        {
+            let ends = match &message.payload {
+                Payload::Event(event) => event.state().is_some_and(JobState::is_terminal),
+                payload => matches!(payload, Payload::Dead(_)),
+            };
+            if ends {
+                self.world(|world| world.acknowledge(self.process, in_hand.sequence, true));
+                self.moment().await;
+            }
+        }
         let Payload::Event(event) = &message.payload else { return };
         if self.mutation() == Mutation::PurgeFirst && event.state() == Some(JobState::Cancelled) {
             let _ = self.call(|world| super::router::ports::purge(world, message.job)).await;
@@ -114,6 +130,31 @@ impl SimulatedPorts {
         }
     }
 
+    /// Answers a delivery; whether the answer arrives is not known.
+    pub(crate) fn say(&self, sequence: u64, answer: Answer) {
+        self.world(|world| match answer {
+            Answer::Acknowledge => {
+                world.acknowledge(self.process, sequence, false);
+            }
+            Answer::HandBack(wait) => {
+                let wait_ms = wait.map_or(1, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4));
+                world.hand_back(self.process, sequence, wait_ms);
+            }
+            Answer::Extend => world.extend(self.process, sequence),
+        });
+    }
+
+    /// What a worker would think that trusts the first delivery: it need not begin.
+    fn looks_unbegun(&self) -> bool {
+        let Some(in_hand) = self.in_hand.filter(|in_hand| in_hand.deliveries == 1) else { return false };
+        self.world(|world| {
+            let job = world.jobs[in_hand.job as usize].as_ref();
+            let deadline_ms = job.and_then(|job| job.constraints.deadline_ms);
+            let expired = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= world.now_ms);
+            expired || world.processes[self.process].cancels.contains(&in_hand.job)
+        })
+    }
+
     pub(crate) fn mutation(&self) -> Mutation {
         self.world(|world| world.mutation)
     }
@@ -125,7 +166,7 @@ pub(crate) fn number(job: JobId) -> u32 {
     u32::from_be_bytes([bytes[12], bytes[13], bytes[14], bytes[15]])
 }
 
-fn claim_key(attempt: AttemptId) -> (u32, u32) {
+pub(crate) fn claim_key(attempt: AttemptId) -> (u32, u32) {
     (number(attempt.job), attempt.attempt)
 }
 
@@ -201,7 +242,8 @@ impl Ports for SimulatedPorts {
             Record::Event(event) => Some(event_message(mutation, event, None)),
             Record::EventAfter(event, sequence) => Some(event_message(mutation, event, Some(sequence))),
             Record::Work(assignment) => Some(Message {
-                consumer: self.world(|world| world.setting.work_consumer(&assignment.backend, &assignment.class)),
+                consumer: self
+                    .world(|world| world.setting.work_consumer(&assignment.backend, &assignment.class)),
                 job: number(assignment.job.id),
                 payload: Payload::Work(Rc::new(assignment.clone())),
                 id: Some((assignment.attempt, Named::Work)),
@@ -266,7 +308,8 @@ impl Ports for SimulatedPorts {
             let is_router = record.worker.as_str() == "router-sweep";
             let mutation = self.mutation();
             let skipped = (mutation == Mutation::PurgeClaimed && is_router)
-                || (mutation == Mutation::SkipTheIntent && !is_router);
+                || (mutation == Mutation::SkipTheIntent && !is_router)
+                || (mutation == Mutation::TrustFirstDelivery && !is_router && self.looks_unbegun());
             if muted || skipped {
                 return Ok(Claimed::Granted(Held { record: Box::new(record), revision: 0 }));
             }
@@ -299,7 +342,8 @@ impl Ports for SimulatedPorts {
     ) -> impl Future<Output = Result<(), ClaimError>> {
         let muted = self.is_muted(Location::caller(), "write_claim");
         async move {
-            if muted {
+            let is_unclaimed = held.revision == 0 && self.in_hand.is_some();
+            if muted || is_unclaimed {
                 held.record = Box::new(record);
                 return Ok(());
             }

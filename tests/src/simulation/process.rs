@@ -1,7 +1,7 @@
 //! A simulated process: what it remembers, and what of that a kill, a pause or a cut line takes away.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use policy::fleet::Fleet;
@@ -10,9 +10,10 @@ use protocol::router::orphans::Orphans;
 use protocol::router::room::Room;
 use protocol::router::take_back::Deserted;
 use protocol::router::too_new::Resting;
-use schemas::WorkerId;
+use schemas::{AttemptId, WorkerId};
 
 use super::schedule::Happening;
+use super::worker::attempt::Stopper;
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +61,13 @@ pub(crate) struct Process {
     pub(crate) cut_until_ms: i64,
     /// A part of its calls or their answers is lost until then, Unix milliseconds.
     pub(crate) lossy_until_ms: i64,
-    /// Since when it cannot speak up for what it has in hand.
-    pub(crate) silent_since_ms: Option<i64>,
     pub(crate) in_hand: u32,
     pub(crate) cancels: HashSet<u32>,
+    /// The attempts that run here, by their jobs.
+    pub(crate) running: HashMap<u32, Stopper>,
+    /// Spooled results that the process works on.
+    pub(crate) spooled_in_hand: BTreeSet<AttemptId>,
+    pub(crate) looks_at_spool: bool,
     pub(crate) fleet: Rc<RefCell<Fleet>>,
     pub(crate) backlog_seen_ms: i64,
     pub(crate) ledger_available: bool,
@@ -100,9 +104,11 @@ impl Process {
             letting_go: false,
             cut_until_ms: 0,
             lossy_until_ms: 0,
-            silent_since_ms: None,
             in_hand: 0,
             cancels: HashSet::new(),
+            running: HashMap::new(),
+            spooled_in_hand: BTreeSet::new(),
+            looks_at_spool: false,
             fleet: Rc::default(),
             room: Room::default(),
             intakes: Rc::new(std::array::from_fn(|_| Intake::with_waiting_max(WAITING_MAX))),

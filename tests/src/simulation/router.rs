@@ -14,13 +14,13 @@ use schemas::Lane;
 
 use super::broker::{DEAD, LANES, Payload, Place, WORK};
 use super::executor::Steps;
+use super::ports::SimulatedPorts;
 use super::process::Role;
 use super::schedule::Happening;
 use super::setting::IN_HAND;
 use super::task::{Delivery, Task};
 use super::world::World;
 use delivery::SimulatedDelivery;
-use super::ports::SimulatedPorts;
 
 /// A router looks at the jobs in hand that wait this long after something changed, milliseconds; while nothing does,
 /// less and less often.
@@ -35,7 +35,9 @@ impl World {
             LANES..DEAD => {
                 let in_hand = found.in_hand as usize;
                 in_hand < IN_HAND as usize
-                    && found.intakes[consumer - LANES].wanted(in_hand.min(IN_HAND as usize / 2), IN_HAND as usize) > 0
+                    && found.intakes[consumer - LANES]
+                        .wanted(in_hand.min(IN_HAND as usize / 2), IN_HAND as usize)
+                        > 0
             }
             DEAD => found.in_hand < IN_HAND,
             _ => false,
@@ -51,7 +53,6 @@ impl World {
     /// A router takes a delivery in hand.
     pub(crate) fn route(&mut self, process: usize, delivery: Delivery, behind: bool) -> Task {
         let ports = self.router_ports(process, Some(delivery.job));
-        let sequence = delivery.sequence;
         let found = &self.processes[process];
         let steps = match &delivery.payload {
             Payload::Dead(_) => {
@@ -68,7 +69,7 @@ impl World {
             Payload::Work(_) | Payload::Event(_) => unreachable!("routers pull jobs and failed attempts"),
         };
         self.plan_look_at_room(process);
-        Task::Router(steps, Some(sequence))
+        Task::Router(steps)
     }
 
     /// A router takes a request to cancel. Nobody redelivers it: where it fails, its client asks again.
@@ -78,7 +79,7 @@ impl World {
         let steps = Steps::new(async move {
             let _ = cancel::cancel(&ports, body.id).await;
         });
-        self.begin(process, Task::Router(steps, None));
+        self.begin(process, Task::Router(steps));
     }
 
     /// A router's look every few seconds: who has no worker, what the broker gave up on, what its consumer has passed.
@@ -104,7 +105,7 @@ impl World {
                 }
                 *deserted.borrow_mut() = Some(looking);
             });
-            self.begin(process, Task::Router(steps, None));
+            self.begin(process, Task::Router(steps));
         }
         let given_up: Vec<(u64, u32)> = self
             .broker
@@ -118,7 +119,7 @@ impl World {
             let steps = Steps::new(async move {
                 let _ = withdraw::given_up(&ports, sequence, u64::from(deliveries)).await;
             });
-            self.begin(process, Task::Router(steps, None));
+            self.begin(process, Task::Router(steps));
         }
         self.look_for_orphans(process);
     }
@@ -139,7 +140,7 @@ impl World {
             ports.sleep(Duration::from_millis(1)).await;
             *remembered.borrow_mut() = Some(seen);
         });
-        self.begin(process, Task::Router(steps, None));
+        self.begin(process, Task::Router(steps));
     }
 
     /// Plans the next look at the jobs that wait, if any wait and none is planned.
@@ -190,13 +191,14 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
                 world.processes[process].reads_past[number] = false;
             }
             for arrived in found {
-                let (ports, intakes) = (world.router_ports(process, Some(arrived.message().job)), Rc::clone(&intakes));
+                let (ports, intakes) =
+                    (world.router_ports(process, Some(arrived.message().job)), Rc::clone(&intakes));
                 let steps = Steps::new(async move { intakes[number].settle(&ports, arrived).await });
-                world.begin(process, Task::Router(steps, None));
+                world.begin(process, Task::Router(steps));
                 world.figures.read_past += 1;
             }
         });
-        world.begin(process, Task::Router(steps, None));
+        world.begin(process, Task::Router(steps));
     }
     world.plan_look_at_room(process);
 }

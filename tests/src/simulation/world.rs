@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
-use schemas::{Fact, Job, JobState};
+use schemas::{AttemptId, DeliveredResult, Fact, Job, JobState};
 
 use super::broker::{self, Broker, Message, Payload, Published};
 use super::chance::Chance;
@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) providers: Vec<Provider>,
     pub(crate) books: Books,
     pub(crate) processes: Vec<Process>,
+    /// What lies in the workers' spools, by process: a kill leaves it there.
+    pub(crate) spools: Vec<BTreeMap<AttemptId, DeliveredResult>>,
     pub(crate) tasks: Tasks,
     pub(crate) jobs: Vec<Option<Rc<Job>>>,
     pub(crate) operations: Vec<(i64, Operation)>,
@@ -93,6 +95,7 @@ impl World {
             providers: (0..3).map(Provider::new).collect(),
             books: Books::new(jobs),
             processes: PROCESSES.iter().map(|(name, role)| Process::new(name, *role, BEGIN_MS)).collect(),
+            spools: vec![BTreeMap::new(); PROCESSES.len()],
             tasks: Tasks::default(),
             jobs: vec![None; jobs],
             operations: operations.to_vec(),
@@ -346,7 +349,7 @@ impl World {
 fn step(shared: &Shared, number: usize, wake: u64) {
     let taken = shared.borrow_mut().take_for_step(number, wake);
     let Some((process, mut task)) = taken else { return };
-    if let Task::Router(steps, _) = &mut task {
+    if let Some(steps) = task.steps() {
         let woken = shared.borrow().woken.clone();
         let polled = steps.poll(number, &woken);
         match polled {

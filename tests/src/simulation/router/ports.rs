@@ -8,6 +8,7 @@ use policy::fleet::Fleet;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
 use protocol::router::{LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::worker::Stop;
 use protocol::{Answer, PortError, StoredMessage};
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::stream;
@@ -47,7 +48,8 @@ impl SimulatedPorts {
             room: found.room.clone(),
             limits: Limits::new(SCHEMA_VERSION, 600_000),
         };
-        Self { shared, process, job, router, late: Rc::default() }
+        let worker = Rc::new(found.worker.clone());
+        Self { shared, process, job, in_hand: None, worker, router, late: Rc::default() }
     }
 
     /// What a muted read brings: nothing is there.
@@ -100,19 +102,9 @@ impl RouterPorts for SimulatedPorts {
         use protocol::router::Delivery as _;
         let (muted, sequence) = (self.is_muted(Location::caller(), "answer"), message.sequence());
         async move {
-            if muted {
-                return;
+            if !muted {
+                self.say(sequence, answer);
             }
-            self.world(|world| match answer {
-                Answer::Acknowledge => {
-                    world.acknowledge(self.process, sequence, false);
-                }
-                Answer::HandBack(wait) => {
-                    let wait_ms = wait.map_or(1, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4));
-                    world.hand_back(self.process, sequence, wait_ms);
-                }
-                Answer::Extend => world.extend(self.process, sequence),
-            });
         }
     }
 
@@ -365,15 +357,12 @@ impl World {
         if !self.processes[process].cancels.insert(job) {
             return;
         }
-        let running: Vec<usize> = self
-            .tasks
-            .attempts()
-            .filter(|(_, owner, attempt)| *owner == process && attempt.is_of(job))
-            .map(|(number, _, _)| number)
-            .collect();
-        for number in running {
-            self.wake(number);
+        if let Some(stopper) = self.processes[process].running.get(&job)
+            && stopper.get().is_none()
+        {
+            stopper.set(Some(Stop::Cancelled));
         }
+        self.tasks.of_job(process, job).into_iter().for_each(|number| self.wake(number));
     }
 }
 

@@ -1,69 +1,71 @@
 //! Paid work: a claim first; then it begins, or goes on from what another delivery left behind.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::{AttemptRecord, AttemptState, Failure, FailureCode, Outcome, SCHEMA_VERSION};
-use tokio::sync::Mutex;
 
 use super::room::Waited;
 use super::{Run, failed, hand_back, with_recorded_id};
-use crate::Found;
-use crate::claim::{Asked, ClaimError, Held};
-use crate::machine::{self, Begin};
-use runtime::clock;
+use crate::errors::ClaimError;
+use crate::ports::{Claimed, Held};
+use crate::race::{Raced, race};
+use crate::worker::errors::Unsettled;
+use crate::worker::machine::{self, Begin};
+use crate::worker::ports::{Found, SharedClaim, WorkerPorts};
 
 /// How often a claim is looked at whose id the provider may report.
 const LOOK_FOR_REPORT_EVERY: Duration = Duration::from_secs(1);
 
-impl Run<'_> {
+impl<P: WorkerPorts> Run<'_, P> {
     /// Begins paid work once its result could be stored, or goes on with what another delivery left behind.
-    pub(super) async fn begin_paid(&self) -> Result<(), String> {
+    pub(super) async fn begin_paid(&self) -> Result<(), Unsettled> {
         let (_reserved, stopping) = match self.await_room().await {
             Waited::Room(reserved) => (Some(reserved), None),
             Waited::NotNeeded => (None, None),
             Waited::Stopping(reason) => (None, Some(Failure::new(FailureCode::Interrupted, reason))),
         };
         let delivery = self.delivery();
-        match self.ask().await? {
-            Asked::Taken(held) => self.take_over(held, delivery.delivered).await,
-            Asked::Granted(held) => match machine::unbegun(delivery).or(stopping) {
+        match self.create_claim().await? {
+            Claimed::AlreadyClaimed(held) => self.take_over(held, delivery.delivered).await,
+            Claimed::Granted(held) => match machine::unbegun(delivery).or(stopping) {
                 None => self.run(Some(held), None).await,
-                // Nobody was here before: nobody called the provider.
+                // The first delivery that came so far: the provider was not called.
                 Some(failure) => self.settle(Some(held), &failed(failure), None, false).await,
             },
         }
     }
 
-    async fn ask(&self) -> Result<Asked, String> {
+    async fn create_claim(&self) -> Result<Claimed, ClaimError> {
         let record = AttemptRecord {
             schema_version: SCHEMA_VERSION,
             job: self.assignment.job.id,
             attempt: self.assignment.attempt,
             backend: self.assignment.backend.clone(),
-            worker: self.shared.worker.clone(),
+            worker: self.ports.worker().clone(),
             state: AttemptState::Intent,
-            claimed_at_ms: clock::now_ms(),
+            claimed_at_ms: self.ports.now_ms(),
             started_at_ms: None,
             reserved_micro_usd: self.assignment.reserved_micro_usd,
             provider_id: None,
             outcome: None,
             delivered: None,
         };
-        self.shared.claims.ask(record).await.map_err(|error| error.to_string())
+        self.ports.create_claim(record).await
     }
 
     /// Goes on from a claim that another delivery left behind.
-    async fn take_over(&self, mut held: Held, delivered: i64) -> Result<(), String> {
+    async fn take_over(&self, mut held: Held, delivered: i64) -> Result<(), Unsettled> {
         if held.record.backend != self.assignment.backend {
             return self.superseded(&held).await;
         }
-        let begin = machine::begin_from(&held.record, delivered, clock::now_ms());
+        let begin = machine::begin_from(&held.record, delivered, self.ports.now_ms());
         tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, ?begin, "taking over");
-        let mine = AttemptRecord { worker: self.shared.worker.clone(), ..AttemptRecord::clone(&held.record) };
+        let mine =
+            AttemptRecord { worker: self.ports.worker().clone(), ..AttemptRecord::clone(&held.record) };
         match begin {
             Begin::Wait { after_ms } => {
-                hand_back(self.message, Some(Duration::from_millis(after_ms.unsigned_abs()))).await;
+                let after = Duration::from_millis(after_ms.unsigned_abs());
+                hand_back(self.ports, self.message, Some(after)).await;
                 Ok(())
             }
             Begin::Retell(outcome) => {
@@ -82,11 +84,11 @@ impl Run<'_> {
                 self.settle(Some(held), &outcome, started, true).await
             }
             Begin::Resume(id) => {
-                self.write(&mut held, mine).await?;
+                self.ports.write_claim(&mut held, mine).await?;
                 self.run(Some(held), Some(id)).await
             }
             Begin::Find => {
-                self.write(&mut held, mine).await?;
+                self.ports.write_claim(&mut held, mine).await?;
                 self.find(held).await
             }
         }
@@ -94,15 +96,15 @@ impl Run<'_> {
 
     /// The attempt runs at another backend: this assignment was placed by a router that had slept, and is
     /// one too many.
-    async fn superseded(&self, held: &Held) -> Result<(), String> {
+    async fn superseded(&self, held: &Held) -> Result<(), Unsettled> {
         let (attempt, elsewhere) = (self.assignment.id(), &held.record.backend);
         tracing::warn!(%attempt, %elsewhere, "the attempt was placed elsewhere: dropped here");
-        self.message.double_ack().await.map_err(|error| format!("acknowledging: {error}"))
+        Ok(self.ports.acknowledge_confirmed(self.message).await?)
     }
 
-    async fn find(&self, mut held: Held) -> Result<(), String> {
-        let (attempt, _stopper) = self.attempt(Arc::new(Mutex::new(None)), None)?;
-        match self.backend.find(&attempt).await {
+    async fn find(&self, mut held: Held) -> Result<(), Unsettled> {
+        let attempt = self.attempt(&SharedClaim::default(), None, None)?;
+        match self.ports.find(&attempt).await {
             Found::Started(id) => {
                 let record = AttemptRecord {
                     state: AttemptState::Started,
@@ -110,30 +112,30 @@ impl Run<'_> {
                     started_at_ms: Some(held.record.claimed_at_ms),
                     ..AttemptRecord::clone(&held.record)
                 };
-                self.write(&mut held, record).await?;
+                self.ports.write_claim(&mut held, record).await?;
                 self.run(Some(held), Some(id)).await
             }
             Found::NotStarted => {
-                let record =
-                    AttemptRecord { claimed_at_ms: clock::now_ms(), ..AttemptRecord::clone(&held.record) };
-                self.write(&mut held, record).await?;
+                let claimed_at_ms = self.ports.now_ms();
+                let record = AttemptRecord { claimed_at_ms, ..AttemptRecord::clone(&held.record) };
+                self.ports.write_claim(&mut held, record).await?;
                 self.run(Some(held), None).await
             }
             Found::Unknown => {
                 let message =
                     "the worker was lost while it called the provider, which cannot tell what came of it";
                 let outcome = failed(Failure::new(FailureCode::OutcomeUnknown, message));
-                self.settle_or_adopt(Some(held), &outcome, None).await
+                self.settle_or_await_report(Some(held), &outcome, None).await
             }
         }
     }
 
-    pub(super) async fn adopt(
+    pub(super) async fn await_report(
         &self,
         held: Held,
         outcome: &Outcome,
         started_at_ms: Option<i64>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unsettled> {
         match self.reported(held).await? {
             (held, Some(id)) => self.run(Some(held), Some(id)).await,
             (held, None) => self.settle(Some(held), outcome, started_at_ms, true).await,
@@ -142,20 +144,19 @@ impl Run<'_> {
 
     /// Waits until the claim has the provider's id, or as long as a report may come. The assignment stays
     /// ours meanwhile: handing it back again and again would look like lost workers.
-    async fn reported(&self, mut held: Held) -> Result<(Held, Option<String>), String> {
-        let shared = self.shared;
+    async fn reported(&self, mut held: Held) -> Result<(Held, Option<String>), Unsettled> {
+        let ports = self.ports;
         let job = &self.assignment.job;
         tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting for the provider's report");
-        while machine::may_be_reported(&held.record, self.assignment.timeout_ms, clock::now_ms()) {
-            let expired = job.constraints.deadline_ms.is_some_and(|deadline| deadline <= clock::now_ms());
-            if expired || shared.cancels.contains(job.id) {
+        while machine::may_be_reported(&held.record, self.assignment.timeout_ms, ports.now_ms()) {
+            if self.is_expired() || ports.is_cancelled(job.id) {
                 break;
             }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_FOR_REPORT_EVERY) => {}
-                () = shared.lifecycle.soft.cancelled() => return Err("stopping".to_owned()),
+            match race(ports.sleep(LOOK_FOR_REPORT_EVERY), ports.stopping()).await {
+                Raced::Left(()) => {}
+                Raced::Right(()) => return Err(Unsettled::Stopping),
             }
-            match shared.claims.read(self.assignment.id()).await {
+            match ports.read_claim(self.assignment.id()).await {
                 Ok(Some(current)) => held = current,
                 Ok(None) => break,
                 Err(error) => tracing::debug!(%error, "looking for a report"),
@@ -165,9 +166,5 @@ impl Run<'_> {
             }
         }
         Ok((held, None))
-    }
-
-    async fn write(&self, held: &mut Held, record: AttemptRecord) -> Result<(), String> {
-        self.shared.claims.write(held, record).await.map_err(|error: ClaimError| error.to_string())
     }
 }
