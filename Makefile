@@ -7,19 +7,20 @@
 #   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
 #   make test     every test, the servers obtained the same way
 #   make fuzz     bad bytes against every decoder, optimised; INPUTS= (ten million in all), SEED=
+#   make migrations-under-load   the migrations of the next release beside ten million attempts; ATTEMPTS= varies it
 #   make lint     format, clippy, dependency rules
 #   make fmt      formats the code
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo drill drill-cluster bench up test fuzz lint fmt servers build
+.PHONY: help demo drill drill-cluster bench up test fuzz migrations-under-load sql lint fmt servers build
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: servers build ## run the main job on simulated providers (JOBS=100 SEED= FAULT=0)
 	@exec "$(TARGET_DIR)/release/argosy" demo $(ARGS)
@@ -49,6 +50,13 @@ test: ## run every test
 fuzz: ## bad bytes against every decoder (INPUTS=10000000 SEED=)
 	@FUZZ_INPUTS=$(or $(INPUTS),10000000) $(if $(SEED),FUZZ_SEED=$(SEED)) \
 	  cargo test --release -p tests --test fuzz -- --nocapture
+
+migrations-under-load: servers ## hold the next release's migrations against full tables (ATTEMPTS=10000000)
+	@$(if $(ATTEMPTS),ATTEMPTS=$(ATTEMPTS)) cargo test --release -p trials --test it -- \
+	  --ignored --nocapture migrations_let_reservations_go_on_beside_ten_million_rows
+
+sql: ## check that .sqlx is what the queries and the migrations need
+	@ops/scripts/sqlx-prepare --check
 
 lint: ## format, clippy and dependency rules
 	cargo fmt --all --check

@@ -1,4 +1,4 @@
-//! The operator's inbox: listed, read, and sent on their way again.
+//! What is parked for an operator in stream `PARKED`: list it, read it, publish it again.
 
 use crate::submit;
 use anyhow::{Context as _, bail};
@@ -100,7 +100,8 @@ pub async fn list(
 pub async fn get(jetstream: &jetstream::Context, sequence: u64) -> anyhow::Result<Entry> {
     let parked = open(jetstream).await?;
     let message = parked.get_raw_message(sequence).await;
-    let message = message.with_context(|| format!("no parked message {sequence}: see `argosy dead list`"))?;
+    let message =
+        message.with_context(|| format!("no parked message {sequence}: see `argosy parked list`"))?;
     let header = message.headers.get(CONTENT_TYPE).map(|value| value.as_str());
     Ok(entry(sequence, &message.subject, header, &message.payload))
 }

@@ -2,16 +2,9 @@
 //!
 //! A date library was rejected for this: two conversions, both pure, are all the ledger needs.
 
+use ledger_read::clamp_ms;
+
 const DAY_MS: i64 = 86_400_000;
-
-/// The latest moment that Postgres and people can show: the end of the year 9999.
-pub(crate) const LATEST_MS: i64 = 253_402_300_799_999;
-
-/// Brings a time from the wire into the range that a column can hold. A client may send any number as
-/// its deadline, and no number may stop the ledger.
-pub(crate) fn clamp_ms(time_ms: i64) -> i64 {
-    time_ms.clamp(0, LATEST_MS)
-}
 
 /// Days since 1970-01-01.
 pub(crate) fn day_of(time_ms: i64) -> i32 {

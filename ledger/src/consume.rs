@@ -15,6 +15,7 @@ use futures::StreamExt;
 use runtime::broker::Broker;
 use runtime::exit::Fault;
 use runtime::health::Health;
+use runtime::metrics;
 use runtime::topology;
 use schemas::Failure;
 use schemas::topology::{LEDGER_CONSUMER, stream};
@@ -200,7 +201,7 @@ async fn store_patiently(
         .when(|error| !error.is_about_data() && !shutdown.is_cancelled())
         .notify(|error, wait| {
             health.bad(CONDITION, error.to_string());
-            metrics::counter!("argosy_ledger_database_errors_total").increment(1);
+            metrics::LEDGER_DATABASE_ERRORS.increment(1);
             tracing::warn!(%error, wait_ms = wait.as_millis(), "the database did not take a batch, trying again");
         })
         .await;
@@ -241,9 +242,9 @@ async fn in_halves(store: &Store, events: &[Checked]) -> Result<Vec<(usize, Fail
 
 fn count(ingested: &Ingested) {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    metrics::counter!("argosy_ledger_events_stored_total").increment(number(ingested.stored));
-    metrics::counter!("argosy_ledger_jobs_ended_total").increment(number(ingested.ended));
-    metrics::counter!("argosy_ledger_events_repeated_total").increment(number(ingested.repeated));
+    metrics::LEDGER_EVENTS_STORED.increment(number(ingested.stored));
+    metrics::LEDGER_JOBS_ENDED.increment(number(ingested.ended));
+    metrics::LEDGER_EVENTS_REPEATED.increment(number(ingested.repeated));
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What can go wrong at the database, and whether waiting helps.
 
+use ledger_read::Unreadable;
+
 /// A failure of the ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,14 +14,9 @@ pub enum Error {
     /// The migrations could not be applied.
     #[error("migrations: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// A stored event cannot be read back: it was written by a newer version, or by hand.
-    #[error("stored event {id} is not readable: {message}")]
-    Stored {
-        /// `<job>.<attempt>.<kind>`.
-        id: String,
-        /// What does not fit.
-        message: String,
-    },
+    /// A stored event cannot be read back.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// The batch is larger than a batch may be.
     #[error("{len} items are more than the {max} that one batch may have")]
     TooMany {
@@ -42,7 +39,7 @@ impl Error {
                     && error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
             }
             Self::Url(_) | Self::Database(_) | Self::Migrate(_) => false,
-            Self::Stored { .. } | Self::TooMany { .. } => true,
+            Self::Unreadable(_) | Self::TooMany { .. } => true,
         }
     }
 
@@ -55,7 +52,7 @@ impl Error {
                 ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
             }),
             Self::Database(_) => true,
-            Self::Url(_) | Self::Migrate(_) | Self::Stored { .. } | Self::TooMany { .. } => false,
+            Self::Url(_) | Self::Migrate(_) | Self::Unreadable(_) | Self::TooMany { .. } => false,
         }
     }
 }

@@ -6,9 +6,6 @@ use std::sync::Arc;
 use schemas::{
     AttemptFacts, Candidate, ChargeState, Decision, Event, Fact, Failure, FailureCode, MicroUsd, Terms,
 };
-use uuid::Uuid;
-
-use crate::Error;
 
 /// An event that can be stored, and its JSON as it will be.
 #[derive(Debug, Clone)]
@@ -17,15 +14,6 @@ pub struct Checked {
     pub event: Arc<Event>,
     /// The same as JSON text.
     pub body: String,
-}
-
-/// Reads an event as it was stored.
-///
-/// # Errors
-/// [`Error::Stored`] when it was written by a newer version.
-pub(crate) fn stored_event(body: &str, job: Uuid, attempt: i32, kind: &str) -> Result<Event, Error> {
-    serde_json::from_str(body)
-        .map_err(|error| Error::Stored { id: format!("{job}.{attempt}.{kind}"), message: error.to_string() })
 }
 
 /// Checks an event before it is stored.

@@ -4,22 +4,22 @@ mod columns;
 mod copy;
 mod fresh;
 mod load;
-mod recent;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError};
 
-use schemas::{Event, Failure, JobId};
+use schemas::{Event, Failure};
 use uuid::Uuid;
 
 use crate::event_check::{Checked, check};
-use crate::fold::{ChargeRow, Folded, Told, charge, fold};
-use crate::store::{INGEST_LOCK, MONEY_LOCK};
+use crate::fold::{Folded, Told, charge, fold};
+use crate::locks::{INGEST_LOCK, MONEY_LOCK};
 use crate::{Error, Store, rollup};
 
-pub(crate) use recent::Recent;
-pub(crate) use write::charges as write_charges;
+use columns::Key;
+
+pub(crate) use write::{Charged, charges as write_charges};
 
 /// Events that one call takes.
 pub const INGEST_MAX: usize = 5_000;
@@ -153,19 +153,8 @@ impl Store {
     }
 }
 
-/// Where an event is stored: the key of `events`. Its kind is one that this version knows, or `unknown`.
-type Key = (Uuid, i32, &'static str);
-
 /// Events of jobs.
 type ByJob = BTreeMap<Uuid, Vec<Arc<Event>>>;
-
-/// A charge with its key and who pays.
-pub(crate) struct Charged {
-    pub(crate) job: JobId,
-    pub(crate) attempt: u32,
-    pub(crate) tenant: String,
-    pub(crate) row: ChargeRow,
-}
 
 fn settle_all(folded: &[Folded], mut requests: load::Requests) -> Vec<Charged> {
     let mut charges = Vec::new();

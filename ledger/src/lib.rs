@@ -1,5 +1,5 @@
-//! The ledger: the only crate with SQL. It reserves money before work begins, turns events into rows,
-//! and answers what was made, where, for how much and why.
+//! The ledger: the only crate that writes the books. It reserves money before work begins and turns events into
+//! rows; what was made, where, for how much and why is read with crate `ledger-read`.
 //!
 //! Rows are a pure function of facts. `events` keeps every event once; whenever a new one arrives, the
 //! job it speaks of is folded again from all its events ([`fold`]) and its rows are replaced. That is
@@ -7,25 +7,24 @@
 //! rows in place was rejected: it saves a read, and every column needs a rule of its own for news that
 //! arrives late.
 //!
-//! Two advisory locks serialise writers ([`store`]): batches are what make the ledger fast, not
+//! Advisory locks serialise writers ([`locks`]): batches are what make the ledger fast, not
 //! writers side by side.
 
 pub mod budget;
 mod calendar;
 pub mod consume;
-mod durability;
 pub mod error;
 pub mod event_check;
-mod fill;
 pub mod fold;
 mod ingest;
-pub mod read;
+mod locks;
+pub mod migrations;
+mod recent;
 mod reserve;
 pub mod reserving;
 pub mod rollup;
 pub mod store;
 
-pub use durability::Durability;
 pub use error::Error;
 pub use ingest::{INGEST_MAX, Ingested};
 pub use reserve::RESERVE_MAX;

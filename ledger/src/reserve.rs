@@ -1,6 +1,7 @@
 //! Reservations: the books are read, decided on and written under the money lock, so that the next
 //! reservation, whoever asks for it, sees this one.
 
+use ledger_read::clamp_ms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::reserve::{Grant, Reservation};
@@ -9,10 +10,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::budget::{Book, Payer, Standing};
-use crate::calendar::{clamp_ms, day_of, month_of};
+use crate::calendar::{day_of, month_of};
 use crate::fold::{ChargeRow, Request};
 use crate::ingest::{Charged, write_charges};
-use crate::store::MONEY_LOCK;
+use crate::locks::MONEY_LOCK;
 use crate::{Error, Store, rollup};
 
 /// Reservations that one call takes.

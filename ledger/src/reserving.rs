@@ -7,6 +7,7 @@ use futures::{FutureExt, StreamExt};
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config::FleetConfig;
 use runtime::health::Health;
+use runtime::metrics;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
 use schemas::{Encoding, SCHEMA_VERSION, TenantsConfig, subjects};
@@ -113,16 +114,18 @@ async fn answer(client: &Client, store: &Store, tenants: &TenantsConfig, health:
             for (message, count) in waiting.requests {
                 let own: Vec<Grant> = grants.by_ref().take(count).collect();
                 let granted = own.iter().filter(|grant| grant.granted).count();
-                metrics::counter!("argosy_ledger_reservations_total", "outcome" => "granted")
+                metrics::LEDGER_RESERVATIONS
+                    .of(["granted".into()])
                     .increment(u64::try_from(granted).unwrap_or_default());
-                metrics::counter!("argosy_ledger_reservations_total", "outcome" => "refused")
+                metrics::LEDGER_RESERVATIONS
+                    .of(["refused".into()])
                     .increment(u64::try_from(count - granted).unwrap_or_default());
                 reply(client, &message, own, None).await;
             }
         }
         Err(error) => {
             health.bad(CONDITION, error.to_string());
-            metrics::counter!("argosy_ledger_database_errors_total").increment(1);
+            metrics::LEDGER_DATABASE_ERRORS.increment(1);
             tracing::warn!(%error, "nothing was reserved, paid backends wait");
             for (message, _) in waiting.requests {
                 reply(client, &message, Vec::new(), Some(error.to_string())).await;

@@ -8,11 +8,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use runtime::metrics;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::{MONEY_LOCK, ROLLUP_LOCK};
+use crate::locks::{MONEY_LOCK, ROLLUP_LOCK};
 use crate::{Error, Store};
 
 /// Jobs that one span has, or the jobs of an hour where those are fewer: what a late event makes views read again.
@@ -224,8 +225,7 @@ pub async fn run(store: Store, stop: CancellationToken) -> Result<(), std::conve
         }
         match store.roll_up(TURN_MAX).await {
             Ok(done) => {
-                metrics::counter!("argosy_ledger_spans_summed_total")
-                    .increment(u64::try_from(done.spans).unwrap_or_default());
+                metrics::LEDGER_SPANS_SUMMED.increment(u64::try_from(done.spans).unwrap_or_default());
                 wait = if done.more { TURN_SOON } else { TURN_EVERY };
             }
             Err(error) => {

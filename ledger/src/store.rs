@@ -1,13 +1,4 @@
-//! The connection to Postgres, and the three locks.
-//!
-//! `INGEST` is held by a transaction that folds jobs, so that no two fold the same job from different
-//! knowledge and what is new for one is new (only then may it be copied in), and while partitions are made.
-//! `MONEY` is held by whoever moves money: a reservation from reading the budgets to its commit, an ingest for
-//! its last step. Reservations therefore see books that
-//! stand still, and cannot overshoot a budget by a micro-dollar however many routers ask. Row locks on
-//! budgets were rejected: a reservation touches four budgets and a job's ceiling, and the order of locks
-//! becomes the design. `ROLLUP` is held by the one process that sums rows for the views ([`crate::rollup`]);
-//! it is never waited for.
+//! The connection to Postgres: made, migrated, prepared, closed.
 
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
@@ -17,7 +8,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::Error;
-use crate::ingest::Recent;
+use crate::locks::INGEST_LOCK;
+use crate::migrations::MIGRATOR;
+use crate::recent::Recent;
 
 /// How long to wait for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,10 +20,6 @@ const STATEMENT_TIMEOUT: &str = "15s";
 
 /// Months of partitions kept prepared ahead, the running one included.
 const MONTHS_AHEAD: i32 = 4;
-
-pub(crate) const INGEST_LOCK: i64 = 0x4152_474f_0001;
-pub(crate) const MONEY_LOCK: i64 = 0x4152_474f_0002;
-pub(crate) const ROLLUP_LOCK: i64 = 0x4152_474f_0003;
 
 /// The ledger's database.
 #[derive(Debug, Clone)]
@@ -65,7 +54,7 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), Error> {
         // A connection of its own: a migration may take longer than a statement of ours may.
         let mut connection = self.options.connect().await?;
-        sqlx::migrate!().run(&mut connection).await?;
+        MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
         self.prepare_partitions().await
     }
@@ -83,7 +72,7 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        tracing::debug!(made, "partitions prepared");
+        tracing::debug!(partitions = made, "partitions prepared");
         Ok(())
     }
 

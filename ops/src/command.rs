@@ -8,7 +8,6 @@ mod cancel;
 mod config;
 mod costs;
 mod crowd;
-mod dead;
 mod demo;
 mod doctor;
 pub mod draft;
@@ -19,6 +18,7 @@ mod from_env;
 pub mod job_options;
 mod jobs;
 mod live;
+mod parked;
 pub mod series;
 mod session;
 mod status;
@@ -116,8 +116,9 @@ pub(crate) enum Command {
     Estimate(Box<estimate::Estimate>),
     /// What was spent, and what was saved
     Costs(costs::Costs),
-    /// What ended failed or could not be read
-    Dead(dead::Dead),
+    /// What failed for good or could not be read: list, show, publish again
+    #[command(visible_alias = "dead")]
+    Parked(parked::ParkedCommand),
     /// Is the fleet well, and is what it accepts safe?
     Doctor(doctor::Doctor),
     /// Streams, consumers and buckets of the broker
@@ -171,7 +172,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backends(command) => command.run(&session).await,
         Command::Estimate(command) => command.run(&session).await,
         Command::Costs(command) => command.run(&session).await,
-        Command::Dead(command) => command.run(&session).await,
+        Command::Parked(command) => command.run(&session).await,
         Command::Doctor(command) => command.run(&session).await,
         Command::Topology(command) => command.run(&session).await,
         Command::Config(command) => command.run(&session).await,

@@ -271,7 +271,7 @@ pub fn backends(fleet: &BackendsReply) -> Vec<Finding> {
 
 /// Whether what the database commits survives a power failure.
 #[must_use]
-pub fn database(durability: Option<&ledger::Durability>) -> Finding {
+pub fn database(durability: Option<&ledger_read::Durability>) -> Finding {
     const CHECK: &str = "database";
     let Some(durability) = durability else {
         let cure = "give --database or ARGOSY_LEDGER__DATABASE_URL";
@@ -353,9 +353,9 @@ mod tests {
 
     #[test]
     fn a_database_that_does_not_sync_is_not_safe() {
-        let good = ledger::Durability { fsync: true, full_page_writes: true, synchronous_commit: true };
+        let good = ledger_read::Durability { fsync: true, full_page_writes: true, synchronous_commit: true };
         assert_eq!(database(Some(&good)).verdict, Verdict::Good);
-        let fast = ledger::Durability { fsync: false, ..good };
+        let fast = ledger_read::Durability { fsync: false, ..good };
         let finding = database(Some(&fast));
         assert!(finding.verdict == Verdict::Bad && finding.seen.starts_with("fsync off"), "{finding:?}");
         assert_eq!(database(None).verdict, Verdict::Unknown);

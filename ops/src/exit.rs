@@ -44,7 +44,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
         if cause.is::<Usage>() {
             return USAGE;
         }
-        if cause.is::<ledger::Error>() {
+        if cause.is::<ledger_read::Error>() {
             return Exit::DatabaseAbsent as u8;
         }
     }

@@ -142,7 +142,7 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
 pub fn too_new(schema_version: u64, reads: u16) -> Failure {
     let words = format!(
         "schema_version is {schema_version}, and up to {reads} is read here: upgrade the routers, then run \
-         `argosy dead redrive`"
+         `argosy parked redrive`"
     );
     Failure { field: Some("schema_version".to_owned()), ..Failure::new(FailureCode::TooNew, words) }
 }

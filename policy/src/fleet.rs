@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Deref;
 
-use schemas::{Backend, Class, Offer, WorkerId, Health};
+use schemas::{Backend, Class, Health, Offer, WorkerId};
 
 use crate::breaker::Breaker;
 

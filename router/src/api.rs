@@ -18,6 +18,7 @@ use protocol::router::cancel::Cancelled;
 use protocol::router::{Placement, RouterPorts as _, history, place};
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
+use runtime::metrics;
 use schemas::api::{
     ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
     ExplainReply, JobRequest, StatusReply,
@@ -109,7 +110,7 @@ async fn answer(router: &Router, endpoint: &'static str, request: Request) {
     let answered = tokio::time::timeout(ANSWER_LIMIT, answering).await.unwrap_or_else(|_| {
         Err(Refusal { code: 504, error: "the answer took too long; ask again".to_owned(), field: None })
     });
-    metrics::counter!("argosy_router_requests_total", "endpoint" => endpoint).increment(1);
+    metrics::ROUTER_REQUESTS.of([endpoint.into()]).increment(1);
     let mut headers = async_nats::HeaderMap::new();
     headers.insert(CONTENT_TYPE, encoding.content_type());
     let responded = match answered {

@@ -14,6 +14,7 @@ use protocol::router::RouterPorts as _;
 use protocol::router::intake::look_at_room;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
+use runtime::metrics;
 use runtime::telemetry;
 use schemas::topology::{self, stream};
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
@@ -63,7 +64,7 @@ pub async fn follow_offers(router: Router, workers: kv::Store) -> Result<(), Fau
         tokio::select! {
             () = router.soft.cancelled() => return Ok(()),
             reason = follow_offers_once(&router, &workers) => {
-                tracing::warn!(reason, "offers watch ended, opening it again");
+                tracing::warn!(error = reason, "offers watch ended, opening it again");
             }
         }
         router.rest(REOPEN_AFTER).await;
@@ -115,8 +116,7 @@ async fn poll_backlog(router: &Router) {
         let Some(jobs) = streams::backlog(router, &backend, &class).await else { continue };
         router.change_fleet(|fleet| fleet.set_backlog(&backend, &class, jobs));
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("argosy_backlog_jobs", "backend" => backend.to_string(), "class" => class.to_string())
-            .set(jobs as f64);
+        metrics::BACKLOG.of([backend.to_string().into(), class.to_string().into()]).set(jobs as f64);
     }
 }
 
@@ -130,7 +130,7 @@ async fn look_at_events(router: &Router) {
     let short = (most / EVENTS_SHORT_SHARE).max(topology::MESSAGE_MAX_BYTES.unsigned_abs().into());
     router.events_short.store(room < short, Ordering::Relaxed);
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-    metrics::gauge!("argosy_events_room_bytes").set(room as f64);
+    metrics::EVENTS_ROOM.set(room as f64);
 }
 
 /// The backends and classes of the catalog, each once.
@@ -160,7 +160,7 @@ pub async fn follow_outcomes(router: Router) -> Result<(), Fault> {
         tokio::select! {
             () = router.soft.cancelled() => return Ok(()),
             reason = follow_outcomes_once(&router) => {
-                tracing::warn!(reason, "outcome subscription ended, opening it again");
+                tracing::warn!(error = reason, "outcome subscription ended, opening it again");
             }
         }
         router.rest(REOPEN_AFTER).await;

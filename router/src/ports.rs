@@ -159,7 +159,8 @@ impl RouterPorts for Router {
             Err(error) => return Err(away(WHAT)(error)),
         }
         // One that expired just now is not there.
-        let bytes = self.keys.get(name).await.map_err(away(WHAT))?.ok_or(PortError::Missing { what: WHAT })?;
+        let bytes =
+            self.keys.get(name).await.map_err(away(WHAT))?.ok_or(PortError::Missing { what: WHAT })?;
         codec::decode(None, &bytes).map(Some).map_err(unreadable(WHAT))
     }
 

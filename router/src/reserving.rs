@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use protocol::router::LedgerAway;
 use runtime::broker::Broker;
+use runtime::metrics;
 use runtime::tasks::Tasks;
 use runtime::telemetry;
 use schemas::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
@@ -93,7 +94,7 @@ impl Teller {
     }
 
     fn tell_available(&self, now: bool) {
-        metrics::gauge!("argosy_router_ledger_available").set(if now { 1.0 } else { 0.0 });
+        metrics::ROUTER_LEDGER_AVAILABLE.set(if now { 1.0 } else { 0.0 });
         if self.available.swap(now, Ordering::Relaxed) != now {
             tracing::info!(available = now, "ledger");
         }

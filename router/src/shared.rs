@@ -5,14 +5,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_nats::jetstream::kv;
-use metrics::Counter;
 use policy::fleet::Fleet;
-use protocol::{FleetConfig, Note};
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
+use protocol::{FleetConfig, Note};
 use runtime::broker::Broker;
 use runtime::cancels::Cancels;
 use runtime::claims::Claims;
+use runtime::metrics;
 use schemas::Backend;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -53,28 +53,16 @@ impl Router {
     pub(crate) fn count(&self, note: Note<'_>) {
         match note {
             Note::Assigned(backend) => self.assigned.count(backend),
-            Note::Deferred => metrics::counter!("argosy_router_deferred_total").increment(1),
-            Note::Duplicate => metrics::counter!("argosy_router_duplicates_total").increment(1),
-            Note::Ended(state) => {
-                metrics::counter!("argosy_router_ended_total", "state" => state.as_str()).increment(1);
-            }
-            Note::Parked(code) => {
-                metrics::counter!("argosy_router_parked_total", "code" => code.as_str()).increment(1);
-            }
-            Note::Refused(code) => {
-                metrics::counter!("argosy_router_refused_total", "code" => code.as_str()).increment(1);
-            }
-            Note::HandedBack(code) => {
-                metrics::counter!("argosy_router_handed_back_total", "code" => code.as_str()).increment(1);
-            }
+            Note::Deferred => metrics::ROUTER_DEFERRED.increment(1),
+            Note::Duplicate => metrics::ROUTER_DUPLICATES.increment(1),
+            Note::Ended(state) => metrics::ROUTER_ENDED.of([state.as_str().into()]).increment(1),
+            Note::Parked(code) => metrics::ROUTER_PARKED.of([code.as_str().into()]).increment(1),
+            Note::Refused(code) => metrics::ROUTER_REFUSED.of([code.as_str().into()]).increment(1),
+            Note::HandedBack(code) => metrics::ROUTER_HANDED_BACK.of([code.as_str().into()]).increment(1),
             Note::Disposition { code, follows } => {
-                let code = code.as_str();
-                metrics::counter!("argosy_router_dispositions_total", "code" => code, "disposition" => follows)
-                    .increment(1);
+                metrics::ROUTER_DISPOSITIONS.of([code.as_str().into(), follows.into()]).increment(1);
             }
-            Note::Orphan { stream } => {
-                metrics::counter!("argosy_router_orphans_total", "stream" => stream).increment(1);
-            }
+            Note::Orphan { stream } => metrics::ROUTER_ORPHANS.of([stream.into()]).increment(1),
             // What happens in workers only.
             _ => {}
         }
@@ -84,7 +72,7 @@ impl Router {
 /// The counter of attempts placed, one for each backend, looked up once: by its name and label it costs as much as
 /// reading a job does.
 #[derive(Clone, Default)]
-pub struct Assigned(Arc<Mutex<BTreeMap<Backend, Counter>>>);
+pub struct Assigned(Arc<Mutex<BTreeMap<Backend, metrics::CounterSeries>>>);
 
 impl Assigned {
     /// One more.
@@ -93,7 +81,7 @@ impl Assigned {
         if let Some(counter) = counters.get(backend) {
             return counter.increment(1);
         }
-        let counter = metrics::counter!("argosy_router_assigned_total", "backend" => backend.to_string());
+        let counter = metrics::ROUTER_ASSIGNED.of([backend.to_string().into()]);
         counter.increment(1);
         counters.insert(backend.clone(), counter);
     }

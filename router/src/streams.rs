@@ -1,10 +1,10 @@
 //! Reads of the streams, as the steps need them: one message, the next of a subject, what a consumer has passed.
 
-use async_nats::jetstream::consumer::Info;
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use async_nats::jetstream;
+use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use futures::TryStreamExt as _;
 use protocol::{PortError, StoredMessage};
 use schemas::codec::{self, CONTENT_TYPE};
@@ -131,9 +131,9 @@ pub(crate) async fn acknowledged_up_to(
         return Ok(Vec::new());
     }
     let consumers: Vec<Info> = queue.consumers().try_collect().await.map_err(away(name))?;
-    let passed = consumers.into_iter().map(|consumer| {
-        (consumer.config.filter_subject, consumer.ack_floor.stream_sequence)
-    });
+    let passed = consumers
+        .into_iter()
+        .map(|consumer| (consumer.config.filter_subject, consumer.ack_floor.stream_sequence));
     Ok(passed.collect())
 }
 

@@ -7,6 +7,7 @@ use protocol::Ports as _;
 use protocol::router::orphans::{self, Orphans};
 use protocol::router::take_back::Deserted;
 use runtime::exit::Fault;
+use runtime::metrics;
 
 use crate::fleet::services;
 use crate::shared::Router;
@@ -30,8 +31,7 @@ pub async fn take_back(router: Router) -> Result<(), Fault> {
                 Ok(taken) => {
                     let (taken, served) = (taken.count, taken.is_served);
                     tracing::info!(%backend, %class, taken, served, "took waiting work back");
-                    metrics::counter!("argosy_router_taken_back_total", "backend" => backend.to_string())
-                        .increment(taken);
+                    metrics::ROUTER_TAKEN_BACK.of([backend.to_string().into()]).increment(taken);
                 }
                 Err(error) => {
                     tracing::warn!(%backend, %class, %error, "taking work back failed, trying again");

@@ -3,7 +3,7 @@
 //!
 //! nats-server deletes a queue's file and begins another whenever the last message of it is acknowledged. In a fleet
 //! that keeps up that is once for each message, and on ext4 the new file took half of the broker's time at 1,000
-//! jobs a second (docs/performance.md). With the newest message still there the queue never runs empty.
+//! jobs a second (docs/log/2026-11-28-what-paid.md). With the newest message still there the queue never runs empty.
 //!
 //! A kept word that is lost (a process that is killed) is a repeat like any other: what it acknowledges is done.
 

@@ -134,7 +134,7 @@ impl Artifacts {
             match chunks(&stream, &info).await {
                 // Stored anew between the two reads, or read from a replica that lags.
                 Err(ArtifactError::Store(reason)) if tries < TRIES => {
-                    tracing::debug!(key = at.key, reason, "reading again");
+                    tracing::debug!(key = at.key, error = reason, "reading again");
                     tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
                 read => return read,

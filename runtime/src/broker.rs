@@ -81,7 +81,7 @@ async fn options(
             if event == Event::Disconnected {
                 lose.send_modify(|times| *times += 1);
             }
-            async move { tracing::info!(%event, "broker") }
+            async move { tracing::info!(connection = %event, "broker") }
         });
     match &config.credentials_file {
         None => Ok(options),

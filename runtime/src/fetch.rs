@@ -26,7 +26,7 @@ use reqwest::{Response, StatusCode, Url, redirect, retry};
 use schemas::{Failure, FailureCode};
 
 pub use crate::fetch::allowed::{AllowedHosts, NotAHost};
-use crate::telemetry;
+use crate::{metrics, telemetry};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -174,9 +174,8 @@ impl Fetcher {
             let client = self.client_for(&url)?;
             let sent = client.get(url.clone()).headers(headers(&url)).send().await;
             let status = sent.as_ref().map_or(0, |response| response.status().as_u16());
-            metrics::counter!("argosy_provider_requests_total", "provider" => self.provider,
-                "call" => "download", "status" => status.to_string())
-            .increment(1);
+            let counted = [self.provider.into(), "download".into(), status.to_string().into()];
+            metrics::PROVIDER_REQUESTS.of(counted).increment(1);
             let response = sent.map_err(|error| failed(&url, error))?;
             match response.status() {
                 StatusCode::OK => return read(&url, response, max_bytes).await,

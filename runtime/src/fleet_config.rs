@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Fault};
-use crate::telemetry;
 use crate::there::there;
 use crate::topology::open_bucket;
+use crate::{metrics, telemetry};
 
 /// How long to wait before a broken watch is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
@@ -29,19 +29,12 @@ const REOPEN_AFTER: Duration = Duration::from_millis(500);
 /// How long reading the earlier revisions of a document may take.
 const HISTORY_LIMIT: Duration = Duration::from_secs(10);
 
-/// 1 for each document whose newest revision this process refuses.
-const REFUSED: &str = "argosy_config_refused";
-
 /// Reads all four documents once.
 ///
 /// # Errors
 /// [`Exit::TopologyMissing`] when bucket or document is not there, [`Exit::Config`] when no stored revision of one is
 /// good.
 pub async fn load(jetstream: &jetstream::Context) -> Result<FleetConfig, Fault> {
-    metrics::describe_gauge!(
-        REFUSED,
-        "1 if the newest revision of a configuration document is refused, else 0"
-    );
     let store = open_bucket(jetstream, bucket::CONFIG).await?;
     Ok(FleetConfig {
         policy: Arc::new(document(&store).await?),
@@ -66,7 +59,7 @@ pub async fn follow(
             () = stop.cancelled() => return Ok(()),
             ended = follow_once(&jetstream, &current, &mut reported) => {
                 if let Err(fault) = ended {
-                    tracing::warn!(%fault, "configuration watch ended, opening it again");
+                    tracing::warn!(error = %fault, "configuration watch ended, opening it again");
                 }
             }
         }
@@ -133,9 +126,9 @@ async fn take<T: Document>(
 ) {
     match validate::read(&entry.value) {
         Ok(document) => {
-            tracing::debug!(key = entry.key, revision = entry.revision, "configuration taken");
+            tracing::debug!(document = entry.key, revision = entry.revision, "configuration taken");
             reported.remove(&entry.key);
-            metrics::gauge!(REFUSED, "document" => T::KEY).set(0.0);
+            metrics::CONFIG_REFUSED.of([T::KEY.into()]).set(0.0);
             set(document);
         }
         Err(refused) => {
@@ -146,16 +139,18 @@ async fn take<T: Document>(
             match newest_good::<T>(store).await {
                 Ok(Some((_, document))) => set(document),
                 Ok(None) => {}
-                Err(reason) => tracing::debug!(key = entry.key, reason, "reading earlier revisions"),
+                Err(reason) => {
+                    tracing::debug!(document = entry.key, error = reason, "reading earlier revisions");
+                }
             }
         }
     }
 }
 
 fn report<T: Document>(refused: &Refused, revision: u64) {
-    metrics::gauge!(REFUSED, "document" => T::KEY).set(1.0);
+    metrics::CONFIG_REFUSED.of([T::KEY.into()]).set(1.0);
     let cure = cure::<T>();
-    tracing::error!(%refused, revision, cure, "configuration refused, the newest good one stays");
+    tracing::error!(document = T::KEY, error = %refused, revision, cure, "configuration refused, the newest good one stays");
 }
 
 fn cure<T: Document>() -> String {
@@ -173,7 +168,7 @@ async fn document<T: Document>(store: &kv::Store) -> Result<T, Fault> {
     match newest_good(store).await {
         Ok(Some((used, document))) => {
             report::<T>(&refused, entry.revision);
-            tracing::error!(document = T::KEY, used, "starting with an earlier revision");
+            tracing::error!(document = T::KEY, revision = used, "starting with an earlier revision");
             Ok(document)
         }
         Ok(None) => {

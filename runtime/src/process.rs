@@ -130,7 +130,7 @@ fn end(name: &str, fault: &Fault) -> ExitCode {
 }
 
 async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<(), Fault> {
-    let metrics = telemetry::start(&common.log)?;
+    let metrics = telemetry::start(&common.log, name)?;
     let pages = Pages::bind(&common.http).await?;
     let lifecycle = Lifecycle::default();
     let tasks = Tasks::new(lifecycle.clone());

@@ -38,7 +38,7 @@ impl Tasks {
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
-            tracing::error!(task = name, defect, "task failed, stopping");
+            tracing::error!(task = name, error = defect, "task failed, stopping");
             let _ = this.defect.set(format!("task {name}: {defect}"));
             this.lifecycle.soft.cancel();
         });

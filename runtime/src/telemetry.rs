@@ -6,6 +6,7 @@ use tracing_subscriber::fmt::time::SystemTime;
 
 use crate::config::{LogConfig, LogFormat};
 use crate::exit::{Exit, Fault};
+use crate::metrics;
 
 /// Bounds of every `_seconds` histogram: from a routing decision to a long video.
 const SECONDS: [f64; 14] =
@@ -15,7 +16,7 @@ const SECONDS: [f64; 14] =
 ///
 /// # Errors
 /// The filter is not one, or something was started before.
-pub fn start(config: &LogConfig) -> Result<PrometheusHandle, Fault> {
+pub fn start(config: &LogConfig, process: &str) -> Result<PrometheusHandle, Fault> {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| Fault::new(Exit::Config, format!("configuration key `log.filter`: {error}")))?;
     let builder = tracing_subscriber::fmt()
@@ -28,10 +29,12 @@ pub fn start(config: &LogConfig) -> Result<PrometheusHandle, Fault> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| Fault::new(Exit::Crashed, format!("logging: {error}")))?;
-    PrometheusBuilder::new()
+    let page = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| Fault::new(Exit::Crashed, format!("metrics: {error}")))
+        .map_err(|error| Fault::new(Exit::Crashed, format!("metrics: {error}")))?;
+    metrics::describe(process);
+    Ok(page)
 }
 
 /// An error with all its causes on one line.

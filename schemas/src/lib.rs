@@ -7,7 +7,7 @@
 //! `Unknown` and are refused later, with a reason, by policy.
 //!
 //! Two rules keep old and new processes together: a field is only ever added with a default, and the
-//! bytes of every message are locked by golden files (`golden/v1`), so a change to the wire shows up
+//! bytes of every message are locked by golden files (`golden/v1`; those of releases in `golden/frozen`), so a change shows up
 //! as a change to a file.
 
 pub mod api;

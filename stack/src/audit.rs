@@ -3,7 +3,7 @@
 use crate::Simulator;
 use anyhow::Context as _;
 use async_nats::jetstream::{self, consumer::pull};
-use ledger::Store;
+use ledger_read::Reader;
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit, is_delivered};
 use schemas::topology::{LEDGER_CONSUMER, stream};
 use schemas::{Backend, JobId};
@@ -20,7 +20,7 @@ const READ_EVERY: Duration = Duration::from_millis(200);
 /// # Errors
 /// The database or a simulator does not answer.
 pub async fn gather(
-    store: &Store,
+    reader: &Reader,
     accepted: Option<BTreeSet<JobId>>,
     settled: bool,
     simulators: &[Simulator],
@@ -28,7 +28,7 @@ pub async fn gather(
     let mut input = AuditInput { accepted, settled, ..AuditInput::default() };
     let mut after = None;
     loop {
-        let page = store.audit_rows(after, PAGE).await?;
+        let page = reader.audit_rows(after, PAGE).await?;
         input.jobs.extend(page.jobs.into_iter().map(|job| AuditJob {
             job: job.job,
             ends: job.ends,
@@ -109,14 +109,14 @@ pub async fn unrest(jetstream: &jetstream::Context) -> anyhow::Result<Vec<String
 /// # Errors
 /// The database or a simulator does not answer.
 pub async fn settled(
-    store: &Store,
+    reader: &Reader,
     accepted: &BTreeSet<JobId>,
     simulators: &[Simulator],
     within: Duration,
 ) -> anyhow::Result<AuditReport> {
     let deadline = Instant::now() + within;
     loop {
-        let report = audit(&gather(store, Some(accepted.clone()), true, simulators).await?);
+        let report = audit(&gather(reader, Some(accepted.clone()), true, simulators).await?);
         if report.holds() || Instant::now() >= deadline {
             return Ok(report);
         }

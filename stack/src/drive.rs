@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use client::follow::{self, Since, Tracker};
 use client::submit;
 use futures::StreamExt as _;
-use ledger::Store;
+use ledger_read::Reader;
 use policy::invariants::AuditReport;
 use schemas::api::BackendsReply;
 use schemas::{Health, Job, JobId};
@@ -86,8 +86,8 @@ impl Stack {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn store(&self) -> anyhow::Result<Store> {
-        Ok(Store::connect(&self.database_url, READ_CONNECTIONS).await?)
+    pub async fn reader(&self) -> anyhow::Result<Reader> {
+        Ok(Reader::connect(&self.database_url, READ_CONNECTIONS).await?)
     }
 
     /// Waits until the ledger has booked the ends of these jobs and holds no reservation any more, then
@@ -96,10 +96,10 @@ impl Stack {
     /// # Errors
     /// The database or a simulator does not answer.
     pub async fn audit(&self, accepted: &[JobId], within: Duration) -> anyhow::Result<AuditReport> {
-        let store = self.store().await?;
+        let reader = self.reader().await?;
         let accepted: BTreeSet<JobId> = accepted.iter().copied().collect();
-        let settled = audit::settled(&store, &accepted, &self.simulators, within).await;
-        store.close().await;
+        let settled = audit::settled(&reader, &accepted, &self.simulators, within).await;
+        reader.close().await;
         settled
     }
 }

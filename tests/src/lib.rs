@@ -7,5 +7,6 @@ pub mod circles;
 pub mod fleet;
 pub mod fuzz;
 pub mod jobs;
+pub mod logs;
 pub mod model;
 pub mod simulation;

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod books;
+mod commits;
 pub mod cpu;
 mod decide;
 mod fair;

@@ -8,3 +8,5 @@ mod counters;
 pub mod demo;
 pub mod drill;
 pub mod figures;
+pub mod made_up;
+pub mod migrations;

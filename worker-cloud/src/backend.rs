@@ -61,7 +61,7 @@ impl RunPodBackend {
         }
         // Not given up when a stop comes: the answer has the id by which the job can be stopped.
         let reply = self.client.run(body).await.map_err(|error| {
-            tracing::warn!(job.id = %attempt.id().job, attempt.n = attempt.id().attempt, %error, "start failed");
+            tracing::warn!(job = %attempt.id().job, attempt = attempt.id().attempt, %error, "start failed");
             failed(errors::start_failure(&error, wait_ms(attempt)))
         })?;
         if let Err(failure) = attempt.started(&reply.id).await {

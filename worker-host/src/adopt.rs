@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use protocol::worker::report::{self, Reported};
+use runtime::metrics;
 use runtime::reports::{NotTaken, TakeReport};
 use schemas::AttemptId;
 
@@ -41,7 +42,7 @@ impl TakeReport for Adopter {
                 "twice"
             }
         };
-        metrics::counter!("argosy_worker_reports_total", "kind" => kind).increment(1);
+        metrics::WORKER_REPORTS.of([kind.into()]).increment(1);
         Ok(())
     }
 }

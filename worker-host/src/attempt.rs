@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use protocol::worker::{AttemptControl, Stop, delivered};
 use runtime::artifacts::{ARTIFACT_MAX_BYTES, ArtifactError};
 use runtime::clock;
+use runtime::metrics;
 
 /// For how long a result is kept where nothing says otherwise, milliseconds.
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -235,9 +236,9 @@ impl Attempt {
             };
             tries += 1;
             if tries == 1 {
-                tracing::warn!(attempt = %self.id(), reason = failure.message, "made and not stored: trying again");
+                tracing::warn!(job = %self.id().job, attempt = self.id().attempt, reason = failure.message, "made and not stored: trying again");
             }
-            metrics::counter!("argosy_artifact_store_refusals_total").increment(1);
+            metrics::ARTIFACT_STORE_REFUSALS.increment(1);
             let waiting = format!("it is made and waits to be stored: {}", failure.message);
             self.progress(Phase::Downloading, 0, 0, Some(&waiting));
             tokio::select! {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::worker::machine;
+use runtime::metrics;
 use schemas::{Class, FailureCode, WorkerId};
 use serde::Deserialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -105,8 +106,8 @@ impl Shared {
 
 /// What is told of each attempt as a metric, looked up once: by its name and labels each costs as much as a message.
 pub(crate) struct Figures {
-    pub(crate) attempts_running: metrics::Gauge,
-    run_seconds_completed: metrics::Histogram,
+    pub(crate) attempts_running: metrics::GaugeSeries,
+    run_seconds_completed: metrics::HistogramSeries,
     backend: String,
 }
 
@@ -114,14 +115,14 @@ impl Figures {
     pub(crate) fn of(backend: &schemas::Backend) -> Self {
         let backend = backend.to_string();
         Self {
-            attempts_running: metrics::gauge!("argosy_worker_attempts_running"),
+            attempts_running: metrics::ATTEMPTS_RUNNING.of([]),
             run_seconds_completed: run_seconds(&backend, "completed"),
             backend,
         }
     }
 
     /// How long attempts ran that ended so.
-    pub(crate) fn run_seconds(&self, failure: Option<FailureCode>) -> metrics::Histogram {
+    pub(crate) fn run_seconds(&self, failure: Option<FailureCode>) -> metrics::HistogramSeries {
         match failure {
             None => self.run_seconds_completed.clone(),
             Some(code) => run_seconds(&self.backend, code.as_str()),
@@ -129,8 +130,8 @@ impl Figures {
     }
 }
 
-fn run_seconds(backend: &str, outcome: &'static str) -> metrics::Histogram {
-    metrics::histogram!("argosy_attempt_run_seconds", "backend" => backend.to_owned(), "outcome" => outcome)
+fn run_seconds(backend: &str, outcome: &'static str) -> metrics::HistogramSeries {
+    metrics::ATTEMPT_RUN.of([backend.to_owned().into(), outcome.into()])
 }
 
 /// A slot with work in it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use runtime::metrics;
 use schemas::topology::{stream, work_consumer};
 
 use crate::context::Shared;
@@ -52,9 +53,9 @@ pub(crate) async fn measure_once(shared: &Shared) {
 #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
 fn publish_metrics(store: &StoreRoom) {
     let left = store.left_bytes().map_or(f64::INFINITY, |left| left as f64);
-    metrics::gauge!("argosy_artifact_store_room_bytes").set(left);
+    metrics::ARTIFACT_STORE_ROOM.set(left);
     let days = store.days().map_or(f64::INFINITY, |days| days as f64);
-    metrics::gauge!("argosy_artifact_store_room_days").set(days);
+    metrics::ARTIFACT_STORE_DAYS.set(days);
 }
 
 /// What all paid attempts that are in any worker's hands may store, bytes.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ClaimError, Claimed, Held, Note, Ports, PublishError, Published, Record};
+use runtime::metrics;
 use schemas::{AttemptId, AttemptRecord, JobId};
 
 use crate::Backend;
@@ -78,7 +79,7 @@ impl Ports for NatsPorts {
 
     fn note(&self, note: Note<'_>) {
         if note == Note::Unfunded {
-            metrics::counter!("argosy_worker_unfunded_total").increment(1);
+            metrics::WORKER_UNFUNDED.increment(1);
         }
     }
 }

@@ -213,7 +213,7 @@ impl Spool {
         if held.is_some()
             && let Err(error) = fs::remove_file(self.path(attempt, ENDING))
         {
-            tracing::warn!(%attempt, %error, "a file stays in the spool");
+            tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "a file stays in the spool");
         }
     }
 

@@ -140,7 +140,7 @@ impl ComfyBackend {
         id: &str,
         client_id: Option<String>,
     ) -> Result<HistoryEntry, Failure> {
-        tracing::info!(prompt_id = id, "the server has the job already");
+        tracing::info!(provider_id = id, "the server has the job already");
         attempt.started(id).await?;
         let socket = match &client_id {
             Some(client_id) => self.socket(client_id),
@@ -234,7 +234,7 @@ impl ComfyBackend {
         if let Err(error) = &answer
             && error.may_have_arrived()
         {
-            tracing::warn!(%error, prompt_id = id, "the submission was not confirmed");
+            tracing::warn!(%error, provider_id = id, "the submission was not confirmed");
             if self.has(id).await? {
                 return Ok(());
             }
@@ -326,8 +326,8 @@ impl ComfyBackend {
         let limit = Duration::from_millis(self.config.cancel_wait_ms);
         match tokio::time::timeout(limit, cancel(&self.client, id)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, prompt_id = id, "the job could not be stopped"),
-            Err(_) => tracing::warn!(prompt_id = id, "the job has not left the server yet"),
+            Ok(Err(error)) => tracing::warn!(%error, provider_id = id, "the job could not be stopped"),
+            Err(_) => tracing::warn!(provider_id = id, "the job has not left the server yet"),
         }
     }
 }

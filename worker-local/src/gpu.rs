@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+use runtime::metrics;
 use schemas::Gpu;
 
 /// The driver, where there is one.
@@ -24,8 +25,7 @@ impl Gpus {
     #[must_use]
     pub fn new() -> Self {
         let nvml = Nvml::init().inspect_err(|error| tracing::debug!(%error, "no NVIDIA driver")).ok();
-        metrics::describe_gauge!("argosy_nvml_available", "1 if the NVIDIA driver answers, else 0");
-        metrics::gauge!("argosy_nvml_available").set(if nvml.is_some() { 1.0 } else { 0.0 });
+        metrics::NVML_AVAILABLE.set(if nvml.is_some() { 1.0 } else { 0.0 });
         Self { nvml, counted: Mutex::new(None) }
     }
 
@@ -78,21 +78,21 @@ fn read(nvml: &Nvml, index: u32) -> Option<Gpu> {
 
 /// Metrics, in base units.
 fn report(index: u32, gpu: &Gpu) {
-    let labels = [("gpu", index.to_string())];
+    let gpu_label = || [index.to_string().into()];
     let used_bytes = gpu.vram_total_bytes.saturating_sub(gpu.vram_free_bytes);
-    metrics::gauge!("argosy_gpu_memory_used_bytes", &labels).set(used_bytes as f64);
-    metrics::gauge!("argosy_gpu_memory_total_bytes", &labels).set(gpu.vram_total_bytes as f64);
+    metrics::GPU_MEMORY_USED.of(gpu_label()).set(used_bytes as f64);
+    metrics::GPU_MEMORY_TOTAL.of(gpu_label()).set(gpu.vram_total_bytes as f64);
     if let Some(percent) = gpu.utilisation_percent {
-        metrics::gauge!("argosy_gpu_utilisation_ratio", &labels).set(f64::from(percent) / 100.0);
+        metrics::GPU_UTILISATION.of(gpu_label()).set(f64::from(percent) / 100.0);
     }
     if let Some(celsius) = gpu.temperature_celsius {
-        metrics::gauge!("argosy_gpu_temperature_celsius", &labels).set(f64::from(celsius));
+        metrics::GPU_TEMPERATURE.of(gpu_label()).set(f64::from(celsius));
     }
     if let Some(milliwatts) = gpu.power_mw {
-        metrics::gauge!("argosy_gpu_power_watts", &labels).set(f64::from(milliwatts) / 1_000.0);
+        metrics::GPU_POWER.of(gpu_label()).set(f64::from(milliwatts) / 1_000.0);
     }
     if let Some(millijoules) = gpu.energy_mj {
-        metrics::counter!("argosy_gpu_energy_joules_total", &labels).absolute(millijoules / 1_000);
+        metrics::GPU_ENERGY.of(gpu_label()).absolute(millijoules / 1_000);
     }
 }
 

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use runtime::broker::Broker;
 use runtime::clock;
+use runtime::metrics;
 use runtime::publish;
 use schemas::subjects::{self, Subject};
 use schemas::{Failure, Parked, SCHEMA_VERSION};
@@ -20,7 +21,7 @@ pub(super) async fn park(broker: &Broker, arrived: &Arrived, failure: Failure) -
     let subject = subjects::parked(tenant.as_ref(), failure.code, job);
     let sequence = arrived.sequence(&broker.jetstream);
     tracing::warn!(subject = %arrived.subject, sequence, reason = failure.message, "event put aside");
-    metrics::counter!("argosy_ledger_events_parked_total").increment(1);
+    metrics::LEDGER_EVENTS_PARKED.increment(1);
     let parked = Parked {
         schema_version: SCHEMA_VERSION,
         time_ms: clock::now_ms(),

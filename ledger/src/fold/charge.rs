@@ -7,12 +7,12 @@
 //!   pending: its money is then awaited. If the provider bills after all, `charged` posts it.
 //! - An attempt placed for free voids what had been reserved for it before.
 
+use ledger_read::clamp_ms;
 use std::cmp::Reverse;
 
 use schemas::{AttemptFacts, ChargeState, Event, Fact, MicroUsd};
 
-use super::{Source, ended_facts};
-use crate::calendar::clamp_ms;
+use super::sources::{Source, ended_facts};
 
 /// A reservation that the ledger granted.
 #[derive(Debug, Clone, PartialEq, Eq)]

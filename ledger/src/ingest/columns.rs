@@ -1,9 +1,11 @@
 //! Rows to columns: arrays for `unnest`, so that a batch is one statement however many rows it has.
 
+use ledger_read::clamp_ms;
 use schemas::Event;
+use uuid::Uuid;
 
-use super::Key;
-use crate::calendar::clamp_ms;
+/// Where an event is stored: the key of `events`. Its kind is one that this version knows, or `unknown`.
+pub(super) type Key = (Uuid, i32, &'static str);
 
 pub(super) fn key(event: &Event) -> Key {
     (event.job.0, number(event.attempt), event.fact.kind())

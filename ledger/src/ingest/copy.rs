@@ -6,12 +6,11 @@
 //! The format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"; a value is as the type's
 //! `send` function writes it.
 
+use ledger_read::clamp_ms;
 use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::postgres::PgCopyIn;
 use uuid::Uuid;
-
-use crate::calendar::clamp_ms;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 

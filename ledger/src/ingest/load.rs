@@ -1,15 +1,14 @@
 //! What is known already about the jobs of a batch.
 
+use ledger_read::stored_event;
 use std::collections::{BTreeMap, HashMap};
 
 use schemas::{Event, Fact};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Key;
-use super::columns::{attempt, column};
+use super::columns::{Key, attempt, column};
 use crate::Error;
-use crate::event_check::stored_event;
 use crate::fold::Request;
 
 /// Granted reservations by job and attempt.
@@ -35,7 +34,7 @@ pub(super) async fn events(connection: &mut PgConnection, keys: &[Key]) -> Resul
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(|row| stored_event(&row.body, row.job, row.attempt, &row.kind)).collect()
+    rows.into_iter().map(|row| Ok(stored_event(&row.body, row.job, row.attempt, &row.kind)?)).collect()
 }
 
 /// What was granted for the jobs.

@@ -1,20 +1,28 @@
 //! The events, and the upserts of rows that were there before. Two transactions never wait for each other crosswise:
 //! whoever writes here holds the ingest lock, and the money lock for charges.
 
+use ledger_read::clamp_ms;
 use std::collections::HashSet;
 
-use schemas::Class;
+use schemas::{Class, JobId};
 use sqlx::PgConnection;
 
-use super::columns::{clamp, column, key, number};
-use super::{Charged, Key, fresh, load};
+use super::columns::{Key, clamp, column, key, number};
+use super::{fresh, load};
 use crate::Error;
-use crate::calendar::clamp_ms;
 use crate::event_check::Checked;
-use crate::fold::{AttemptRow, Folded};
+use crate::fold::{AttemptRow, ChargeRow, Folded};
 
 /// So many events are copied in; fewer are inserted ([`super::copy`] says why).
 const EVENTS_COPIED_FROM: usize = 200;
+
+/// A charge with its key and who pays.
+pub(crate) struct Charged {
+    pub(crate) job: JobId,
+    pub(crate) attempt: u32,
+    pub(crate) tenant: String,
+    pub(crate) row: ChargeRow,
+}
 
 /// The keys of events.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ async fn an_eventful_life_becomes_rows() {
     let ingested = database.store.ingest(&story.eventful()).await.unwrap();
     assert_eq!((ingested.stored, ingested.repeated), (9, 0));
 
-    let detail = database.store.job_detail(story.job).await.unwrap().expect("it is known");
+    let detail = database.reader.job_detail(story.job).await.unwrap().expect("it is known");
     assert_eq!(detail.summary.state, "completed");
     assert_eq!(detail.summary.backend.as_deref(), Some("local"));
     assert_eq!(detail.summary.posted_micro_usd, 5_700 + 7_220, "the late charge is what counts");
@@ -69,7 +69,7 @@ async fn an_attempt_that_goes_without_its_event_has_its_decision_from_its_end() 
     database.store.ingest(&without).await.unwrap();
     let mut rows = Vec::new();
     for story in [&told, &untold] {
-        let detail = database.store.job_detail(story.job).await.unwrap().expect("it is known");
+        let detail = database.reader.job_detail(story.job).await.unwrap().expect("it is known");
         let candidates: Vec<String> = sqlx::query_scalar(
             "select (to_jsonb(c) - 'job')::text from analytics.candidates c where job = $1 order by attempt, 1",
         )

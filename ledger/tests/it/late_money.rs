@@ -26,7 +26,7 @@ async fn the_first_end_wins_by_time_whichever_comes_first() {
         assert_eq!(database.text("select state from jobs").await, "cancelled");
         assert_eq!(database.text("select failure_code from jobs").await, "cancelled");
         assert_eq!(database.text("select artifacts::text from jobs").await, "[]");
-        let page = database.store.audit_rows(None, 10).await.unwrap();
+        let page = database.reader.audit_rows(None, 10).await.unwrap();
         assert_eq!(page.jobs[0].ends, 2, "the audit sees both");
     }
 }

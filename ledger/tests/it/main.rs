@@ -1,9 +1,11 @@
 //! The ledger against a real Postgres, and its loops against a real broker as well. Every test has a
 //! database of its own on one server, which lives as long as a test holds it.
 
+mod additive;
 mod ingest;
 mod late_money;
 mod loops;
+mod migrations;
 mod order;
 mod process;
 mod reads;

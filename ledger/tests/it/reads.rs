@@ -1,6 +1,6 @@
 //! What people and programs read: totals are the sums of their rows.
 
-use ledger::read::{CostBy, JobFilter};
+use ledger_read::{CostBy, JobFilter};
 use schemas::{Charge, ChargeState, JobState, MicroUsd};
 
 use crate::server::{Database, migrated};
@@ -30,7 +30,7 @@ async fn every_total_is_the_sum_of_its_rows() {
     let project = CostBy::Label("project".to_owned());
     let missing = CostBy::Label("no such label".to_owned());
     for by in [CostBy::Day, CostBy::Backend, CostBy::Tenant, project, missing] {
-        let rows = database.store.costs(&by, 0).await.unwrap();
+        let rows = database.reader.costs(&by, 0).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.posted_micro_usd).sum::<i64>(), POSTED, "{by:?}");
         assert_eq!(rows.iter().map(|row| row.open_micro_usd).sum::<i64>(), 900, "{by:?}");
     }
@@ -47,17 +47,17 @@ async fn every_total_is_the_sum_of_its_rows() {
     ] {
         assert_eq!(database.number(view).await, POSTED, "{view}");
     }
-    let costs = database.store.costs(&CostBy::Backend, 0).await.unwrap();
+    let costs = database.reader.costs(&CostBy::Backend, 0).await.unwrap();
     let gemini = costs.iter().find(|row| row.key == "gemini").unwrap();
     assert_eq!((gemini.posted_micro_usd, gemini.jobs, gemini.possibly_paid_micro_usd), (7_220, 1, 0));
     let day = 86_400_000;
-    assert!(database.store.costs(&CostBy::Day, T + day).await.unwrap().is_empty(), "since tomorrow");
+    assert!(database.reader.costs(&CostBy::Day, T + day).await.unwrap().is_empty(), "since tomorrow");
 }
 
 #[tokio::test]
 async fn savings_are_computed_from_the_rows_they_stand_beside() {
     let database = some_jobs().await;
-    let savings = database.store.savings(0).await.unwrap();
+    let savings = database.reader.savings(0).await.unwrap();
     let cloud = savings.iter().find(|row| row.against == "cloud").unwrap();
     assert_eq!((cloud.jobs, cloud.jobs_not_comparable), (3, 0), "cancelled jobs save nothing");
     assert_eq!(cloud.actual_micro_usd, POSTED);
@@ -76,7 +76,7 @@ async fn savings_are_computed_from_the_rows_they_stand_beside() {
 #[tokio::test]
 async fn counts_and_percentiles() {
     let database = some_jobs().await;
-    let counts = database.store.counts(0).await.unwrap();
+    let counts = database.reader.counts(0).await.unwrap();
     let states: Vec<_> = counts.states.iter().map(|row| (row.state.as_str(), row.jobs)).collect();
     assert_eq!(states, [("cancelled", 1), ("completed", 3)]);
     let cloud = counts.backends.iter().find(|row| row.backend == "cloud").unwrap();
@@ -84,19 +84,19 @@ async fn counts_and_percentiles() {
     assert_eq!((cloud.completed_jobs, cloud.posted_micro_usd), (1, 5_700 + 6_500));
     assert_eq!(counts.backends.iter().map(|row| row.completed_jobs).sum::<i64>(), 3);
 
-    let percentiles = database.store.percentiles(0).await.unwrap();
+    let percentiles = database.reader.percentiles(0).await.unwrap();
     assert_eq!((percentiles[0].backend.as_deref(), percentiles[0].jobs), (None, 3), "all together first");
     let total = percentiles[0].total.expect("they ended");
     assert!((total.p50_ms - 220.0).abs() < 0.001, "{total:?}");
     assert_eq!(percentiles[1..].iter().map(|row| row.jobs).sum::<i64>(), 3);
-    assert!(database.store.percentiles(T + 1_000).await.unwrap()[0].total.is_none(), "none since");
+    assert!(database.reader.percentiles(T + 1_000).await.unwrap()[0].total.is_none(), "none since");
 }
 
 #[tokio::test]
 async fn jobs_are_found_by_what_is_known_of_them() {
     let database = some_jobs().await;
     let find = async |filter: JobFilter| {
-        database.store.jobs(&filter, 10).await.unwrap().iter().map(|job| job.job).collect::<Vec<_>>()
+        database.reader.jobs(&filter, 10).await.unwrap().iter().map(|job| job.job).collect::<Vec<_>>()
     };
     assert_eq!(find(JobFilter::default()).await.len(), 4);
     let cancelled = JobFilter { state: Some(JobState::Cancelled), ..JobFilter::default() };
@@ -111,8 +111,8 @@ async fn jobs_are_found_by_what_is_known_of_them() {
     assert_eq!(find(label("elsewhere")).await.len(), 0);
     let stranger = JobFilter { tenant: Some("nobody".parse().unwrap()), ..JobFilter::default() };
     assert_eq!(find(stranger).await.len(), 0);
-    assert_eq!(database.store.jobs(&JobFilter::default(), 2).await.unwrap().len(), 2);
-    assert!(database.store.job_detail(Story::new(9).job).await.unwrap().is_none());
+    assert_eq!(database.reader.jobs(&JobFilter::default(), 2).await.unwrap().len(), 2);
+    assert!(database.reader.job_detail(Story::new(9).job).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn the_audits_pages_hold_every_job_attempt_and_reservation_once() {
     database.store.reserve(&[reserved.reservation(0, 1, 10)], &tenants).await.unwrap();
     let (mut jobs, mut attempts, mut after) = (Vec::new(), Vec::new(), None);
     loop {
-        let page = database.store.audit_rows(after, 2).await.unwrap();
+        let page = database.reader.audit_rows(after, 2).await.unwrap();
         jobs.extend(page.jobs);
         attempts.extend(page.attempts);
         after = page.next_after;

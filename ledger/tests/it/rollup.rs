@@ -277,34 +277,6 @@ async fn a_crash_while_summing_changes_nothing() {
     database.sums_are_those_of_rows("when it is summed").await;
 }
 
-/// The generator's books are good, and spans of many jobs are cut.
-#[tokio::test]
-async fn made_up_books_add_up() {
-    let database = compared().await;
-    database.store.fill(6_000, T - AGO_MS).await.unwrap();
-    assert!((5_800..6_200).contains(&database.number("select count(*) from attempts").await));
-    database.books_balance().await;
-    database.sums_are_those_of_rows("before the hours between two copies are summed").await;
-    let done = database.roll_up().await;
-    assert!(done.spans >= 19, "{done:?}");
-    assert!(database.count("spans").await > 500);
-    assert_eq!(database.count("marks").await, 0);
-    database.sums_are_those_of_rows("when everything is summed").await;
-    for (view, asked) in database.store.view_queries(T - AGO_MS - 86_400_000).await.unwrap() {
-        let rows = database.store.read_rows(&asked).await.expect(view);
-        assert!(rows > 0 || view == "open_reservations", "{view} is empty");
-    }
-    assert!(database.store.job_detail(newest(&database).await).await.unwrap().is_some());
-}
-
-async fn newest(database: &Database) -> JobId {
-    let id: Uuid = sqlx::query_scalar("select job from events order by job desc limit 1")
-        .fetch_one(&database.pool)
-        .await
-        .expect("there are decisions");
-    JobId(id)
-}
-
 #[tokio::test]
 async fn periods_are_the_same_in_sql_and_here() {
     let database = migrated().await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use ledger::Store;
+use ledger_read::Reader;
 use servers::{Found, Postgres, PostgresOptions};
 use sqlx::postgres::PgPool;
 use tokio::sync::Mutex;
@@ -20,6 +21,7 @@ struct Server {
 /// A migrated database, gone with the server.
 pub(crate) struct Database {
     pub(crate) store: Store,
+    pub(crate) reader: Reader,
     /// For looking at the tables themselves.
     pub(crate) pool: PgPool,
     pub(crate) url: String,
@@ -61,8 +63,9 @@ pub(crate) async fn empty() -> Database {
     server.postgres.create_database(&name).await.expect("the database is made");
     let url = server.postgres.url(&name);
     let store = Store::connect(&url, 8).await.expect("the database answers");
+    let reader = Reader::connect(&url, 2).await.expect("the database answers");
     let pool = PgPool::connect(&url).await.expect("the database answers");
-    Database { store, pool, url, _server: server }
+    Database { store, reader, pool, url, _server: server }
 }
 
 pub(crate) async fn migrated() -> Database {
@@ -100,7 +103,7 @@ impl Database {
 
     /// What must hold whatever happened: the books balance, and the rollup is the sum of its rows.
     pub(crate) async fn books_balance(&self) {
-        let whole = self.store.conservation().await.expect("readable");
+        let whole = self.reader.conservation().await.expect("readable");
         assert!(whole.holds(), "{whole:?}");
         let broken = self
             .number(

@@ -24,11 +24,11 @@ pub(crate) struct Audit {}
 impl Audit {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
-        let store = session.store().await?;
+        let reader = session.reader().await?;
         let settled = is_at_rest(&broker.jetstream).await?;
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
         let known = jobs_in_events(&broker.jetstream).await?;
-        let mut input = gather(&store, None, settled, &session.simulators()?).await?;
+        let mut input = gather(&reader, None, settled, &session.simulators()?).await?;
         input.parked = parked::too_new(&broker.jetstream).await?;
         let booked = input.jobs.iter().map(|job| job.job).chain(input.parked.iter().copied());
         let known = known.into_iter().filter(|_| settled);

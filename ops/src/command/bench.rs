@@ -87,9 +87,9 @@ impl Bench {
             tenant: self.tenant.clone(),
             patience: RUNNING_PATIENCE,
         };
-        let (broker, store) = (session.broker().await?, session.store().await?);
+        let (broker, reader) = (session.broker().await?, session.reader().await?);
         let simulators = session.simulators()?;
-        running::measure(&broker, &store, &simulators, &options).await
+        running::measure(&broker, &reader, &simulators, &options).await
     }
 
     async fn all(&self, session: &Session, out: &Path) -> anyhow::Result<Report> {

@@ -4,7 +4,7 @@ use super::jobs::duration_ms;
 use super::session::Session;
 use crate::table::{self, Align};
 use clap::Args;
-use ledger::read::{CostBy, CostRow, SavingRow};
+use ledger_read::{CostBy, CostRow, SavingRow};
 use runtime::clock::now_ms;
 use schemas::MicroUsd;
 
@@ -23,10 +23,10 @@ pub(crate) struct Costs {
 
 impl Costs {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let store = session.store().await?;
+        let reader = session.reader().await?;
         let since_ms = self.since.map_or(0, |ms| now_ms() - ms);
-        let costs = store.costs(&self.by, since_ms).await?;
-        let savings = store.savings(since_ms).await?;
+        let costs = reader.costs(&self.by, since_ms).await?;
+        let savings = reader.savings(since_ms).await?;
         if session.json {
             return table::say_json(&serde_json::json!({ "costs": costs, "savings": savings }));
         }

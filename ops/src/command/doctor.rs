@@ -60,12 +60,12 @@ impl Doctor {
         let fleet: Option<BackendsReply> = api::request_empty(&broker.client, "backends").await.ok();
         findings.push(doctor::ledger(fleet.as_ref(), behind(&broker).await));
         findings.extend(fleet.iter().flat_map(doctor::backends));
-        let store = match session.has_database() {
-            true => Some(session.store().await?),
+        let reader = match session.has_database() {
+            true => Some(session.reader().await?),
             false => None,
         };
-        let durability = match &store {
-            Some(store) => Some(store.durability().await?),
+        let durability = match &reader {
+            Some(reader) => Some(reader.durability().await?),
             None => None,
         };
         findings.push(doctor::database(durability.as_ref()));

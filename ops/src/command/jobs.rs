@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::table::{self, Align};
 use anyhow::bail;
 use clap::Args;
-use ledger::read::{JobFilter, JobSummary};
+use ledger_read::{JobFilter, JobSummary};
 use runtime::clock::now_ms;
 use schemas::{Backend, JobState, MicroUsd, Tenant};
 
@@ -45,7 +45,7 @@ impl Jobs {
             label: self.label,
             since_ms: self.since.map(|ms| now_ms() - ms),
         };
-        let jobs = session.store().await?.jobs(&filter, self.limit.into()).await?;
+        let jobs = session.reader().await?.jobs(&filter, self.limit.into()).await?;
         if session.json {
             return jobs.iter().try_for_each(table::say_json);
         }

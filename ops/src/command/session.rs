@@ -3,7 +3,7 @@
 use super::Global;
 use crate::exit::Usage;
 use anyhow::Context as _;
-use ledger::Store;
+use ledger_read::Reader;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use stack::Simulator;
@@ -48,11 +48,11 @@ impl Session {
         Ok(Broker::connect(&self.nats, "command").await?)
     }
 
-    pub(crate) async fn store(&self) -> anyhow::Result<Store> {
+    pub(crate) async fn reader(&self) -> anyhow::Result<Reader> {
         let url = self.database.as_ref().ok_or_else(|| {
             Usage("no database is known: give --database or ARGOSY_LEDGER__DATABASE_URL".to_owned())
         })?;
-        let connected = Store::connect(url, CONNECTIONS).await;
+        let connected = Reader::connect(url, CONNECTIONS).await;
         // Not the URL itself: it may hold a password.
         connected.context("the ledger's database does not answer: check --database and the server")
     }

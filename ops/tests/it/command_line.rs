@@ -148,6 +148,12 @@ fn help_teaches_by_example() {
 }
 
 #[test]
+fn the_former_name_of_a_command_still_works() {
+    let matches = definition().try_get_matches_from(["argosy", "dead", "list"]).expect("an alias");
+    assert_eq!(matches.subcommand_name(), Some("parked"));
+}
+
+#[test]
 fn a_decision_shows_every_candidate_and_why_it_lost() {
     let text = decision_text(&samples::decision());
     let decision = samples::decision();

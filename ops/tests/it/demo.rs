@@ -1,7 +1,7 @@
 //! The demo's parts: its jobs are jobs, its workflows run, its report says what its page says.
 
 use client::documents::check;
-use ledger::read::{BackendCount, Counts, JobSummary, SavingRow, StateCount};
+use ledger_read::{BackendCount, Counts, JobSummary, SavingRow, StateCount};
 use ops::show::demo as show;
 use policy::invariants::{AuditReport, BackendAudit};
 use runtime::fleet_config::KEYS;

@@ -143,7 +143,12 @@ pub async fn duplicate<P: Ports>(ports: &P, job: &Job, of: JobId) -> Result<(), 
 ///
 /// # Errors
 /// The broker did not take it.
-pub async fn fail<P: Ports>(ports: &P, job: &Job, ended: End, original: &Original) -> Result<(), PublishError> {
+pub async fn fail<P: Ports>(
+    ports: &P,
+    job: &Job,
+    ended: End,
+    original: &Original,
+) -> Result<(), PublishError> {
     let failure =
         ended.failure.clone().unwrap_or_else(|| Failure::new(FailureCode::Unknown, "ended without a reason"));
     let about = (Some(&job.tenant), Some(job.id));

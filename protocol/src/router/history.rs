@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{
-    Assignment, AttemptFacts, DeadLetter, Decision, Event, Fact, JobFacts, JobId, JobState,
-};
+use schemas::{Assignment, AttemptFacts, DeadLetter, Decision, Event, Fact, JobFacts, JobId, JobState};
 
 use crate::errors::PortError;
 use crate::router::ports::RouterPorts;
@@ -180,7 +178,8 @@ mod tests {
     #[test]
     fn what_is_first_without_event_is_the_first_attempt_and_says_nothing_of_the_second() {
         // A dead letter of a first attempt without event is in hand, the second is begun and not yet assigned.
-        let history = History { events: vec![assigned(1), assigned(2)], is_first_without_event: true, failed: Some(1) };
+        let history =
+            History { events: vec![assigned(1), assigned(2)], is_first_without_event: true, failed: Some(1) };
         assert!(history.placed_without_event(1) && history.went_on_from(1));
         assert!(!history.placed_without_event(2) && !history.went_on_from(2));
         assert_eq!(history.last_assigned().map(|event| event.attempt), Some(2));

@@ -21,6 +21,7 @@ use crate::errors::{PortError, StepError};
 use crate::note::Note;
 use crate::ports::Answer;
 use crate::race::{Raced, race};
+use crate::router::ending;
 use crate::router::job::AdmittedJob;
 use crate::router::keys::{self, Keyed};
 use crate::router::place::{self, Placed};
@@ -28,7 +29,6 @@ use crate::router::ports::RouterPorts;
 use crate::router::read_past::{self, InHand};
 use crate::router::room::WaitOutcome;
 use crate::router::too_new::Resting;
-use crate::router::ending;
 
 pub use arrived::Arrived;
 use at_once::Begun;

@@ -61,7 +61,12 @@ impl Orphans {
         orphan: StoredMessage,
     ) -> Result<(), StepError> {
         let sequence = orphan.sequence;
-        tracing::warn!(stream, sequence, subject = orphan.subject, "no consumer delivers this message: sent on its way");
+        tracing::warn!(
+            stream,
+            sequence,
+            subject = orphan.subject,
+            "no consumer delivers this message: sent on its way"
+        );
         ports.note(Note::Orphan { stream });
         if stream == stream::WORK {
             let failure = Failure::new(FailureCode::Interrupted, "the broker delivered it to no worker");

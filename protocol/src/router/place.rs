@@ -16,8 +16,8 @@ use crate::router::history::{self, History};
 use crate::router::job::Placement;
 use crate::router::ports::RouterPorts;
 
-pub use prepared::{Prepared, prepare_first};
 use prepared::{AttemptStamp, Target, assigned, assignment, store_work};
+pub use prepared::{Prepared, prepare_first};
 
 /// What came of it.
 #[derive(Debug)]
@@ -159,7 +159,10 @@ async fn assign_attempt<P: RouterPorts>(
 ///
 /// # Errors
 /// As [`place`].
-pub async fn placed_before<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> Result<Placed, StepError> {
+pub async fn placed_before<P: RouterPorts>(
+    ports: &P,
+    placement: &Placement<'_>,
+) -> Result<Placed, StepError> {
     let history = history::read(ports, placement.job.id).await?;
     let placed = history.last_assigned().is_some_and(|event| event.attempt >= placement.attempt);
     // Read from a replica that lags: nothing may be concluded from what it does not show.

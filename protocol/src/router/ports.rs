@@ -3,9 +3,7 @@
 use policy::fleet::Fleet;
 use schemas::codec::{self, DecodeError};
 use schemas::reserve::{Grant, Reservation};
-use schemas::{
-    Assignment, Backend, Class, DeadLetter, Event, Job, JobId, KeyRecord, Lane, Tenant,
-};
+use schemas::{Assignment, Backend, Class, DeadLetter, Event, Job, JobId, KeyRecord, Lane, Tenant};
 
 use crate::errors::PortError;
 use crate::ports::{Answer, Ports, StoredMessage};
@@ -150,17 +148,10 @@ pub trait RouterPorts: Ports {
     /// Takes all assignments of a job out of their queues.
     fn purge_work(&self, job: JobId) -> impl Future<Output = Result<(), PortError>>;
     /// Deletes a message of a stream; one that is gone is no error.
-    fn delete(
-        &self,
-        stream: &'static str,
-        sequence: u64,
-    ) -> impl Future<Output = Result<(), PortError>>;
+    fn delete(&self, stream: &'static str, sequence: u64) -> impl Future<Output = Result<(), PortError>>;
 
     /// The subjects of a lane with messages in them, and how many.
-    fn waiting_in(
-        &self,
-        lane: Lane,
-    ) -> impl Future<Output = Result<Vec<(String, usize)>, PortError>>;
+    fn waiting_in(&self, lane: Lane) -> impl Future<Output = Result<Vec<(String, usize)>, PortError>>;
     /// The next message of a subject of a lane from a sequence on, read from the stream.
     fn read_job(
         &self,

@@ -71,7 +71,8 @@ impl Room {
     pub fn tenants(&self, lane: Lane) -> HashMap<Tenant, usize> {
         let inner = self.lock();
         let mut tenants = HashMap::new();
-        for job in inner.waiting.values().map(|waiting| &waiting.admitted.job).filter(|job| job.lane == lane) {
+        for job in inner.waiting.values().map(|waiting| &waiting.admitted.job).filter(|job| job.lane == lane)
+        {
             *tenants.entry(job.tenant.clone()).or_default() += 1;
         }
         tenants

@@ -1,6 +1,7 @@
 //! Golden bytes: every message's MessagePack (as hex) and JSON is locked by a file.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p schemas` rewrites them; the diff is then the change to the wire.
+//! Those of releases are frozen, see `frozen`.
 //! Cases considered: old bytes are read by today's code (decode the golden file), today's bytes are the
 //! golden ones (encode), and newer bytes are read by today's code (an added field, see `codec`).
 

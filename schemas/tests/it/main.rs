@@ -2,6 +2,7 @@
 
 mod codec;
 mod files;
+mod frozen;
 mod golden;
 mod names;
 mod needs;

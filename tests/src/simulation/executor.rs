@@ -47,9 +47,8 @@ impl Steps {
 
     /// Polls once, with the world not borrowed.
     pub(crate) fn poll(&mut self, task: usize, woken: &Woken) -> Poll<()> {
-        let waker = self.waker.get_or_insert_with(|| {
-            Waker::from(Arc::new(Waking { task, woken: woken.clone() }))
-        });
+        let waker =
+            self.waker.get_or_insert_with(|| Waker::from(Arc::new(Waking { task, woken: woken.clone() })));
         self.future.as_mut().poll(&mut Context::from_waker(waker))
     }
 }

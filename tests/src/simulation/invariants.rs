@@ -261,7 +261,8 @@ impl World {
             let account = &self.books.accounts[number];
             self.figures.jobs += 1;
             // It was an earlier job once more, and says so.
-            let is_duplicate = self.broker.log[number].iter().any(|event| matches!(event.fact, Fact::Duplicate { .. }));
+            let is_duplicate =
+                self.broker.log[number].iter().any(|event| matches!(event.fact, Fact::Duplicate { .. }));
             if is_duplicate {
                 self.figures.duplicates += 1;
                 continue;

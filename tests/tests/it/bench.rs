@@ -22,8 +22,8 @@ async fn a_fleet_that_runs_can_be_measured() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|options| (options.runpod, options.gemini) = (None, None)).await?;
     let options =
         RunningOptions { jobs: 30, rate: 30, tenant: "studio-a".parse()?, patience: Duration::from_secs(60) };
-    let store = ledger::Store::connect(fleet.stack.database_url(), 2).await?;
-    let report = running::measure(&fleet.stack.broker, &store, &fleet.stack.simulators, &options).await?;
+    let reader = ledger_read::Reader::connect(fleet.stack.database_url(), 2).await?;
+    let report = running::measure(&fleet.stack.broker, &reader, &fleet.stack.simulators, &options).await?;
     for name in ["running.sustained", "running.assigned.p50", "running.ended.p99"] {
         let row = find(&report.rows, name);
         ensure!(row.is_some_and(|row| row.spread.median > 0.0), "{name} is missing: {report:?}");

@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use client::documents;
 use client::follow::{Since, events};
 use futures::StreamExt as _;
-use ledger::read::AuditAttempt;
+use ledger_read::AuditAttempt;
 use policy::defaults;
 use schemas::{Assignment, ChargeState, Fact, FailureCode, Job, JobId, JobState, MicroUsd, codec, subjects};
 use serde_json::{Value, json};
@@ -179,7 +179,7 @@ async fn no_word_of_a_document_makes_a_provider_free() -> anyhow::Result<()> {
     ensure!(failure.field.as_deref() == Some("constraints.allow_paid"), "{failure:?}");
     let audit = fleet.stack.audit(&ids, LIMIT).await?;
     ensure!(audit.holds(), "{:#?}", audit.findings);
-    let rows = fleet.stack.store().await?.audit_rows(None, 1_000).await?;
+    let rows = fleet.stack.reader().await?.audit_rows(None, 1_000).await?;
     let charged = rows.attempts.iter().filter(|attempt| attempt.charge.amount_micro_usd > MicroUsd::ZERO);
     ensure!(
         charged.clone().count() == 3
@@ -222,10 +222,10 @@ async fn raised_while_it_waits(
 /// A job's attempts in the books, once nothing of it is open. The simulator bills its own prices, so its invoice is
 /// not compared.
 async fn booked(fleet: &TestFleet, job: JobId) -> anyhow::Result<Vec<AuditAttempt>> {
-    let store = fleet.stack.store().await?;
+    let reader = fleet.stack.reader().await?;
     let settled = async {
         loop {
-            let rows = store.audit_rows(None, 1_000).await?;
+            let rows = reader.audit_rows(None, 1_000).await?;
             let has_ended = rows.jobs.iter().any(|row| row.job == job && row.ends == 1);
             let attempts: Vec<_> = rows.attempts.into_iter().filter(|row| row.job == job).collect();
             if has_ended && attempts.iter().all(|row| row.charge.state != ChargeState::Pending) {

@@ -83,8 +83,8 @@ async fn when_the_gpus_go_away_consenting_jobs_move_and_the_others_wait() -> any
     all_completed(&fleet, &jobs).await?;
     // What succeeded since closed the breaker, whichever router is asked.
     until_remembered(&fleet, |routers| routers == 0).await?;
-    let store = fleet.stack.store().await?;
-    let rows = store.audit_rows(None, 10_000).await?;
+    let reader = fleet.stack.reader().await?;
+    let rows = reader.audit_rows(None, 10_000).await?;
     let free_only: Vec<JobId> =
         jobs.iter().filter(|job| job.constraints.allow_paid.is_none()).map(|job| job.id).collect();
     let spent = rows.attempts.iter().filter(|attempt| free_only.contains(&attempt.job));
@@ -169,7 +169,7 @@ async fn an_answer_lost_after_the_start_is_found_by_the_providers_report() -> an
     let jobs = [paid_prompt("a picture", "cloud"), film];
     stack.submit(&jobs).await?;
     all_completed(&fleet, &jobs).await?;
-    let rows = stack.store().await?.audit_rows(None, 10_000).await?;
+    let rows = stack.reader().await?.audit_rows(None, 10_000).await?;
     ensure!(rows.attempts.len() == 2, "one attempt each: {:?}", rows.attempts);
     Ok(())
 }
@@ -204,7 +204,7 @@ async fn a_paid_start_is_recorded_though_the_broker_is_away_for_longer_than_one_
     let (nodes, _) = stack.nats.parts();
     nodes[0].resume()?;
     all_completed(&fleet, &[job]).await?;
-    let rows = fleet.stack.store().await?.audit_rows(None, 10_000).await?;
+    let rows = fleet.stack.reader().await?.audit_rows(None, 10_000).await?;
     ensure!(rows.attempts.len() == 1, "one attempt: {:?}", rows.attempts);
     Ok(())
 }

@@ -128,7 +128,7 @@ async fn what_would_wait_long_for_the_gpus_overflows_to_an_idle_cloud() -> anyho
     ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
     let audit = fleet.stack.audit(&ids, LIMIT).await?;
     ensure!(audit.holds(), "{:#?}", audit.findings);
-    let rows = fleet.stack.store().await?.audit_rows(None, 10_000).await?;
+    let rows = fleet.stack.reader().await?.audit_rows(None, 10_000).await?;
     let at = |name: &str| rows.attempts.iter().filter(|attempt| attempt.backend.as_str() == name).count();
     // 16 fit the bound of two GPUs; every fourth job may go nowhere else.
     ensure!(at("local") >= 50 && at("cloud") >= 5, "local {}, cloud {}", at("local"), at("cloud"));
@@ -174,7 +174,7 @@ async fn a_backend_that_is_far_behind_gives_waiting_work_back() -> anyhow::Resul
     ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
     let audit = fleet.stack.audit(&ids, LIMIT).await?;
     ensure!(audit.holds(), "{:#?}", audit.findings);
-    let rows = fleet.stack.store().await?.audit_rows(None, 10_000).await?;
+    let rows = fleet.stack.reader().await?.audit_rows(None, 10_000).await?;
     let moved = rows.attempts.iter().filter(|attempt| attempt.attempt == 2).count();
     ensure!(moved > 0, "nothing was taken back: {:?}", rows.attempts);
     Ok(())

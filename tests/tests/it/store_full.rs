@@ -137,7 +137,7 @@ async fn what_is_delivered_to_a_full_store_is_kept_through_kills_and_paid_once()
     let audit = fleet.stack.audit(&ids(&all), LIMIT).await?;
     ensure!(audit.holds() && audit.paid_again == 0, "{:#?}", audit.findings);
     ensure!(audit.possibly_paid_micro_usd.0 == 0, "what was delivered is known to the cent: {audit:?}");
-    let rows = fleet.stack.store().await?.audit_rows(None, 10_000).await?;
+    let rows = fleet.stack.reader().await?.audit_rows(None, 10_000).await?;
     ensure!(rows.attempts.len() == all.len(), "one attempt each: {:?}", rows.attempts);
     Ok(())
 }
@@ -161,7 +161,7 @@ async fn a_file_that_the_store_never_takes_is_made_and_charged_once() -> anyhow:
     ensure!(audit.holds(), "{:#?}", audit.findings);
     let (billed, rows) = (
         stack.simulator("gemini")?.invoice().await?.lines.len(),
-        stack.store().await?.audit_rows(None, 10).await?,
+        stack.reader().await?.audit_rows(None, 10).await?,
     );
     ensure!(billed == 1 && rows.attempts.len() == 1, "{billed} lines, {:?}", rows.attempts);
     Ok(())

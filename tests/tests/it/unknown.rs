@@ -217,7 +217,7 @@ async fn a_job_of_a_newer_schema_is_handed_back_and_then_put_aside_and_does_not_
 
     let (sequence, first) = parked(&fleet, FailureCode::TooNew, newer.id).await?;
     ensure!(first.time_ms >= published_ms + WAIT_MS, "put aside after {} ms", first.time_ms - published_ms);
-    ensure!(first.failure.message.contains("argosy dead redrive"), "{}", first.failure.message);
+    ensure!(first.failure.message.contains("argosy parked redrive"), "{}", first.failure.message);
     let output = argosy(&fleet, &["--json", "audit"]).await?;
     let report: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
     ensure!(report["parked"] == 1 && report["lost"] == 0 && output.status.success(), "{report}");
@@ -227,7 +227,7 @@ async fn a_job_of_a_newer_schema_is_handed_back_and_then_put_aside_and_does_not_
     ensure!(explained.failure.is_some_and(|failure| failure.code == FailureCode::TooNew));
 
     // As long as nobody can read it, it comes back to the inbox, with the same bytes.
-    let output = argosy(&fleet, &["dead", "redrive", &sequence.to_string()]).await?;
+    let output = argosy(&fleet, &["parked", "redrive", &sequence.to_string()]).await?;
     ensure!(output.status.success(), "{output:?}");
     let (again, second) = parked(&fleet, FailureCode::TooNew, newer.id).await?;
     ensure!(again != sequence && second.payload_base64 == first.payload_base64, "{second:?}");
@@ -249,6 +249,7 @@ async fn what_was_put_aside_as_too_new_runs_under_its_id_once_a_router_can_read_
     options.env.clear();
     let upgraded = options.member(Role::Router, false, "router-3", "router", &fleet.stack.nats_url(), &[])?;
     fleet.stack.add(upgraded).await?;
+    // `dead` is the former name of the command.
     let output = argosy(&fleet, &["--json", "dead", "redrive", &sequence.to_string()]).await?;
     let line: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
     ensure!(line["job"] == job.id.to_string(), "{line}");

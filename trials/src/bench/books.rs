@@ -5,6 +5,7 @@ use super::BenchOptions;
 use super::cpu::{Watched, between};
 use super::report::Row;
 use crate::audience::Audience;
+use crate::made_up::{MadeUp, roll_up_all, view_queries};
 use anyhow::{Context as _, ensure};
 use ledger::Store;
 use runtime::clock::now_ms;
@@ -46,6 +47,7 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
 
 struct Books {
     postgres: Postgres,
+    url: String,
     store: Store,
 }
 
@@ -60,7 +62,8 @@ async fn open(options: &BenchOptions, name: &str, safe: bool) -> anyhow::Result<
     migrating.migrate().await?;
     // What the migrations set for the database holds for connections made after them.
     migrating.close().await;
-    Ok(Books { postgres, store: Store::connect(&url, CONNECTIONS).await? })
+    let store = Store::connect(&url, CONNECTIONS).await?;
+    Ok(Books { postgres, url, store })
 }
 
 impl Books {
@@ -143,8 +146,9 @@ async fn views(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::
     let books = open(options, "views", false).await?;
     let (store, until_ms) = (&books.store, now_ms());
     let started = Instant::now();
-    let seeds = store.fill(options.scale.attempts, until_ms).await?;
-    store.roll_up_all().await?;
+    let made_up = MadeUp::connect(&books.url).await?;
+    let seeds = made_up.fill(store, options.scale.attempts, until_ms).await?;
+    roll_up_all(store).await?;
     audience.line(&format!(
         "  {} attempts made up and summed in {} s",
         options.scale.attempts,
@@ -152,16 +156,18 @@ async fn views(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::
     ));
     let sums_us = seeds.summed_in.as_secs_f64() * 1e6 / seeds.attempts as f64;
     let mut rows: Vec<Row> = Row::of("ledger.sums", "us/attempt", &[sums_us]).into_iter().collect();
-    for (view, sql) in store.view_queries(until_ms - LOOKED_AT_MS).await? {
+    let day = made_up.day(until_ms - LOOKED_AT_MS).await?;
+    for (view, sql) in view_queries(&day) {
         let (mut runs, mut count) = (Vec::new(), 0);
         for _ in 0..options.scale.runs.max(READS) {
             let started = Instant::now();
-            count = store.read_rows(&sql).await.with_context(|| format!("view {view}"))?;
+            count = made_up.read_rows(&sql).await.with_context(|| format!("view {view}"))?;
             runs.push(started.elapsed().as_secs_f64() * 1e3);
         }
         audience.line(&format!("  {view}: {count} rows"));
         rows.extend(Row::of(&format!("ledger.view.{view}"), "ms", &runs));
     }
+    made_up.close().await;
     books.close().await?;
     Ok(rows)
 }

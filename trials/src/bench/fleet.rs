@@ -11,7 +11,6 @@ use crate::audience::Audience;
 use crate::counters;
 use anyhow::{Context as _, bail, ensure};
 use client::submit;
-use ledger::Store;
 use runtime::clock::now_us;
 use schemas::{JobId, Lane};
 use stack::audit;
@@ -128,9 +127,7 @@ pub(super) async fn drive(ground: &Ground, pace: Pace) -> anyhow::Result<Lived> 
     let own_us = cpu::own_us()? - own_before;
     let published = published.into_inner().unwrap_or_default();
     let jobs = published.len();
-    let store = ground.store().await?;
-    hold(&store, &published, &inside, wall).await?;
-    store.close().await;
+    hold(ground, &published, &inside, wall).await?;
     Ok(Lived { jobs, per_second: jobs as f64 / wall.as_secs_f64(), cpu_us: each(used, own_us, jobs) })
 }
 
@@ -200,12 +197,14 @@ async fn follow(
 
 /// Everything ended once and is booked, and counts and clocks agree.
 async fn hold(
-    store: &Store,
+    ground: &Ground,
     published: &HashMap<JobId, i64>,
     inside: &Inside,
     wall: Duration,
 ) -> anyhow::Result<()> {
-    let commits = store.commits().await?;
+    let times = ground.commit_times().await?;
+    let commits = times.of_ends().await?;
+    times.close().await;
     ensure!(commits.len() == published.len(), "{} jobs, {} ends", published.len(), commits.len());
     let mut stays_us = 0;
     for commit in &commits {
@@ -214,7 +213,9 @@ async fn hold(
     }
     check(inside, stays_us as f64 / 1e6, wall.as_secs_f64())?;
     let accepted: BTreeSet<JobId> = published.keys().copied().collect();
-    let report = audit::settled(store, &accepted, &[], SETTLED_WITHIN).await?;
+    let reader = ground.reader().await?;
+    let report = audit::settled(&reader, &accepted, &[], SETTLED_WITHIN).await?;
+    reader.close().await;
     ensure!(report.holds(), "the audit does not hold: {:?}", report.findings.first());
     Ok(())
 }

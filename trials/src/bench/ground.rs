@@ -1,11 +1,12 @@
 //! Where a measurement takes place: servers of its own, and the processes that it needs.
 
 use super::BenchOptions;
+use super::commits::CommitTimes;
 use super::cpu::Watched;
 use anyhow::Context as _;
 use client::documents::{self, Documents};
 use futures::StreamExt as _;
-use ledger::Store;
+use ledger_read::Reader;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use schemas::Catalog;
@@ -111,10 +112,16 @@ impl Ground {
         self.start(Role::Ledger, "ledger", "ledger", &env).await
     }
 
-    /// The ledger's database.
-    pub(super) async fn store(&self) -> anyhow::Result<Store> {
+    /// A connection that reads when the ledger's rows were committed.
+    pub(super) async fn commit_times(&self) -> anyhow::Result<CommitTimes> {
         let (_, url) = self.books.as_ref().context("the books are not open")?;
-        Ok(Store::connect(url, CONNECTIONS).await?)
+        CommitTimes::connect(url).await
+    }
+
+    /// The ledger's database, for reading.
+    pub(super) async fn reader(&self) -> anyhow::Result<Reader> {
+        let (_, url) = self.books.as_ref().context("the books are not open")?;
+        Ok(Reader::connect(url, CONNECTIONS).await?)
     }
 
     /// Starts so many routers.

@@ -1,6 +1,7 @@
 //! From publish to the worker's start and to the committed row, at given rates: open loop, so that a fleet that
 //! is slow does not slow down what it is asked to do.
 
+use super::commits::Commit;
 use super::cpu::between;
 use super::ground::{Ground, Lay};
 use super::open_loop::{PERCENTILES, RATES};
@@ -10,7 +11,6 @@ use super::{BenchOptions, limit};
 use crate::audience::Audience;
 use crate::figures::percentile;
 use anyhow::{Context as _, ensure};
-use ledger::read::Commit;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -79,19 +79,19 @@ async fn publish_and_time(ground: &Ground, rate: u64, lasting: Duration) -> anyh
     let Starts { published, waited_us: start_us, missing } =
         starts(&ground.broker, rate, lasting, OVER_WITHIN).await?;
     ensure!(missing == 0, "{missing} of {} jobs did not start", published.len());
-    let store = ground.store().await?;
+    let times = ground.commit_times().await?;
     let deadline = Instant::now() + OVER_WITHIN;
     // What asking for the rows costs the database is not the fleet's: the last look before it counts.
     let (used, commits) = loop {
         let used = between(&before, &watched.used()?);
-        let commits = store.commits().await?;
+        let commits = times.of_ends().await?;
         if commits.len() as u64 >= total {
             break (used, commits);
         }
         ensure!(Instant::now() < deadline, "{} of {total} jobs are booked", commits.len());
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    store.close().await;
+    times.close().await;
     let cpu_us = used.into_iter().map(|(name, us)| (name, us as f64 / total as f64)).collect();
     let since = |commit: &Commit| {
         let from_us = published.get(&commit.job).context("a row of a job that was never published")?;

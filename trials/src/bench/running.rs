@@ -9,7 +9,7 @@ use crate::figures::percentile;
 use anyhow::{Context as _, ensure};
 use client::submit;
 use futures::StreamExt as _;
-use ledger::Store;
+use ledger_read::Reader;
 use runtime::broker::Broker;
 use runtime::clock::now_us;
 use schemas::subjects::{self, Subject};
@@ -50,7 +50,7 @@ struct Way {
 /// A job does not end in time, the audit does not hold, or Little's law does not: then there is no figure.
 pub async fn measure(
     broker: &Broker,
-    store: &Store,
+    reader: &Reader,
     simulators: &[Simulator],
     options: &RunningOptions,
 ) -> anyhow::Result<Report> {
@@ -109,7 +109,7 @@ pub async fn measure(
     let (assigned_us, ended_us) = (to(|way| way.assigned_us), to(|way| way.ended_us));
     check(&inside, ended_us.iter().sum::<u64>() as f64 / 1e6, wall.as_secs_f64())?;
     let accepted: BTreeSet<JobId> = ways.keys().copied().collect();
-    let books = audit::settled(store, &accepted, simulators, SETTLED_WITHIN).await?;
+    let books = audit::settled(reader, &accepted, simulators, SETTLED_WITHIN).await?;
     ensure!(books.holds(), "the audit does not hold: {:?}", books.findings.first());
     let mut rows: Vec<Row> = Vec::new();
     rows.extend(Row::of("running.sustained", "jobs/s", &[ways.len() as f64 / wall.as_secs_f64()]));

@@ -3,7 +3,7 @@
 //! together.
 
 use crate::figures::{AuditSection, Percentiles, percentiles, unsigned};
-use ledger::read::{BackendCount, Counts, JobSummary, SavingRow};
+use ledger_read::{BackendCount, Counts, JobSummary, SavingRow};
 use policy::invariants::AuditReport;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

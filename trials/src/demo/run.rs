@@ -8,7 +8,7 @@ use client::files;
 use client::follow::{self, Since, Tracker};
 use client::submit;
 use futures::{StreamExt as _, TryStreamExt as _};
-use ledger::read::JobFilter;
+use ledger_read::JobFilter;
 use policy::invariants::AuditReport;
 use runtime::clock::now_ms;
 use schemas::{Artifact, Job, JobId};
@@ -27,7 +27,7 @@ const BOOKED_WITHIN: Duration = Duration::from_secs(20);
 /// Downloads at once.
 const DOWNLOADS: usize = 8;
 /// Rows of one answer of the ledger.
-const ROWS: i64 = ledger::read::ROWS_MAX;
+const ROWS: i64 = ledger_read::ROWS_MAX;
 
 /// A finished demo.
 #[derive(Debug)]
@@ -155,11 +155,11 @@ async fn download(stack: &Stack, tracker: &Tracker, out: &Path) -> anyhow::Resul
 
 /// The report from the ledger's rows.
 async fn report(stack: &Stack, audit: &AuditReport) -> anyhow::Result<Report> {
-    let store = stack.store().await?;
+    let reader = stack.reader().await?;
     // The database is the demo's own: everything in it is of this run.
-    let jobs = store.jobs(&JobFilter::default(), ROWS).await?;
-    let counts = store.counts(0).await?;
-    let savings = store.savings(0).await?;
-    store.close().await;
+    let jobs = reader.jobs(&JobFilter::default(), ROWS).await?;
+    let counts = reader.counts(0).await?;
+    let savings = reader.savings(0).await?;
+    reader.close().await;
     Ok(Report::of(&Findings { jobs: &jobs, counts: &counts, savings: &savings, audit }))
 }

@@ -243,9 +243,9 @@ async fn fetch(broker: &Broker, tracker: &Tracker, writer: &mut Writer) -> anyho
 /// Writes down ledger, invoices and runs, once the books are closed or the patience is over.
 async fn books(stack: &Stack, accepted: &[JobId], writer: &mut Writer) -> anyhow::Result<()> {
     stack.audit(accepted, BOOKED_WITHIN).await?;
-    let store = stack.store().await?;
-    let gathered = audit::gather(&store, None, true, &stack.simulators).await;
-    store.close().await;
+    let reader = stack.reader().await?;
+    let gathered = audit::gather(&reader, None, true, &stack.simulators).await;
+    reader.close().await;
     let gathered = gathered?;
     for job in gathered.jobs {
         writer.add(&Line::BookedJob(job))?;

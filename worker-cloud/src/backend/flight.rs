@@ -117,14 +117,14 @@ impl<'a> Flight<'a> {
                 self.seen_running = true;
             }
             other => {
-                tracing::debug!(provider.id = self.id, state = ?other, "an unknown state: still running");
+                tracing::debug!(provider_id = self.id, provider_state = ?other, "an unknown state: still running");
             }
         }
     }
 
     /// A look that brought nothing; a failure once it is enough.
     fn unanswered(&mut self, error: &CallError) -> Option<Failure> {
-        tracing::debug!(provider.id = self.id, %error, "no usable answer about a job");
+        tracing::debug!(provider_id = self.id, %error, "no usable answer about a job");
         if let CallError::TooLarge(limit_bytes) = error {
             let message = format!("RunPod's answer is larger than the {limit_bytes} bytes that are read");
             return Some(Failure::new(FailureCode::NotStored, message));
@@ -174,7 +174,7 @@ impl<'a> Flight<'a> {
         let Files { files, remarks } = output::files(reply.output.as_ref())?;
         if !remarks.is_empty() {
             let said = remarks.join("; ");
-            tracing::warn!(job.id = %attempt.id().job, provider.id = self.id, said, "beside the files");
+            tracing::warn!(job = %attempt.id().job, provider_id = self.id, reason = said, "beside the files");
             attempt.progress(Phase::Downloading, 0, 0, Some(&said));
         }
         let mut artifacts = Vec::new();
@@ -208,7 +208,7 @@ impl<'a> Flight<'a> {
             };
             tries += 1;
             if !error.may_pass() || tries >= DOWNLOADS_MAX {
-                tracing::warn!(provider.id = self.id, %error, "a result was not downloaded");
+                tracing::warn!(provider_id = self.id, %error, "a result was not downloaded");
                 return Err(error.failure("runpod.allowed_result_hosts"));
             }
             tokio::time::sleep(Duration::from_millis(self.pauses.after(tries))).await;
@@ -237,7 +237,7 @@ impl<'a> Flight<'a> {
         for _ in 0..CANCELS_MAX {
             // A job that just ended answers with an error or its old state: the status tells.
             if let Err(error) = self.client.cancel(&self.id).await {
-                tracing::debug!(provider.id = self.id, %error, "cancel");
+                tracing::debug!(provider_id = self.id, %error, "cancel");
             }
             for look in 0..LOOKS_PER_CANCEL {
                 match self.client.status(&self.id).await {
@@ -249,7 +249,7 @@ impl<'a> Flight<'a> {
                 tokio::time::sleep(Duration::from_millis(self.pauses.after(look))).await;
             }
         }
-        tracing::warn!(job.id = %attempt.id().job, provider.id = self.id, "the job did not stop when asked");
+        tracing::warn!(job = %attempt.id().job, provider_id = self.id, "the job did not stop when asked");
         None
     }
 
@@ -257,7 +257,7 @@ impl<'a> Flight<'a> {
         if let Some(failure) = &failure
             && failure.code == FailureCode::OutcomeUnknown
         {
-            tracing::warn!(provider.id = self.id, message = failure.message, "outcome unknown");
+            tracing::warn!(provider_id = self.id, reason = failure.message, "outcome unknown");
         }
         Outcome { artifacts, usage, provider_id: Some(self.id.clone()), energy_mj: None, failure }
     }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
 use runtime::fetch::{FetchError, Fetcher};
-use runtime::telemetry;
+use runtime::{metrics, telemetry};
 use serde::de::DeserializeOwned;
 
 use crate::config::{ConfigError, RunPodConfig};
@@ -116,9 +116,7 @@ async fn json<T: DeserializeOwned>(request: RequestBuilder, call: &'static str) 
 async fn sent(request: RequestBuilder, call: &'static str) -> Result<Response, CallError> {
     let result = request.send().await;
     let status = result.as_ref().map_or(0, |response| response.status().as_u16());
-    metrics::counter!("argosy_provider_requests_total", "provider" => "runpod", "call" => call,
-        "status" => status.to_string())
-    .increment(1);
+    metrics::PROVIDER_REQUESTS.of(["runpod".into(), call.into(), status.to_string().into()]).increment(1);
     let mut response = result.map_err(failed)?;
     if response.status() == StatusCode::OK || response.status() == StatusCode::CREATED {
         return Ok(response);

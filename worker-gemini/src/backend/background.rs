@@ -51,7 +51,7 @@ impl GeminiBackend {
         }
         // Not given up when a stop comes: the answer has the id by which the work can be stopped.
         let reply = self.client.interact(body).await.map_err(|error| {
-            tracing::warn!(job.id = %attempt.id().job, attempt.n = attempt.id().attempt, %error, "start failed");
+            tracing::warn!(job = %attempt.id().job, attempt = attempt.id().attempt, %error, "start failed");
             failed(errors::start_failure(&error, &attempt.service.model, now_ms()))
         })?;
         match attempt.started(&reply.id).await {
@@ -206,7 +206,7 @@ impl GeminiBackend {
     async fn cancel(&self, id: &str) -> Option<Interaction> {
         for _ in 0..LOOKS_AFTER_CANCEL {
             if let Err(error) = self.client.cancel(id).await {
-                tracing::debug!(provider.id = id, %error, "cancel");
+                tracing::debug!(provider_id = id, %error, "cancel");
             }
             if let Ok(reply) = self.client.interaction(id).await
                 && reply.status.is_terminal()
@@ -215,7 +215,7 @@ impl GeminiBackend {
             }
             self.pause().await;
         }
-        tracing::warn!(provider.id = id, "the work did not stop when asked");
+        tracing::warn!(provider_id = id, "the work did not stop when asked");
         None
     }
 
@@ -253,7 +253,7 @@ fn hopeless(error: &CallError, times: u32) -> Option<Failure> {
 
 /// Notes that a damaged file is left out of an answer.
 pub(super) fn left_out(attempt: &Attempt, failure: Failure) -> Failure {
-    tracing::warn!(job.id = %attempt.id().job, %failure.message, "a file is left out");
+    tracing::warn!(job = %attempt.id().job, reason = %failure.message, "a file is left out");
     failure
 }
 

@@ -36,7 +36,7 @@ impl GeminiBackend {
             Ok(reply) => self.finished(attempt, &reply).await,
             Err(error) => {
                 let id = attempt.id();
-                tracing::warn!(job.id = %id.job, attempt.n = id.attempt, %error, "generate failed");
+                tracing::warn!(job = %id.job, attempt = id.attempt, %error, "generate failed");
                 failed(errors::start_failure(&error, model, now_ms()))
             }
         }

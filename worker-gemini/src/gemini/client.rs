@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect, retry};
 use runtime::fetch::Fetcher;
-use runtime::telemetry;
+use runtime::{metrics, telemetry};
 use serde::de::DeserializeOwned;
 
 use crate::config::{ConfigError, GeminiConfig};
@@ -154,9 +154,7 @@ async fn json<T: DeserializeOwned>(request: RequestBuilder, call: &'static str) 
 pub(super) async fn sent(request: RequestBuilder, call: &'static str) -> Result<Response, CallError> {
     let result = request.send().await;
     let status = result.as_ref().map_or(0, |response| response.status().as_u16());
-    metrics::counter!("argosy_provider_requests_total", "provider" => "gemini", "call" => call,
-        "status" => status.to_string())
-    .increment(1);
+    metrics::PROVIDER_REQUESTS.of(["gemini".into(), call.into(), status.to_string().into()]).increment(1);
     result.map_err(failed)
 }
 

@@ -1,7 +1,7 @@
 //! A job's message as intake sees it: delivered by the lane's consumer, or read past it.
 
-use schemas::topology::{self, stream};
 use schemas::JobId;
+use schemas::topology::{self, stream};
 
 use crate::ports::Answer;
 use crate::router::ending::Original;

@@ -33,8 +33,7 @@ pub(super) async fn refuse<P: RouterPorts>(
     let Refusal { job, id, failure } = refusal;
     let message = &arrived.message;
     let is_too_new = failure.code == FailureCode::TooNew;
-    if is_too_new
-        && let Some(rest) = resting.rest(ports.schemas(), message.published_at_ms(), ports.now_ms())
+    if is_too_new && let Some(rest) = resting.rest(ports.schemas(), message.published_at_ms(), ports.now_ms())
     {
         ports.note(Note::HandedBack(FailureCode::TooNew));
         return Ok(Verdict::Back(Some(rest)));

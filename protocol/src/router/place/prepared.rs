@@ -134,12 +134,7 @@ impl AttemptStamp {
 }
 
 /// The `assigned` event, which takes the decision.
-pub(super) fn assigned(
-    placement: &Placement<'_>,
-    target: &Target,
-    decision: Decision,
-    now_ms: i64,
-) -> Event {
+pub(super) fn assigned(placement: &Placement<'_>, target: &Target, decision: Decision, now_ms: i64) -> Event {
     let job = placement.job;
     let fact = Fact::Assigned {
         facts: policy::admit::facts(job, Some(target.class.clone()), placement.submitted_at_ms),

@@ -156,7 +156,9 @@ fn order(job: u32, rest: &[&str]) -> Result<Order, String> {
         cost_micro_usd: number(rest, "cost")?,
         deadline_ms: number(rest, "deadline")?,
         invalid: has("invalid=yes"),
-        key: number(rest, "key")?.map(|key| u32::try_from(key).map_err(|_| "not a key".to_owned())).transpose()?,
+        key: number(rest, "key")?
+            .map(|key| u32::try_from(key).map_err(|_| "not a key".to_owned()))
+            .transpose()?,
     })
 }
 

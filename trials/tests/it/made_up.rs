@@ -1,0 +1,88 @@
+//! Made-up books are good books: their sums are those of their rows.
+
+use std::time::Duration;
+
+use ledger::Store;
+use ledger_read::Reader;
+use schemas::{JobId, samples};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgPool;
+use trials::made_up::{MadeUp, view_queries};
+
+use crate::database::Database;
+
+/// The views as they were before there were sums: made of the rows alone.
+const OF_ROWS: &str = include_str!("../../../ledger/migrations/0004_analytics.sql");
+const SUMMED: [&str; 10] = [
+    "cost_by_day",
+    "cost_by_backend",
+    "cost_by_tenant",
+    "cost_by_label",
+    "savings_by_baseline",
+    "failure_rates",
+    "failures",
+    "latency",
+    "utilisation",
+    "conservation",
+];
+const ENOUGH: Duration = Duration::from_secs(60);
+const DAY_MS: i64 = 86_400_000;
+/// The jobs ended three years before the samples' moment.
+const UNTIL_MS: i64 = samples::TIME_MS - 3 * 365 * DAY_MS;
+
+/// Makes the old views beside the new ones, in schema `plain`.
+async fn make_plain_views(pool: &PgPool) {
+    let views = OF_ROWS.split("-- The read-only role").next().expect("the views come first");
+    // Decisions are not summed, and what they are stored as has changed since.
+    let statements = views.split(";\n").filter(|statement| !statement.contains("analytics.candidates"));
+    let plain = statements.collect::<Vec<_>>().join(";\n").replace("analytics", "plain");
+    sqlx::raw_sql(AssertSqlSafe(plain)).execute(pool).await.expect("the old views are made");
+}
+
+async fn number(pool: &PgPool, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(pool).await.expect("the query is good")
+}
+
+/// Each view in one statement, which sees one moment.
+async fn sums_are_those_of_rows(pool: &PgPool, when: &str) {
+    for view in SUMMED {
+        let sql = format!(
+            "select count(*) from ((table plain.{view} except all table analytics.{view})
+                union all (table analytics.{view} except all table plain.{view})) as different"
+        );
+        let different: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.expect("readable");
+        assert_eq!(different, 0, "{view} {when}");
+    }
+}
+
+/// The generator's books are good, and spans of many jobs are cut.
+#[tokio::test]
+async fn made_up_books_add_up() {
+    let database = Database::start().await;
+    let store = Store::connect(&database.url, 4).await.expect("the database answers");
+    store.migrate().await.expect("the migrations apply");
+    let made_up = MadeUp::connect(&database.url).await.expect("the database answers");
+    let pool = PgPool::connect(&database.url).await.expect("the database answers");
+    make_plain_views(&pool).await;
+    made_up.fill(&store, 6_000, UNTIL_MS).await.expect("filled");
+    assert!((5_800..6_200).contains(&number(&pool, "select count(*) from attempts").await));
+    let reader = Reader::connect(&database.url, 2).await.expect("the database answers");
+    assert!(reader.conservation().await.expect("readable").holds());
+    sums_are_those_of_rows(&pool, "before the hours between two copies are summed").await;
+    let noticed = store.roll_up(ENOUGH).await.expect("it is noticed");
+    let done = store.roll_up(ENOUGH).await.expect("it is summed");
+    assert!(!done.more && noticed.spans + done.spans >= 19, "{noticed:?} {done:?}");
+    assert!(number(&pool, "select count(*) from rollup.spans").await > 500);
+    assert_eq!(number(&pool, "select count(*) from rollup.marks").await, 0);
+    sums_are_those_of_rows(&pool, "when everything is summed").await;
+    let day = made_up.day(UNTIL_MS - DAY_MS).await.expect("a day");
+    for (view, sql) in view_queries(&day) {
+        let rows = made_up.read_rows(&sql).await.expect(view);
+        assert!(rows > 0 || view == "open_reservations", "{view} is empty");
+    }
+    let newest: uuid::Uuid = sqlx::query_scalar("select job from events order by job desc limit 1")
+        .fetch_one(&pool)
+        .await
+        .expect("there are decisions");
+    assert!(reader.job_detail(JobId(newest)).await.expect("readable").is_some());
+}
