@@ -159,6 +159,17 @@ impl World {
         reach == Reach::Through
     }
 
+    /// Acknowledges the lane's message of a job that a process has in hand.
+    pub(crate) fn acknowledge_job(&mut self, process: usize, job: u32) {
+        let held = self.broker.messages.iter().find(|(_, stored)| {
+            let is_here = matches!(stored.place, Place::Held(holder) if holder.process == process);
+            stored.job == job && stored.consumer < DEAD && is_here
+        });
+        if let Some(sequence) = held.map(|(sequence, _)| *sequence) {
+            self.broker.acknowledge(sequence, true, self.now_ms);
+        }
+    }
+
     /// Says that a delivery is still in hand.
     pub(crate) fn extend(&mut self, process: usize, sequence: u64) {
         if self.reach(process) == Reach::Nowhere {

@@ -191,6 +191,10 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
                 world.processes[process].reads_past[number] = false;
             }
             for arrived in found {
+                if world.mutation == super::mutation::Mutation::DeleteWhatIsReadPast {
+                    let sequence = protocol::router::Delivery::sequence(arrived.message());
+                    world.broker.delete(sequence);
+                }
                 let (ports, intakes) =
                     (world.router_ports(process, Some(arrived.message().job)), Rc::clone(&intakes));
                 let steps = Steps::new(async move { intakes[number].settle(&ports, arrived).await });

@@ -140,6 +140,26 @@ fn a_job_that_overrules_its_tenant_is_noticed() {
 }
 
 #[test]
+fn an_acknowledgement_of_a_job_before_it_is_placed_is_noticed() {
+    is_noticed(Mutation::AcknowledgeTheJobFirst, &[Promise::Rest]);
+}
+
+#[test]
+fn a_job_deleted_before_it_is_placed_is_noticed() {
+    is_noticed(Mutation::DeleteWhatIsReadPast, &[Promise::Rest]);
+}
+
+#[test]
+fn work_withdrawn_before_its_failed_attempt_is_stored_is_noticed() {
+    is_noticed(Mutation::WithdrawFirst, &[Promise::Rest]);
+}
+
+#[test]
+fn refused_money_that_is_spent_is_noticed() {
+    is_noticed(Mutation::SpendWhatWasRefused, &[Promise::Consent]);
+}
+
+#[test]
 fn an_ignored_key_is_noticed() {
     is_noticed(Mutation::IgnoreTheKey, &[Promise::Key]);
 }

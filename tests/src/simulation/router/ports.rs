@@ -137,7 +137,9 @@ impl RouterPorts for SimulatedPorts {
             if muted || is_late {
                 return Ok(Grant { granted: true, refusal: None });
             }
-            self.ask_ledger(reservation).await
+            let grant = self.ask_ledger(reservation).await?;
+            let is_spent = self.mutation() == Mutation::SpendWhatWasRefused;
+            Ok(if is_spent { Grant { granted: true, refusal: None } } else { grant })
         }
     }
 
