@@ -231,3 +231,19 @@ impl Puller {
         Ok(runtime::topology::ensure_consumer(&self.ports.shared.broker.jetstream, &spec).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F>(_: impl FnOnce(&'static NatsPorts, Message) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// There is one for each job in hand.
+    #[test]
+    fn the_future_of_a_delivery_is_small() {
+        let bytes = future_bytes(protocol::worker::deliver::<NatsPorts>);
+        assert!(bytes <= 5_000, "{bytes} bytes: box what is rare or slow");
+    }
+}
