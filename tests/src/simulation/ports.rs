@@ -351,7 +351,7 @@ impl Ports for SimulatedPorts {
         async move {
             let is_unclaimed = held.revision == 0 && self.in_hand.is_some();
             if muted || is_unclaimed {
-                held.record = Box::new(record);
+                *held.record = record;
                 return Ok(());
             }
             let attempt = record.id();

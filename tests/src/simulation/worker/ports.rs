@@ -215,7 +215,7 @@ impl WorkerPorts for SimulatedPorts {
     fn wait_for_room(&self, _bytes: u64) {}
 
     async fn room_changed(&self, _waiting: &mut ()) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
