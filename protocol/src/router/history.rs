@@ -29,7 +29,7 @@ pub async fn read<P: RouterPorts>(ports: &P, job: JobId) -> Result<History, Port
     let queued = ports.queued(job).await?;
     let failed = ports.failed(job).await?;
     let events = ports.events(job).await?;
-    Ok(History::of(queued, failed, events))
+    Ok(History::of(queued.as_ref(), failed.as_ref(), events))
 }
 
 /// The job whose history is wanted: the earlier one, where this one was published again under another id.
@@ -47,8 +47,8 @@ pub async fn read_first<P: RouterPorts>(ports: &P, job: JobId) -> Result<(JobId,
 impl History {
     /// A history made of a job's tracks, which must be read in this order.
     #[must_use]
-    pub fn of(queued: Option<Assignment>, failed: Option<DeadLetter>, mut events: Vec<Event>) -> Self {
-        let assignment = queued.as_ref().or(failed.as_ref().map(|failed| &failed.assignment));
+    pub fn of(queued: Option<&Assignment>, failed: Option<&DeadLetter>, mut events: Vec<Event>) -> Self {
+        let assignment = queued.or(failed.map(|failed| &failed.assignment));
         let without_event = assignment.and_then(Assignment::told);
         let is_first_without_event = without_event.is_some();
         events.splice(0..0, without_event);

@@ -8,6 +8,7 @@ mod address;
 mod arrived;
 mod at_once;
 mod refuse;
+mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,7 @@ use crate::router::too_new::Resting;
 pub use arrived::Arrived;
 use at_once::Begun;
 use refuse::{Refusal, refuse};
+use verdict::{Verdict, until};
 
 /// Jobs of a lane that may wait for room before it pulls no more.
 const WAITING_MAX: usize = 64;
@@ -47,9 +49,6 @@ const BEHIND_REST: Duration = Duration::from_secs(20);
 /// How long a job rests after the broker failed a router in between.
 const TROUBLE_REST: Duration = Duration::from_secs(1);
 
-/// The shortest wait of a job whose money was refused.
-const DEFER_MIN_MS: i64 = 50;
-
 /// One lane's jobs in a router's hand.
 #[derive(Debug)]
 pub struct Intake {
@@ -61,24 +60,6 @@ pub struct Intake {
     read: InHand,
     /// Jobs of a newer schema that were handed back.
     resting: Resting,
-}
-
-/// What is to be done with a job's message.
-enum Verdict {
-    /// It is settled elsewhere: acknowledge.
-    Done,
-    /// Hand it back, to be delivered again after a while.
-    Back(Option<Duration>),
-}
-
-impl Verdict {
-    /// Of one whose placement was begun before.
-    fn of(placed: &Placed, now_ms: i64) -> Self {
-        match placed {
-            Placed::Later(at_ms) => Self::Back(Some(until(*at_ms, now_ms))),
-            Placed::Done | Placed::Refused(_) => Self::Done,
-        }
-    }
 }
 
 impl Default for Intake {
@@ -388,8 +369,4 @@ impl Drop for Held<'_> {
             waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }
-}
-
-fn until(at_ms: i64, now_ms: i64) -> Duration {
-    Duration::from_millis((at_ms - now_ms).max(DEFER_MIN_MS).unsigned_abs())
 }

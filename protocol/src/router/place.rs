@@ -4,11 +4,12 @@
 //! A job's first attempt that is free and finds a free slot goes without the event: its assignment carries the
 //! decision, and what it leaves behind (assignment, failed attempt, events) is its track.
 
+mod placed;
 mod prepared;
 
 use policy::plan::{Assign, Plan, PlanInput, plan};
 use schemas::reserve::Reservation;
-use schemas::{Backend, Fact, Failure};
+use schemas::{Backend, Fact};
 
 use crate::errors::StepError;
 use crate::note::Note;
@@ -16,19 +17,9 @@ use crate::router::history::{self, History};
 use crate::router::job::Placement;
 use crate::router::ports::RouterPorts;
 
+pub use placed::Placed;
 use prepared::{AttemptStamp, Target, assigned, assignment, store_work};
 pub use prepared::{Prepared, prepare_first};
-
-/// What came of it.
-#[derive(Debug)]
-pub enum Placed {
-    /// It waits at a backend; the message that brought it may be acknowledged.
-    Done,
-    /// Nothing changed; look again then (Unix milliseconds).
-    Later(i64),
-    /// It cannot be placed, ever.
-    Refused(Failure),
-}
 
 /// Decides without placing: what `estimate` shows.
 #[must_use]

@@ -41,7 +41,7 @@ impl World {
                     (Payload::Work(_), _) => self.attempt(process, delivery),
                     _ => {
                         let behind = self.next_ready(consumer).is_some();
-                        self.route(process, delivery, behind)
+                        self.route(process, &delivery, behind)
                     }
                 };
                 self.begin(process, task);

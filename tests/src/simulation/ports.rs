@@ -113,11 +113,15 @@ impl SimulatedPorts {
                 self.moment().await;
             }
         }
-        if self.mutation() == Mutation::AcknowledgeTheJobFirst && matches!(message.payload, Payload::Work(_)) {
+        if self.mutation() == Mutation::AcknowledgeTheJobFirst && matches!(message.payload, Payload::Work(_))
+        {
             let _ = self.call(|world| world.acknowledge_job(self.process, message.job)).await;
         }
         let is_routers = self.in_hand.is_none();
-        if self.mutation() == Mutation::WithdrawFirst && is_routers && matches!(message.payload, Payload::Dead(_)) {
+        if self.mutation() == Mutation::WithdrawFirst
+            && is_routers
+            && matches!(message.payload, Payload::Dead(_))
+        {
             let _ = self.call(|world| super::router::ports::purge(world, message.job)).await;
         }
         let Payload::Event(event) = &message.payload else { return };

@@ -51,19 +51,19 @@ impl World {
     }
 
     /// A router takes a delivery in hand.
-    pub(crate) fn route(&mut self, process: usize, delivery: Delivery, behind: bool) -> Task {
+    pub(crate) fn route(&mut self, process: usize, delivery: &Delivery, behind: bool) -> Task {
         let ports = self.router_ports(process, Some(delivery.job));
         let found = &self.processes[process];
         let steps = match &delivery.payload {
             Payload::Dead(_) => {
                 let resting = Rc::clone(&found.resting);
-                let message = SimulatedDelivery::of(&delivery, behind);
+                let message = SimulatedDelivery::of(delivery, behind);
                 Steps::new(async move { failed_attempts::settle(&ports, &resting, &message).await })
             }
             Payload::Job(job) => {
                 let intakes = Rc::clone(&found.intakes);
                 let lane = lane_number(job.lane);
-                let message = Arrived::delivered(SimulatedDelivery::of(&delivery, behind));
+                let message = Arrived::delivered(SimulatedDelivery::of(delivery, behind));
                 Steps::new(async move { intakes[lane].settle(&ports, message).await })
             }
             Payload::Work(_) | Payload::Event(_) => unreachable!("routers pull jobs and failed attempts"),

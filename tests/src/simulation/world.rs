@@ -159,7 +159,7 @@ impl World {
         let mut world = shared.borrow_mut();
         world.figures.virtual_ms = (world.now_ms - BEGIN_MS).unsigned_abs();
         let sites = world.sites.take().unwrap_or_default();
-        ((world.figures.clone(), world.watch.breach.take()), sites)
+        ((world.figures, world.watch.breach.take()), sites)
     }
 
     fn happen(&mut self, happening: Happening) {

@@ -214,5 +214,9 @@ fn processes_change_what_the_broker_holds_only_through_ports() {
             found.insert(shown);
         }
     }
-    assert_eq!(found, CHANGED_BY.map(str::to_owned).into(), "left: where such calls are, right: where they may be");
+    assert_eq!(
+        found,
+        CHANGED_BY.map(str::to_owned).into(),
+        "left: where such calls are, right: where they may be"
+    );
 }

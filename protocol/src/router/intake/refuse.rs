@@ -4,8 +4,8 @@
 use schemas::subjects::{self, Subject};
 use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Tenant};
 
-use super::Verdict;
 use super::arrived::Arrived;
+use super::verdict::Verdict;
 use crate::errors::StepError;
 use crate::note::Note;
 use crate::router::ending::{self, End};

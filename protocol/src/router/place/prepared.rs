@@ -6,7 +6,7 @@ use schemas::{
     SCHEMA_VERSION,
 };
 
-use super::Placed;
+use super::placed::Placed;
 use crate::errors::{PublishError, StepError};
 use crate::note::Note;
 use crate::ports::{Ports, Record};
@@ -68,10 +68,10 @@ impl<M> Prepared<M> {
     }
 
     /// Stores the event, then the assignment. None when the attempt was placed before: by a router that died in
-    /// between, one that slept, or for a publish that was repeated ([`super::placed_before`]).
+    /// between, one that slept, or for a publish that was repeated ([`crate::router::place::placed_before`]).
     ///
     /// # Errors
-    /// The broker failed in between; [`super::recover`] finds it.
+    /// The broker failed in between; [`crate::router::place::recover`] finds it.
     pub async fn store<P: Ports<Message = M>>(self, ports: &P) -> Result<Option<Placed>, StepError> {
         let Self { event, work, attempt, backend } = self;
         if let Some(event) = event {

@@ -53,12 +53,8 @@ impl SimulatedPorts {
     }
 
     /// What a muted read brings: nothing is there.
-    fn reading<T: Default>(
-        &self,
-        muted: bool,
-        read: impl FnOnce(&World) -> T,
-    ) -> impl Future<Output = Result<T, PortError>> {
-        async move { if muted { Ok(T::default()) } else { self.call(|world| read(world)).await } }
+    async fn reading<T: Default>(&self, muted: bool, read: impl FnOnce(&World) -> T) -> Result<T, PortError> {
+        if muted { Ok(T::default()) } else { self.call(|world| read(world)).await }
     }
 }
 
