@@ -30,7 +30,7 @@ pub async fn take_back(router: Router) -> Result<(), Fault> {
                 Ok(taken) if taken.count == 0 => {}
                 Ok(taken) => {
                     let (taken, served) = (taken.count, taken.is_served);
-                    tracing::info!(%backend, %class, taken, served, "took waiting work back");
+                    tracing::info!(%backend, %class, assignments = taken, served, "took waiting work back");
                     metrics::ROUTER_TAKEN_BACK.of([backend.to_string().into()]).increment(taken);
                 }
                 Err(error) => {

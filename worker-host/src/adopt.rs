@@ -23,22 +23,22 @@ impl TakeReport for Adopter {
         }
         let id = self.ports.backend.reported_id(body).ok_or(NotTaken::Unknown)?;
         let reported = report::take(&self.ports, attempt, &id).await.map_err(|error| {
-            tracing::debug!(%attempt, %error, "a report was not taken");
+            tracing::debug!(job = %attempt.job, attempt = attempt.attempt, %error, "a report was not taken");
             NotTaken::NotStored
         })?;
         let kind = match reported {
             Reported::Known => return Ok(()),
             Reported::NoClaim => return Err(NotTaken::Unknown),
             Reported::Recorded => {
-                tracing::info!(%attempt, provider.id = id, "the provider reported an attempt's id");
+                tracing::info!(job = %attempt.job, attempt = attempt.attempt, provider_id = id, "the provider reported an attempt's id");
                 "adopted"
             }
             Reported::Late => {
-                tracing::warn!(%attempt, provider.id = id, "reported after it was given up as unknown");
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, provider_id = id, "reported after it was given up as unknown");
                 "late"
             }
             Reported::RanTwice(known) => {
-                tracing::error!(%attempt, provider.id = id, known, "the provider ran one attempt twice");
+                tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id = id, other_provider_id = known, "the provider ran one attempt twice");
                 "twice"
             }
         };

@@ -68,7 +68,7 @@ impl AttemptIo for HostIo {
             Ok(()) => Some(worker),
             Err(error) => {
                 let dir = self.ports.shared.spool.dir().display();
-                tracing::warn!(%attempt, %error, %dir, "not spooled: kept in memory only");
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, path = %dir, "not spooled: kept in memory only");
                 None
             }
         }

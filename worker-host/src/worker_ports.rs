@@ -31,12 +31,12 @@ impl SpoolPorts for NatsPorts {
         match taken.map_err(std::io::Error::other).flatten() {
             Ok(spooled) => spooled,
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                tracing::error!(%attempt, %error, "a spooled result is damaged and thrown away");
+                tracing::error!(job = %attempt.job, attempt = attempt.attempt, %error, "a spooled result is damaged and thrown away");
                 self.shared.spool.discard(attempt);
                 None
             }
             Err(error) => {
-                tracing::warn!(%attempt, %error, "a spooled result cannot be read now");
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "a spooled result cannot be read now");
                 None
             }
         }

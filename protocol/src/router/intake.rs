@@ -179,7 +179,7 @@ impl Intake {
         match keys::take(ports, job).await? {
             Keyed::First => {}
             Keyed::SameAs(of) => {
-                tracing::info!(job = %job.id, %of, "the same job again, by its idempotency key");
+                tracing::info!(job = %job.id, first_job = %of, "the same job again, by its idempotency key");
                 ending::duplicate(ports, job, of).await?;
                 return Ok(Verdict::Done);
             }

@@ -82,7 +82,7 @@ pub async fn execute<P: RouterPorts>(
         match plan {
             Plan::Defer { until_ms, why, .. } => {
                 ports.note(Note::Deferred);
-                tracing::debug!(job = %placement.job.id, why, "deferred");
+                tracing::debug!(job = %placement.job.id, reason = why, "deferred");
                 return Ok(Placed::Later(until_ms));
             }
             Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),

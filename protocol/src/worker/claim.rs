@@ -41,7 +41,7 @@ pub async fn record_started<P: Ports>(
         *claim = current;
         return Ok(());
     }
-    tracing::error!(%attempt, provider_id, %error, "the provider's id could not be recorded");
+    tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id could not be recorded");
     let message = format!("started at the provider as {provider_id}, which could not be recorded");
     Err(Failure::new(FailureCode::OutcomeUnknown, message))
 }
@@ -58,7 +58,7 @@ pub async fn is_still_ours<P: Ports>(ports: &P, held: &Mutex<Option<Held>>, atte
     let record = AttemptRecord { claimed_at_ms: now_ms, ..AttemptRecord::clone(&claim.record) };
     let renewed = ports.write_claim(claim, record).await;
     if let Err(error) = &renewed {
-        tracing::warn!(%attempt, %error, "not started: the claim could not be renewed");
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "not started: the claim could not be renewed");
     }
     renewed.is_ok()
 }
@@ -75,7 +75,7 @@ pub async fn record_delivered<P: Ports>(
     let record = delivered_record(&claim.record, delivered);
     // Not written, it is still in the spool or at the provider: a later delivery finds out.
     if let Err(error) = write_patiently(ports, claim, record).await {
-        tracing::warn!(%attempt, %error, "the claim does not say what was delivered");
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "the claim does not say what was delivered");
     }
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn write_patiently<P: Ports>(
     for _ in 1..TRIES {
         match ports.write_claim(held, record.clone()).await {
             Err(ClaimError::Port { attempt, source }) => {
-                tracing::warn!(%attempt, error = %source, "the claim was not written, trying again");
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, error = %source, "the claim was not written, trying again");
             }
             written => return written,
         }

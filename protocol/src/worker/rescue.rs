@@ -24,7 +24,7 @@ pub async fn mark<P: SpoolPorts>(ports: &P) {
         for attempt in ports.spooled_attempts() {
             let Some(spooled) = ports.take_spooled(attempt).await else { continue };
             if let Err(error) = mark_one(ports, attempt, &spooled).await {
-                tracing::warn!(%attempt, %error, "its claim does not say yet that it was delivered");
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "its claim does not say yet that it was delivered");
             }
             ports.release_spooled(attempt);
         }
@@ -52,7 +52,7 @@ pub async fn look<P: SpoolPorts>(ports: &P) {
         match rescue(ports, attempt, &spooled).await {
             Ok(()) => ports.remove_spooled(attempt),
             Err(error) => {
-                tracing::debug!(%attempt, %error, "a spooled result is not stored yet");
+                tracing::debug!(job = %attempt.job, attempt = attempt.attempt, %error, "a spooled result is not stored yet");
                 ports.release_spooled(attempt);
             }
         }
@@ -102,6 +102,6 @@ async fn rescue<P: SpoolPorts>(ports: &P, attempt: AttemptId, spooled: &P::Spool
         ..AttemptRecord::clone(&held.record)
     };
     ports.write_claim(&mut held, record).await?;
-    tracing::info!(%attempt, "a spooled result is stored");
+    tracing::info!(job = %attempt.job, attempt = attempt.attempt, "a spooled result is stored");
     Ok(())
 }

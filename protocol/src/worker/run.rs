@@ -59,7 +59,7 @@ pub async fn deliver<P: WorkerPorts>(ports: &P, mut message: P::Delivered) {
         ports.release_spooled(assignment.id());
     }
     if let Err(reason) = settled {
-        tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, %reason, "handing back");
+        tracing::warn!(job = %assignment.job.id, attempt = assignment.attempt, error = %reason, "handing back");
         Box::pin(hand_back(ports, message, Some(HAND_BACK_FOR))).await;
     }
 }

@@ -59,7 +59,7 @@ impl<P: WorkerPorts> Run<'_, P> {
             return self.superseded(&held).await;
         }
         let begin = machine::begin_from(&held.record, delivered, self.ports.now_ms());
-        tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, ?begin, "taking over");
+        tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, decision = ?begin, "taking over");
         let mine =
             AttemptRecord { worker: self.ports.worker().clone(), ..AttemptRecord::clone(&held.record) };
         match begin {
@@ -98,7 +98,7 @@ impl<P: WorkerPorts> Run<'_, P> {
     /// one too many.
     async fn superseded(&self, held: &Held) -> Result<(), Unsettled> {
         let (attempt, elsewhere) = (self.assignment.id(), &held.record.backend);
-        tracing::warn!(%attempt, %elsewhere, "the attempt was placed elsewhere: dropped here");
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, backend = %elsewhere, "the attempt was placed elsewhere: dropped here");
         Ok(self.ports.acknowledge_confirmed(self.message).await?)
     }
 

@@ -37,7 +37,7 @@ impl<P: WorkerPorts> Run<'_, P> {
             }
             tries += 1;
             let reason = outcome.failure.as_ref().map(|failure| failure.message.as_str());
-            tracing::warn!(attempt = %self.assignment.id(), reason, tries, "delivered and not fetched: trying again");
+            tracing::warn!(job = %self.assignment.job.id, attempt = self.assignment.attempt, error = reason, tries, "delivered and not fetched: trying again");
             self.rest_between_fetches(&attempt, tries, started_at_ms).await;
             if let Some(stop) = attempt.stop_reason() {
                 return Some(delivered::charged(failed(stop.failure()), &result));
