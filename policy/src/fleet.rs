@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Deref;
 
-use schemas::{Backend, Class, Offer, WorkerId};
+use schemas::{Backend, Class, Health, Offer, WorkerId};
 
 use crate::breaker::Breaker;
 
@@ -65,6 +65,19 @@ pub struct BackendView {
     pub backlog: BTreeMap<Class, u64>,
     /// What is remembered of its failures.
     pub breaker: Breaker,
+}
+
+impl BackendView {
+    /// Whether a worker that is alive serves the class; one that drains does not take more, and finishes what it has.
+    #[must_use]
+    pub fn serves(&self, class: &Class, max_age_ms: u64, now_ms: i64) -> bool {
+        let oldest = now_ms - i64::try_from(max_age_ms).unwrap_or(i64::MAX / 2);
+        self.offers.iter().any(|offer| {
+            offer.time_ms >= oldest
+                && offer.health == Health::Healthy
+                && offer.classes.iter().any(|offered| offered.class == *class)
+        })
+    }
 }
 
 impl Fleet {

@@ -13,26 +13,22 @@ use policy::admit::{admit, admit_tenant, check_request, check_unknown};
 use policy::billing::is_paid;
 use policy::fleet::Known;
 use policy::plan::Plan;
+use protocol::Ports as _;
+use protocol::router::cancel::Cancelled;
+use protocol::router::{Placement, RouterPorts as _, history, place};
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::metrics;
-use runtime::publish::{Message, PublishError};
 use schemas::api::{
     ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
     ExplainReply, JobRequest, StatusReply,
 };
 use schemas::codec::CONTENT_TYPE;
-use schemas::topology::{bucket, stream};
-use schemas::{AttemptId, Encoding, Event, Fact, Failure, FailureCode, JobId, JobState, Offer, subjects};
+use schemas::{Encoding, Fact, Offer, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ending::{self, End};
-use crate::history::{self, History};
-use crate::place::{self, Placing};
-use crate::queue;
 use crate::shared::Router;
-use crate::unrun;
 
 /// Requests answered at once.
 const AT_ONCE: usize = 32;
@@ -148,23 +144,14 @@ fn write<T: Serialize>(encoding: Encoding, reply: &T) -> Bytes {
     encoding.encode(reply).into()
 }
 
-/// What is known of a job; of the job that it is, when it was published again under another id.
-async fn known(router: &Router, job: JobId) -> Result<(JobId, History), Refusal> {
-    let history = history::read(&router.broker, job).await.map_err(Refusal::broker)?;
-    match history.same_as() {
-        None => Ok((job, history)),
-        Some(of) => Ok((of, history::read(&router.broker, of).await.map_err(Refusal::broker)?)),
-    }
-}
-
 async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Refusal> {
-    let (job, history) = known(router, request.job).await?;
+    let (job, history) = history::read_first(router, request.job).await.map_err(Refusal::broker)?;
     let (state, known) = (history.state(), !history.events.is_empty());
     Ok(StatusReply { job, state, known, events: history.events })
 }
 
 async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
-    let (job, history) = known(router, request.job).await?;
+    let (job, history) = history::read_first(router, request.job).await.map_err(Refusal::broker)?;
     // A job that was put aside and sent on its way again was refused once, and has its own end.
     let end = history.events.iter().rev().find_map(|event| match &event.fact {
         Fact::Ended { failure, .. } => Some(failure.clone()),
@@ -195,7 +182,7 @@ fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) ->
         Ok(admitted) => admitted,
         Err(failure) => return reply(None, Some(failure)),
     };
-    let placing = Placing {
+    let placement = Placement {
         job,
         admitted: &admitted,
         submitted_at_ms: now_ms,
@@ -203,7 +190,7 @@ fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) ->
         counted_attempts: 0,
         history: &[],
     };
-    match place::weigh(router, &placing, &[]) {
+    match place::weigh(router, &placement, &[]) {
         Plan::Assign(assign) => reply(Some(assign.decision), None),
         Plan::Defer { decision, .. } => reply(Some(*decision), None),
         Plan::Refuse { decision, failure } => reply(Some(*decision), Some(failure)),
@@ -238,59 +225,8 @@ fn backends(router: &Router) -> BackendsReply {
     BackendsReply { time_ms: clock::now_ms(), backends, ledger_available: router.reserver.is_available() }
 }
 
-/// Cancels a job wherever it is. The request is durable before anything is done about it, so a worker
-/// that gets the job later, or has it now, stops it.
 async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Refusal> {
-    let (job, history) = known(router, request.job).await?;
-    let state = history.state();
-    let reply = |effect: &str| Ok(CancelReply { job, state, effect: effect.to_owned() });
-    if state.is_terminal() {
-        return reply("it had ended before: nothing was done");
-    }
-    let jetstream = &router.broker.jetstream;
-    let requests = jetstream.get_key_value(bucket::CANCELS).await.map_err(Refusal::broker)?;
-    requests.put(job.to_string(), "cancel".into()).await.map_err(Refusal::broker)?;
-    router.cancels.request(job);
-    let (Some(facts), Some(assigned)) = (history.facts(), history.last_assigned()) else {
-        return reply("it will be cancelled as soon as a router sees it");
-    };
-    if state != JobState::Assigned {
-        return reply("its worker was told to stop it");
-    }
-    let Fact::Assigned { backend, class, .. } = &assigned.fact else { return reply("it will be cancelled") };
-    let waits = queue::waits(router, backend, class, job).await.map_err(Refusal::broker)?;
-    if !waits || !unclaimed(router, assigned).await? {
-        return reply("its worker was told to stop it");
-    }
-    let end = End {
-        tenant: assigned.tenant.clone(),
-        job,
-        attempt: assigned.attempt,
-        facts: facts.clone(),
-        state: JobState::Cancelled,
-        failure: Some(Failure::new(FailureCode::Cancelled, "cancelled while it waited")),
-        attempts: history.attempts(),
-    };
-    if let Some(untold) = history.untold() {
-        match router.broker.publisher.publish(&Message::event(untold)).await {
-            Ok(_) | Err(PublishError::Occupied { .. }) => {}
-            Err(error) => return Err(Refusal::broker(error)),
-        }
-    }
-    // First the end, then the assignment: between the two a worker may get it, and finds it cancelled.
-    ending::end(router, end).await.map_err(Refusal::broker)?;
-    let work = jetstream.get_stream(stream::WORK).await.map_err(Refusal::broker)?;
-    work.purge().filter(subjects::work_of_job(job)).await.map_err(Refusal::broker)?;
-    reply("it was taken out of its queue")
-}
-
-/// Whether nobody has begun with an assigned attempt, and of paid work nobody will. That no worker has told
-/// of it proves nothing: it may have just called the provider, and without its assignment nobody would
-/// follow up when it dies.
-async fn unclaimed(router: &Router, assigned: &Event) -> Result<bool, Refusal> {
-    let Fact::Assigned { backend, reserved_micro_usd, .. } = &assigned.fact else { return Ok(true) };
-    let attempt = AttemptId { job: assigned.job, attempt: assigned.attempt };
-    // Uncounted and free of charge for a worker that reads it; what ends the job is its cancel request.
-    let failure = Failure::new(FailureCode::Interrupted, "taken out of its queue to be cancelled");
-    unrun::take(router, attempt, backend, *reserved_micro_usd, &failure).await.map_err(Refusal::broker)
+    let cancelled = protocol::router::cancel::cancel(router, request.job).await.map_err(Refusal::broker)?;
+    let Cancelled { job, state, effect } = cancelled;
+    Ok(CancelReply { job, state, effect: effect.to_owned() })
 }

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use async_nats::jetstream::kv;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use policy::fleet::Fleet;
+use protocol::Ports as _;
+use protocol::router::RouterPorts as _;
+use protocol::router::intake::look_at_room;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::metrics;
@@ -17,7 +20,8 @@ use schemas::topology::{self, stream};
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
 
 use crate::shared::Router;
-use crate::{queue, room};
+use crate::streams;
+use crate::waits::next_of;
 
 /// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
 const BACKLOG_EVERY: Duration = Duration::from_millis(300);
@@ -27,7 +31,7 @@ const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
 
 /// The stream of facts is nearly full when less than this share of it is left, as a divisor, or less than the largest
 /// message: what the fleet writes between two looks is far less.
-const FACTS_SHORT_SHARE: u64 = 20;
+const EVENTS_SHORT_SHARE: u64 = 20;
 
 /// How long to wait before a broken watch or subscription is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
@@ -47,7 +51,7 @@ pub async fn look_once(router: &Router, workers: &kv::Store) -> Result<(), Fault
         }
     }
     poll_backlog(router).await;
-    look_at_facts(router).await;
+    look_at_events(router).await;
     Ok(())
 }
 
@@ -63,7 +67,7 @@ pub async fn follow_offers(router: Router, workers: kv::Store) -> Result<(), Fau
                 tracing::warn!(error = reason, "offers watch ended, opening it again");
             }
         }
-        rest(&router, REOPEN_AFTER).await;
+        router.rest(REOPEN_AFTER).await;
     }
     Ok(())
 }
@@ -99,17 +103,17 @@ async fn follow_offers_once(router: &Router, workers: &kv::Store) -> String {
 pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
     while !router.soft.is_cancelled() {
         poll_backlog(&router).await;
-        look_at_facts(&router).await;
+        look_at_events(&router).await;
         forget_old_offers(&router);
-        room::look(&router);
-        rest(&router, if router.room.is_empty() { BACKLOG_EVERY } else { BACKLOG_EVERY_WHEN_WAITING }).await;
+        look_at_room(&router);
+        router.rest(if router.room.is_empty() { BACKLOG_EVERY } else { BACKLOG_EVERY_WHEN_WAITING }).await;
     }
     Ok(())
 }
 
 async fn poll_backlog(router: &Router) {
     for (backend, class) in services(router) {
-        let Some(jobs) = queue::backlog(router, &backend, &class).await else { continue };
+        let Some(jobs) = streams::backlog(router, &backend, &class).await else { continue };
         router.change_fleet(|fleet| fleet.set_backlog(&backend, &class, jobs));
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::BACKLOG.of([backend.to_string().into(), class.to_string().into()]).set(jobs as f64);
@@ -117,14 +121,14 @@ async fn poll_backlog(router: &Router) {
 }
 
 /// Sees how much room is left in the stream of facts.
-async fn look_at_facts(router: &Router) {
+async fn look_at_events(router: &Router) {
     let Ok(facts) = router.broker.jetstream.get_stream(stream::EVENTS).await else { return };
     let info = facts.cached_info();
     // None is set: it has all the room there is.
     let most = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
     let room = most.saturating_sub(info.state.bytes);
-    let short = (most / FACTS_SHORT_SHARE).max(topology::MESSAGE_MAX_BYTES.unsigned_abs().into());
-    router.facts_short.store(room < short, Ordering::Relaxed);
+    let short = (most / EVENTS_SHORT_SHARE).max(topology::MESSAGE_MAX_BYTES.unsigned_abs().into());
+    router.events_short.store(room < short, Ordering::Relaxed);
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
     metrics::EVENTS_ROOM.set(room as f64);
 }
@@ -159,7 +163,7 @@ pub async fn follow_outcomes(router: Router) -> Result<(), Fault> {
                 tracing::warn!(error = reason, "outcome subscription ended, opening it again");
             }
         }
-        rest(&router, REOPEN_AFTER).await;
+        router.rest(REOPEN_AFTER).await;
     }
     Ok(())
 }
@@ -209,21 +213,5 @@ fn ended(router: &Router, payload: &[u8]) {
     let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { return };
     if let Some(last) = attempts.last() {
         router.change_fleet(|fleet| fleet.view_mut(&last.backend).breaker.on_success());
-    }
-}
-
-/// The next of a stream, where there is one.
-pub(crate) async fn next_of<S: Stream + Unpin>(stream: &mut Option<S>) -> Option<S::Item> {
-    match stream {
-        Some(stream) => stream.next().await,
-        None => None,
-    }
-}
-
-/// Sleeps, but not past the soft stop.
-pub(crate) async fn rest(router: &Router, time: Duration) {
-    tokio::select! {
-        () = router.soft.cancelled() => {}
-        () = tokio::time::sleep(time) => {}
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use protocol::router::LedgerAway;
 use runtime::broker::Broker;
 use runtime::metrics;
 use runtime::tasks::Tasks;
@@ -27,11 +28,6 @@ const REPLY_LIMIT: Duration = Duration::from_secs(3);
 
 /// How often an absent ledger is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// The ledger did not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the ledger does not answer")]
-pub struct LedgerAway;
 
 type Asking = (Reservation, oneshot::Sender<Result<Grant, LedgerAway>>);
 

@@ -1,23 +1,23 @@
 //! What the router's tasks share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use async_nats::jetstream::kv;
 use policy::fleet::Fleet;
+use protocol::router::room::Room;
+use protocol::router::too_new::Limits;
+use protocol::{FleetConfig, Note};
 use runtime::broker::Broker;
-use runtime::fleet_config::FleetConfig;
+use runtime::cancels::Cancels;
+use runtime::claims::Claims;
 use runtime::metrics;
 use schemas::Backend;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker_host::cancels::Cancels;
-use worker_host::claim::Claims;
 
-use crate::keys::Keys;
 use crate::reserving::Reserver;
-use crate::room::Room;
-use crate::too_new::Limits;
 
 /// Everything a router needs to carry plans out.
 #[derive(Clone)]
@@ -30,16 +30,16 @@ pub struct Router {
     pub fleet: Arc<RwLock<Fleet>>,
     /// Jobs to be cancelled.
     pub cancels: Cancels,
-    /// The ledger's ear.
+    /// Asks the ledger for money.
     pub reserver: Reserver,
     /// Claims on paid attempts, for the sweep.
     pub claims: Claims,
     /// Idempotency keys.
-    pub keys: Keys,
+    pub keys: kv::Store,
     /// Jobs in hand that wait for room.
     pub room: Room,
-    /// The stream of facts is nearly full ([`Router::is_short_of_room_for_facts`]).
-    pub facts_short: Arc<AtomicBool>,
+    /// The stream of events is nearly full.
+    pub events_short: Arc<AtomicBool>,
     /// Attempts placed, by backend.
     pub assigned: Assigned,
     /// Which schemas of jobs it takes.
@@ -49,27 +49,23 @@ pub struct Router {
 }
 
 impl Router {
-    /// The configuration as it stands.
-    #[must_use]
-    pub fn config(&self) -> FleetConfig {
-        self.config.borrow().clone()
-    }
-
-    /// Whether the stream of facts is nearly full. Then each placement begins with its event: it is refused where there
-    /// is no room, and the job waits in its lane instead of at a worker that could not tell of its end.
-    #[must_use]
-    pub fn is_short_of_room_for_facts(&self) -> bool {
-        self.facts_short.load(Ordering::Relaxed)
-    }
-
-    /// Reads the fleet.
-    pub fn with_fleet<T>(&self, read: impl FnOnce(&Fleet) -> T) -> T {
-        read(&self.fleet.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes the fleet.
-    pub fn change_fleet<T>(&self, change: impl FnOnce(&mut Fleet) -> T) -> T {
-        change(&mut self.fleet.write().unwrap_or_else(PoisonError::into_inner))
+    /// Counts what happened.
+    pub(crate) fn count(&self, note: Note<'_>) {
+        match note {
+            Note::Assigned(backend) => self.assigned.count(backend),
+            Note::Deferred => metrics::ROUTER_DEFERRED.increment(1),
+            Note::Duplicate => metrics::ROUTER_DUPLICATES.increment(1),
+            Note::Ended(state) => metrics::ROUTER_ENDED.of([state.as_str().into()]).increment(1),
+            Note::Parked(code) => metrics::ROUTER_PARKED.of([code.as_str().into()]).increment(1),
+            Note::Refused(code) => metrics::ROUTER_REFUSED.of([code.as_str().into()]).increment(1),
+            Note::HandedBack(code) => metrics::ROUTER_HANDED_BACK.of([code.as_str().into()]).increment(1),
+            Note::Disposition { code, follows } => {
+                metrics::ROUTER_DISPOSITIONS.of([code.as_str().into(), follows.into()]).increment(1);
+            }
+            Note::Orphan { stream } => metrics::ROUTER_ORPHANS.of([stream.into()]).increment(1),
+            // What happens in workers only.
+            _ => {}
+        }
     }
 }
 

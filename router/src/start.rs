@@ -5,6 +5,10 @@ use std::sync::{Arc, RwLock};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use policy::fleet::Fleet;
+use protocol::router::room::Room;
+use protocol::router::too_new::Limits;
+use runtime::cancels::Cancels;
+use runtime::claims::Claims;
 use runtime::exit::Fault;
 use runtime::fleet_config;
 use runtime::process::Context;
@@ -13,15 +17,10 @@ use schemas::topology::bucket;
 use schemas::{Lane, SCHEMA_VERSION};
 use serde::Deserialize;
 use tokio::sync::watch;
-use worker_host::cancels::Cancels;
-use worker_host::claim::Claims;
 
-use crate::keys::Keys;
 use crate::reserving::Reserver;
-use crate::room::Room;
 use crate::shared::{Assigned, Router};
-use crate::too_new::Limits;
-use crate::{advisories, api, dead, fleet, intake, orphans, sweep};
+use crate::{advisories, api, failed_attempts, fleet, intake, sweep};
 
 /// The router's configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -71,9 +70,9 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         cancels: Cancels::default(),
         reserver: Reserver::start(context.broker.clone(), tasks, soft.clone()),
         claims: Claims::new(open_bucket(jetstream, bucket::ATTEMPTS).await?),
-        keys: Keys::new(open_bucket(jetstream, bucket::KEYS).await?),
+        keys: open_bucket(jetstream, bucket::KEYS).await?,
         room: Room::default(),
-        facts_short: Arc::default(),
+        events_short: Arc::default(),
         assigned: Assigned::default(),
         schemas: Limits::new(settings.schema_version_max, settings.too_new_wait_ms),
         soft: soft.clone(),
@@ -86,13 +85,13 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("backlog", fleet::follow_backlog(router.clone()));
     tasks.spawn("breakers", fleet::follow_outcomes(router.clone()));
     for lane in Lane::ALL {
-        let intake = intake::Intake::open(router.clone(), lane, settings.in_hand).await?;
+        let intake = intake::LaneLoop::open(router.clone(), lane, settings.in_hand).await?;
         tasks.spawn("intake", intake.run());
     }
-    tasks.spawn("dead", dead::Dead::open(router.clone()).await?.run());
+    tasks.spawn("failed attempts", failed_attempts::FailedAttempts::open(router.clone()).await?.run());
     tasks.spawn("advisories", advisories::follow(router.clone()));
-    tasks.spawn("sweep", sweep::run(router.clone()));
-    tasks.spawn("orphans", orphans::run(router.clone()));
+    tasks.spawn("taking back", sweep::take_back(router.clone()));
+    tasks.spawn("orphans", sweep::send_orphans_again(router.clone()));
     tasks.spawn("api", api::serve(router));
     context.health.good("running");
     Ok(())

@@ -1,6 +1,5 @@
 //! The artifact store: files that jobs need and make, as objects of a JetStream bucket.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -9,6 +8,7 @@ use async_nats::jetstream::stream::Stream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
+pub use protocol::digest::sha256_hex;
 use schemas::{Artifact, ArtifactRef, AttemptId};
 use sha2::{Digest, Sha256};
 
@@ -208,17 +208,6 @@ pub fn describe(bucket: &str, attempt: AttemptId, index: usize, media_type: &str
         width: dimensions.map(|(width, _)| width),
         height: dimensions.map(|(_, height)| height),
     }
-}
-
-/// Lower-case hex SHA-256.
-#[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// The file ending of a media type.

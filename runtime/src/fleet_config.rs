@@ -13,8 +13,8 @@ use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
 pub use policy::validate::KEYS;
 use policy::validate::{self, Document, Refused};
+pub use protocol::FleetConfig;
 use schemas::topology::bucket;
-use schemas::{Catalog, PolicyConfig, PriceList, TenantsConfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -28,19 +28,6 @@ const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// How long reading the earlier revisions of a document may take.
 const HISTORY_LIMIT: Duration = Duration::from_secs(10);
-
-/// The four documents.
-#[derive(Debug, Clone)]
-pub struct FleetConfig {
-    /// How to decide.
-    pub policy: Arc<PolicyConfig>,
-    /// What can be made.
-    pub catalog: Arc<Catalog>,
-    /// What it costs.
-    pub prices: Arc<PriceList>,
-    /// Who may do what.
-    pub tenants: Arc<TenantsConfig>,
-}
 
 /// Reads all four documents once.
 ///

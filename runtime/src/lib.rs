@@ -8,6 +8,8 @@
 pub mod acknowledge;
 pub mod artifacts;
 pub mod broker;
+pub mod cancels;
+pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod exit;

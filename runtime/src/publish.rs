@@ -17,36 +17,9 @@ use groups::Groups;
 use wire::{SILENT, Wire};
 
 pub use message::Message;
+pub use protocol::{PublishError, Published};
 
 use crate::loops::Loops;
-
-/// What the broker did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// Stored.
-    New,
-    /// Stored before, under the same message id.
-    Repeat,
-}
-
-/// Why a message was not stored.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The subject holds something that the publisher did not expect: somebody was quicker.
-    #[error("{subject} already holds a message")]
-    Occupied {
-        /// Where it was published.
-        subject: String,
-    },
-    /// The broker did not take it: absent, slow, or full.
-    #[error("publishing to {subject}: {reason}")]
-    Refused {
-        /// Where it was published.
-        subject: String,
-        /// In the broker's words.
-        reason: String,
-    },
-}
 
 /// Publishes, and hears for each message what the broker did with it. Clones share one reply inbox, so that a
 /// publish costs neither a subscription nor an inbox of its own.

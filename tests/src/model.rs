@@ -3,7 +3,7 @@
 //! late or stale.
 //!
 //! [`claim`] is the state, [`step`] what can happen next, [`check`] what must hold, [`explore`] the search.
-//! What the worker host decides is asked of the real `worker_host::machine`; only its plumbing is drawn
+//! What the worker host decides is asked of the real `protocol::worker::machine`; only its plumbing is drawn
 //! again here, step by step as in `runtime/src/worker/run.rs`.
 //!
 //! The explorer is our own: `stateright` (0.31, 44 crates with its web server, no features to turn off)

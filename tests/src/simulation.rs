@@ -1,9 +1,10 @@
-//! The fleet in virtual time: the real `policy`, the real worker decisions (`worker_host::machine`) and
+//! The fleet in virtual time: the real `policy`, the real worker decisions (`protocol::worker`) and
 //! the real folding of the ledger, over a simulated broker, simulated providers and a simulated clock.
 //!
 //! A run is a seed and a list of operations; the same two give the same run, step by step. Every call to
 //! the outside world is a step of its own, and between two steps a process may be killed, stopped or cut
-//! off. No async, no I/O, no threads in here: whoever wants many runs starts them side by side.
+//! off. The steps are futures that are polled one at a time ([`executor`]). No I/O, no threads in here: whoever wants
+//! many runs starts them side by side.
 //!
 //! What is not simulated: encoding, the bytes of artifacts, the broker's storage, a cluster. Those are for
 //! the tests with real servers.
@@ -11,6 +12,7 @@
 mod broker;
 mod chance;
 mod delivery;
+mod executor;
 mod faults;
 pub mod figures;
 pub mod invariants;
@@ -18,6 +20,7 @@ mod money;
 mod money_task;
 mod mutation;
 pub mod operations;
+mod ports;
 mod process;
 mod provider;
 mod router;
@@ -32,6 +35,7 @@ pub use figures::Figures;
 pub use invariants::{Breach, Promise};
 pub use mutation::Mutation;
 pub use operations::text::List;
+pub use ports::Site;
 pub use provider::Trouble;
 
 /// Jobs of one run.
@@ -46,5 +50,21 @@ pub fn list(seed: u64) -> List {
 /// Runs a list to its rest, or to the first broken promise.
 #[must_use]
 pub fn run(list: &List, mutation: Mutation) -> (Figures, Option<Breach>) {
-    world::World::new(list.seed, mutation, &list.operations).run()
+    world::World::new(list.seed, mutation, &list.operations).run().0
+}
+
+/// Runs a list with the port call at one site muted.
+#[must_use]
+pub fn run_muted(list: &List, site: Site) -> (Figures, Option<Breach>) {
+    let mut world = world::World::new(list.seed, Mutation::None, &list.operations);
+    world.muted = Some(site);
+    world.run().0
+}
+
+/// The sites at which a list's run calls a port, with the port's name.
+#[must_use]
+pub fn sites(list: &List) -> std::collections::BTreeMap<Site, &'static str> {
+    let mut world = world::World::new(list.seed, Mutation::None, &list.operations);
+    world.sites = Some(std::collections::BTreeMap::new());
+    world.run().1
 }

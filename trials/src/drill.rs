@@ -93,9 +93,11 @@ pub fn documents(drill: &DrillOptions) -> anyhow::Result<Documents> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
-    use worker_host::machine::reported_within_ms;
+
+    use protocol::worker::machine::reported_within_ms;
+
+    use super::*;
 
     #[test]
     fn a_drill_is_more_patient_than_whoever_waits_for_a_report() {

@@ -12,7 +12,7 @@ use schemas::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivered;
+use protocol::worker::{AttemptControl, Stop, delivered};
 use runtime::artifacts::{ARTIFACT_MAX_BYTES, ArtifactError};
 use runtime::clock;
 use runtime::metrics;
@@ -125,15 +125,8 @@ impl Attempt {
         Self { kept_ms, ..self }
     }
 
-    /// Goes on by the provider's id.
-    #[must_use]
-    pub fn resumed_by(self, id: String) -> Self {
-        Self { resume_id: Some(id), ..self }
-    }
-
-    /// Tells when the provider has delivered, and what.
-    pub(crate) fn delivery(&self) -> watch::Receiver<Option<DeliveredResult>> {
-        self.delivered.subscribe()
+    pub(crate) const fn stopper(&self) -> &Stopper {
+        &self.stopper
     }
 
     /// The provider has done the work and keeps the result under its id: call it before the result is fetched.
@@ -282,61 +275,45 @@ impl Attempt {
     }
 }
 
+impl AttemptControl for Attempt {
+    fn stop(&self, stop: Stop) {
+        self.stopper.stop(stop);
+    }
+
+    fn stop_reason(&self) -> Option<Stop> {
+        self.stop_now()
+    }
+
+    fn stopped(&self) -> impl Future<Output = Stop> {
+        Self::stopped(self)
+    }
+
+    fn delivery(&self) -> Option<DeliveredResult> {
+        self.delivered.borrow().clone()
+    }
+
+    async fn delivered(&self) -> DeliveredResult {
+        let mut delivered = self.delivered.subscribe();
+        loop {
+            if let Some(delivered) = delivered.borrow_and_update().clone() {
+                return delivered;
+            }
+            if delivered.changed().await.is_err() {
+                // The sender is ours.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn resumed_by(self, id: String) -> Self {
+        Self { resume_id: Some(id), ..self }
+    }
+}
+
 /// The failure of a file that the store never takes.
 #[must_use]
 pub fn too_large(bytes: u64) -> Failure {
     Failure::new(FailureCode::NotStored, ArtifactError::TooLarge(bytes).to_string())
-}
-
-/// Why an attempt has to end before it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Stop {
-    /// Somebody cancelled the job.
-    Cancelled = 1,
-    /// It took longer than it may.
-    Timeout = 2,
-    /// The job's deadline passed.
-    Expired = 3,
-    /// The process is going down.
-    Drain = 4,
-    /// Nothing is reserved for it, and the provider bills.
-    Unfunded = 5,
-    /// It was delivered, and the result is kept nowhere any longer.
-    NotStored = 6,
-}
-
-impl Stop {
-    /// The failure code that says so.
-    #[must_use]
-    pub const fn code(self) -> FailureCode {
-        match self {
-            Self::Cancelled => FailureCode::Cancelled,
-            Self::Timeout => FailureCode::Timeout,
-            Self::Expired => FailureCode::Expired,
-            Self::Drain | Self::Unfunded => FailureCode::Interrupted,
-            Self::NotStored => FailureCode::NotStored,
-        }
-    }
-
-    /// The failure of an attempt that was stopped for it.
-    #[must_use]
-    pub fn failure(self) -> Failure {
-        Failure::new(self.code(), self.message())
-    }
-
-    const fn message(self) -> &'static str {
-        match self {
-            Self::Cancelled => "cancelled while running",
-            Self::Timeout => "the attempt ran longer than its limit",
-            Self::Expired => "the job's deadline passed while it ran",
-            Self::Drain => "the worker was stopped",
-            Self::Unfunded => "nothing is reserved for it and the provider bills",
-            Self::NotStored => {
-                "the result was delivered, and it could not be stored for as long as it was kept"
-            }
-        }
-    }
 }
 
 /// Stops one attempt, once: the first reason stays.

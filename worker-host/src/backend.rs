@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use protocol::worker::Found;
 use schemas::{Class, Gpu, Health, Outcome, Service};
 
 use crate::{Attempt, attempt};
@@ -62,19 +63,6 @@ pub trait Backend: Send + Sync + 'static {
     fn reported_id(&self, _report: &[u8]) -> Option<String> {
         None
     }
-}
-
-/// What became of work whose start was never confirmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// It runs or ran at the provider, under this id.
-    Started(String),
-    /// It certainly never started and never will: the provider refuses a start that was meant before and
-    /// arrives later. Only then it may be started now; a list that lacks it proves nothing, since its
-    /// first caller may be paused and wake up.
-    NotStarted,
-    /// Nobody can tell.
-    Unknown,
 }
 
 /// What a provider offers now.

@@ -1,159 +1,40 @@
-//! Starts a worker: what its tasks share, and which tasks there are.
+//! Starts a worker: which tasks there are.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use protocol::worker::rescue;
 use schemas::topology::bucket;
-use schemas::{Class, FailureCode, Health, WorkerId};
-use serde::Deserialize;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use schemas::{Health, WorkerId};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::adopt::{Address, Adopter};
-use crate::cancels::Cancels;
-use crate::claim::Claims;
-use crate::room::Room;
+use crate::address::Address;
+use crate::adopt::Adopter;
+use crate::context::{Figures, Shared};
+use crate::nats::NatsPorts;
 use crate::spool::{self, Spool};
-use crate::{Backend, Discovery, machine, presence, pull, rescue, room};
+use crate::stoppers::Stoppers;
+use crate::{Backend, Discovery, measure, presence, pull};
 use runtime::artifacts::Artifacts;
 use runtime::broker::Broker;
+use runtime::cancels::Cancels;
+use runtime::claims::Claims;
 use runtime::clock;
-use runtime::config::Secret;
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config::{self, FleetConfig};
 use runtime::health::Health as Readiness;
 use runtime::lifecycle::Lifecycle;
-use runtime::metrics;
 use runtime::process::Context;
 use runtime::reports::Inbox;
 use runtime::tasks::Tasks;
 
-/// Section `[worker]`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WorkerConfig {
-    /// The worker's name; made of the backend's and a random part when absent.
-    pub name: Option<String>,
-    /// Attempts at once; the backend's own default when absent.
-    pub slots: Option<u32>,
-    /// The provider is a simulator: said in offers, reports and the ledger.
-    pub simulated: bool,
-    /// Where the provider reaches this worker's pages, or those of any other worker of the backend, e.g.
-    /// `https://fleet.example`. With it and a secret, providers that can report each attempt; work whose
-    /// start was not confirmed is then found again instead of being given up as unknown.
-    pub report_url: String,
-    /// Shared by all workers of the backend; reports without it are not taken.
-    pub report_secret: Secret,
-    /// Where results that came in a provider's answer lie until they are stored. It must outlive the process;
-    /// `spool` in the state folder of the user when absent.
-    pub spool_dir: Option<PathBuf>,
-    /// How many bytes may lie there; 1 GiB when absent. What does not fit is kept in memory only.
-    pub spool_bytes: Option<u64>,
-}
+pub use crate::context::WorkerConfig;
 
 /// The most attempts at once that are taken seriously.
 const SLOTS_MAX: u32 = 10_000;
-
-/// What the worker's tasks share.
-pub(crate) struct Shared {
-    pub(crate) worker: WorkerId,
-    pub(crate) backend: schemas::Backend,
-    pub(crate) simulated: bool,
-    /// The provider bills.
-    pub(crate) paid: bool,
-    pub(crate) slots: u32,
-    pub(crate) started_at_ms: i64,
-    pub(crate) broker: Broker,
-    pub(crate) artifacts: Artifacts,
-    pub(crate) claims: Claims,
-    pub(crate) spool: Spool,
-    pub(crate) room: Arc<Room>,
-    pub(crate) cancels: Cancels,
-    pub(crate) config: watch::Receiver<FleetConfig>,
-    pub(crate) reports: Option<Address>,
-    pub(crate) lifecycle: Lifecycle,
-    pub(crate) tasks: Tasks,
-    pub(crate) health: Readiness,
-    /// One per slot; held by what runs and by waits that could bring work for it.
-    pub(crate) permits: Arc<Semaphore>,
-    /// What runs.
-    pub(crate) running: watch::Sender<u32>,
-    pub(crate) discover_now: Notify,
-    pub(crate) figures: Figures,
-    learned: Mutex<HashMap<Class, u64>>,
-}
-
-impl Shared {
-    pub(crate) fn learned(&self, class: &Class) -> Option<u64> {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(class).copied()
-    }
-
-    pub(crate) fn learn(&self, class: &Class, run_ms: u64) {
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = learned.get(class).copied();
-        learned.insert(class.clone(), machine::learn(before, run_ms));
-    }
-
-    /// Work here costs money.
-    pub(crate) fn is_paid(&self) -> bool {
-        room::is_paid(&self.backend, &self.config.borrow().prices)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.permits.available_permits() >= self.slots as usize
-    }
-
-    /// One more piece of work, until what is returned is dropped.
-    pub(crate) fn occupy(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> Occupied {
-        self.running.send_modify(|running| *running += 1);
-        Occupied { shared: Arc::clone(self), _permit: permit }
-    }
-}
-
-/// What is told of each attempt as a metric, looked up once: by its name and labels each costs as much as a message.
-pub(crate) struct Figures {
-    pub(crate) attempts_running: metrics::GaugeSeries,
-    run_seconds_completed: metrics::HistogramSeries,
-    backend: String,
-}
-
-impl Figures {
-    fn of(backend: &schemas::Backend) -> Self {
-        let backend = backend.to_string();
-        Self {
-            attempts_running: metrics::ATTEMPTS_RUNNING.of([]),
-            run_seconds_completed: run_seconds(&backend, "completed"),
-            backend,
-        }
-    }
-
-    /// How long attempts ran that ended so.
-    pub(crate) fn run_seconds(&self, failure: Option<FailureCode>) -> metrics::HistogramSeries {
-        match failure {
-            None => self.run_seconds_completed.clone(),
-            Some(code) => run_seconds(&self.backend, code.as_str()),
-        }
-    }
-}
-
-fn run_seconds(backend: &str, outcome: &'static str) -> metrics::HistogramSeries {
-    metrics::ATTEMPT_RUN.of([backend.to_owned().into(), outcome.into()])
-}
-
-/// A slot with work in it.
-pub(crate) struct Occupied {
-    shared: Arc<Shared>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Drop for Occupied {
-    fn drop(&mut self) {
-        self.shared.running.send_modify(|running| *running = running.saturating_sub(1));
-    }
-}
 
 /// Starts a worker: its backend is made from the fleet's configuration, then presence, cancel requests
 /// and the pulling run as tasks of the process.
@@ -220,6 +101,8 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         let message = format!("configuration key `worker.slots`: {slots} is not within 1 to {SLOTS_MAX}");
         return Err(Fault::new(Exit::Config, message));
     }
+    let stoppers = Stoppers::default();
+    let of_requests = stoppers.clone();
     let shared = Arc::new(Shared {
         worker: worker_id(worker, &name)?,
         backend: name.clone(),
@@ -232,7 +115,8 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         claims: Claims::new(runtime::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
         spool: spool(worker)?,
         room: Arc::default(),
-        cancels: Cancels::default(),
+        cancels: Cancels::notifying(move |job| of_requests.cancel(job)),
+        stoppers,
         config,
         reports: Address::new(&worker.report_url, &worker.report_secret),
         lifecycle: context.lifecycle.clone(),
@@ -245,13 +129,13 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         learned: Mutex::new(HashMap::new()),
     });
     tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");
+    let ports = NatsPorts::new(&shared, &backend);
     if let Some(address) = shared.reports.clone() {
-        let (claims, backend) = (shared.claims.clone(), Arc::clone(&backend));
-        context.inbox.open(Arc::new(Adopter { address, claims, backend }));
+        context.inbox.open(Arc::new(Adopter { address, ports: ports.clone() }));
     }
     let workers = runtime::topology::open_bucket(jetstream, bucket::WORKERS).await?;
-    rescue::mark(&shared).await;
-    room::measure_once(&shared).await;
+    rescue::mark(&ports).await;
+    measure::measure_once(&shared).await;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
     let hard = context.lifecycle.hard.clone();
     let tasks = &context.tasks;
@@ -260,11 +144,15 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         fleet_config::follow(jetstream.clone(), sender, context.lifecycle.soft.clone()),
     );
     tasks.spawn("cancels", shared.cancels.clone().follow(jetstream.clone(), drained(&shared, hard)));
-    tasks.spawn("discovery", presence::discover(Arc::clone(&shared), Arc::clone(&backend), discovered));
+    tasks.spawn("discovery", presence::discover(Arc::clone(&shared), backend, discovered));
     tasks.spawn("presence", presence::tell(Arc::clone(&shared), workers, discovery.clone()));
-    tasks.spawn("room", room::measure(Arc::clone(&shared)));
-    tasks.spawn("spool", rescue::run(Arc::clone(&shared)));
-    tasks.spawn("pull", pull::run(shared, backend, discovery));
+    tasks.spawn("room", measure::measure(shared));
+    let of_spool = ports.clone();
+    tasks.spawn("spool", async move {
+        rescue::run(&of_spool).await;
+        Ok::<(), Fault>(())
+    });
+    tasks.spawn("pull", pull::run(ports, discovery));
     Ok(())
 }
 

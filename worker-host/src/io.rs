@@ -4,71 +4,37 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use protocol::worker::{SharedClaim, claim};
 use schemas::topology::bucket;
 use schemas::{
-    Artifact, Assignment, AttemptId, AttemptRecord, AttemptState, DeliveredResult, Failure, FailureCode,
-    Input, Phase, Progress, SCHEMA_VERSION, WorkerId, codec, subjects,
+    Artifact, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Input, Phase, WorkerId,
 };
-use tokio::sync::Mutex;
 
 use crate::AttemptIo;
 use crate::attempt::{Made, too_large};
-use crate::claim::Held;
-use crate::host::Shared;
-use crate::machine;
+use crate::nats::NatsPorts;
+use crate::progress;
 use crate::spool::Spooled;
 use runtime::artifacts::{self, ArtifactError};
-use runtime::clock;
 
 /// One attempt's way to the broker.
 pub(crate) struct HostIo {
-    pub(crate) shared: Arc<Shared>,
-    /// The claim that guards the attempt; none for free work.
-    pub(crate) held: Arc<Mutex<Option<Held>>>,
+    pub(crate) ports: NatsPorts,
+    pub(crate) held: SharedClaim,
 }
 
 #[async_trait]
 impl AttemptIo for HostIo {
     async fn started(&self, attempt: AttemptId, provider_id: &str) -> Result<(), Failure> {
-        let mut held = self.held.lock().await;
-        let Some(claim) = held.as_mut() else { return Ok(()) };
-        let record = AttemptRecord {
-            state: AttemptState::Started,
-            started_at_ms: Some(clock::now_ms()),
-            provider_id: Some(provider_id.to_owned()),
-            ..AttemptRecord::clone(&claim.record)
-        };
-        let Err(error) = self.shared.claims.write_patiently(claim, record).await else { return Ok(()) };
-        // The provider's own report was quicker, or only the broker's answer was lost: it is recorded.
-        if let Ok(Some(current)) = self.shared.claims.read(attempt).await
-            && current.record.provider_id.as_deref() == Some(provider_id)
-        {
-            *claim = current;
-            return Ok(());
-        }
-        tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id could not be recorded");
-        let message = format!("started at the provider as {provider_id}, which could not be recorded");
-        Err(Failure::new(FailureCode::OutcomeUnknown, message))
+        claim::record_started(&self.ports, &self.held, attempt, provider_id).await
     }
 
     async fn still_ours(&self, attempt: AttemptId) -> bool {
-        let mut held = self.held.lock().await;
-        let Some(claim) = held.as_mut() else { return true };
-        let now_ms = clock::now_ms();
-        if machine::is_young(&claim.record, now_ms) {
-            return true;
-        }
-        // Older than a moment: say again that we are at it, which fails if somebody took the claim over.
-        let record = AttemptRecord { claimed_at_ms: now_ms, ..AttemptRecord::clone(&claim.record) };
-        let renewed = self.shared.claims.write(claim, record).await;
-        if let Err(error) = &renewed {
-            tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "not started: the claim could not be renewed");
-        }
-        renewed.is_ok()
+        claim::is_still_ours(&self.ports, &self.held, attempt).await
     }
 
     async fn size(&self, input: &Input) -> Result<u64, Failure> {
-        self.shared.artifacts.size(&input.artifact).await.map_err(|error| unloadable(input, &error))
+        self.ports.shared.artifacts.size(&input.artifact).await.map_err(|error| unloadable(input, &error))
     }
 
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
@@ -80,17 +46,11 @@ impl AttemptIo for HostIo {
             );
             return Err(Failure::invalid("body.inputs", words));
         }
-        self.shared.artifacts.get(&input.artifact).await.map_err(|error| unloadable(input, &error))
+        self.ports.shared.artifacts.get(&input.artifact).await.map_err(|error| unloadable(input, &error))
     }
 
     async fn delivered(&self, attempt: AttemptId, delivered: &DeliveredResult) {
-        let mut held = self.held.lock().await;
-        let Some(claim) = held.as_mut() else { return };
-        let record = delivered_record(&claim.record, delivered);
-        // Not written, it is still in the spool or at the provider: a later delivery finds out.
-        if let Err(error) = self.shared.claims.write_patiently(claim, record).await {
-            tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "the claim does not say what was delivered");
-        }
+        claim::record_delivered(&self.ports, &self.held, attempt, delivered).await;
     }
 
     async fn spool(
@@ -99,15 +59,15 @@ impl AttemptIo for HostIo {
         delivered: &DeliveredResult,
         files: &[Made],
     ) -> Option<WorkerId> {
-        let worker = self.shared.worker.clone();
+        let worker = self.ports.shared.worker.clone();
         let delivered = DeliveredResult { spooled_by: Some(worker.clone()), ..delivered.clone() };
         let spooled = Spooled { delivered, files: files.to_vec() };
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.ports.shared);
         let written = tokio::task::spawn_blocking(move || shared.spool.write(attempt, &spooled)).await;
         match written.map_err(std::io::Error::other).flatten() {
             Ok(()) => Some(worker),
             Err(error) => {
-                let dir = self.shared.spool.dir().display();
+                let dir = self.ports.shared.spool.dir().display();
                 tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, path = %dir, "not spooled: kept in memory only");
                 None
             }
@@ -122,7 +82,7 @@ impl AttemptIo for HostIo {
         bytes: Bytes,
     ) -> Result<Artifact, Failure> {
         let artifact = artifacts::describe(bucket::ARTIFACTS, attempt, index, media_type, &bytes);
-        let stored = self.shared.artifacts.put(&artifact.at, &bytes).await;
+        let stored = self.ports.shared.artifacts.put(&artifact.at, &bytes).await;
         stored.map_err(|error| match error {
             ArtifactError::TooLarge(bytes) => too_large(bytes),
             error => Failure::new(FailureCode::Transient, error.to_string()),
@@ -131,23 +91,7 @@ impl AttemptIo for HostIo {
     }
 
     fn progress(&self, assignment: &Assignment, phase: Phase, step: u32, steps: u32, detail: Option<&str>) {
-        let progress = Progress {
-            schema_version: SCHEMA_VERSION,
-            time_ms: clock::now_ms(),
-            job: assignment.job.id,
-            attempt: assignment.attempt,
-            backend: assignment.backend.clone(),
-            worker: self.shared.worker.clone(),
-            phase,
-            step,
-            steps,
-            detail: detail.map(str::to_owned),
-        };
-        let subject = subjects::progress(&assignment.job.tenant, assignment.job.id);
-        let client = self.shared.broker.client.clone();
-        // Publishing only queues; when the queue is full the report is dropped, it is not a fact.
-        let publish = async move { client.publish(subject, codec::encode(&progress).into()).await };
-        let _ = futures::FutureExt::now_or_never(publish);
+        progress::publish(&self.ports.shared, assignment, phase, (step, steps), detail);
     }
 }
 
@@ -160,14 +104,5 @@ fn unloadable(input: &Input, error: &ArtifactError) -> Failure {
         ),
         ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
         ArtifactError::Store(_) => Failure::new(FailureCode::Transient, error.to_string()),
-    }
-}
-
-/// A claim that says what was delivered. Its work began when it was claimed where nothing tells better.
-pub(crate) fn delivered_record(record: &AttemptRecord, delivered: &DeliveredResult) -> AttemptRecord {
-    AttemptRecord {
-        started_at_ms: record.started_at_ms.or(Some(record.claimed_at_ms)),
-        delivered: Some(delivered.clone()),
-        ..record.clone()
     }
 }

@@ -1,30 +1,30 @@
-//! The worker host: permits before pull, claim before paid work, ack extension while it runs, publish
-//! the outcome, then the confirmed acknowledgement.
+//! The worker host: permits before pull, the steps of [`protocol::worker`] over the broker, presence, and room for
+//! results.
 //!
-//! What a provider does is behind [`Backend`]; what follows from what it says is decided by the pure
-//! [`machine`]; this module's [`host`] only carries it out.
+//! What a provider does is behind [`Backend`]; the order of the steps is [`protocol::worker`]'s; what they need of the
+//! broker, the disk and the provider is `NatsPorts`.
 
+mod address;
 mod adopt;
 pub mod attempt;
 pub mod backend;
-mod begin;
-pub mod cancels;
-pub mod claim;
 pub mod conformance;
-pub mod delivered;
+mod context;
 pub mod host;
 pub mod inputs;
 mod io;
-pub mod machine;
+mod measure;
+mod nats;
 mod presence;
+mod progress;
 mod pull;
-mod rescue;
 mod room;
-mod run;
-mod settle;
 mod spool;
+mod stoppers;
+mod worker_ports;
 
-pub use attempt::{Attempt, AttemptIo, Made, Stop, Stopper};
-pub use backend::{Backend, Discovery, Found};
+pub use attempt::{Attempt, AttemptIo, Made, Stopper};
+pub use backend::{Backend, Discovery};
 pub use host::WorkerConfig;
 pub use policy::funds;
+pub use protocol::worker::{Found, Stop};

@@ -7,7 +7,7 @@ use async_nats::jetstream::kv;
 use schemas::{Catalog, ClassOffer, Health, Offer, SCHEMA_VERSION, codec};
 use tokio::sync::watch;
 
-use crate::host::Shared;
+use crate::context::Shared;
 use crate::{Backend, Discovery};
 use runtime::clock;
 use runtime::exit::Fault;

@@ -13,12 +13,13 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures::{Stream, StreamExt};
 use schemas::{Class, Health, topology};
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, watch};
+use tokio::task::{JoinError, JoinSet};
 
-use crate::host::Shared;
-use crate::{Backend, Discovery, run};
+use crate::Discovery;
+use crate::nats::NatsPorts;
 use runtime::exit::Fault;
+use runtime::topology::TopologyError;
 
 /// How long one wait at a consumer lasts; also how long a drain may take to notice the last message.
 const WAIT: Duration = Duration::from_secs(2);
@@ -34,13 +35,33 @@ const PULL_MAX: usize = 500;
 
 type Message = async_nats::jetstream::Message;
 
+/// Why a wait for messages ended.
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    /// The consumer could not be made.
+    #[error(transparent)]
+    Consumer(#[from] TopologyError),
+    /// The broker did not serve the wait.
+    #[error("the broker: {0}")]
+    Broker(#[source] async_nats::Error),
+    /// One of several waits did not end by itself.
+    #[error("a wait: {0}")]
+    Wait(#[from] JoinError),
+    /// There are no permits any more.
+    #[error(transparent)]
+    Permits(#[from] AcquireError),
+}
+
+impl PullError {
+    fn broker(error: impl Into<async_nats::Error>) -> Self {
+        Self::Broker(error.into())
+    }
+}
+
 /// Pulls until the soft stop.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    backend: Arc<dyn Backend>,
-    mut discovery: watch::Receiver<Discovery>,
-) -> Result<(), Fault> {
-    let puller = Puller { shared: Arc::clone(&shared), backend };
+pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discovery>) -> Result<(), Fault> {
+    let shared = Arc::clone(&ports.shared);
+    let puller = Puller { ports };
     while !shared.lifecycle.soft.is_cancelled() {
         let classes = healthy_classes(&discovery.borrow_and_update());
         if classes.is_empty() {
@@ -55,8 +76,8 @@ pub(crate) async fn run(
         } else {
             puller.ask_in_turn(&classes, &mut discovery).await
         };
-        if let Err(reason) = served {
-            tracing::warn!(error = reason, "pulling failed, trying again");
+        if let Err(error) = served {
+            tracing::warn!(%error, "pulling failed, trying again");
             tokio::select! {
                 () = tokio::time::sleep(PULL_AGAIN_AFTER) => {}
                 () = shared.lifecycle.soft.cancelled() => {}
@@ -72,8 +93,7 @@ fn healthy_classes(discovery: &Discovery) -> Vec<Class> {
 
 #[derive(Clone)]
 struct Puller {
-    shared: Arc<Shared>,
-    backend: Arc<dyn Backend>,
+    ports: NatsPorts,
 }
 
 impl Puller {
@@ -82,7 +102,7 @@ impl Puller {
         &self,
         classes: &[Class],
         discovery: &mut watch::Receiver<Discovery>,
-    ) -> Result<(), String> {
+    ) -> Result<(), PullError> {
         let (go_on, stop) = watch::channel(true);
         let mut waits = JoinSet::new();
         for class in classes {
@@ -98,7 +118,7 @@ impl Puller {
                         while waits.join_next().await.is_some() {}
                         return ended;
                     }
-                    Some(Err(error)) => return Err(error.to_string()),
+                    Some(Err(error)) => return Err(error.into()),
                     None => return Ok(()),
                 },
                 changed = discovery.changed(), if *go_on.borrow() => {
@@ -112,14 +132,14 @@ impl Puller {
 
     /// Asks for one while nothing comes, so that idle classes leave the slots to the busy ones; for twice as many
     /// whenever as many came as were asked for.
-    async fn wait_at(self, consumer: PullConsumer, go_on: watch::Receiver<bool>) -> Result<(), String> {
+    async fn wait_at(self, consumer: PullConsumer, go_on: watch::Receiver<bool>) -> Result<(), PullError> {
         let mut want = 1;
         while *go_on.borrow() {
             let Some(first) = self.permit().await? else { return Ok(()) };
             let mut permits = self.more_permits(first, want);
             let asked = permits.len();
             let batch = consumer.batch().max_messages(asked).expires(WAIT).messages().await;
-            let taken = self.take_all(batch.map_err(|error| error.to_string())?, &mut permits).await?;
+            let taken = self.take_all(batch.map_err(PullError::broker)?, &mut permits).await?;
             want = if taken == asked { (2 * taken).min(PULL_MAX) } else { taken.max(1) };
         }
         Ok(())
@@ -130,7 +150,7 @@ impl Puller {
         &self,
         classes: &[Class],
         discovery: &mut watch::Receiver<Discovery>,
-    ) -> Result<(), String> {
+    ) -> Result<(), PullError> {
         let mut consumers = HashMap::new();
         for class in classes {
             consumers.insert(class, self.consumer(class).await?);
@@ -148,7 +168,7 @@ impl Puller {
             for _ in 0..classes.len() {
                 turn = (turn + 1) % classes.len();
                 let fetch = consumers[&classes[turn]].fetch().max_messages(permits.len()).messages().await;
-                taken += self.take_all(fetch.map_err(|error| error.to_string())?, &mut permits).await?;
+                taken += self.take_all(fetch.map_err(PullError::broker)?, &mut permits).await?;
                 if permits.is_empty() {
                     break;
                 }
@@ -157,27 +177,25 @@ impl Puller {
             if taken == 0 {
                 tokio::select! {
                     () = tokio::time::sleep(REST) => {}
-                    () = self.shared.lifecycle.soft.cancelled() => {}
+                    () = self.ports.shared.lifecycle.soft.cancelled() => {}
                 }
             }
         }
     }
 
     /// A permit, or none at the soft stop.
-    async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, String> {
+    async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, PullError> {
         tokio::select! {
             biased;
-            () = self.shared.lifecycle.soft.cancelled() => Ok(None),
-            permit = Arc::clone(&self.shared.permits).acquire_owned() => {
-                permit.map(Some).map_err(|error| error.to_string())
-            }
+            () = self.ports.shared.lifecycle.soft.cancelled() => Ok(None),
+            permit = Arc::clone(&self.ports.shared.permits).acquire_owned() => Ok(Some(permit?)),
         }
     }
 
     fn more_permits(&self, first: OwnedSemaphorePermit, most: usize) -> Vec<OwnedSemaphorePermit> {
         let mut permits = vec![first];
         while permits.len() < most {
-            let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else { break };
+            let Ok(permit) = Arc::clone(&self.ports.shared.permits).try_acquire_owned() else { break };
             permits.push(permit);
         }
         permits
@@ -187,20 +205,20 @@ impl Puller {
         &self,
         messages: S,
         permits: &mut Vec<OwnedSemaphorePermit>,
-    ) -> Result<usize, String>
+    ) -> Result<usize, PullError>
     where
         S: Stream<Item = Result<Message, E>>,
-        E: std::fmt::Display,
+        E: Into<async_nats::Error>,
     {
         let mut messages = std::pin::pin!(messages);
         let mut taken = 0;
         while let Some(message) = messages.next().await {
-            let message = message.map_err(|error| error.to_string())?;
+            let message = message.map_err(PullError::broker)?;
             // The broker sends no more than was asked for, so there is a permit for each message.
-            let occupied = self.shared.occupy(permits.pop());
-            let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
-            self.shared.tasks.spawn_piece(async move {
-                run::deliver(&shared, backend.as_ref(), message).await;
+            let occupied = self.ports.shared.occupy(permits.pop());
+            let ports = self.ports.clone();
+            self.ports.shared.tasks.spawn_piece(async move {
+                protocol::worker::deliver(&ports, message).await;
                 drop(occupied);
             });
             taken += 1;
@@ -208,9 +226,24 @@ impl Puller {
         Ok(taken)
     }
 
-    async fn consumer(&self, class: &Class) -> Result<PullConsumer, String> {
-        let spec = topology::work_consumer(&self.shared.backend, class);
-        let made = runtime::topology::ensure_consumer(&self.shared.broker.jetstream, &spec).await;
-        made.map_err(|error| error.to_string())
+    async fn consumer(&self, class: &Class) -> Result<PullConsumer, PullError> {
+        let spec = topology::work_consumer(&self.ports.shared.backend, class);
+        Ok(runtime::topology::ensure_consumer(&self.ports.shared.broker.jetstream, &spec).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F>(_: impl FnOnce(&'static NatsPorts, Message) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    /// There is one for each job in hand.
+    #[test]
+    fn the_future_of_a_delivery_is_small() {
+        let bytes = future_bytes(protocol::worker::deliver::<NatsPorts>);
+        assert!(bytes <= 5_000, "{bytes} bytes: box what is rare or slow");
     }
 }

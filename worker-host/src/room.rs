@@ -7,22 +7,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use futures::TryStreamExt as _;
-use schemas::topology::{stream, work_consumer};
+use protocol::worker::NoRoom;
 use schemas::{Backend, Catalog, Class, Kind, PriceList};
 use tokio::sync::watch;
 
-use crate::host::Shared;
-use runtime::clock;
-use runtime::exit::Fault;
-use runtime::metrics;
 use runtime::store_room::{StoreRoom, mib};
-use runtime::telemetry;
-
-/// How often the store is measured.
-const MEASURE_EVERY: Duration = Duration::from_secs(2);
 
 /// What a picture takes at the most until more is known, bytes.
 const IMAGE_BYTES: u64 = 8 * 1024 * 1024;
@@ -31,10 +21,10 @@ const VIDEO_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The store, as last measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Measured {
-    store: StoreRoom,
+pub(crate) struct Measured {
+    pub(crate) store: StoreRoom,
     /// What paid attempts in the hands of other workers may store yet, bytes.
-    others_bytes: u64,
+    pub(crate) others_bytes: u64,
 }
 
 /// One worker's view of the store.
@@ -53,6 +43,15 @@ pub(crate) struct Room {
 pub(crate) struct Waiting {
     room: Arc<Room>,
     bytes: u64,
+    changes: watch::Receiver<Option<Measured>>,
+}
+
+impl Waiting {
+    /// Returns at each new measure.
+    pub(crate) async fn changed(&mut self) {
+        // The room has the sender, and lives as long as the wait.
+        let _ = self.changes.changed().await;
+    }
 }
 
 impl Drop for Waiting {
@@ -92,12 +91,12 @@ impl Room {
     ///
     /// # Errors
     /// Why there is none, and the cure.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reserved, String> {
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reserved, NoRoom> {
         let before = self.own_bytes.fetch_add(bytes, Ordering::AcqRel);
         let reserved = Reserved { room: Arc::clone(self), bytes };
         let measured = *self.measured.borrow();
         match measured.and_then(|measured| refusal(&measured, before, bytes)) {
-            Some(reason) => Err(reason),
+            Some(reason) => Err(NoRoom(reason)),
             None => Ok(reserved),
         }
     }
@@ -105,7 +104,7 @@ impl Room {
     /// An attempt in hand takes no room while it waits for it.
     pub(crate) fn wait(self: &Arc<Self>, bytes: u64) -> Waiting {
         self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
-        Waiting { room: Arc::clone(self), bytes }
+        Waiting { room: Arc::clone(self), bytes, changes: self.measured.subscribe() }
     }
 
     /// Why nothing of so many bytes is to be started now, if so.
@@ -114,9 +113,15 @@ impl Room {
         refusal(&measured?, self.own_bytes.load(Ordering::Acquire), bytes)
     }
 
-    /// Tells of each new measure.
-    pub(crate) fn changes(&self) -> watch::Receiver<impl Copy> {
-        self.measured.subscribe()
+    /// What our own attempts may store yet, those that wait for room included, bytes.
+    pub(crate) fn in_hand_bytes(&self) -> u64 {
+        let own_bytes = self.own_bytes.load(Ordering::Acquire);
+        own_bytes.saturating_add(self.waiting_bytes.load(Ordering::Acquire))
+    }
+
+    /// Takes a measure in; whether it is another than before.
+    pub(crate) fn set(&self, measured: Measured) -> bool {
+        self.measured.send_replace(Some(measured)) != Some(measured)
     }
 }
 
@@ -146,73 +151,6 @@ fn refusal(measured: &Measured, own_bytes: u64, bytes: u64) -> Option<String> {
             store.cure()
         )
     })
-}
-
-/// Measures the store until the process ends.
-pub(crate) async fn measure(shared: Arc<Shared>) -> Result<(), Fault> {
-    loop {
-        measure_once(&shared).await;
-        tokio::select! {
-            () = tokio::time::sleep(MEASURE_EVERY) => {}
-            () = shared.lifecycle.hard.cancelled() => return Ok(()),
-        }
-    }
-}
-
-/// Measures the store; what cannot be measured now stays as it was.
-pub(crate) async fn measure_once(shared: &Shared) {
-    let jetstream = &shared.broker.jetstream;
-    let store = match StoreRoom::measure(jetstream, clock::now_ms()).await {
-        Ok(store) => store,
-        Err(error) => {
-            tracing::debug!(error, "the artifact store was not measured");
-            return;
-        }
-    };
-    tell(&store);
-    // Ours are counted as they begin and end; the rest of what is in hand is others'.
-    let own_bytes = shared.room.own_bytes.load(Ordering::Acquire);
-    let own_bytes = own_bytes.saturating_add(shared.room.waiting_bytes.load(Ordering::Acquire));
-    let in_hand = if shared.is_paid() { in_hand_bytes(shared).await } else { Some(0) };
-    let Some(in_hand) = in_hand else { return };
-    let measured = Measured { store, others_bytes: in_hand.saturating_sub(own_bytes) };
-    let before = shared.room.measured.send_replace(Some(measured));
-    if before != Some(measured) {
-        shared.discover_now.notify_one();
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
-fn tell(store: &StoreRoom) {
-    let left = store.left_bytes().map_or(f64::INFINITY, |left| left as f64);
-    metrics::ARTIFACT_STORE_ROOM.set(left);
-    let days = store.days().map_or(f64::INFINITY, |days| days as f64);
-    metrics::ARTIFACT_STORE_DAYS.set(days);
-}
-
-/// What all paid attempts that are in any worker's hands may store, bytes.
-async fn in_hand_bytes(shared: &Shared) -> Option<u64> {
-    let (catalog, prices) = {
-        let config = shared.config.borrow();
-        (Arc::clone(&config.catalog), Arc::clone(&config.prices))
-    };
-    let paid = catalog.services.iter().filter(|service| is_paid(&service.backend, &prices));
-    let sizes: HashMap<String, u64> = paid
-        .map(|service| {
-            let name = work_consumer(&service.backend, &service.class).name;
-            (name, shared.room.expected(&service.class, &catalog))
-        })
-        .collect();
-    let work = shared.broker.jetstream.get_stream_no_info(stream::WORK).await.ok()?;
-    let consumers: Result<Vec<_>, _> = work.consumers().try_collect().await;
-    let consumers = consumers
-        .inspect_err(|error| tracing::debug!(error = telemetry::chain(error), "counting what is in hand"))
-        .ok()?;
-    let in_hand = consumers.iter().filter_map(|consumer| {
-        let bytes = sizes.get(&consumer.name)?;
-        Some(bytes.saturating_mul(consumer.num_ack_pending as u64))
-    });
-    Some(in_hand.fold(0, u64::saturating_add))
 }
 
 /// A backend with prices costs money.

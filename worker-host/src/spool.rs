@@ -44,6 +44,12 @@ pub(crate) struct Spooled {
     pub(crate) files: Vec<Made>,
 }
 
+impl AsRef<DeliveredResult> for Spooled {
+    fn as_ref(&self) -> &DeliveredResult {
+        &self.delivered
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     delivered: DeliveredResult,

@@ -3,6 +3,7 @@
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
+use protocol::{Record, StoredMessage};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{Encoding, Event, Fact, subjects};
 use serde::Serialize;
@@ -65,6 +66,32 @@ impl Message {
             _ => false,
         };
         if first { message.first() } else { message }
+    }
+
+    /// What the steps of the protocol publish.
+    #[must_use]
+    pub fn record(record: Record<'_>) -> Self {
+        match record {
+            Record::Event(event) => Self::event(event),
+            Record::EventAfter(event, sequence) => Self::event(event).after(sequence),
+            Record::Work(assignment) => {
+                let subject = subjects::work(&assignment.backend, &assignment.class, assignment.job.id);
+                Self::new(subject, format!("{}.work", assignment.id()), assignment)
+            }
+            Record::Failed(letter) => {
+                let assignment = &letter.assignment;
+                let subject = subjects::dead(&assignment.backend, assignment.job.id);
+                Self::new(subject, format!("{}.dead", assignment.id()), letter)
+            }
+            Record::Parked { id, tenant, job, parked } => {
+                let subject = subjects::parked(tenant, parked.failure.code, job);
+                Self::new(subject, id.to_owned(), parked)
+            }
+            Record::Copy { id, message } => {
+                let StoredMessage { subject, content_type, payload, .. } = message;
+                Self::original(subject.clone(), id.to_owned(), payload.clone(), content_type.as_deref())
+            }
+        }
     }
 
     pub(super) fn headers(&self) -> HeaderMap {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use protocol::worker::delivered::DELIVERIES_MAX;
+use protocol::worker::machine::{self, Begin, Ended, INTENT_SETTLES_MS, Settlement};
 use schemas::{
     Assignment, AttemptRecord, AttemptState, Charge, DeliveredResult, Failure, FailureCode, MicroUsd,
     Outcome, Unit, Usage, WorkerId, samples,
 };
-use worker_host::delivered::DELIVERIES_MAX;
-use worker_host::machine::{self, Begin, Ended, INTENT_SETTLES_MS, Settlement};
 
 use crate::model::check;
 use crate::model::claim::{Claim, DELIVERED_MAX, Out};

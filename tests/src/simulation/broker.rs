@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
-use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Fact, Job, Offer};
+use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Offer};
 
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
@@ -37,6 +37,8 @@ pub(crate) enum Named {
     Job,
     Work,
     Dead,
+    /// An orphan once more; its sequence stands for the attempt.
+    Copy,
     Event(&'static str),
 }
 
@@ -48,8 +50,8 @@ pub(crate) struct Message {
     pub(crate) payload: Payload,
     /// Attempt and kind; a message without an id is never a repeat.
     pub(crate) id: Option<(u32, Named)>,
-    /// Only onto a subject that is empty, or whose last message is the one that was seen there.
-    pub(crate) first: bool,
+    /// The last message that the subject must hold, by its sequence; 0 for none at all.
+    pub(crate) expected: Option<u64>,
 }
 
 /// What the broker did with it.
@@ -65,7 +67,6 @@ pub(crate) enum Published {
 pub(crate) struct Holder {
     pub(crate) process: usize,
     pub(crate) incarnation: u32,
-    pub(crate) task: usize,
     pub(crate) since_ms: i64,
 }
 
@@ -76,6 +77,8 @@ pub(crate) enum Place {
     Resting,
     /// Delivered too often: it stays, and nobody gets it.
     GivenUp,
+    /// Its consumer has passed it: it stays, and is never delivered.
+    Passed,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,8 @@ pub(crate) struct Stored {
     pub(crate) job: u32,
     pub(crate) payload: Payload,
     pub(crate) published_ms: i64,
+    /// Its message id is its job's.
+    pub(crate) named: bool,
     pub(crate) delivered: u32,
     pub(crate) place: Place,
     /// Changes with every change of place, so that old alarms are known as such.
@@ -105,11 +110,16 @@ pub(crate) struct Broker {
     sequence: u64,
     /// All events of each job, oldest first.
     pub(crate) log: Vec<Vec<Rc<Event>>>,
+    /// Where the last event of a kind lies, by job.
+    last_of_kind: HashMap<(u32, &'static str), u64>,
+    pub(crate) keys: HashMap<String, KeyRecord>,
     claims: HashMap<(u32, u32), Entry>,
     revision: u64,
     pub(crate) cancels: BTreeSet<u32>,
     pub(crate) offers: BTreeMap<usize, Offer>,
     pub(crate) down_until_ms: i64,
+    /// The highest sequence that each consumer has delivered.
+    pub(crate) delivered_up_to: Vec<u64>,
     /// Acknowledgements of which nobody awaited a confirmation, newest last: a restart may lose them.
     unconfirmed: VecDeque<(i64, u64, Stored)>,
 }
@@ -119,17 +129,23 @@ const UNCONFIRMED_MAX: usize = 64;
 
 impl Broker {
     pub(crate) fn new(consumers: usize, jobs: usize) -> Self {
-        Self { ready: vec![VecDeque::new(); consumers], log: vec![Vec::new(); jobs], ..Self::default() }
+        Self {
+            ready: vec![VecDeque::new(); consumers],
+            delivered_up_to: vec![0; consumers],
+            log: vec![Vec::new(); jobs],
+            ..Self::default()
+        }
     }
 
     /// Stores a message, unless its subject holds what was not expected, its id is known, or its queue holds one.
     /// In this order: nats-server 2.15 looks at the expectation before the id, and at the limit after it.
     pub(crate) fn publish(&mut self, message: &Message, now_ms: i64) -> Published {
-        if let Payload::Event(event) = &message.payload {
-            let log = &self.log[message.job as usize];
-            if message.first && log.iter().any(|known| is_in_the_way(known, event)) {
-                return Published::Occupied;
-            }
+        if let Payload::Event(event) = &message.payload
+            && message
+                .expected
+                .is_some_and(|expected| self.last_of(message.job, event.fact.kind()) != expected)
+        {
+            return Published::Occupied;
         }
         if let Some((attempt, named)) = message.id {
             match self.ids.get(&(message.job, attempt, named)) {
@@ -138,24 +154,23 @@ impl Broker {
             }
         }
         let is_work = matches!(message.payload, Payload::Work(_));
-        if is_work
-            && message.first
-            && self.work_of(message.job).any(|(_, work)| work.consumer == message.consumer)
-        {
+        if is_work && self.work_of(message.job).any(|(_, work)| work.consumer == message.consumer) {
             return Published::Occupied;
         }
         if let Some((attempt, named)) = message.id {
             self.ids.insert((message.job, attempt, named), now_ms + DUPLICATE_WINDOW_MS);
         }
+        self.sequence += 1;
         if let Payload::Event(event) = &message.payload {
             self.log[message.job as usize].push(Rc::clone(event));
+            self.last_of_kind.insert((message.job, event.fact.kind()), self.sequence);
         }
-        self.sequence += 1;
         let stored = Stored {
             consumer: message.consumer,
             job: message.job,
             payload: message.payload.clone(),
             published_ms: now_ms,
+            named: matches!(message.id, Some((_, Named::Job))),
             delivered: 0,
             place: Place::Ready,
             token: 0,
@@ -172,26 +187,40 @@ impl Broker {
         work.map(|(sequence, stored)| (*sequence, stored))
     }
 
-    /// The assignment of a job that no event tells of, in its queue or in a dead letter.
-    pub(crate) fn untold(&self, job: u32) -> Option<Rc<Assignment>> {
-        let work = self.work_of(job).find_map(|(_, stored)| match &stored.payload {
-            Payload::Work(assignment) => Some(Rc::clone(assignment)),
-            _ => None,
-        });
-        let assignment = work.or_else(|| self.letter(job).map(|letter| Rc::new(letter.assignment.clone())));
-        assignment.filter(|assignment| assignment.decision.is_some())
+    /// Where the last event of a kind lies; 0 where there is none.
+    pub(crate) fn last_of(&self, job: u32, kind: &'static str) -> u64 {
+        self.last_of_kind.get(&(job, kind)).copied().unwrap_or_default()
     }
 
-    /// The attempt of a job's dead letter that was not followed up yet.
-    pub(crate) fn failed(&self, job: u32) -> Option<u32> {
-        self.letter(job).map(|letter| letter.ended_attempt.attempt)
-    }
-
-    fn letter(&self, job: u32) -> Option<&Rc<DeadLetter>> {
+    /// The failed attempt of a job that was not followed up yet.
+    pub(crate) fn failed(&self, job: u32) -> Option<&Rc<DeadLetter>> {
         self.messages.values().find_map(|stored| match &stored.payload {
             Payload::Dead(letter) if stored.job == job => Some(letter),
             _ => None,
         })
+    }
+
+    /// Up to which sequence everything is acknowledged at a consumer.
+    pub(crate) fn acknowledged_up_to(&self, consumer: Consumer) -> u64 {
+        let mut open = self
+            .messages
+            .iter()
+            .filter(|(_, stored)| stored.consumer == consumer && !matches!(stored.place, Place::Passed));
+        open.next().map_or(self.sequence, |(sequence, _)| sequence - 1)
+    }
+
+    /// Some of what waits is passed by its consumer, as a broker that is killed may leave it.
+    pub(crate) fn pass_over(&mut self, mut is_passed: impl FnMut() -> bool) -> u64 {
+        let mut passed = 0;
+        for stored in self.messages.values_mut() {
+            let waits = matches!(stored.place, Place::Ready) && stored.consumer != LEDGER;
+            if waits && is_passed() {
+                stored.place = Place::Passed;
+                stored.token += 1;
+                passed += 1;
+            }
+        }
+        passed
     }
 
     /// A restarted broker knows the ids only of what it still has.
@@ -294,11 +323,4 @@ impl Broker {
         self.claims.insert(key, Entry { record, revision: self.revision });
         Some(self.revision)
     }
-}
-
-/// Whether an event refuses one that is published onto its subject with an expectation: any end refuses an
-/// end; an attempt is placed right after the one before it, so one that is placed refuses it and all earlier.
-fn is_in_the_way(known: &Event, event: &Event) -> bool {
-    let placed_before = matches!(event.fact, Fact::Assigned { .. }) && known.attempt < event.attempt;
-    known.fact.kind() == event.fact.kind() && !placed_before
 }

@@ -7,19 +7,14 @@ use schemas::{ClassOffer, Health, Offer, SCHEMA_VERSION};
 use super::broker::{Consumer, DEAD, Holder, LANES, LEDGER, Payload, Place, WORK};
 use super::money_task::Booking;
 use super::process::Role;
-use super::router::Placing;
-use super::router::sweep;
 use super::schedule::Happening;
-use super::setting::{IN_HAND, SLOTS};
+use super::setting::SLOTS;
 use super::task::{Delivery, Task};
-use super::worker::Attempting;
 use super::world::{Reach, World};
 
 /// How long a delivery of a lane, a dead letter or an event may stay unanswered, milliseconds.
 const ACK_WAIT_MS: i64 = 30_000;
 const WORK_WAIT_MS: i64 = WORK_ACK_WAIT_MS.cast_signed();
-/// Workers speak up for what they have in hand.
-const SPEAK_UP_MS: i64 = WORK_WAIT_MS / 3;
 /// A pull that a process had open when it was stopped brings it messages for so long.
 const PULL_MS: i64 = 2_000;
 /// Deliveries of an assignment before the broker gives up.
@@ -43,13 +38,13 @@ impl World {
             self.broker.ready[consumer].pop_front();
             if let Some(delivery) = self.hand_out(sequence, process) {
                 let task = match (&delivery.payload, consumer) {
-                    (Payload::Work(_), _) => {
-                        Task::Attempt(Box::new(Attempting::new(self, process, delivery)))
+                    (Payload::Work(_), _) => self.attempt(process, delivery),
+                    _ => {
+                        let behind = self.next_ready(consumer).is_some();
+                        self.route(process, &delivery, behind)
                     }
-                    _ => Task::Place(Box::new(Placing::new(process, delivery))),
                 };
-                let number = self.begin(process, task);
-                self.hold(sequence, number);
+                self.begin(process, task);
             }
         }
     }
@@ -72,7 +67,7 @@ impl World {
         (0..self.processes.len()).map(|step| (from + step) % self.processes.len()).find(|number| {
             let process = &self.processes[*number];
             let room = match process.role {
-                Role::Router => consumer <= DEAD && process.in_hand < IN_HAND,
+                Role::Router => self.router_pulls(*number, consumer),
                 Role::Worker(backend) => {
                     consumer >= WORK
                         && (consumer - WORK) / self.setting.classes.len() == backend
@@ -100,7 +95,9 @@ impl World {
             return None;
         }
         stored.delivered += 1;
-        stored.place = Place::Held(Holder { process, incarnation, task: usize::MAX, since_ms: now_ms });
+        let up_to = &mut self.broker.delivered_up_to[stored.consumer];
+        *up_to = sequence.max(*up_to);
+        stored.place = Place::Held(Holder { process, incarnation, since_ms: now_ms });
         let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
         self.schedule.at(now_ms + wait_ms, Happening::Expire { sequence, token: stored.token });
         if stored.delivered > 1 {
@@ -111,16 +108,9 @@ impl World {
             delivered: stored.delivered,
             job: stored.job,
             published_ms: stored.published_ms,
+            named: stored.named,
             payload: stored.payload.clone(),
         })
-    }
-
-    fn hold(&mut self, sequence: u64, task: usize) {
-        if let Some(stored) = self.broker.messages.get_mut(&sequence)
-            && let Place::Held(holder) = &mut stored.place
-        {
-            holder.task = task;
-        }
     }
 
     /// One batch of events to a ledger that has none in hand.
@@ -148,21 +138,11 @@ impl World {
             return;
         };
         let Place::Held(holder) = stored.place else { return };
-        if self.now_ms < self.broker.down_until_ms {
-            let at_ms = self.broker.down_until_ms + SPEAK_UP_MS;
-            return self.schedule.at(at_ms, Happening::Expire { sequence, token });
-        }
-        let process = &self.processes[holder.process];
-        let speaks = stored.consumer >= WORK
-            && process.up
-            && process.incarnation == holder.incarnation
-            && self.tasks.has(holder.task, sequence);
-        if speaks {
-            let silent_ms = process.silent_since_ms.unwrap_or(self.now_ms).max(holder.since_ms);
-            let spoke_ms = holder.since_ms + (silent_ms - holder.since_ms) / SPEAK_UP_MS * SPEAK_UP_MS;
-            if spoke_ms + WORK_WAIT_MS > self.now_ms {
-                return self.schedule.at(spoke_ms + WORK_WAIT_MS, Happening::Expire { sequence, token });
-            }
+        let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
+        // Extended since, or nobody could extend it while the broker was away: the wait counts from then.
+        let since_ms = holder.since_ms.max(self.broker.down_until_ms);
+        if since_ms + wait_ms > self.now_ms {
+            return self.schedule.at(since_ms + wait_ms, Happening::Expire { sequence, token });
         }
         if let Some(consumer) = self.broker.make_ready(sequence, token) {
             self.dispatch(consumer);
@@ -173,9 +153,36 @@ impl World {
     pub(crate) fn acknowledge(&mut self, process: usize, sequence: u64, confirmed: bool) -> bool {
         let reach = self.reach(process);
         if reach != Reach::Nowhere {
+            self.changed_ms = self.now_ms;
             self.broker.acknowledge(sequence, confirmed, self.now_ms);
         }
         reach == Reach::Through
+    }
+
+    /// Acknowledges the lane's message of a job that a process has in hand.
+    pub(crate) fn acknowledge_job(&mut self, process: usize, job: u32) {
+        let held = self.broker.messages.iter().find(|(_, stored)| {
+            let is_here = matches!(stored.place, Place::Held(holder) if holder.process == process);
+            stored.job == job && stored.consumer < DEAD && is_here
+        });
+        if let Some(sequence) = held.map(|(sequence, _)| *sequence) {
+            self.broker.acknowledge(sequence, true, self.now_ms);
+        }
+    }
+
+    /// Says that a delivery is still in hand.
+    pub(crate) fn extend(&mut self, process: usize, sequence: u64) {
+        if self.reach(process) == Reach::Nowhere {
+            return;
+        }
+        let (now_ms, incarnation) = (self.now_ms, self.processes[process].incarnation);
+        if let Some(stored) = self.broker.messages.get_mut(&sequence)
+            && let Place::Held(holder) = &mut stored.place
+            && holder.process == process
+            && holder.incarnation == incarnation
+        {
+            holder.since_ms = now_ms;
+        }
     }
 
     /// Hands a delivery back for a while; a hand-back that is lost ends in redelivery.
@@ -192,6 +199,7 @@ impl World {
     pub(crate) fn start(&mut self, process: usize) {
         self.processes[process].started_ms = self.now_ms;
         self.catch_up(process);
+        self.mark_spooled(process);
         self.tick(process);
     }
 
@@ -204,7 +212,7 @@ impl World {
         let found = &mut self.processes[process];
         if found.role == Role::Router {
             for offer in self.broker.offers.values() {
-                found.fleet.upsert_offer(offer.clone());
+                found.fleet.borrow_mut().upsert_offer(offer.clone());
             }
         }
     }
@@ -215,10 +223,11 @@ impl World {
         let every_ms = match self.processes[process].role {
             Role::Worker(backend) => {
                 self.tell_offer(process, backend);
+                self.look_at_spool(process);
                 WORKER_TICK_MS
             }
             Role::Router => {
-                sweep::look(self, process);
+                self.router_tick(process);
                 ROUTER_TICK_MS
             }
             Role::Ledger => WORKER_TICK_MS,
@@ -274,7 +283,7 @@ impl World {
         };
         for router in &mut self.processes {
             if router.role == Role::Router && router.is_reachable(self.now_ms) {
-                router.fleet.upsert_offer(offer.clone());
+                router.fleet.borrow_mut().upsert_offer(offer.clone());
             }
         }
         self.broker.offers.insert(process, offer);

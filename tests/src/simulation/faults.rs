@@ -8,10 +8,8 @@ use super::broker::{Consumer, LANES, Message, Named, Payload, Place};
 use super::money::job_id;
 use super::operations::{Operation, Order};
 use super::process::Role;
-use super::router::cancel::Cancelling;
 use super::schedule::Happening;
 use super::setting::LOCAL;
-use super::task::Task;
 use super::world::World;
 
 /// After the hard stop a draining process is gone within this, milliseconds.
@@ -41,7 +39,6 @@ impl World {
                 let found = &mut self.processes[process];
                 self.figures.cuts += 1;
                 found.cut_until_ms = found.cut_until_ms.max(self.now_ms + for_ms);
-                found.silent_since_ms.get_or_insert(self.now_ms);
                 self.to_come += 1;
                 self.schedule.at(self.now_ms + for_ms, Happening::Heal { process });
             }
@@ -53,6 +50,7 @@ impl World {
                 if found.up && !found.draining {
                     found.draining = true;
                     let incarnation = found.incarnation;
+                    self.tasks.of(process).into_iter().for_each(|number| self.wake(number));
                     self.to_come += 1;
                     self.schedule.at(self.now_ms + for_ms, Happening::LetGo { process, incarnation });
                 }
@@ -62,13 +60,11 @@ impl World {
             }
             Operation::Restart { backend } => {
                 self.providers[backend].restart(self.now_ms);
-                let running: Vec<usize> = self
-                    .tasks
-                    .attempts()
-                    .filter(|(_, _, attempt)| attempt.is_at(backend) && backend == LOCAL)
-                    .map(|(number, _, _)| number)
-                    .collect();
-                running.into_iter().for_each(|number| self.wake(number));
+                for process in 0..self.processes.len() {
+                    if self.processes[process].role == Role::Worker(backend) {
+                        self.tasks.of(process).into_iter().for_each(|number| self.wake(number));
+                    }
+                }
             }
             Operation::LedgerAway { for_ms } => {
                 self.books.away_until_ms = self.books.away_until_ms.max(self.now_ms + for_ms);
@@ -76,6 +72,11 @@ impl World {
             Operation::Broker { for_ms } => {
                 self.broker.forget_unconfirmed(self.now_ms - 20);
                 self.broker.forget_ids();
+                // Rare in life: each time is worth many.
+                if self.chance.per_mille(300) {
+                    let chance = &mut self.chance;
+                    self.figures.passed_over += self.broker.pass_over(|| chance.per_mille(150));
+                }
                 self.broker.down_until_ms = self.broker.down_until_ms.max(self.now_ms + for_ms);
                 self.to_come += 1;
                 self.schedule.at(self.now_ms + for_ms, Happening::BrokerBack);
@@ -96,7 +97,7 @@ impl World {
             job,
             payload: Payload::Job(body),
             id: Some((0, Named::Job)),
-            first: false,
+            expected: None,
         });
         self.watch.accepted(job);
         if tries < 3 && self.chance.per_mille(10) {
@@ -111,7 +112,7 @@ impl World {
         let backend = |number: usize| self.setting.backends[number].clone();
         Job {
             schema_version: SCHEMA_VERSION,
-            id: job_id(self.seed, order.job),
+            id: job_id(self.seed, order.job, self.now_ms),
             time_ms: self.now_ms,
             tenant: self.setting.owner(order.generous, order.job),
             lane: Lane::ALL[order.lane],
@@ -131,7 +132,7 @@ impl World {
             },
             preferences: Preferences::default(),
             labels: std::collections::BTreeMap::new(),
-            idempotency_key: None,
+            idempotency_key: order.key.map(|key| format!("key-{key}")),
             unknown: schemas::UnknownFields::default(),
         }
     }
@@ -142,7 +143,7 @@ impl World {
         let there =
             |process: &super::process::Process| process.role == Role::Router && process.is_reachable(now_ms);
         if let Some(process) = self.processes.iter().position(there) {
-            self.begin(process, Task::Cancel(Box::new(Cancelling::new(process, job))));
+            self.route_cancel(process, job);
         }
     }
 
@@ -183,7 +184,6 @@ impl World {
         self.figures.pauses += 1;
         found.paused = true;
         found.paused_ms = self.now_ms;
-        found.silent_since_ms.get_or_insert(self.now_ms);
         let incarnation = found.incarnation;
         self.to_come += 1;
         self.schedule.at(self.now_ms + for_ms, Happening::Resume { process, incarnation });
@@ -197,9 +197,6 @@ impl World {
             return;
         }
         found.paused = false;
-        if self.now_ms >= found.cut_until_ms {
-            found.silent_since_ms = None;
-        }
         let frozen = std::mem::take(&mut found.frozen);
         for happening in frozen {
             let at_ms = self.now_ms + self.chance.between(0, 20);
@@ -214,7 +211,6 @@ impl World {
             return;
         }
         if !found.paused {
-            found.silent_since_ms = None;
             self.catch_up(process);
             self.dispatch_to(process);
         }
@@ -232,7 +228,7 @@ impl World {
             return;
         }
         found.letting_go = true;
-        self.tasks.let_go(process).into_iter().for_each(|number| self.wake(number));
+        self.tasks.of(process).into_iter().for_each(|number| self.wake(number));
         self.to_come += 1;
         self.schedule.at(self.now_ms + LET_GO_MS, Happening::LetGo { process, incarnation });
     }

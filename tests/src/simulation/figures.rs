@@ -24,6 +24,9 @@ pub struct Figures {
     pub repeated_gpu_runs: u64,
     pub paid_after_the_end: u64,
     pub refused_reservations: u64,
+    pub read_past: u64,
+    pub passed_over: u64,
+    pub duplicates: u64,
     pub virtual_ms: u64,
 }
 
@@ -48,6 +51,9 @@ impl Figures {
         self.repeated_gpu_runs += other.repeated_gpu_runs;
         self.paid_after_the_end += other.paid_after_the_end;
         self.refused_reservations += other.refused_reservations;
+        self.read_past += other.read_past;
+        self.passed_over += other.passed_over;
+        self.duplicates += other.duplicates;
         self.virtual_ms += other.virtual_ms;
     }
 }
@@ -76,6 +82,11 @@ impl fmt::Display for Figures {
             self.lost_answers,
             self.redeliveries,
             self.refused_reservations
+        )?;
+        writeln!(
+            f,
+            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it",
+            self.duplicates, self.read_past, self.passed_over
         )?;
         write!(
             f,

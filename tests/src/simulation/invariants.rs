@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
 use schemas::state::TRANSITIONS;
-use schemas::{Assignment, Charge, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
+use schemas::{Assignment, Charge, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
 
 use super::broker::{Message, Payload, WORK};
 use super::setting::{BEGIN_MS, CLOUD, GEMINI, IN_HAND, LOCAL, SLOTS};
@@ -33,6 +33,8 @@ pub enum Promise {
     Transition,
     /// What was cancelled in its queue never reaches a provider.
     Cancelled,
+    /// Of jobs with one idempotency key, one is placed.
+    Key,
 }
 
 /// A broken promise.
@@ -60,6 +62,8 @@ struct Life {
 #[derive(Debug)]
 pub(crate) struct Watch {
     lives: Vec<Life>,
+    /// Which job was placed with a key.
+    keys: BTreeMap<(Tenant, String), u32>,
     pub(crate) breach: Option<Breach>,
 }
 
@@ -67,7 +71,7 @@ impl Watch {
     pub(crate) fn new(jobs: usize) -> Self {
         let state = JobState::Submitted;
         let life = Life { accepted: false, ends: 0, reached: (0, 0), state, purged_ms: None };
-        Self { lives: vec![life; jobs], breach: None }
+        Self { lives: vec![life; jobs], keys: BTreeMap::new(), breach: None }
     }
 
     pub(crate) fn accepted(&mut self, job: u32) {
@@ -149,6 +153,14 @@ impl World {
     }
 
     fn watch_assignment(&mut self, message: &Message, assignment: &Assignment) {
+        if let Some(key) = &assignment.job.idempotency_key {
+            let of = (assignment.job.tenant.clone(), key.clone());
+            let first = *self.watch.keys.entry(of).or_insert(message.job);
+            if first != message.job {
+                let words = format!("jobs {first} and {} have one key, and both were placed", message.job);
+                return self.broken(Promise::Key, words);
+            }
+        }
         let policy = &self.setting.policy;
         let (job, attempt) = (message.job, assignment.attempt);
         let free = |code| matches!(code, FailureCode::Interrupted | FailureCode::RateLimited);
@@ -248,6 +260,13 @@ impl World {
             let Some(job) = job else { continue };
             let account = &self.books.accounts[number];
             self.figures.jobs += 1;
+            // It was an earlier job once more, and says so.
+            let is_duplicate =
+                self.broker.log[number].iter().any(|event| matches!(event.fact, Fact::Duplicate { .. }));
+            if is_duplicate {
+                self.figures.duplicates += 1;
+                continue;
+            }
             accepted.insert(job.id);
             let ends = self.watch.lives[number].ends;
             jobs.push(AuditJob { job: job.id, ends, state: account.ended, artifacts: account.artifacts });

@@ -189,10 +189,10 @@ fn day_of(time_ms: i64) -> i32 {
     i32::try_from(time_ms / DAY_MS).unwrap_or(i32::MAX)
 }
 
-/// The id of a job of a run.
-pub(crate) fn job_id(seed: u64, job: u32) -> JobId {
+/// The id of a job of a run, made at a moment.
+pub(crate) fn job_id(seed: u64, job: u32, made_ms: i64) -> JobId {
     let mut entropy = [0; 10];
     entropy[..6].copy_from_slice(&seed.to_be_bytes()[2..]);
     entropy[6..].copy_from_slice(&job.to_be_bytes());
-    JobId::from_parts(super::setting::BEGIN_MS, entropy)
+    JobId::from_parts(made_ms, entropy)
 }

@@ -30,11 +30,21 @@ pub enum Mutation {
     TrustFirstDelivery,
     /// Routers and ledger take a job's own word over its tenant's.
     TrustTheJob,
+    /// Routers take every job for the first with its idempotency key.
+    IgnoreTheKey,
+    /// Routers acknowledge a job before they place it.
+    AcknowledgeTheJobFirst,
+    /// Routers delete a job that they read past its consumer before they place it.
+    DeleteWhatIsReadPast,
+    /// Routers take work out of its queue before the failed attempt is stored that says so.
+    WithdrawFirst,
+    /// Routers take refused money for granted.
+    SpendWhatWasRefused,
 }
 
 impl Mutation {
     /// All of them, with the word by which a list names them.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::SkipTheIntent, "skip-the-intent"),
         (Self::AcknowledgeFirst, "acknowledge-first"),
         (Self::DropTheMessageId, "drop-the-message-id"),
@@ -47,5 +57,10 @@ impl Mutation {
         (Self::PurgeFirst, "purge-first"),
         (Self::TrustFirstDelivery, "trust-first-delivery"),
         (Self::TrustTheJob, "trust-the-job"),
+        (Self::IgnoreTheKey, "ignore-the-key"),
+        (Self::AcknowledgeTheJobFirst, "acknowledge-the-job-first"),
+        (Self::DeleteWhatIsReadPast, "delete-what-is-read-past"),
+        (Self::WithdrawFirst, "withdraw-first"),
+        (Self::SpendWhatWasRefused, "spend-what-was-refused"),
     ];
 }

@@ -28,6 +28,8 @@ pub struct Order {
     pub deadline_ms: Option<i64>,
     /// It asks for what nobody makes.
     pub invalid: bool,
+    /// Its idempotency key, by number.
+    pub key: Option<u32>,
 }
 
 /// Something that happens. Lengths are milliseconds.

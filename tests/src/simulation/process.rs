@@ -1,11 +1,19 @@
 //! A simulated process: what it remembers, and what of that a kill, a pause or a cut line takes away.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 use policy::fleet::Fleet;
-use schemas::WorkerId;
+use protocol::router::intake::Intake;
+use protocol::router::orphans::Orphans;
+use protocol::router::room::Room;
+use protocol::router::take_back::Deserted;
+use protocol::router::too_new::Resting;
+use schemas::{AttemptId, WorkerId};
 
 use super::schedule::Happening;
+use super::worker::attempt::Stopper;
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +23,9 @@ pub(crate) enum Role {
     Worker(usize),
     Ledger,
 }
+
+/// Jobs of a lane that may wait for room before it pulls no more: few, so that a run's jobs fill it.
+const WAITING_MAX: usize = 3;
 
 /// The processes of every run: one more than is needed of each, so that another goes on.
 pub(crate) const PROCESSES: [(&str, Role); 10] = [
@@ -50,16 +61,29 @@ pub(crate) struct Process {
     pub(crate) cut_until_ms: i64,
     /// A part of its calls or their answers is lost until then, Unix milliseconds.
     pub(crate) lossy_until_ms: i64,
-    /// Since when it cannot speak up for what it has in hand.
-    pub(crate) silent_since_ms: Option<i64>,
     pub(crate) in_hand: u32,
     pub(crate) cancels: HashSet<u32>,
-    pub(crate) fleet: Fleet,
+    /// The attempts that run here, by their jobs.
+    pub(crate) running: HashMap<u32, Stopper>,
+    /// Spooled results that the process works on.
+    pub(crate) spooled_in_hand: BTreeSet<AttemptId>,
+    pub(crate) looks_at_spool: bool,
+    pub(crate) fleet: Rc<RefCell<Fleet>>,
     pub(crate) backlog_seen_ms: i64,
     pub(crate) ledger_available: bool,
     pub(crate) ledger_asked_ms: i64,
-    /// Since when a consumer's backend has had no worker, as this router saw it.
-    pub(crate) deserted_since_ms: BTreeMap<usize, i64>,
+    /// Jobs in a router's hand that wait for room.
+    pub(crate) room: Room,
+    /// A router's lanes.
+    pub(crate) intakes: Rc<[Intake; 3]>,
+    pub(crate) resting: Rc<Resting>,
+    /// What a router remembers between two looks; taken out while it looks.
+    pub(crate) deserted: Rc<RefCell<Option<Deserted>>>,
+    pub(crate) orphans: Rc<RefCell<Option<Orphans>>>,
+    /// A look at the room is planned.
+    pub(crate) looks_at_room: bool,
+    /// A lane is being read past its consumer.
+    pub(crate) reads_past: [bool; 3],
     pub(crate) healthy: bool,
     pub(crate) learned_ms: BTreeMap<usize, u64>,
     pub(crate) started_ms: i64,
@@ -80,14 +104,22 @@ impl Process {
             letting_go: false,
             cut_until_ms: 0,
             lossy_until_ms: 0,
-            silent_since_ms: None,
             in_hand: 0,
             cancels: HashSet::new(),
-            fleet: Fleet::default(),
+            running: HashMap::new(),
+            spooled_in_hand: BTreeSet::new(),
+            looks_at_spool: false,
+            fleet: Rc::default(),
+            room: Room::default(),
+            intakes: Rc::new(std::array::from_fn(|_| Intake::with_waiting_max(WAITING_MAX))),
+            resting: Rc::default(),
+            deserted: Rc::new(RefCell::new(Some(Deserted::default()))),
+            orphans: Rc::new(RefCell::new(Some(Orphans::default()))),
+            looks_at_room: false,
+            reads_past: [false; 3],
             backlog_seen_ms: 0,
             ledger_available: false,
             ledger_asked_ms: 0,
-            deserted_since_ms: BTreeMap::new(),
             healthy: true,
             learned_ms: BTreeMap::new(),
             started_ms: now_ms,

@@ -1,352 +1,212 @@
-//! The simulated router: the steps of `router/src/intake.rs`, `dead.rs`, `place.rs` and `ending.rs`, one
-//! call to the outside world each, in the same order. What to do is decided by the real `policy`.
+//! A simulated router: the steps of [`protocol::router`], started as the real one's loops start them. Its ports are in
+//! [`ports`].
 
-pub(crate) mod cancel;
-mod place;
-pub(crate) mod sweep;
+pub(crate) mod delivery;
+pub(crate) mod ports;
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use policy::admit::{Admitted, admit};
-use policy::dispose::{Disposition, dispose};
-use policy::plan::Assign;
-use schemas::{
-    Assignment, AttemptFacts, Backend, DeadLetter, Event, Fact, Failure, FailureCode, Job, JobFacts, JobState,
-};
+use protocol::Ports as _;
+use protocol::router::intake::{Arrived, look_at_room};
+use protocol::router::{cancel, failed_attempts, orphans, withdraw};
+use schemas::Lane;
 
-use super::broker::{LEDGER, Message, Named, Payload, Published};
-use super::task::{Delivery, Next};
-use super::world::{Away, World};
+use super::broker::{DEAD, LANES, Payload, Place, WORK};
+use super::executor::Steps;
+use super::ports::SimulatedPorts;
+use super::process::Role;
+use super::schedule::Happening;
+use super::setting::IN_HAND;
+use super::task::{Delivery, Task};
+use super::world::World;
+use delivery::SimulatedDelivery;
 
-/// How long a message rests after the broker failed a router in between, milliseconds.
-const TROUBLE_REST_MS: i64 = 1_000;
-/// How often a publish is tried again.
-const TRIES_MAX: u32 = 6;
-/// Deliveries on which the `retrying` event is published.
-const TELL_DELIVERIES: u32 = 2;
+/// A router looks at the jobs in hand that wait this long after something changed, milliseconds; while nothing does,
+/// less and less often.
+const ROOM_EVERY_MS: i64 = 300;
+const ROOM_EVERY_MAX_MS: i64 = 30_000;
 
-/// How long after it was made a job that is published is the first of its id, and how long it may have waited in its
-/// lane then, milliseconds.
-const FRESH_MS: i64 = 60_000;
-const WAITED_MS: i64 = 90_000;
-
-/// A job's end as the router publishes it.
-#[derive(Debug, Clone)]
-pub(crate) struct End {
-    pub(crate) attempt: u32,
-    pub(crate) class: Option<schemas::Class>,
-    pub(crate) state: JobState,
-    pub(crate) failure: Failure,
-    pub(crate) attempts: Vec<AttemptFacts>,
-}
-
-/// What is done next.
-#[derive(Debug, Clone, PartialEq)]
-enum Step {
-    Look,
-    TellRetrying,
-    Follow,
-    Recover,
-    Consider,
-    Plan,
-    Reserve,
-    TellAssigned,
-    ReadTracks,
-    Assign,
-    Refuse,
-    Park,
-    End,
-    Charge(usize),
-    /// Done with the message, or back with it until then.
-    Answer(Option<i64>),
-    Trouble,
-}
-
-/// A job or a dead letter in a router's hand, up to its acknowledgement.
-pub(crate) struct Placing {
-    process: usize,
-    pub(crate) delivery: Delivery,
-    letter: Option<Rc<DeadLetter>>,
-    job: Rc<Job>,
-    admitted: Option<Admitted>,
-    disposition: Option<Disposition>,
-    attempt: u32,
-    counted_attempts: u32,
-    history: Vec<AttemptFacts>,
-    submitted_at_ms: i64,
-    refused: Vec<(Backend, String)>,
-    assign: Option<Box<Assign>>,
-    assignment: Option<Rc<Assignment>>,
-    end: Option<End>,
-    step: Step,
-    tries: u32,
-}
-
-impl Placing {
-    pub(crate) fn new(process: usize, delivery: Delivery) -> Self {
-        let (letter, job, submitted_at_ms) = match &delivery.payload {
-            Payload::Dead(letter) => {
-                let assignment = &letter.assignment;
-                (Some(Rc::clone(letter)), Rc::new(assignment.job.clone()), assignment.submitted_at_ms)
+impl World {
+    /// Whether a router would pull from a consumer.
+    pub(crate) fn router_pulls(&self, process: usize, consumer: usize) -> bool {
+        let found = &self.processes[process];
+        match consumer {
+            LANES..DEAD => {
+                let in_hand = found.in_hand as usize;
+                in_hand < IN_HAND as usize
+                    && found.intakes[consumer - LANES]
+                        .wanted(in_hand.min(IN_HAND as usize / 2), IN_HAND as usize)
+                        > 0
             }
-            Payload::Job(job) => (None, Rc::clone(job), delivery.published_ms),
-            Payload::Work(_) | Payload::Event(_) => unreachable!("routers pull jobs and letters"),
+            DEAD => found.in_hand < IN_HAND,
+            _ => false,
+        }
+    }
+
+    /// The ports of a router's task, about a job if it is about one.
+    fn router_ports(&self, process: usize, job: Option<u32>) -> SimulatedPorts {
+        let shared = self.shared.upgrade().expect("the world runs");
+        SimulatedPorts::new(shared, self, process, job)
+    }
+
+    /// A router takes a delivery in hand.
+    pub(crate) fn route(&mut self, process: usize, delivery: &Delivery, behind: bool) -> Task {
+        let ports = self.router_ports(process, Some(delivery.job));
+        let found = &self.processes[process];
+        let steps = match &delivery.payload {
+            Payload::Dead(_) => {
+                let resting = Rc::clone(&found.resting);
+                let message = SimulatedDelivery::of(delivery, behind);
+                Steps::new(async move { failed_attempts::settle(&ports, &resting, &message).await })
+            }
+            Payload::Job(job) => {
+                let intakes = Rc::clone(&found.intakes);
+                let lane = lane_number(job.lane);
+                let message = Arrived::delivered(SimulatedDelivery::of(delivery, behind));
+                Steps::new(async move { intakes[lane].settle(&ports, message).await })
+            }
+            Payload::Work(_) | Payload::Event(_) => unreachable!("routers pull jobs and failed attempts"),
         };
-        Self {
-            process,
-            delivery,
-            letter,
-            job,
-            admitted: None,
-            disposition: None,
-            attempt: 1,
-            counted_attempts: 0,
-            history: Vec::new(),
-            submitted_at_ms,
-            refused: Vec::new(),
-            assign: None,
-            assignment: None,
-            end: None,
-            step: Step::Look,
-            tries: 0,
+        self.plan_look_at_room(process);
+        Task::Router(steps)
+    }
+
+    /// A router takes a request to cancel. Nobody redelivers it: where it fails, its client asks again.
+    pub(crate) fn route_cancel(&mut self, process: usize, job: u32) {
+        let Some(body) = self.jobs[job as usize].clone() else { return };
+        let ports = self.router_ports(process, Some(job));
+        let steps = Steps::new(async move {
+            let _ = cancel::cancel(&ports, body.id).await;
+        });
+        self.begin(process, Task::Router(steps));
+    }
+
+    /// A router's look every few seconds: who has no worker, what the broker gave up on, what its consumer has passed.
+    pub(crate) fn router_tick(&mut self, process: usize) {
+        if !self.processes[process].is_reachable(self.now_ms) {
+            return;
         }
-    }
-
-    pub(crate) fn step(&mut self, world: &mut World) -> Next {
-        match self.step.clone() {
-            Step::Look => self.look(world),
-            Step::TellRetrying => self.tell_retrying(world),
-            Step::Follow => self.follow(world),
-            Step::Recover => self.recover(world),
-            Step::Consider => self.consider(world),
-            Step::Plan => self.plan(world),
-            Step::Reserve => self.reserve(world),
-            Step::TellAssigned => self.tell_assigned(world),
-            Step::ReadTracks => self.read_tracks(world),
-            Step::Assign => self.assign(world),
-            Step::Refuse => self.refuse(world),
-            Step::Park => {
-                let parked = world.reach(self.process) == super::world::Reach::Through;
-                self.after(world, if parked { Ok(()) } else { Err(Away) }, Step::End)
-            }
-            Step::End => self.tell_end(world),
-            Step::Charge(place) => self.tell_charged(world, place),
-            Step::Answer(None) => {
-                world.acknowledge(self.process, self.delivery.sequence, false);
-                Next::Done
-            }
-            Step::Answer(Some(at_ms)) => {
-                world.hand_back(self.process, self.delivery.sequence, (at_ms - world.now_ms).max(50));
-                Next::Done
-            }
-            Step::Trouble => {
-                world.hand_back(self.process, self.delivery.sequence, TROUBLE_REST_MS);
-                Next::Done
-            }
+        self.plan_look_at_room(process);
+        let (setting, ports) = (Rc::clone(&self.setting), self.router_ports(process, None));
+        let waits = self.broker.messages.values().any(|stored| stored.consumer != super::broker::LEDGER);
+        if !waits {
+            return;
         }
+        let deserted = Rc::clone(&self.processes[process].deserted);
+        // Taken at once: a task that never gets to run leaves it in place only with its process.
+        let taken = deserted.borrow_mut().take();
+        if let Some(mut looking) = taken {
+            let steps = Steps::new(async move {
+                for backend in &setting.backends {
+                    for class in &setting.classes {
+                        let _ = looking.look(&ports, backend, class).await;
+                    }
+                }
+                *deserted.borrow_mut() = Some(looking);
+            });
+            self.begin(process, Task::Router(steps));
+        }
+        let given_up: Vec<(u64, u32)> = self
+            .broker
+            .messages
+            .iter()
+            .filter(|(_, stored)| stored.consumer >= WORK && matches!(stored.place, Place::GivenUp))
+            .map(|(sequence, stored)| (*sequence, stored.delivered))
+            .collect();
+        for (sequence, deliveries) in given_up {
+            let ports = self.router_ports(process, None);
+            let steps = Steps::new(async move {
+                let _ = withdraw::given_up(&ports, sequence, u64::from(deliveries)).await;
+            });
+            self.begin(process, Task::Router(steps));
+        }
+        self.look_for_orphans(process);
     }
 
-    /// Goes on after a call, tries it again for a while, or hands the message back.
-    fn after(&mut self, world: &mut World, called: Result<(), Away>, next: Step) -> Next {
-        match called {
-            Ok(()) => {
-                self.tries = 0;
-                self.go(world, next)
+    fn look_for_orphans(&mut self, process: usize) {
+        if !self.broker.messages.values().any(|stored| matches!(stored.place, Place::Passed)) {
+            return;
+        }
+        let remembered = Rc::clone(&self.processes[process].orphans);
+        let taken = remembered.borrow_mut().take();
+        let Some(mut seen) = taken else { return };
+        let ports = self.router_ports(process, None);
+        let steps = Steps::new(async move {
+            for stream in orphans::STREAMS {
+                let _ = seen.look(&ports, stream).await;
             }
-            Err(Away) if self.tries < TRIES_MAX => {
-                self.tries += 1;
-                Next::After((100 << self.tries).min(2_000))
-            }
-            Err(Away) => self.go(world, Step::Trouble),
+            // The next look is not the same moment's.
+            ports.sleep(Duration::from_millis(1)).await;
+            *remembered.borrow_mut() = Some(seen);
+        });
+        self.begin(process, Task::Router(steps));
+    }
+
+    /// Plans the next look at the jobs that wait, if any wait and none is planned.
+    pub(crate) fn plan_look_at_room(&mut self, process: usize) {
+        let found = &mut self.processes[process];
+        if found.role != Role::Router || found.looks_at_room {
+            return;
         }
-    }
-
-    fn go(&mut self, world: &mut World, next: Step) -> Next {
-        self.step = next;
-        Next::After(world.moment())
-    }
-
-    fn look(&mut self, world: &mut World) -> Next {
-        let setting = Rc::clone(&world.setting);
-        if let Some(letter) = self.letter.clone() {
-            let cancelled = world.processes[self.process].cancels.contains(&self.delivery.job);
-            let disposition = if cancelled {
-                Disposition::End { state: JobState::Cancelled }
-            } else {
-                dispose(&letter, &setting.policy)
-            };
-            self.disposition = Some(disposition);
-            self.history.clone_from(&letter.assignment.history);
-            self.history.push(letter.ended_attempt.clone());
-            self.attempt = letter.assignment.attempt + 1;
-            self.counted_attempts = letter.assignment.counted_attempts + u32::from(disposition.is_counted());
-            if let Disposition::End { state } = disposition {
-                let failure = letter.ended_attempt.failure.clone();
-                return self.end(world, state, failure.unwrap_or_else(unknown));
-            }
-            let tell = self.delivery.delivered <= TELL_DELIVERIES;
-            return self.go(world, if tell { Step::TellRetrying } else { Step::Follow });
-        }
-        match admit(&self.job, &setting.catalog, &setting.policy, 500, self.submitted_at_ms) {
-            Ok(admitted) => {
-                self.admitted = Some(admitted);
-                self.go(world, if self.is_first() { Step::Consider } else { Step::Recover })
-            }
-            Err(failure) => {
-                self.end = Some(self.ending(JobState::Failed, failure));
-                self.go(world, Step::Refuse)
-            }
-        }
-    }
-
-    fn tell_retrying(&mut self, world: &mut World) -> Next {
-        let (Some(letter), Some(disposition)) = (self.letter.clone(), self.disposition) else {
-            return self.go(world, Step::Trouble);
-        };
-        let fact = Fact::Retrying {
-            facts: self.facts(),
-            ended_attempt: letter.ended_attempt.clone(),
-            disposition: disposition.as_str().to_owned(),
-            next_at_ms: disposition.at_ms().unwrap_or_default(),
-        };
-        let told = self.publish(world, letter.time_ms, letter.assignment.attempt, fact, false);
-        self.after(world, told.map(|_| ()), Step::Follow)
-    }
-
-    /// The letter's wait is over, or it goes back until it is.
-    fn follow(&mut self, world: &mut World) -> Next {
-        let setting = Rc::clone(&world.setting);
-        let at_ms = self.disposition.and_then(|disposition| disposition.at_ms()).unwrap_or_default();
-        if at_ms > world.now_ms {
-            return self.go(world, Step::Answer(Some(at_ms)));
-        }
-        if self.is_late(world.now_ms) {
-            let words = "its deadline passed before the next attempt";
-            return self.end(world, JobState::Expired, Failure::new(FailureCode::Expired, words));
-        }
-        match admit(&self.job, &setting.catalog, &setting.policy, 0, self.submitted_at_ms) {
-            Ok(admitted) => self.admitted = Some(admitted),
-            Err(failure) => return self.end(world, JobState::Failed, failure),
-        }
-        self.go(world, if self.delivery.delivered > 1 { Step::Recover } else { Step::Plan })
-    }
-
-    /// A job that nobody has begun with: is it to be placed at all?
-    fn consider(&mut self, world: &mut World) -> Next {
-        if self.letter.is_none() {
-            if world.processes[self.process].cancels.contains(&self.delivery.job) {
-                let failure = Failure::new(FailureCode::Cancelled, "cancelled before it was placed");
-                return self.end(world, JobState::Cancelled, failure);
-            }
-            if self.is_late(world.now_ms) {
-                let words = "its deadline passed while it waited for room";
-                return self.end(world, JobState::Expired, Failure::new(FailureCode::Expired, words));
-            }
-        }
-        self.go(world, Step::Plan)
-    }
-
-    /// The job's first delivery, of a publish so soon after it was made that the broker would have refused a repeat.
-    fn is_first(&self) -> bool {
-        self.letter.is_none()
-            && self.delivery.delivered == 1
-            && self.delivery.published_ms - self.job.time_ms <= FRESH_MS
-    }
-
-    fn is_late(&self, now_ms: i64) -> bool {
-        self.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms)
-    }
-
-    fn ending(&self, state: JobState, failure: Failure) -> End {
-        let letter = self.letter.as_ref();
-        End {
-            attempt: letter.map_or(0, |letter| letter.assignment.attempt),
-            class: letter.map(|letter| letter.assignment.class.clone()),
-            state,
-            failure,
-            attempts: self.history.clone(),
-        }
-    }
-
-    /// Ends the job; what failed is put into the operator's inbox first.
-    fn end(&mut self, world: &mut World, state: JobState, failure: Failure) -> Next {
-        self.end = Some(self.ending(state, failure));
-        self.go(world, if state == JobState::Failed { Step::Park } else { Step::End })
-    }
-
-    fn refuse(&mut self, world: &mut World) -> Next {
-        let Some(end) = self.end.clone() else { return self.go(world, Step::Trouble) };
-        let told = self.publish(world, world.now_ms, 0, Fact::Refused { failure: end.failure }, false);
-        self.after(world, told.map(|_| ()), Step::End)
-    }
-
-    fn tell_end(&mut self, world: &mut World) -> Next {
-        let Some(end) = self.end.clone() else { return self.go(world, Step::Trouble) };
-        match self.publish(
-            world,
-            world.now_ms,
-            end.attempt,
-            ended(&self.job, self.submitted_at_ms, &end),
-            true,
-        ) {
-            Ok(Published::Occupied) if !end.attempts.is_empty() => self.go(world, Step::Charge(0)),
-            told => self.after(world, told.map(|_| ()), Step::Answer(None)),
-        }
-    }
-
-    /// The job had ended before: money that only this end knows of is told.
-    fn tell_charged(&mut self, world: &mut World, place: usize) -> Next {
-        let Some(facts) = self.end.as_ref().and_then(|end| end.attempts.get(place)).cloned() else {
-            return self.go(world, Step::Answer(None));
-        };
-        let attempt = facts.attempt;
-        let fact = Fact::Charged { facts: self.facts(), ended_attempt: facts };
-        let told = self.publish(world, world.now_ms, attempt, fact, false);
-        self.after(world, told.map(|_| ()), Step::Charge(place + 1))
-    }
-
-    fn facts(&self) -> JobFacts {
-        let class = self.admitted.as_ref().map(|admitted| admitted.class.clone());
-        JobFacts::of(&self.job, class, self.submitted_at_ms)
-    }
-
-    fn publish(
-        &self,
-        world: &mut World,
-        time_ms: i64,
-        attempt: u32,
-        fact: Fact,
-        first: bool,
-    ) -> Result<Published, Away> {
-        let event = Event::new(time_ms, self.job.tenant.clone(), self.job.id, attempt, fact);
-        world.publish(self.process, &event_message(world, self.delivery.job, event, first))
+        found.looks_at_room = true;
+        let incarnation = found.incarnation;
+        let idle_ms = self.now_ms - self.changed_ms;
+        let at_ms = self.now_ms + (idle_ms / 4).clamp(ROOM_EVERY_MS, ROOM_EVERY_MAX_MS);
+        self.schedule.at(at_ms, Happening::LookAtRoom { process, incarnation });
     }
 }
 
-/// An event as a message; with a mutation, ends are published wherever another end may be.
-pub(crate) fn event_message(world: &World, job: u32, event: Event, first: bool) -> Message {
-    let twice =
-        world.mutation == super::Mutation::SettleTwice && event.state().is_some_and(JobState::is_terminal);
-    Message {
-        consumer: LEDGER,
-        job,
-        id: (!twice).then(|| (event.attempt, Named::Event(event.fact.kind()))),
-        payload: Payload::Event(Rc::new(event)),
-        first: first && !twice,
+/// A look at the jobs that wait, and at what lies behind them; the world is borrowed only by its ports.
+pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
+    let (ports, intakes) = {
+        let mut world = shared.borrow_mut();
+        world.processes[process].looks_at_room = false;
+        let intakes = Rc::clone(&world.processes[process].intakes);
+        (world.router_ports(process, None), intakes)
+    };
+    let waits = !protocol::router::RouterPorts::room(&ports).is_empty();
+    if waits {
+        look_at_room(&ports);
     }
+    let mut world = shared.borrow_mut();
+    for number in world.woken.take() {
+        world.wake(number);
+    }
+    if !waits {
+        return;
+    }
+    for (number, lane) in Lane::ALL.into_iter().enumerate() {
+        if !intakes[number].is_full() || world.processes[process].reads_past[number] {
+            continue;
+        }
+        world.processes[process].reads_past[number] = true;
+        let (ports, intakes) = (world.router_ports(process, None), Rc::clone(&intakes));
+        let shared = Rc::clone(shared);
+        let incarnation = world.processes[process].incarnation;
+        let steps = Steps::new(async move {
+            let found = intakes[number].read_past(&ports, lane).await.unwrap_or_default();
+            let mut world = shared.borrow_mut();
+            if world.processes[process].incarnation == incarnation {
+                world.processes[process].reads_past[number] = false;
+            }
+            for arrived in found {
+                if world.mutation == super::mutation::Mutation::DeleteWhatIsReadPast {
+                    let sequence = protocol::router::Delivery::sequence(arrived.message());
+                    world.broker.delete(sequence);
+                }
+                let (ports, intakes) =
+                    (world.router_ports(process, Some(arrived.message().job)), Rc::clone(&intakes));
+                let steps = Steps::new(async move { intakes[number].settle(&ports, arrived).await });
+                world.begin(process, Task::Router(steps));
+                world.figures.read_past += 1;
+            }
+        });
+        world.begin(process, Task::Router(steps));
+    }
+    world.plan_look_at_room(process);
 }
 
-/// The terminal event of an end.
-pub(crate) fn ended(job: &Job, submitted_at_ms: i64, end: &End) -> Fact {
-    Fact::Ended {
-        facts: JobFacts::of(job, end.class.clone(), submitted_at_ms),
-        state: end.state,
-        artifacts: Vec::new(),
-        failure: Some(end.failure.clone()),
-        attempts: end.attempts.clone(),
-    }
-}
-
-fn unknown() -> Failure {
-    Failure::new(FailureCode::Unknown, "ended without a reason")
+pub(crate) fn lane_number(lane: Lane) -> usize {
+    Lane::ALL.iter().position(|known| *known == lane).unwrap_or_default()
 }

@@ -16,6 +16,8 @@ pub(crate) enum Happening {
     Cancel { process: usize, incarnation: u32, job: u32 },
     /// A process does what it does every few seconds.
     Tick { process: usize, incarnation: u32 },
+    /// A router looks at the jobs in hand that wait for room.
+    LookAtRoom { process: usize, incarnation: u32 },
     /// A delivery may have been silent for too long.
     Expire { sequence: u64, token: u32 },
     /// A message that was handed back with a delay may be delivered again.

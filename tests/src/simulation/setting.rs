@@ -1,7 +1,7 @@
 //! The fleet of every run: the shipped configuration with two classes, quick services and small numbers,
 //! so that a virtual minute holds what takes an hour in life.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use schemas::{
     Backend, Catalog, Class, Job, MicroUsd, PaidConsent, PolicyConfig, PriceList, Tenant, TenantConfig,
@@ -33,10 +33,10 @@ pub(crate) const IN_HAND: u32 = 16;
 /// Everything that an operator would configure.
 #[derive(Debug)]
 pub(crate) struct Setting {
-    pub(crate) catalog: Catalog,
-    pub(crate) policy: PolicyConfig,
-    pub(crate) prices: PriceList,
-    pub(crate) tenants: TenantsConfig,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) policy: Arc<PolicyConfig>,
+    pub(crate) prices: Arc<PriceList>,
+    pub(crate) tenants: Arc<TenantsConfig>,
     pub(crate) backends: Vec<Backend>,
     pub(crate) classes: Vec<Class>,
     generous: Tenant,
@@ -68,10 +68,10 @@ impl Setting {
         tenants.default = TenantConfig { daily_micro_usd: Some(daily), ..with_word(PaidConsent::WhenAsked) };
         tenants.fleet_daily_micro_usd = Some(MicroUsd(daily.0 * 3 / 2));
         Self {
-            catalog,
-            policy,
-            prices: policy::defaults::prices(),
-            tenants,
+            catalog: Arc::new(catalog),
+            policy: Arc::new(policy),
+            prices: Arc::new(policy::defaults::prices()),
+            tenants: Arc::new(tenants),
             backends: BACKENDS.iter().map(|text| text.parse().expect("a valid name")).collect(),
             classes,
             generous: name_of(GENEROUS),
@@ -89,17 +89,17 @@ impl Setting {
     }
 
     /// The tenants as routers and ledger see them when they place a job; not as they are only under a mutation.
-    pub(crate) fn tenants_for(&self, job: &Job, mutation: Mutation) -> Cow<'_, TenantsConfig> {
+    pub(crate) fn tenants_for(&self, job: &Job, mutation: Mutation) -> Arc<TenantsConfig> {
         let policy = self.tenants.of(&job.tenant);
         let misread = match mutation {
             Mutation::TrustTheJob if job.constraints.allow_paid == Some(true) => {
                 TenantConfig { allow_paid: PaidConsent::Always, ..policy.config.clone() }
             }
-            _ => return Cow::Borrowed(&self.tenants),
+            _ => return Arc::clone(&self.tenants),
         };
-        let mut tenants = self.tenants.clone();
+        let mut tenants = TenantsConfig::clone(&self.tenants);
         tenants.tenants.insert(job.tenant.clone(), misread);
-        Cow::Owned(tenants)
+        Arc::new(tenants)
     }
 
     pub(crate) fn backend_number(&self, backend: &Backend) -> usize {

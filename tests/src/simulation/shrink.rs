@@ -99,6 +99,7 @@ fn merge(now: Order, plainer: Order, at: usize, operations: &[(i64, Operation)])
         cost_micro_usd: pick(now.cost_micro_usd, plainer.cost_micro_usd),
         deadline_ms: pick(now.deadline_ms, plainer.deadline_ms),
         invalid: now.invalid,
+        key: now.key,
     };
     let mut changed = operations.to_vec();
     changed[at].1 = Operation::Submit(order);

@@ -2,11 +2,8 @@
 //! between two steps its process may be killed or stopped.
 
 use super::broker::Payload;
+use super::executor::Steps;
 use super::money_task::Booking;
-use super::router::Placing;
-use super::router::cancel::Cancelling;
-use super::router::sweep::TakingBack;
-use super::worker::Attempting;
 use super::world::World;
 
 /// What a task does after a step.
@@ -24,24 +21,40 @@ pub(crate) struct Delivery {
     pub(crate) delivered: u32,
     pub(crate) job: u32,
     pub(crate) published_ms: i64,
+    /// Its message id is its job's.
+    pub(crate) named: bool,
     pub(crate) payload: Payload,
 }
 
+/// The assignment that a worker's task is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InHand {
+    pub(crate) sequence: u64,
+    pub(crate) deliveries: u32,
+    pub(crate) job: u32,
+    /// When it was delivered, Unix milliseconds.
+    pub(crate) delivered_ms: i64,
+}
+
 pub(crate) enum Task {
-    Place(Box<Placing>),
-    Cancel(Box<Cancelling>),
-    TakeBack(Box<TakingBack>),
-    Attempt(Box<Attempting>),
+    Router(Steps),
+    Worker(Steps, Option<InHand>),
     Book(Box<Booking>),
 }
 
 impl Task {
+    /// What runs as a future.
+    pub(crate) fn steps(&mut self) -> Option<&mut Steps> {
+        match self {
+            Self::Router(steps) | Self::Worker(steps, _) => Some(steps),
+            Self::Book(_) => None,
+        }
+    }
+
+    /// A step of what does not run as a future.
     pub(crate) fn step(&mut self, world: &mut World) -> Next {
         match self {
-            Self::Place(task) => task.step(world),
-            Self::Cancel(task) => task.step(world),
-            Self::TakeBack(task) => task.step(world),
-            Self::Attempt(task) => task.step(world),
+            Self::Router(_) | Self::Worker(..) => unreachable!("the executor polls it"),
             Self::Book(task) => task.step(world),
         }
     }
@@ -128,40 +141,29 @@ impl Tasks {
         }
     }
 
-    /// Tells a process's attempts to let go; which they are.
-    pub(crate) fn let_go(&mut self, process: usize) -> Vec<usize> {
-        let mut told = Vec::new();
-        for (number, slot) in self.slots.iter_mut().enumerate() {
-            if let Some(Slot { process: owner, task: Some(Task::Attempt(attempt)), .. }) = slot
-                && *owner == process
-            {
-                attempt.let_go();
-                if attempt.is_running() {
-                    told.push(number);
-                }
-            }
-        }
-        told
+    /// The tasks of a process.
+    pub(crate) fn of(&self, process: usize) -> Vec<usize> {
+        let of = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.process == process);
+        (0..self.slots.len()).filter(|number| of(&self.slots[*number])).collect()
     }
 
-    /// The attempts in workers' hands: task, process, job.
-    pub(crate) fn attempts(&self) -> impl Iterator<Item = (usize, usize, &Attempting)> {
-        self.slots.iter().enumerate().filter_map(|(number, slot)| {
-            let slot = slot.as_ref()?;
-            match &slot.task {
-                Some(Task::Attempt(attempt)) => Some((number, slot.process, &**attempt)),
-                _ => None,
-            }
-        })
+    /// Drops everything: what runs as a future holds the world.
+    pub(crate) fn clear(&mut self) -> Vec<Task> {
+        let slots = std::mem::take(&mut self.slots);
+        slots.into_iter().flatten().filter_map(|slot| slot.task).collect()
     }
 
-    /// The task still has the delivery.
-    pub(crate) fn has(&self, number: usize, sequence: u64) -> bool {
-        let slot = self.slots.get(number).and_then(Option::as_ref);
-        match slot.and_then(|slot| slot.task.as_ref()) {
-            Some(Task::Attempt(attempt)) => attempt.delivery.sequence == sequence,
-            Some(Task::Place(placing)) => placing.delivery.sequence == sequence,
-            _ => false,
-        }
+    /// The tasks of a process that are about a job.
+    pub(crate) fn of_job(&self, process: usize, job: u32) -> Vec<usize> {
+        let about = |slot: &Option<Slot>| {
+            slot.as_ref().is_some_and(|slot| {
+                let in_hand = match &slot.task {
+                    Some(Task::Worker(_, in_hand)) => in_hand.as_ref(),
+                    _ => None,
+                };
+                slot.process == process && in_hand.is_some_and(|in_hand| in_hand.job == job)
+            })
+        };
+        (0..self.slots.len()).filter(|number| about(&self.slots[*number])).collect()
     }
 }

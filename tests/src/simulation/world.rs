@@ -1,19 +1,25 @@
 //! Everything of one run: the broker, the providers, the books and the processes, and the loop that lets
 //! one thing happen after the other.
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
 
-use schemas::{Fact, Job, JobState};
+use schemas::{AttemptId, DeliveredResult, Fact, Job, JobState};
 
 use super::broker::{self, Broker, Message, Payload, Published};
 use super::chance::Chance;
+use super::executor::{Shared, Woken};
 use super::figures::Figures;
 use super::invariants::{Breach, Watch};
 use super::money::Books;
 use super::mutation::Mutation;
 use super::operations::Operation;
+use super::ports::Site;
 use super::process::{PROCESSES, Process, Role};
 use super::provider::Provider;
+use super::router;
 use super::schedule::{Happening, Schedule};
 use super::setting::{BEGIN_MS, Setting};
 use super::task::{Next, Task, Tasks};
@@ -46,12 +52,25 @@ pub(crate) struct World {
     pub(crate) providers: Vec<Provider>,
     pub(crate) books: Books,
     pub(crate) processes: Vec<Process>,
+    /// What lies in the workers' spools, by process: a kill leaves it there.
+    pub(crate) spools: Vec<BTreeMap<AttemptId, DeliveredResult>>,
     pub(crate) tasks: Tasks,
     pub(crate) jobs: Vec<Option<Rc<Job>>>,
     pub(crate) operations: Vec<(i64, Operation)>,
     pub(crate) to_come: usize,
     pub(crate) watch: Watch,
     pub(crate) figures: Figures,
+    /// The world itself, as futures hold it.
+    pub(crate) shared: Weak<RefCell<World>>,
+    /// When the task that is polled wants to be polled again.
+    again_ms: Option<i64>,
+    pub(crate) woken: Woken,
+    /// When something was stored or acknowledged last.
+    pub(crate) changed_ms: i64,
+    /// Where a port is called that does nothing in this run.
+    pub(crate) muted: Option<Site>,
+    /// Where ports are called, if that is collected.
+    pub(crate) sites: Option<BTreeMap<Site, &'static str>>,
 }
 
 impl World {
@@ -65,7 +84,7 @@ impl World {
         for (place, (at_ms, _)) in operations.iter().enumerate() {
             schedule.at(BEGIN_MS + at_ms, Happening::Operation(place));
         }
-        let mut world = Self {
+        Self {
             seed,
             mutation,
             setting: Rc::new(setting),
@@ -76,48 +95,78 @@ impl World {
             providers: (0..3).map(Provider::new).collect(),
             books: Books::new(jobs),
             processes: PROCESSES.iter().map(|(name, role)| Process::new(name, *role, BEGIN_MS)).collect(),
+            spools: vec![BTreeMap::new(); PROCESSES.len()],
             tasks: Tasks::default(),
             jobs: vec![None; jobs],
             operations: operations.to_vec(),
             to_come: operations.len(),
             watch: Watch::new(jobs),
             figures: Figures { runs: 1, ..Figures::default() },
-        };
-        for process in 0..world.processes.len() {
-            world.start(process);
+            shared: Weak::new(),
+            again_ms: None,
+            woken: Woken::default(),
+            changed_ms: BEGIN_MS,
+            muted: None,
+            sites: None,
         }
-        world
     }
 
     /// Lets everything happen until all is at rest, or a promise is broken.
-    pub(crate) fn run(mut self) -> (Figures, Option<Breach>) {
-        let end_ms = BEGIN_MS + self.operations.last().map_or(0, |(at_ms, _)| *at_ms) + REST_WITHIN_MS;
-        while let Some((at_ms, happening)) = self.schedule.next() {
-            self.now_ms = at_ms;
-            self.figures.steps += 1;
-            self.happen(happening);
-            self.check_budgets();
-            if self.watch.breach.is_some() {
+    pub(crate) fn run(self) -> ((Figures, Option<Breach>), BTreeMap<Site, &'static str>) {
+        let shared: Shared = Rc::new(RefCell::new(self));
+        let end_ms = {
+            let mut world = shared.borrow_mut();
+            world.shared = Rc::downgrade(&shared);
+            for process in 0..world.processes.len() {
+                world.start(process);
+            }
+            BEGIN_MS + world.operations.last().map_or(0, |(at_ms, _)| *at_ms) + REST_WITHIN_MS
+        };
+        loop {
+            let next = shared.borrow_mut().schedule.next();
+            let Some((at_ms, happening)) = next else { break };
+            {
+                let mut world = shared.borrow_mut();
+                world.now_ms = at_ms;
+                world.figures.steps += 1;
+            }
+            match happening {
+                Happening::Step { task, wake } => step(&shared, task, wake),
+                Happening::LookAtRoom { process, incarnation } => {
+                    if shared.borrow_mut().is_there(process, incarnation, happening) {
+                        router::look(&shared, process);
+                    }
+                }
+                happening => shared.borrow_mut().happen(happening),
+            }
+            let mut world = shared.borrow_mut();
+            world.check_budgets();
+            if world.watch.breach.is_some() {
                 break;
             }
-            if self.to_come == 0 && self.broker.messages.is_empty() && self.tasks.live == 0 {
-                self.check_at_rest();
+            if world.to_come == 0 && world.broker.messages.is_empty() && world.tasks.live == 0 {
+                world.check_at_rest();
                 break;
             }
             if at_ms > end_ms {
-                self.restless();
+                world.restless();
                 break;
             }
         }
-        self.figures.virtual_ms = (self.now_ms - BEGIN_MS).unsigned_abs();
-        (self.figures, self.watch.breach)
+        // What still runs holds the world, so it goes first, with the world not borrowed.
+        let left = shared.borrow_mut().tasks.clear();
+        drop(left);
+        let mut world = shared.borrow_mut();
+        world.figures.virtual_ms = (world.now_ms - BEGIN_MS).unsigned_abs();
+        let sites = world.sites.take().unwrap_or_default();
+        ((world.figures, world.watch.breach.take()), sites)
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Operation(place) => self.operate(place),
             Happening::Publish { job, tries } => self.submit(job, tries),
-            Happening::Step { task, wake } => self.step(task, wake),
+            Happening::Step { .. } | Happening::LookAtRoom { .. } => unreachable!("the loop takes it"),
             Happening::Cancel { process, incarnation, job } => {
                 if self.is_there(process, incarnation, happening) {
                     self.learn_of_cancel(process, job);
@@ -166,29 +215,37 @@ impl World {
         true
     }
 
-    fn step(&mut self, number: usize, wake: u64) {
-        let Some((process, incarnation)) = self.tasks.owner(number, wake) else { return };
+    /// The task whose step it is, if it is there to take it.
+    fn take_for_step(&mut self, number: usize, wake: u64) -> Option<(usize, Task)> {
+        let (process, incarnation) = self.tasks.owner(number, wake)?;
         let there = &self.processes[process];
         if there.incarnation != incarnation || !there.up {
             self.tasks.remove(number);
-            return;
+            return None;
         }
         if !self.is_there(process, incarnation, Happening::Step { task: number, wake }) {
-            return;
+            return None;
         }
-        let Some(mut task) = self.tasks.take(number) else { return };
-        match task.step(self) {
-            Next::After(wait_ms) => {
-                let at_ms = self.now_ms + wait_ms.max(0);
-                let wake = self.tasks.put_back(number, task);
-                self.schedule.at(at_ms, Happening::Step { task: number, wake });
-            }
-            Next::Done => {
-                self.tasks.remove(number);
-                self.processes[process].in_hand = self.processes[process].in_hand.saturating_sub(1);
-                self.dispatch_to(process);
-            }
+        self.again_ms = None;
+        Some((process, self.tasks.take(number)?))
+    }
+
+    fn stepped(&mut self, number: usize, task: Task, next: Option<i64>) {
+        let wake = self.tasks.put_back(number, task);
+        if let Some(at_ms) = next {
+            self.schedule.at(at_ms.max(self.now_ms), Happening::Step { task: number, wake });
         }
+    }
+
+    fn ended(&mut self, process: usize, number: usize) {
+        self.tasks.remove(number);
+        self.processes[process].in_hand = self.processes[process].in_hand.saturating_sub(1);
+        self.dispatch_to(process);
+    }
+
+    /// The task that is polled wants to be polled again then, or before.
+    pub(crate) fn look_again_at(&mut self, at_ms: i64) {
+        self.again_ms = Some(self.again_ms.map_or(at_ms, |again_ms| again_ms.min(at_ms)));
     }
 
     /// Gives a task to a process; it takes its first step after a moment.
@@ -248,6 +305,7 @@ impl World {
         } else {
             self.broker.publish(message, self.now_ms)
         };
+        self.changed_ms = self.now_ms;
         if published == Published::New {
             self.watch_stored(message);
             self.hear(message);
@@ -277,11 +335,46 @@ impl World {
             if !router.is_reachable(now_ms) {
                 continue;
             }
-            let breaker = &mut router.fleet.view_mut(backend).breaker;
+            let mut fleet = router.fleet.borrow_mut();
+            let breaker = &mut fleet.view_mut(backend).breaker;
             match failure {
                 Some(failure) => breaker.on_failure(failure, &self.setting.policy, now_ms),
                 None => breaker.on_success(),
             }
         }
+    }
+}
+
+/// One step of a task: a poll with the world not borrowed, or a step of what is drawn by hand.
+fn step(shared: &Shared, number: usize, wake: u64) {
+    let taken = shared.borrow_mut().take_for_step(number, wake);
+    let Some((process, mut task)) = taken else { return };
+    if let Some(steps) = task.steps() {
+        let woken = shared.borrow().woken.clone();
+        let polled = steps.poll(number, &woken);
+        match polled {
+            Poll::Ready(()) => {
+                drop(task);
+                shared.borrow_mut().ended(process, number);
+            }
+            Poll::Pending => {
+                let mut world = shared.borrow_mut();
+                let again_ms = world.again_ms;
+                world.stepped(number, task, again_ms);
+            }
+        }
+        let mut world = shared.borrow_mut();
+        for number in woken.take() {
+            world.wake(number);
+        }
+        return;
+    }
+    let mut world = shared.borrow_mut();
+    match task.step(&mut world) {
+        Next::After(wait_ms) => {
+            let at_ms = world.now_ms + wait_ms.max(0);
+            world.stepped(number, task, Some(at_ms));
+        }
+        Next::Done => world.ended(process, number),
     }
 }

@@ -140,6 +140,31 @@ fn a_job_that_overrules_its_tenant_is_noticed() {
 }
 
 #[test]
+fn an_acknowledgement_of_a_job_before_it_is_placed_is_noticed() {
+    is_noticed(Mutation::AcknowledgeTheJobFirst, &[Promise::Rest]);
+}
+
+#[test]
+fn a_job_deleted_before_it_is_placed_is_noticed() {
+    is_noticed(Mutation::DeleteWhatIsReadPast, &[Promise::Rest]);
+}
+
+#[test]
+fn work_withdrawn_before_its_failed_attempt_is_stored_is_noticed() {
+    is_noticed(Mutation::WithdrawFirst, &[Promise::Rest]);
+}
+
+#[test]
+fn refused_money_that_is_spent_is_noticed() {
+    is_noticed(Mutation::SpendWhatWasRefused, &[Promise::Consent]);
+}
+
+#[test]
+fn an_ignored_key_is_noticed() {
+    is_noticed(Mutation::IgnoreTheKey, &[Promise::Key]);
+}
+
+#[test]
 fn a_purge_of_claimed_work_is_noticed() {
     is_noticed(Mutation::PurgeClaimed, &[Promise::Books]);
 }
@@ -190,4 +215,62 @@ fn the_same_list_gives_the_same_run() {
         assert_eq!(run(&list, Mutation::None), run(&list, Mutation::None), "seed {seed}");
         assert_eq!(text::read(&text::write(&list)), Ok(list), "seed {seed}");
     }
+}
+
+/// Seeds within which a muted port call has to be noticed.
+const MUTED_WITHIN: u64 = 400;
+
+/// Lists from which the sites of port calls are collected.
+const SITES_FROM: u64 = 300;
+
+/// Every call of a port is turned into a no-op that says it succeeded, one at a time. Nine of ten are noticed; each that
+/// is not stands in `tests/regressions/muted.txt` with its reason.
+#[test]
+fn a_muted_port_call_is_noticed() {
+    let mut sites = BTreeMap::new();
+    for number in 0..SITES_FROM {
+        sites.append(&mut tests::simulation::sites(&list(SEED.wrapping_add(number))));
+    }
+    let mut counted: BTreeMap<(String, &str), u32> = BTreeMap::new();
+    let named: Vec<(String, tests::simulation::Site)> = sites
+        .iter()
+        .map(|(site, port)| {
+            let file = site.file().rsplit_once("protocol/src/").map_or(site.file(), |(_, file)| file);
+            let nth = counted.entry((file.to_owned(), *port)).or_default();
+            *nth += 1;
+            (format!("{file} {port} {nth}"), *site)
+        })
+        .collect();
+    let next = AtomicU64::new(0);
+    let survivors = Mutex::new(Vec::new());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let place = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).expect("few");
+                    let Some((name, site)) = named.get(place) else { return };
+                    let noticed = (0..MUTED_WITHIN).find_map(|number| {
+                        tests::simulation::run_muted(&list(SEED.wrapping_add(number)), site).1
+                    });
+                    match noticed {
+                        Some(breach) => println!("{name} (line {}): {:?}", site.line(), breach.promise),
+                        None => {
+                            println!("{name} (line {}): NOT NOTICED", site.line());
+                            survivors.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let mut survivors = survivors.into_inner().unwrap_or_else(PoisonError::into_inner);
+    survivors.sort();
+    let path = tests::fleet::root().join("tests/regressions/muted.txt");
+    let words = std::fs::read_to_string(path).expect("the list of survivors");
+    let lines = words.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let listed: Vec<&str> = lines.map(|line| line.split_once(": ").expect("`<call>: <reason>`").0).collect();
+    println!("{} of {} port calls noticed", named.len() - survivors.len(), named.len());
+    assert!(survivors.len() * 10 <= named.len(), "{} of {} are not noticed", survivors.len(), named.len());
+    assert_eq!(survivors, listed, "tests/regressions/muted.txt lists what is not noticed, with the reason");
 }

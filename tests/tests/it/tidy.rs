@@ -13,7 +13,7 @@ use tests::fleet::root;
 const FILE_MAX_LINES: usize = 450;
 
 /// The crates in which no files use each other in a circle.
-const WITHOUT_CIRCLES: [&str; 4] = ["client", "ledger", "ledger-read", "runtime"];
+const WITHOUT_CIRCLES: [&str; 6] = ["client", "ledger", "ledger-read", "protocol", "runtime", "worker-host"];
 
 pub(crate) struct Graph {
     pub(crate) ours: BTreeMap<String, BTreeSet<String>>,
@@ -172,4 +172,51 @@ fn no_files_use_each_other_in_a_circle() {
         let circles = Sources::read(&root().join(member).join("src")).expect(member).circles();
         assert!(circles.is_empty(), "{member}: files that use each other: {circles:?}");
     }
+}
+
+/// Calls that change what the broker holds.
+const CHANGES: [&str; 11] = [
+    ".publish(",
+    ".publish_with",
+    ".ack(",
+    ".ack_with(",
+    ".double_ack(",
+    ".acknowledge(",
+    ".purge(",
+    ".delete(",
+    ".delete_message(",
+    "claims.create(",
+    "claims.write(",
+];
+
+/// Where the processes make such calls: implementations of ports, and what may be lost (offers, progress).
+const CHANGED_BY: [&str; 6] = [
+    "router/src/ports.rs",
+    "router/src/streams.rs",
+    "worker-host/src/nats.rs",
+    "worker-host/src/presence.rs",
+    "worker-host/src/progress.rs",
+    "worker-host/src/worker_ports.rs",
+];
+
+/// The steps are `protocol`'s: the simulation runs them, so a step that a process takes by itself is not simulated.
+#[test]
+fn processes_change_what_the_broker_holds_only_through_ports() {
+    let mut found = BTreeSet::new();
+    for path in sources() {
+        let shown = path.strip_prefix(root()).expect("below the root").display().to_string();
+        if !["router/src/", "worker-host/src/"].iter().any(|of| shown.starts_with(of)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        if CHANGES.iter().any(|call| code.contains(call)) {
+            found.insert(shown);
+        }
+    }
+    assert_eq!(
+        found,
+        CHANGED_BY.map(str::to_owned).into(),
+        "left: where such calls are, right: where they may be"
+    );
 }

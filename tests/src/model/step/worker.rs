@@ -1,6 +1,6 @@
 //! A worker's next step, as `runtime/src/worker/run.rs` and `settle.rs` take them.
 
-use worker_host::machine::{self, Delivery};
+use protocol::worker::machine::{self, Delivery};
 
 use super::{Step, Steps};
 use crate::model::claim::{At, Call, Claim, Late, Out, Provider, State};

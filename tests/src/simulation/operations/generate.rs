@@ -16,9 +16,13 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     let mut chance = Chance::keyed(seed, [7, 7, 7]);
     let span_ms = i64::from(jobs) * chance.between(150, 900);
     let mut list = Vec::new();
+    let mut keys = Chance::keyed(seed, [8, 8, 8]);
+    let mut before = None;
     for job in 0..jobs {
         let at_ms = chance.between(0, span_ms);
-        list.push((at_ms, Operation::Submit(order(job, &mut chance))));
+        let order = with_key(order(job, &mut chance), before, &mut keys);
+        before = Some(order);
+        list.push((at_ms, Operation::Submit(order)));
         if chance.per_mille(40) {
             // Within the duplicate window, and after it.
             let later_ms = if chance.per_mille(500) {
@@ -52,6 +56,16 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
     list
+}
+
+/// Now and then a job has an idempotency key, and the next one is mostly the same once more, under another id.
+fn with_key(order: Order, before: Option<Order>, chance: &mut Chance) -> Order {
+    match before.filter(|before| before.key.is_some()) {
+        Some(before) if chance.per_mille(800) => Order { job: order.job, ..before },
+        // Another request under the same key.
+        Some(before) if chance.per_mille(500) => Order { key: before.key, ..order },
+        _ => Order { key: chance.per_mille(60).then_some(order.job), ..order },
+    }
 }
 
 fn order(job: u32, chance: &mut Chance) -> Order {

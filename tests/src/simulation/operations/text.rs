@@ -81,6 +81,9 @@ fn order_words(order: &Order) -> String {
     if let Some(deadline_ms) = order.deadline_ms {
         flag(true, &format!("deadline={deadline_ms}"));
     }
+    if let Some(key) = order.key {
+        flag(true, &format!("key={key}"));
+    }
     text
 }
 
@@ -153,6 +156,9 @@ fn order(job: u32, rest: &[&str]) -> Result<Order, String> {
         cost_micro_usd: number(rest, "cost")?,
         deadline_ms: number(rest, "deadline")?,
         invalid: has("invalid=yes"),
+        key: number(rest, "key")?
+            .map(|key| u32::try_from(key).map_err(|_| "not a key".to_owned()))
+            .transpose()?,
     })
 }
 

@@ -1,0 +1,81 @@
+//! Cancels a job wherever it is. The request is durable before anything is done about it, so a worker that gets the
+//! job later, or has it now, stops it.
+
+use schemas::{AttemptId, Event, Fact, Failure, FailureCode, JobId, JobState};
+
+use crate::errors::{PublishError, StepError};
+use crate::ports::Record;
+use crate::router::ending::{self, End};
+use crate::router::history;
+use crate::router::ports::RouterPorts;
+use crate::router::withdraw;
+
+/// What a cancel request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Which job: the earlier one, where the request names one that was published again.
+    pub job: JobId,
+    /// Where it was when the request came.
+    pub state: JobState,
+    /// What was done, in words.
+    pub effect: &'static str,
+}
+
+/// Cancels a job.
+///
+/// # Errors
+/// The broker failed in between; the request may be made again.
+pub async fn cancel<P: RouterPorts>(ports: &P, job: JobId) -> Result<Cancelled, StepError> {
+    let (job, history) = history::read_first(ports, job).await?;
+    let state = history.state();
+    let reply = |effect| Ok(Cancelled { job, state, effect });
+    if state.is_terminal() {
+        return reply("it had ended before: nothing was done");
+    }
+    ports.request_cancel(job).await?;
+    let (Some(facts), Some(assigned)) = (history.facts(), history.last_assigned()) else {
+        return reply("it will be cancelled as soon as a router sees it");
+    };
+    if state != JobState::Assigned {
+        return reply("its worker was told to stop it");
+    }
+    if !may_be_taken_out(ports, assigned).await? {
+        return reply("its worker was told to stop it");
+    }
+    let end = End {
+        tenant: assigned.tenant.clone(),
+        job,
+        attempt: assigned.attempt,
+        facts: facts.clone(),
+        state: JobState::Cancelled,
+        failure: Some(Failure::new(FailureCode::Cancelled, "cancelled while it waited")),
+        attempts: history.attempts(),
+    };
+    if let Some(event) = history.without_event() {
+        match ports.store(Record::Event(event)).await {
+            Ok(_) | Err(PublishError::Occupied { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // First the end, then the assignment: between the two a worker may get it, and finds it cancelled.
+    ending::end(ports, end).await?;
+    ports.purge_work(job).await?;
+    reply("it was taken out of its queue")
+}
+
+/// Whether no worker has got an assigned attempt, and of paid work none will call the provider for it. That no worker
+/// published anything about it proves nothing: it may have just called the provider, and without its assignment it
+/// would not be followed up when that worker dies.
+async fn may_be_taken_out<P: RouterPorts>(ports: &P, assigned: &Event) -> Result<bool, StepError> {
+    let Fact::Assigned { backend, class, reserved_micro_usd, .. } = &assigned.fact else { return Ok(false) };
+    if let Some(from) = ports.undelivered_from(backend, class).await? {
+        let sequence = ports.sequence_of(backend, class, assigned.job).await?;
+        if sequence.is_none_or(|sequence| sequence < from) {
+            return Ok(false);
+        }
+    }
+    let attempt = AttemptId { job: assigned.job, attempt: assigned.attempt };
+    // Uncounted and free of charge for a worker that reads it; what ends the job is its cancel request.
+    let failure = Failure::new(FailureCode::Interrupted, "taken out of its queue to be cancelled");
+    withdraw::claim_unrun(ports, attempt, backend, *reserved_micro_usd, &failure).await
+}

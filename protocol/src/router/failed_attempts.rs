@@ -1,0 +1,229 @@
+//! Failed attempts: `policy` says what follows, this carries it out.
+//!
+//! A wait before the next attempt is the failed attempt itself, handed back with a delay that counts from its own
+//! time; so a router that dies in between changes nothing.
+
+use std::time::Duration;
+
+use policy::admit::admit;
+use policy::dispose::{Disposition, dispose};
+use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobState, subjects};
+
+use crate::errors::StepError;
+use crate::note::Note;
+use crate::ports::{Answer, Record};
+use crate::router::ending::{self, End, Original};
+use crate::router::job::Placement;
+use crate::router::place::{self, Placed};
+use crate::router::ports::{Delivery, RouterPorts};
+use crate::router::too_new::Resting;
+
+/// How long a failed attempt rests after the broker failed a router in between.
+const TROUBLE_REST: Duration = Duration::from_secs(1);
+
+/// Deliveries on which the `retrying` event is published: the first, and one more in case the first router died.
+const EVENT_DELIVERIES: i64 = 2;
+
+/// Settles one delivery, up to its answer.
+pub async fn settle<P: RouterPorts>(ports: &P, resting: &Resting, message: &P::Delivery) {
+    let schemas = ports.schemas();
+    let followed = match message.failed_attempt() {
+        // Its constraints may say what this router does not understand.
+        Ok(failed) => match schemas.check(failed.assignment.job.schema_version.into()) {
+            Some(failure) => too_new(ports, resting, message, failure).await,
+            None => follow_up(ports, &failed, message.deliveries()).await,
+        },
+        Err(error) => match schemas.check_letter(message.content_type(), message.payload()) {
+            Some(failure) => too_new(ports, resting, message, failure).await,
+            None => {
+                let words = format!("a failed attempt cannot be read: {error}");
+                park(ports, message, Failure::new(FailureCode::InvalidJob, words)).await
+            }
+        },
+    };
+    let answer = match followed {
+        Ok(None) => Answer::Acknowledge,
+        Ok(Some(at_ms)) => {
+            let wait_ms = (at_ms - ports.now_ms()).max(1).unsigned_abs();
+            Answer::HandBack(Some(Duration::from_millis(wait_ms)))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "handing a failed attempt back");
+            Answer::HandBack(Some(TROUBLE_REST))
+        }
+    };
+    ports.answer(message, answer).await;
+}
+
+/// Carries out what follows; a time when the failed attempt is to be looked at again.
+async fn follow_up<P: RouterPorts>(
+    ports: &P,
+    failed: &DeadLetter,
+    deliveries: i64,
+) -> Result<Option<i64>, StepError> {
+    let config = ports.config();
+    let job = &failed.assignment.job;
+    let disposition = if ports.is_cancelled(job.id) {
+        Disposition::End { state: JobState::Cancelled }
+    } else {
+        dispose(failed, &config.policy)
+    };
+    let code = failed.ended_attempt.failure.as_ref().map_or(FailureCode::Unknown, |failure| failure.code);
+    if deliveries == 1 {
+        ports.note(Note::Disposition { code, follows: disposition.as_str() });
+    }
+    let attempts = all_attempts(failed);
+    let at_ms = match disposition {
+        Disposition::End { state } => {
+            let failure = failed.ended_attempt.failure.clone();
+            end(ports, failed, state, failure, attempts).await?;
+            return Ok(None);
+        }
+        Disposition::Retry { at_ms, .. }
+        | Disposition::Failover { at_ms, .. }
+        | Disposition::Snooze { at_ms }
+        | Disposition::Reconcile { at_ms } => at_ms,
+    };
+    if deliveries <= EVENT_DELIVERIES {
+        publish_retrying(ports, failed, &disposition, at_ms).await?;
+    }
+    if at_ms > ports.now_ms() {
+        return Ok(Some(at_ms));
+    }
+    place_next(ports, failed, &disposition, attempts, deliveries > 1).await
+}
+
+async fn place_next<P: RouterPorts>(
+    ports: &P,
+    failed: &DeadLetter,
+    disposition: &Disposition,
+    attempts: Vec<AttemptFacts>,
+    seen_before: bool,
+) -> Result<Option<i64>, StepError> {
+    let (job, config) = (&failed.assignment.job, ports.config());
+    let submitted_at_ms = failed.assignment.submitted_at_ms;
+    if job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= ports.now_ms()) {
+        let failure = Failure::new(FailureCode::Expired, "its deadline passed before the next attempt");
+        end(ports, failed, JobState::Expired, Some(failure), attempts).await?;
+        return Ok(None);
+    }
+    let admitted = match admit(job, &config.catalog, &config.policy, 0, submitted_at_ms) {
+        Ok(admitted) => admitted,
+        // The catalog changed under the job.
+        Err(failure) => {
+            end(ports, failed, JobState::Failed, Some(failure), attempts).await?;
+            return Ok(None);
+        }
+    };
+    // Published with the attempt it was made for: what follows need not carry it.
+    let history: Vec<AttemptFacts> =
+        attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
+    let placement = Placement {
+        job,
+        admitted: &admitted,
+        submitted_at_ms,
+        attempt: failed.assignment.attempt + 1,
+        counted_attempts: failed.assignment.counted_attempts + u32::from(disposition.is_counted()),
+        history: &history,
+    };
+    let recovered = if seen_before { place::recover(ports, &placement).await? } else { None };
+    let placed = match recovered {
+        Some(placed) => placed,
+        None => place::place(ports, placement).await?,
+    };
+    match placed {
+        Placed::Done => Ok(None),
+        Placed::Later(at_ms) => Ok(Some(at_ms)),
+        Placed::Refused(failure) => {
+            let state =
+                if failure.code == FailureCode::Expired { JobState::Expired } else { JobState::Failed };
+            end(ports, failed, state, Some(failure), attempts).await?;
+            Ok(None)
+        }
+    }
+}
+
+async fn publish_retrying<P: RouterPorts>(
+    ports: &P,
+    failed: &DeadLetter,
+    disposition: &Disposition,
+    next_at_ms: i64,
+) -> Result<(), StepError> {
+    let job = &failed.assignment.job;
+    let fact = Fact::Retrying {
+        facts: failed.assignment.facts(),
+        ended_attempt: failed.ended_attempt.clone(),
+        disposition: disposition.as_str().to_owned(),
+        next_at_ms,
+    };
+    let event = Event::new(failed.time_ms, job.tenant.clone(), job.id, failed.assignment.attempt, fact);
+    ports.store(Record::Event(&event)).await?;
+    Ok(())
+}
+
+async fn end<P: RouterPorts>(
+    ports: &P,
+    failed: &DeadLetter,
+    state: JobState,
+    failure: Option<Failure>,
+    attempts: Vec<AttemptFacts>,
+) -> Result<(), StepError> {
+    let job = &failed.assignment.job;
+    let end = End {
+        tenant: job.tenant.clone(),
+        job: job.id,
+        attempt: failed.assignment.attempt,
+        facts: failed.assignment.facts(),
+        state,
+        failure,
+        attempts,
+    };
+    if state == JobState::Failed {
+        ending::fail(ports, job, end, &Original::of(job)).await?;
+    } else {
+        ending::end(ports, end).await?;
+    }
+    Ok(())
+}
+
+/// Hands a failed attempt of a newer schema back, or puts it aside; its job does not end.
+async fn too_new<P: RouterPorts>(
+    ports: &P,
+    resting: &Resting,
+    message: &P::Delivery,
+    failure: Failure,
+) -> Result<Option<i64>, StepError> {
+    let now_ms = ports.now_ms();
+    match resting.rest(ports.schemas(), message.published_at_ms(), now_ms) {
+        Some(rest) => {
+            ports.note(Note::HandedBack(FailureCode::TooNew));
+            Ok(Some(now_ms + i64::try_from(rest.as_millis()).unwrap_or_default()))
+        }
+        None => park(ports, message, failure).await,
+    }
+}
+
+async fn park<P: RouterPorts>(
+    ports: &P,
+    message: &P::Delivery,
+    failure: Failure,
+) -> Result<Option<i64>, StepError> {
+    let job = match subjects::parse(message.subject()) {
+        Some(subjects::Subject::Dead(_, job)) => Some(job),
+        _ => None,
+    };
+    let original = Original {
+        subject: message.subject().to_owned(),
+        content_type: message.content_type().map(str::to_owned),
+        payload: message.payload().to_vec(),
+    };
+    let id = format!("dead.{}.parked", message.sequence());
+    ending::park(ports, &id, (None, job), failure, &original, Vec::new()).await?;
+    Ok(None)
+}
+
+fn all_attempts(failed: &DeadLetter) -> Vec<AttemptFacts> {
+    let mut attempts = failed.assignment.history.clone();
+    attempts.push(failed.ended_attempt.clone());
+    attempts
+}

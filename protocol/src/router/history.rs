@@ -1,0 +1,217 @@
+//! What happened to one job: its events, and where no event exists for its first attempt, that attempt's assignment or
+//! failed attempt. Only the slow paths (recovery, status, cancel) read them; a job that goes well costs no look-up.
+
+use std::collections::BTreeMap;
+
+use schemas::{Assignment, AttemptFacts, DeadLetter, Decision, Event, Fact, JobFacts, JobId, JobState};
+
+use crate::errors::PortError;
+use crate::router::ports::RouterPorts;
+
+/// A job's events, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// The events. The first may be one that is not stored, of an attempt whose assignment carries its decision.
+    pub events: Vec<Event>,
+    /// The first event is not stored.
+    is_first_without_event: bool,
+    /// The attempt of a failed attempt that no router has followed up yet.
+    failed: Option<u32>,
+}
+
+/// Reads a job's tracks.
+///
+/// # Errors
+/// The broker did not answer.
+pub async fn read<P: RouterPorts>(ports: &P, job: JobId) -> Result<History, PortError> {
+    // In the order in which an attempt goes on: each step is stored before the one before it is taken away, so one
+    // that leaves its place while we look is found at the next.
+    let queued = ports.queued(job).await?;
+    let failed = ports.failed(job).await?;
+    let events = ports.events(job).await?;
+    Ok(History::of(queued.as_ref(), failed.as_ref(), events))
+}
+
+/// The job whose history is wanted: the earlier one, where this one was published again under another id.
+///
+/// # Errors
+/// The broker did not answer.
+pub async fn read_first<P: RouterPorts>(ports: &P, job: JobId) -> Result<(JobId, History), PortError> {
+    let history = read(ports, job).await?;
+    match history.same_as() {
+        None => Ok((job, history)),
+        Some(of) => Ok((of, read(ports, of).await?)),
+    }
+}
+
+impl History {
+    /// A history made of a job's tracks, which must be read in this order.
+    #[must_use]
+    pub fn of(queued: Option<&Assignment>, failed: Option<&DeadLetter>, mut events: Vec<Event>) -> Self {
+        let assignment = queued.or(failed.map(|failed| &failed.assignment));
+        let without_event = assignment.and_then(Assignment::told);
+        let is_first_without_event = without_event.is_some();
+        events.splice(0..0, without_event);
+        let failed = failed.map(|failed| failed.ended_attempt.attempt);
+        Self { events, is_first_without_event, failed }
+    }
+
+    /// Where the job is.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        let ended = self.ended().and_then(Event::state);
+        let last = self.events.iter().rev().find_map(Event::state);
+        ended.or(last).unwrap_or(JobState::Submitted)
+    }
+
+    /// The earlier job that it is, by its idempotency key.
+    #[must_use]
+    pub fn same_as(&self) -> Option<JobId> {
+        self.events.iter().find_map(|event| match event.fact {
+            Fact::Duplicate { of } => Some(of),
+            _ => None,
+        })
+    }
+
+    /// Its terminal event.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Event> {
+        self.events.iter().find(|event| matches!(event.fact, Fact::Ended { .. }))
+    }
+
+    /// The last attempt that was placed.
+    #[must_use]
+    pub fn last_assigned(&self) -> Option<&Event> {
+        self.events.iter().rev().find(|event| matches!(event.fact, Fact::Assigned { .. }))
+    }
+
+    /// The `assigned` event of an attempt for which none is stored.
+    #[must_use]
+    pub fn without_event(&self) -> Option<&Event> {
+        self.events.first().filter(|_| self.is_first_without_event)
+    }
+
+    /// Whether an attempt, or one after it, was placed by its assignment alone: there is nothing to resume.
+    #[must_use]
+    pub fn placed_without_event(&self, attempt: u32) -> bool {
+        self.without_event().is_some_and(|event| event.attempt >= attempt)
+    }
+
+    /// Whether something happened in an attempt after it was placed: it reached a worker.
+    #[must_use]
+    pub fn went_on_from(&self, attempt: u32) -> bool {
+        let after = self.events.iter().any(|event| {
+            event.attempt > attempt
+                || (event.attempt == attempt && !matches!(event.fact, Fact::Assigned { .. }))
+        });
+        after || self.failed.is_some_and(|failed| failed >= attempt)
+    }
+
+    /// Its decisions, oldest first: each from the attempt's `assigned` event, or where it went without from the facts
+    /// of the ended attempt.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Decision> {
+        let mut decisions: BTreeMap<u32, &Decision> = BTreeMap::new();
+        for event in &self.events {
+            let facts: &[AttemptFacts] = match &event.fact {
+                Fact::Assigned { decision, .. } => {
+                    decisions.insert(event.attempt, decision);
+                    continue;
+                }
+                Fact::Retrying { ended_attempt, .. } => std::slice::from_ref(ended_attempt),
+                Fact::Ended { attempts, .. } => attempts,
+                _ => continue,
+            };
+            for (facts, decision) in
+                facts.iter().filter_map(|facts| Some((facts, facts.decision.as_ref()?.read().ok()?)))
+            {
+                decisions.entry(facts.attempt).or_insert(decision);
+            }
+        }
+        decisions.into_values().cloned().collect()
+    }
+
+    /// Its ended attempts, oldest first.
+    #[must_use]
+    pub fn attempts(&self) -> Vec<AttemptFacts> {
+        let attempts = self.events.iter().filter_map(|event| match &event.fact {
+            Fact::Retrying { ended_attempt, .. } => Some(ended_attempt.clone()),
+            _ => None,
+        });
+        attempts.collect()
+    }
+
+    /// The job without its body.
+    #[must_use]
+    pub fn facts(&self) -> Option<&JobFacts> {
+        self.events.iter().rev().find_map(|event| event.fact.facts())
+    }
+}
+
+impl History {
+    /// The warnings of its facts, each once.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = Vec::new();
+        for warning in
+            self.events.iter().filter_map(|event| event.fact.facts()).flat_map(|facts| &facts.warnings)
+        {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::samples;
+
+    use super::*;
+
+    fn assigned(attempt: u32) -> Event {
+        let assignment = Assignment { attempt, ..samples::first_assignment() };
+        assignment.told().expect("it carries its decision")
+    }
+
+    #[test]
+    fn what_is_first_without_event_is_the_first_attempt_and_says_nothing_of_the_second() {
+        // A dead letter of a first attempt without event is in hand, the second is begun and not yet assigned.
+        let history =
+            History { events: vec![assigned(1), assigned(2)], is_first_without_event: true, failed: Some(1) };
+        assert!(history.placed_without_event(1) && history.went_on_from(1));
+        assert!(!history.placed_without_event(2) && !history.went_on_from(2));
+        assert_eq!(history.last_assigned().map(|event| event.attempt), Some(2));
+        assert_eq!(history.without_event().map(|event| event.attempt), Some(1));
+    }
+
+    #[test]
+    fn an_assignment_in_its_queue_is_a_track_and_a_dead_letter_one_that_went_on() {
+        let waiting = History { events: vec![assigned(1)], is_first_without_event: true, failed: None };
+        assert!(waiting.placed_without_event(1) && !waiting.went_on_from(1));
+        assert_eq!((waiting.state(), waiting.decisions().len()), (JobState::Assigned, 1));
+        let failed = History { failed: Some(1), ..waiting };
+        assert!(failed.went_on_from(1) && !failed.went_on_from(2));
+    }
+
+    #[test]
+    fn decisions_come_from_facts_where_there_is_no_event() {
+        let decision = samples::first_assignment().decision;
+        let facts = AttemptFacts { decision, ..samples::attempt_facts() };
+        let [mut retrying, mut ended] = [2, 3].map(|index| samples::events().swap_remove(index));
+        if let Fact::Retrying { ended_attempt, .. } = &mut retrying.fact {
+            *ended_attempt = facts.clone();
+        }
+        if let Fact::Ended { attempts, .. } = &mut ended.fact {
+            *attempts = vec![facts];
+        }
+        let history = History { events: vec![retrying, assigned(2), ended], ..History::default() };
+        assert_eq!(
+            history.decisions().len(),
+            2,
+            "the first by its facts, once though it is there twice, and the second by its event"
+        );
+        assert!(history.without_event().is_none() && !history.placed_without_event(1));
+    }
+}

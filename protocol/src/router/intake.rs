@@ -1,0 +1,372 @@
+//! Jobs from one lane: decode, admit, place, answer.
+//!
+//! What finds no room waits in hand ([`crate::router::room`]), and the lane pulls no more while much waits. Meanwhile
+//! the first jobs of other tenants are read past it ([`crate::router::read_past`]); and what has waited for long is
+//! handed back in part, to see what lies behind it.
+
+mod address;
+mod arrived;
+mod at_once;
+mod refuse;
+mod verdict;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::Either;
+use policy::plan::Plan;
+use schemas::{Class, Failure, FailureCode, Job, JobState, Lane, topology};
+
+use crate::errors::{PortError, StepError};
+use crate::note::Note;
+use crate::ports::Answer;
+use crate::race::{Raced, race};
+use crate::router::ending;
+use crate::router::job::AdmittedJob;
+use crate::router::keys::{self, Keyed};
+use crate::router::place::{self, Placed};
+use crate::router::ports::RouterPorts;
+use crate::router::read_past::{self, InHand};
+use crate::router::room::WaitOutcome;
+use crate::router::too_new::Resting;
+
+pub use arrived::Arrived;
+use at_once::Begun;
+use refuse::{Refusal, refuse};
+use verdict::{Verdict, until};
+
+/// Jobs of a lane that may wait for room before it pulls no more.
+const WAITING_MAX: usize = 64;
+
+/// How often the broker hears of a job that waits in hand, well within the time after which it would deliver
+/// it to another router. One that waits for so long may be handed back to see what lies behind it.
+const EXTEND_EVERY: Duration = Duration::from_millis(topology::INTAKE_ACK_WAIT_MS / 5);
+
+/// How long a job rests that was handed back for that.
+const BEHIND_REST: Duration = Duration::from_secs(20);
+
+/// How long a job rests after the broker failed a router in between.
+const TROUBLE_REST: Duration = Duration::from_secs(1);
+
+/// One lane's jobs in a router's hand.
+#[derive(Debug)]
+pub struct Intake {
+    /// Jobs that may wait for room before the lane pulls no more.
+    waiting_max: usize,
+    waiting: AtomicUsize,
+    arrivals: AtomicUsize,
+    /// Jobs in hand that were read past the consumer.
+    read: InHand,
+    /// Jobs of a newer schema that were handed back.
+    resting: Resting,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self::with_waiting_max(WAITING_MAX)
+    }
+}
+
+impl Intake {
+    /// A lane in which so many jobs may wait for room before it pulls no more.
+    #[must_use]
+    pub fn with_waiting_max(waiting_max: usize) -> Self {
+        Self {
+            waiting_max,
+            waiting: AtomicUsize::default(),
+            arrivals: AtomicUsize::default(),
+            read: InHand::default(),
+            resting: Resting::default(),
+        }
+    }
+
+    /// How many more jobs to pull with so many in hand.
+    #[must_use]
+    pub fn wanted(&self, in_hand: usize, in_hand_max: usize) -> usize {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let free = in_hand_max.saturating_sub(in_hand);
+        match waiting {
+            // A pull costs as much as a job: not one for each that is settled.
+            0 if free < in_hand_max.div_ceil(4) => 0,
+            0 => free,
+            _ => free.min(self.waiting_max.saturating_sub(waiting)),
+        }
+    }
+
+    /// Whether the waiting room is full for this lane.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= self.waiting_max
+    }
+
+    /// Reads the first jobs of other tenants behind those that wait, if the waiting room is full.
+    ///
+    /// # Errors
+    /// The broker did not answer.
+    pub async fn read_past<P: RouterPorts>(
+        &self,
+        ports: &P,
+        lane: Lane,
+    ) -> Result<Vec<Arrived<P::Delivery>>, PortError> {
+        if !self.is_full() {
+            return Ok(Vec::new());
+        }
+        let found = read_past::look(ports, lane, &self.read).await?;
+        Ok(found.into_iter().map(|(message, read)| Arrived::read(message, read)).collect())
+    }
+
+    /// Settles one message. It is taken as far as it goes before anything is awaited, and for most jobs that is
+    /// nearly all the way.
+    pub fn settle<P: RouterPorts>(
+        &self,
+        ports: &P,
+        arrived: Arrived<P::Delivery>,
+    ) -> impl Future<Output = ()> {
+        match at_once::begin(ports, &arrived) {
+            Ok(prepared) => Either::Left(self.store(ports, arrived, prepared)),
+            Err(begun) => Either::Right(Box::pin(self.go_on(ports, arrived, begun))),
+        }
+    }
+
+    async fn go_on<P: RouterPorts>(&self, ports: &P, arrived: Arrived<P::Delivery>, begun: Begun) {
+        let verdict = match begun {
+            Begun::Nothing => Ok(Verdict::Back(None)),
+            Begun::Refused(refusal) => refuse(ports, &self.resting, &arrived, *refusal).await,
+            Begun::Admitted(begun) => {
+                let (admitted, plan) = *begun;
+                self.verdict(ports, &arrived, admitted, plan).await
+            }
+        };
+        answer(ports, &arrived, verdict).await;
+    }
+
+    async fn store<P: RouterPorts>(
+        &self,
+        ports: &P,
+        arrived: Arrived<P::Delivery>,
+        prepared: place::Prepared<P::Message>,
+    ) {
+        let verdict = match prepared.store(ports).await {
+            Ok(Some(placed)) => Ok(Verdict::of(&placed, ports.now_ms())),
+            Ok(None) => Box::pin(self.placed_before(ports, &arrived)).await,
+            Err(error) => Err(error),
+        };
+        answer(ports, &arrived, verdict).await;
+    }
+
+    async fn placed_before<P: RouterPorts>(
+        &self,
+        ports: &P,
+        arrived: &Arrived<P::Delivery>,
+    ) -> Result<Verdict, StepError> {
+        let admitted = match at_once::read(ports, arrived) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return refuse(ports, &self.resting, arrived, *refusal).await,
+        };
+        let placed = place::placed_before(ports, &admitted.first_attempt()).await?;
+        Ok(Verdict::of(&placed, ports.now_ms()))
+    }
+
+    async fn verdict<P: RouterPorts>(
+        &self,
+        ports: &P,
+        arrived: &Arrived<P::Delivery>,
+        admitted: AdmittedJob,
+        plan: Option<Plan>,
+    ) -> Result<Verdict, StepError> {
+        let job = &admitted.job;
+        match keys::take(ports, job).await? {
+            Keyed::First => {}
+            Keyed::SameAs(of) => {
+                tracing::info!(job = %job.id, first_job = %of, "the same job again, by its idempotency key");
+                ending::duplicate(ports, job, of).await?;
+                return Ok(Verdict::Done);
+            }
+            Keyed::Refused(failure) => {
+                let refusal = Refusal { id: Some(job.id), job: Some(admitted.job), failure };
+                return refuse(ports, &self.resting, arrived, refusal).await;
+            }
+        }
+        if arrived.may_have_tracks(job.id)
+            && let Some(placed) = place::recover(ports, &admitted.first_attempt()).await?
+        {
+            return Ok(Verdict::of(&placed, ports.now_ms()));
+        }
+        if let Err(failure) = may_use_results(ports, job).await? {
+            let refusal = Refusal { id: Some(job.id), job: Some(admitted.job), failure };
+            return refuse(ports, &self.resting, arrived, refusal).await;
+        }
+        self.place(ports, arrived, admitted, plan).await
+    }
+
+    /// Places a job as soon as there is room for it.
+    async fn place<P: RouterPorts>(
+        &self,
+        ports: &P,
+        arrived: &Arrived<P::Delivery>,
+        admitted: AdmittedJob,
+        mut plan: Option<Plan>,
+    ) -> Result<Verdict, StepError> {
+        let admitted = Arc::new(admitted);
+        let mut held = None;
+        if plan.is_none() && ports.room().is_empty() {
+            plan = Some(place::decide(ports, &admitted.first_attempt(), &[]));
+        }
+        loop {
+            if let Some((state, failure)) =
+                admitted.is_over(ports.is_cancelled(admitted.job.id), ports.now_ms())
+            {
+                if let Some(Plan::Assign(assign)) = &plan {
+                    place::give_room_back(ports, assign);
+                }
+                ending::end(ports, admitted.end(state, failure)).await?;
+                return Ok(Verdict::Done);
+            }
+            let just_planned = plan.is_some();
+            let planned = match plan.take() {
+                None | Some(Plan::Defer { .. }) => {
+                    let held = held.get_or_insert_with(|| self.hold(arrived));
+                    match wait_for_room(ports, arrived, &admitted, held, just_planned).await {
+                        Ok(WaitOutcome::Plan(plan)) => plan,
+                        Ok(WaitOutcome::Over) => continue,
+                        Err(back) => return Ok(back),
+                    }
+                }
+                Some(planned) => planned,
+            };
+            match place::execute(ports, admitted.first_attempt(), planned).await? {
+                Placed::Done => return Ok(Verdict::Done),
+                Placed::Refused(failure) => {
+                    let expired = failure.code == FailureCode::Expired;
+                    let state = if expired { JobState::Expired } else { JobState::Failed };
+                    let end = admitted.end(state, failure);
+                    ending::fail(ports, &admitted.job, end, &arrived.original()).await?;
+                    return Ok(Verdict::Done);
+                }
+                // Its money was refused just now; others may have room meanwhile.
+                Placed::Later(at_ms) => {
+                    held.get_or_insert_with(|| self.hold(arrived));
+                    ports.rest(until(at_ms, ports.now_ms())).await;
+                }
+            }
+        }
+    }
+
+    fn hold<D: crate::router::ports::Delivery>(&self, arrived: &Arrived<D>) -> Held<'_> {
+        // What was read past the consumer keeps nothing from being pulled.
+        let waiting = (!arrived.is_read()).then_some(&self.waiting);
+        if let Some(waiting) = waiting {
+            waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        Held { intake: self, waiting, number, has_more_behind: arrived.message.has_more_behind() }
+    }
+}
+
+/// Whether each result of an earlier job that is an input of this one is the same tenant's. A job without such inputs
+/// costs no look-up.
+async fn may_use_results<P: RouterPorts>(ports: &P, job: &Job) -> Result<Result<(), Failure>, StepError> {
+    for (index, input, of) in policy::admit::results(job) {
+        let ended = ports.last_ended(&job.tenant, of).await?;
+        if let Err(failure) = policy::admit::check_result(job, index, input, ended.as_ref()) {
+            return Ok(Err(failure));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Waits until the job is planned; what is to be done with its message where it is not.
+async fn wait_for_room<P: RouterPorts>(
+    ports: &P,
+    arrived: &Arrived<P::Delivery>,
+    admitted: &Arc<AdmittedJob>,
+    held: &Held<'_>,
+    just_planned: bool,
+) -> Result<WaitOutcome, Verdict> {
+    let mut seat = ports.room().enter(Arc::clone(admitted), cost_ms(ports, &admitted.admitted.class));
+    if seat.is_first() && !just_planned {
+        match place::decide(ports, &admitted.first_attempt(), &[]) {
+            Plan::Defer { .. } => {}
+            plan => {
+                seat.served();
+                return Ok(WaitOutcome::Plan(plan));
+            }
+        }
+    }
+    ports.note(Note::Deferred);
+    loop {
+        match race(seat.outcome(), race(ports.stopping(), ports.sleep(EXTEND_EVERY))).await {
+            Raced::Left(outcome) => return outcome.ok_or(Verdict::Back(None)),
+            Raced::Right(Raced::Left(())) => return Err(Verdict::Back(None)),
+            Raced::Right(Raced::Right(())) => {}
+        }
+        if held.gives_way() {
+            return Err(Verdict::Back(Some(BEHIND_REST)));
+        }
+        arrived.answer(ports, Answer::Extend).await;
+    }
+}
+
+/// Plans again for the jobs in hand that wait for room.
+pub fn look_at_room<P: RouterPorts>(ports: &P) {
+    ports.room().look(
+        |admitted| admitted.is_over(ports.is_cancelled(admitted.job.id), ports.now_ms()).is_some(),
+        |admitted| place::decide(ports, &admitted.first_attempt(), &[]),
+        |plan| {
+            if let Plan::Assign(assign) = plan {
+                place::give_room_back(ports, &assign);
+            }
+        },
+    );
+}
+
+/// The slot time that a job of the class takes at the backend that makes it first, milliseconds.
+fn cost_ms<P: RouterPorts>(ports: &P, class: &Class) -> u64 {
+    let catalog = ports.config().catalog;
+    let service = catalog.services.iter().find(|service| service.class == *class);
+    service.map_or(1, |service| service.expected_ms)
+}
+
+/// Answers the broker.
+async fn answer<P: RouterPorts>(
+    ports: &P,
+    arrived: &Arrived<P::Delivery>,
+    verdict: Result<Verdict, StepError>,
+) {
+    let answer = match verdict {
+        Ok(Verdict::Done) => Answer::Acknowledge,
+        Ok(Verdict::Back(wait)) => Answer::HandBack(wait),
+        Err(error) => {
+            tracing::warn!(%error, "handing a job back");
+            Answer::HandBack(Some(TROUBLE_REST))
+        }
+    };
+    arrived.answer(ports, answer).await;
+}
+
+/// A job that waits, from its first wait to its end.
+struct Held<'a> {
+    intake: &'a Intake,
+    /// Where it counts as waiting.
+    waiting: Option<&'a AtomicUsize>,
+    number: usize,
+    /// More lay behind it when it came.
+    has_more_behind: bool,
+}
+
+impl Held<'_> {
+    /// The waiting room is full: every other job is handed back, since what lies behind may find room elsewhere.
+    fn gives_way(&self) -> bool {
+        let full = self.waiting.is_some() && self.intake.is_full();
+        self.has_more_behind && self.number % 2 == 1 && full
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

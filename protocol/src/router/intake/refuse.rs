@@ -1,0 +1,77 @@
+//! A publish that is no job: parked with its bytes, announced where tenant and id are known, and only then
+//! acknowledged. One of a newer schema is handed back before, and does not end.
+
+use schemas::subjects::{self, Subject};
+use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Tenant};
+
+use super::arrived::Arrived;
+use super::verdict::Verdict;
+use crate::errors::StepError;
+use crate::note::Note;
+use crate::router::ending::{self, End};
+use crate::router::history;
+use crate::router::ports::{Delivery, RouterPorts};
+use crate::router::too_new::Resting;
+
+/// A publish that is not accepted as a job.
+pub(super) struct Refusal {
+    /// The job, where it could be read.
+    pub(super) job: Option<Job>,
+    /// Its id, where that could be read.
+    pub(super) id: Option<JobId>,
+    /// Why.
+    pub(super) failure: Failure,
+}
+
+/// Refuses a publish.
+pub(super) async fn refuse<P: RouterPorts>(
+    ports: &P,
+    resting: &Resting,
+    arrived: &Arrived<P::Delivery>,
+    refusal: Refusal,
+) -> Result<Verdict, StepError> {
+    let Refusal { job, id, failure } = refusal;
+    let message = &arrived.message;
+    let is_too_new = failure.code == FailureCode::TooNew;
+    if is_too_new && let Some(rest) = resting.rest(ports.schemas(), message.published_at_ms(), ports.now_ms())
+    {
+        ports.note(Note::HandedBack(FailureCode::TooNew));
+        return Ok(Verdict::Back(Some(rest)));
+    }
+    let tenant = match subjects::parse(message.subject()) {
+        Some(Subject::Jobs(_, tenant)) => Some(tenant),
+        _ => None,
+    };
+    ports.note(Note::Refused(failure.code));
+    tracing::info!(
+        job = id.map(|id| id.to_string()),
+        tenant = tenant.as_ref().map(Tenant::as_str),
+        field = failure.field.as_deref().unwrap_or_default(),
+        reason = failure.message,
+        "refused"
+    );
+    let about = (tenant.as_ref(), id);
+    let parked_id = format!("jobs.{}.parked", message.sequence());
+    ending::park(ports, &parked_id, about, failure.clone(), &arrived.original(), Vec::new()).await?;
+    let (Some(tenant), Some(id)) = (tenant, id) else { return Ok(Verdict::Done) };
+    ending::refuse(ports, &tenant, id, &failure).await?;
+    if is_too_new {
+        return Ok(Verdict::Done);
+    }
+    // A job that runs under this id is not ended by a bad publish that borrows it.
+    let history = history::read(ports, id).await?;
+    if let Some(job) = job.filter(|_| history.facts().is_none()) {
+        let facts = JobFacts::of(&job, None, message.published_at_ms());
+        let end = End {
+            tenant,
+            job: id,
+            attempt: 0,
+            facts,
+            state: JobState::Failed,
+            failure: Some(failure),
+            attempts: Vec::new(),
+        };
+        ending::end(ports, end).await?;
+    }
+    Ok(Verdict::Done)
+}

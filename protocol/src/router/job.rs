@@ -1,0 +1,75 @@
+//! A job in a router's hand, and one attempt of it that is to be placed.
+
+use policy::admit::Admitted;
+use schemas::{AttemptFacts, Failure, FailureCode, Job, JobState};
+
+use crate::router::ending::End;
+
+/// A job that was admitted.
+#[derive(Debug)]
+pub struct AdmittedJob {
+    /// The job.
+    pub job: Job,
+    /// What admission found out about it.
+    pub admitted: Admitted,
+    /// When the broker took it in, Unix milliseconds.
+    pub submitted_at_ms: i64,
+}
+
+impl AdmittedJob {
+    /// Its first attempt.
+    #[must_use]
+    pub const fn first_attempt(&self) -> Placement<'_> {
+        Placement {
+            job: &self.job,
+            admitted: &self.admitted,
+            submitted_at_ms: self.submitted_at_ms,
+            attempt: 1,
+            counted_attempts: 0,
+            history: &[],
+        }
+    }
+
+    /// Why it is not to be placed any more, and how it ends.
+    #[must_use]
+    pub fn is_over(&self, is_cancelled: bool, now_ms: i64) -> Option<(JobState, Failure)> {
+        if is_cancelled {
+            let words = "cancelled before it was placed";
+            return Some((JobState::Cancelled, Failure::new(FailureCode::Cancelled, words)));
+        }
+        let words = "its deadline passed while it waited for room";
+        let passed = self.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
+        passed.then(|| (JobState::Expired, Failure::new(FailureCode::Expired, words)))
+    }
+
+    /// Its end before any attempt.
+    #[must_use]
+    pub fn end(&self, state: JobState, failure: Failure) -> End {
+        End {
+            tenant: self.job.tenant.clone(),
+            job: self.job.id,
+            attempt: 0,
+            facts: policy::admit::facts(&self.job, Some(self.admitted.class.clone()), self.submitted_at_ms),
+            state,
+            failure: Some(failure),
+            attempts: Vec::new(),
+        }
+    }
+}
+
+/// One attempt to be placed.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// What admission found out about it.
+    pub admitted: &'a Admitted,
+    /// When the broker took it in, Unix milliseconds.
+    pub submitted_at_ms: i64,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// Attempts so far that counted.
+    pub counted_attempts: u32,
+    /// The attempts so far.
+    pub history: &'a [AttemptFacts],
+}

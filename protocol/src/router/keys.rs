@@ -1,0 +1,79 @@
+//! Idempotency keys: the first job that comes with a key has it for a day.
+//!
+//! The broker decides who is first: the key's record is *created*, which it grants once. A router that
+//! dies right after finds the record at the redelivery, with the same job in it, and goes on.
+
+use schemas::{Failure, Job, JobId, KeyRecord, SCHEMA_VERSION, key};
+
+use crate::digest::sha256_hex;
+use crate::errors::PortError;
+use crate::router::ports::RouterPorts;
+
+/// What a job's key says about it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Keyed {
+    /// It is the first with its key, or has none.
+    First,
+    /// It is an earlier job, published again.
+    SameAs(JobId),
+    /// The key belongs to another job.
+    Refused(Failure),
+}
+
+/// Takes the job's key for it, or finds out which job has it.
+///
+/// # Errors
+/// The broker did not answer, or what is there cannot be read.
+pub async fn take<P: RouterPorts>(ports: &P, job: &Job) -> Result<Keyed, PortError> {
+    let Some(key) = &job.idempotency_key else { return Ok(Keyed::First) };
+    let mine = KeyRecord {
+        schema_version: SCHEMA_VERSION,
+        tenant: job.tenant.clone(),
+        job: job.id,
+        content_sha256: sha256_hex(&key::content(job)),
+        time_ms: ports.now_ms(),
+    };
+    // Hashed: clients may use any characters, the bucket may not.
+    let name = format!("{}.{}", job.tenant, sha256_hex(key.as_bytes()));
+    let first = ports.create_key(&name, &mine).await?;
+    Ok(first.map_or(Keyed::First, |first| compare(&first, &mine)))
+}
+
+/// A job against the first one with its key.
+fn compare(first: &KeyRecord, mine: &KeyRecord) -> Keyed {
+    if first.content_sha256 != mine.content_sha256 {
+        let words = format!(
+            "idempotency_key came with another content in job {} within the last day: use a new key for a new \
+             request, or publish the same content",
+            first.job
+        );
+        return Keyed::Refused(Failure::invalid("idempotency_key", words));
+    }
+    if first.job == mine.job { Keyed::First } else { Keyed::SameAs(first.job) }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::samples;
+
+    use super::*;
+
+    #[test]
+    fn the_first_keeps_the_key() {
+        let first = samples::key_record();
+        assert_eq!(compare(&first, &first), Keyed::First, "a redelivery");
+        let again = KeyRecord { job: JobId::from_parts(1, [1; 10]), ..first.clone() };
+        assert_eq!(compare(&first, &again), Keyed::SameAs(first.job));
+        let other = KeyRecord { content_sha256: "00".to_owned(), ..again };
+        assert!(matches!(compare(&first, &other), Keyed::Refused(failure) if failure.field.is_some()));
+    }
+
+    #[test]
+    fn id_and_time_are_no_content() {
+        let job = samples::job();
+        let again = Job { id: JobId::from_parts(1, [1; 10]), time_ms: 1, ..job.clone() };
+        assert_eq!(key::content(&job), key::content(&again));
+        let other = Job { labels: Default::default(), ..job.clone() };
+        assert_ne!(key::content(&job), key::content(&other));
+    }
+}

@@ -1,0 +1,220 @@
+//! Places an attempt: plan, reserve, `assigned` event, assignment. In this order, so that a crash in between is seen
+//! and finished by whoever reads the message next ([`recover`]).
+//!
+//! A job's first attempt that is free and finds a free slot goes without the event: its assignment carries the
+//! decision, and what it leaves behind (assignment, failed attempt, events) is its track.
+
+mod placed;
+mod prepared;
+
+use policy::plan::{Assign, Plan, PlanInput, plan};
+use schemas::reserve::Reservation;
+use schemas::{Backend, Fact};
+
+use crate::errors::StepError;
+use crate::note::Note;
+use crate::router::history::{self, History};
+use crate::router::job::Placement;
+use crate::router::ports::RouterPorts;
+
+pub use placed::Placed;
+use prepared::{AttemptStamp, Target, assigned, assignment, store_work};
+pub use prepared::{Prepared, prepare_first};
+
+/// Decides without placing: what `estimate` shows.
+#[must_use]
+pub fn weigh<P: RouterPorts>(ports: &P, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Plan {
+    let config = ports.config();
+    ports.with_fleet(|fleet| {
+        plan(&PlanInput {
+            job: placement.job,
+            admitted: placement.admitted,
+            attempt: placement.attempt,
+            counted_attempts: placement.counted_attempts,
+            history: placement.history,
+            fleet,
+            catalog: &config.catalog,
+            prices: &config.prices,
+            policy: &config.policy,
+            tenant: config.tenants.of(&placement.job.tenant),
+            ledger_available: ports.is_ledger_available(),
+            refused,
+            now_ms: ports.now_ms(),
+        })
+    })
+}
+
+/// Decides, and counts the room that an assignment takes: plans that follow see it taken.
+#[must_use]
+pub fn decide<P: RouterPorts>(ports: &P, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Plan {
+    let plan = weigh(ports, placement, refused);
+    if let Plan::Assign(assign) = &plan {
+        ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
+    }
+    plan
+}
+
+/// Undoes what [`decide`] counted, for an assignment that is not made.
+pub fn give_room_back<P: RouterPorts>(ports: &P, assign: &Assign) {
+    ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, -1));
+}
+
+/// Places an attempt.
+///
+/// # Errors
+/// The broker failed in between; doing it again is safe.
+pub async fn place<P: RouterPorts>(ports: &P, placement: Placement<'_>) -> Result<Placed, StepError> {
+    let plan = decide(ports, &placement, &[]);
+    execute(ports, placement, plan).await
+}
+
+/// Executes a plan; decides again where money was refused.
+///
+/// # Errors
+/// As [`place`].
+pub async fn execute<P: RouterPorts>(
+    ports: &P,
+    placement: Placement<'_>,
+    mut plan: Plan,
+) -> Result<Placed, StepError> {
+    let mut refused = Vec::new();
+    loop {
+        match plan {
+            Plan::Defer { until_ms, why, .. } => {
+                ports.note(Note::Deferred);
+                tracing::debug!(job = %placement.job.id, reason = why, "deferred");
+                return Ok(Placed::Later(until_ms));
+            }
+            Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),
+            Plan::Assign(assign) => match reserve(ports, &placement, &assign).await {
+                Reserved::Yes => return assign_attempt(ports, &placement, assign).await,
+                Reserved::No(words) => {
+                    give_room_back(ports, &assign);
+                    refused.push((assign.backend.clone(), words));
+                }
+                // The next plan sees that the ledger is away.
+                Reserved::Away => give_room_back(ports, &assign),
+            },
+        }
+        plan = decide(ports, &placement, &refused);
+    }
+}
+
+enum Reserved {
+    Yes,
+    No(String),
+    Away,
+}
+
+async fn reserve<P: RouterPorts>(ports: &P, placement: &Placement<'_>, assign: &Assign) -> Reserved {
+    if assign.reserve_micro_usd.0 == 0 {
+        return Reserved::Yes;
+    }
+    let reservation = Reservation {
+        job: placement.job.id,
+        attempt: placement.attempt,
+        tenant: placement.job.tenant.clone(),
+        backend: assign.backend.clone(),
+        amount_micro_usd: assign.reserve_micro_usd,
+        max_cost_micro_usd: placement.job.constraints.max_cost_micro_usd,
+        time_ms: ports.now_ms(),
+    };
+    match ports.reserve(reservation).await {
+        Ok(grant) if grant.granted => Reserved::Yes,
+        Ok(grant) => Reserved::No(grant.refusal.unwrap_or_else(|| "refused without a reason".to_owned())),
+        Err(_) => Reserved::Away,
+    }
+}
+
+async fn assign_attempt<P: RouterPorts>(
+    ports: &P,
+    placement: &Placement<'_>,
+    assign: Box<Assign>,
+) -> Result<Placed, StepError> {
+    let (target, decision) = Target::of(*assign);
+    // Each attempt is placed once: the first onto an empty subject, the others right after the one before.
+    let after = match placement.attempt {
+        1 => None,
+        _ => Some(Box::pin(sequence_before(ports, placement)).await?),
+    };
+    let event = assigned(placement, &target, decision, ports.now_ms());
+    let stamp = AttemptStamp::of(placement, event.time_ms);
+    let work = assignment(target, stamp, placement.job.clone(), placement.history.to_vec());
+    match Prepared::with_event(ports, &event, after, &work).store(ports).await? {
+        Some(placed) => Ok(placed),
+        None => Box::pin(placed_before(ports, placement)).await,
+    }
+}
+
+/// Resumes a placement that another router began.
+///
+/// # Errors
+/// As [`place`].
+pub async fn placed_before<P: RouterPorts>(
+    ports: &P,
+    placement: &Placement<'_>,
+) -> Result<Placed, StepError> {
+    let history = history::read(ports, placement.job.id).await?;
+    let placed = history.last_assigned().is_some_and(|event| event.attempt >= placement.attempt);
+    // Read from a replica that lags: nothing may be concluded from what it does not show.
+    if !placed && history.ended().is_none() {
+        return Err(StepError::Lagging);
+    }
+    resume(ports, placement, &history).await
+}
+
+/// Where the job's last `assigned` event lies, as long as it is of an earlier attempt; else 0, which refuses
+/// the next one.
+async fn sequence_before<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> Result<u64, StepError> {
+    let last = ports.last_assigned(&placement.job.tenant, placement.job.id).await?;
+    Ok(last.filter(|last| last.attempt < placement.attempt).map_or(0, |last| last.sequence))
+}
+
+/// Resumes a placement that was begun, if there is one: call it for a message that was read before.
+///
+/// # Errors
+/// As [`place`].
+pub async fn recover<P: RouterPorts>(
+    ports: &P,
+    placement: &Placement<'_>,
+) -> Result<Option<Placed>, StepError> {
+    let history = history::read(ports, placement.job.id).await?;
+    let begun = history.ended().is_some()
+        || history.went_on_from(placement.attempt)
+        || history.last_assigned().is_some_and(|event| event.attempt >= placement.attempt);
+    if begun { resume(ports, placement, &history).await.map(Some) } else { Ok(None) }
+}
+
+/// The `assigned` event is there: makes sure that the assignment is too, unless it has been worked on.
+async fn resume<P: RouterPorts>(
+    ports: &P,
+    placement: &Placement<'_>,
+    history: &History,
+) -> Result<Placed, StepError> {
+    if history.ended().is_some()
+        || history.went_on_from(placement.attempt)
+        || history.placed_without_event(placement.attempt)
+    {
+        return Ok(Placed::Done);
+    }
+    let Some(event) = history.last_assigned().filter(|event| event.attempt == placement.attempt) else {
+        return Ok(Placed::Done);
+    };
+    let Fact::Assigned { backend, class, model, reserved_micro_usd, .. } = &event.fact else {
+        return Ok(Placed::Done);
+    };
+    tracing::info!(job = %placement.job.id, attempt = placement.attempt, %backend, "resuming a placement");
+    let config = ports.config();
+    let service = config.catalog.service(backend, class);
+    let target = Target {
+        backend: backend.clone(),
+        class: class.clone(),
+        model: model.clone(),
+        timeout_ms: service.map_or(config.policy.patience_ms, |service| service.timeout_ms),
+        reserve_micro_usd: *reserved_micro_usd,
+    };
+    let stamp = AttemptStamp::of(placement, event.time_ms);
+    let work = assignment(target, stamp, placement.job.clone(), placement.history.to_vec());
+    let work = ports.message(crate::ports::Record::Work(&work));
+    store_work(ports, &work, placement.attempt).await
+}

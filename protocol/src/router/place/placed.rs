@@ -1,0 +1,14 @@
+//! What came of placing an attempt.
+
+use schemas::Failure;
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Placed {
+    /// It waits at a backend; the message that brought it may be acknowledged.
+    Done,
+    /// Nothing changed; look again then (Unix milliseconds).
+    Later(i64),
+    /// It cannot be placed, ever.
+    Refused(Failure),
+}

@@ -1,0 +1,172 @@
+//! Jobs in hand for which there is no room yet, in the order of [`policy::fair`].
+//!
+//! They wait here and not in the stream: a job that is handed back again and again costs the broker a redelivery each
+//! time. Whenever news of the fleet arrives the first of them are planned again; what is planned goes on its way, and
+//! of jobs for which a plan would say the same only the first is planned.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::channel::oneshot;
+use policy::fair::{self, Fair};
+use policy::plan::Plan;
+use schemas::{Lane, Tenant};
+
+use crate::router::job::AdmittedJob;
+
+/// Kinds of jobs that wait on in one look; enough for every class and a few ways to ask.
+const SHAPES_MAX: usize = 16;
+
+/// Jobs that are looked at in one look.
+const LOOKED_AT_MAX: usize = 1_000;
+
+/// What became of a job that waited.
+#[derive(Debug)]
+pub enum WaitOutcome {
+    /// It was planned: assigned or refused, never deferred. Room for it is counted already.
+    Plan(Plan),
+    /// It is not to be placed any more ([`AdmittedJob::is_over`]).
+    Over,
+}
+
+/// The waiting room.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    inner: Arc<Mutex<Inner>>,
+}
+
+/// Fair tag, then arrival.
+type Turn = (u64, u64);
+
+#[derive(Debug, Default)]
+struct Inner {
+    fair: Fair<(Lane, Tenant)>,
+    arrivals: u64,
+    waiting: BTreeMap<Turn, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    admitted: Arc<AdmittedJob>,
+    outcome: oneshot::Sender<WaitOutcome>,
+}
+
+/// A place in the waiting room, given up when dropped.
+pub struct Seat {
+    room: Room,
+    turn: Turn,
+    is_first: bool,
+    outcome: oneshot::Receiver<WaitOutcome>,
+}
+
+impl Room {
+    /// Whether no job waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
+    /// How many jobs of a lane wait, by tenant.
+    #[must_use]
+    pub fn tenants(&self, lane: Lane) -> HashMap<Tenant, usize> {
+        let inner = self.lock();
+        let mut tenants = HashMap::new();
+        for job in inner.waiting.values().map(|waiting| &waiting.admitted.job).filter(|job| job.lane == lane)
+        {
+            *tenants.entry(job.tenant.clone()).or_default() += 1;
+        }
+        tenants
+    }
+
+    /// Waits for room; `cost_ms` is the slot time that the job will take.
+    #[must_use]
+    pub fn enter(&self, admitted: Arc<AdmittedJob>, cost_ms: u64) -> Seat {
+        let (sender, outcome) = oneshot::channel();
+        let mut inner = self.lock();
+        let (lane, tenant) = (admitted.job.lane, admitted.job.tenant.clone());
+        let tag = inner.fair.tag((lane, tenant), cost_ms, fair::weight(lane));
+        inner.arrivals += 1;
+        let turn = (tag, inner.arrivals);
+        inner.waiting.insert(turn, Waiting { admitted, outcome: sender });
+        let is_first = inner.waiting.first_key_value().is_some_and(|(first, _)| *first == turn);
+        drop(inner);
+        Seat { room: self.clone(), turn, is_first, outcome }
+    }
+
+    /// Plans again for those that wait, as far as there is room. `is_over` and `decide` are asked of one job after the
+    /// other; a plan that is not used is given to `unused`.
+    pub fn look(
+        &self,
+        is_over: impl Fn(&AdmittedJob) -> bool,
+        decide: impl Fn(&AdmittedJob) -> Plan,
+        unused: impl Fn(Plan),
+    ) {
+        let mut inner = self.lock();
+        let mut found: Vec<(Turn, WaitOutcome)> = Vec::new();
+        let mut full: Vec<&AdmittedJob> = Vec::new();
+        for (turn, waiting) in inner.waiting.iter().take(LOOKED_AT_MAX) {
+            let admitted = &*waiting.admitted;
+            if is_over(admitted) {
+                found.push((*turn, WaitOutcome::Over));
+                continue;
+            }
+            if full.iter().any(|other| are_alike(other, admitted)) {
+                continue;
+            }
+            match decide(admitted) {
+                Plan::Defer { .. } if full.len() >= SHAPES_MAX => break,
+                Plan::Defer { .. } => full.push(admitted),
+                plan => found.push((*turn, WaitOutcome::Plan(plan))),
+            }
+        }
+        for (turn, outcome) in found {
+            inner.fair.served(turn.0);
+            if let Some(waiting) = inner.waiting.remove(&turn)
+                && let Err(WaitOutcome::Plan(plan)) = waiting.outcome.send(outcome)
+            {
+                // It stopped waiting just now.
+                unused(plan);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Whether it came before all others when it entered. Such a job need not wait for the next look: there may be
+    /// room that is kept for its kind.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// It was planned at once.
+    pub fn served(self) {
+        self.room.lock().fair.served(self.turn.0);
+    }
+
+    /// Returns what became of the job; none when the room is gone.
+    pub async fn outcome(&mut self) -> Option<WaitOutcome> {
+        (&mut self.outcome).await.ok()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.room.lock().waiting.remove(&self.turn);
+    }
+}
+
+/// Whether a plan for one would say of the other what it says of the one: all that a plan looks at is the same,
+/// the deadline among it.
+fn are_alike(one: &AdmittedJob, other: &AdmittedJob) -> bool {
+    one.job.tenant == other.job.tenant
+        && one.job.lane == other.job.lane
+        && one.admitted == other.admitted
+        && one.job.constraints == other.job.constraints
+        && one.job.preferences == other.job.preferences
+        && one.job.body.inputs.is_empty() == other.job.body.inputs.is_empty()
+}

@@ -1,0 +1,132 @@
+//! Takes waiting work back from backends that have lost all their workers or are far behind, so that it can run
+//! elsewhere.
+//!
+//! Each assignment becomes a failed attempt (`interrupted`, which costs no attempt) and only then leaves the queue.
+//! Paid work is claimed first, like any worker does: where the claim is taken, its holder may have called the
+//! provider, and the assignment waits for a worker that can find out.
+
+use std::collections::HashMap;
+
+use policy::admit::admit;
+use policy::overdue::{is_overdue, moves};
+use policy::plan::Plan;
+use schemas::{AttemptFacts, Backend, Class, DeadLetter, Failure, FailureCode};
+
+use crate::errors::StepError;
+use crate::router::job::Placement;
+use crate::router::ports::{Queued, RouterPorts};
+use crate::router::{place, withdraw};
+
+/// Assignments taken back from one backend and class in one look.
+const TAKEN_BACK_MAX: usize = 1_000;
+
+/// Waiting assignments of one backend and class that are looked at for having waited too long.
+const OVERDUE_MAX: usize = 100;
+
+/// Since when backends have had no worker for a class, as this router saw it.
+#[derive(Debug, Default)]
+pub struct Deserted(HashMap<(Backend, Class), i64>);
+
+/// What a look at one backend and class came to.
+#[derive(Debug)]
+pub struct TakenBack {
+    /// How many assignments were taken back.
+    pub count: u64,
+    /// The backend has workers for the class.
+    pub is_served: bool,
+}
+
+impl Deserted {
+    /// Looks at one backend and class, and takes back what should not wait there.
+    ///
+    /// # Errors
+    /// The broker failed in between; the next look goes on.
+    pub async fn look<P: RouterPorts>(
+        &mut self,
+        ports: &P,
+        backend: &Backend,
+        class: &Class,
+    ) -> Result<TakenBack, StepError> {
+        let (policy, now_ms) = (ports.config().policy, ports.now_ms());
+        let (is_served, waiting) = ports.with_fleet(|fleet| {
+            let view = fleet.view(backend);
+            let is_served = view.is_some_and(|view| view.serves(class, policy.offer_max_age_ms, now_ms));
+            (is_served, fleet.backlog(backend, class))
+        });
+        let of = (backend.clone(), class.clone());
+        let count = if is_served {
+            self.0.remove(&of);
+            if waiting == 0 { 0 } else { overdue(ports, backend, class).await? }
+        } else {
+            let since_ms = *self.0.entry(of).or_insert(now_ms);
+            let is_stranded = (now_ms - since_ms).unsigned_abs() >= policy.stranded_after_ms;
+            if is_stranded { stranded(ports, backend, class).await? } else { 0 }
+        };
+        Ok(TakenBack { count, is_served })
+    }
+}
+
+/// Takes everything back that a backend without workers has; how many.
+async fn stranded<P: RouterPorts>(ports: &P, backend: &Backend, class: &Class) -> Result<u64, StepError> {
+    let (mut next, mut taken) = (1, 0);
+    for _ in 0..TAKEN_BACK_MAX {
+        let Some(queued) = ports.next_queued(backend, class, next).await? else { break };
+        next = queued.sequence + 1;
+        let words = format!("{backend} lost its workers while the job waited there");
+        taken += u64::from(take_back(ports, queued, words).await?);
+    }
+    Ok(taken)
+}
+
+/// Takes back what has waited too long for a worker of a backend, and would be placed elsewhere now; how many.
+async fn overdue<P: RouterPorts>(ports: &P, backend: &Backend, class: &Class) -> Result<u64, StepError> {
+    let Some(mut next) = ports.undelivered_from(backend, class).await? else { return Ok(0) };
+    let (config, mut taken) = (ports.config(), 0);
+    for _ in 0..OVERDUE_MAX {
+        let Some(queued) = ports.next_queued(backend, class, next).await? else { break };
+        next = queued.sequence + 1;
+        // Those behind it have waited less.
+        if !is_overdue(queued.assignment.time_ms, ports.now_ms(), &config.policy) {
+            break;
+        }
+        let words = format!("{backend} is far behind: the job waited there for too long");
+        let failed = interrupted(ports, &queued, words.clone());
+        if plan_after(ports, &failed).is_some_and(|plan| moves(backend, &plan)) {
+            taken += u64::from(take_back(ports, queued, words).await?);
+        }
+    }
+    Ok(taken)
+}
+
+fn interrupted<P: RouterPorts>(ports: &P, queued: &Queued, words: String) -> DeadLetter {
+    withdraw::failed_attempt(ports, &queued.assignment, None, Failure::new(FailureCode::Interrupted, words))
+}
+
+/// The plan that would follow a failed attempt; none for a job that would not be admitted any more.
+fn plan_after<P: RouterPorts>(ports: &P, failed: &DeadLetter) -> Option<Plan> {
+    let assignment = &failed.assignment;
+    let (job, config) = (&assignment.job, ports.config());
+    let history: Vec<AttemptFacts> =
+        assignment.history.iter().chain(std::iter::once(&failed.ended_attempt)).cloned().collect();
+    let admitted = admit(job, &config.catalog, &config.policy, 0, assignment.submitted_at_ms).ok()?;
+    let placement = Placement {
+        job,
+        admitted: &admitted,
+        submitted_at_ms: assignment.submitted_at_ms,
+        attempt: assignment.attempt + 1,
+        counted_attempts: assignment.counted_attempts,
+        history: &history,
+    };
+    Some(place::weigh(ports, &placement, &[]))
+}
+
+async fn take_back<P: RouterPorts>(ports: &P, queued: Queued, words: String) -> Result<bool, StepError> {
+    let assignment = &queued.assignment;
+    let failure = Failure::new(FailureCode::Interrupted, words.clone());
+    let reserved = assignment.reserved_micro_usd;
+    if !withdraw::claim_unrun(ports, assignment.id(), &assignment.backend, reserved, &failure).await? {
+        return Ok(false);
+    }
+    withdraw::withdraw(ports, queued.sequence, &interrupted(ports, &queued, words)).await?;
+    Ok(true)
+}

@@ -1,0 +1,111 @@
+//! Steps over the claim of an attempt while it runs. What calls a provider takes them, be it real or simulated.
+
+use std::time::Duration;
+
+use futures::lock::Mutex;
+use schemas::{AttemptId, AttemptRecord, AttemptState, DeliveredResult, Failure, FailureCode};
+
+use super::machine;
+use crate::errors::ClaimError;
+use crate::ports::{Held, Ports};
+
+/// How often a claim is written before the broker is taken for away.
+const TRIES: u32 = 5;
+
+/// How long to wait between the tries.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Makes the provider's id of an attempt durable, right after the provider answered.
+///
+/// # Errors
+/// The failure to end the attempt with: the id could not be recorded.
+pub async fn record_started<P: Ports>(
+    ports: &P,
+    held: &Mutex<Option<Held>>,
+    attempt: AttemptId,
+    provider_id: &str,
+) -> Result<(), Failure> {
+    let mut held = held.lock().await;
+    let Some(claim) = held.as_mut() else { return Ok(()) };
+    let record = AttemptRecord {
+        state: AttemptState::Started,
+        started_at_ms: Some(ports.now_ms()),
+        provider_id: Some(provider_id.to_owned()),
+        ..AttemptRecord::clone(&claim.record)
+    };
+    let Err(error) = write_patiently(ports, claim, record).await else { return Ok(()) };
+    // The provider's own report was quicker, or only the broker's answer was lost: it is recorded.
+    if let Ok(Some(current)) = ports.read_claim(attempt).await
+        && current.record.provider_id.as_deref() == Some(provider_id)
+    {
+        *claim = current;
+        return Ok(());
+    }
+    tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id could not be recorded");
+    let message = format!("started at the provider as {provider_id}, which could not be recorded");
+    Err(Failure::new(FailureCode::OutcomeUnknown, message))
+}
+
+/// Whether an attempt may still be started: asked right before the call that costs money. Without a claim it may.
+pub async fn is_still_ours<P: Ports>(ports: &P, held: &Mutex<Option<Held>>, attempt: AttemptId) -> bool {
+    let mut held = held.lock().await;
+    let Some(claim) = held.as_mut() else { return true };
+    let now_ms = ports.now_ms();
+    if machine::is_young(&claim.record, now_ms) {
+        return true;
+    }
+    // Older than a moment: it is renewed, which fails if another process took the claim over.
+    let record = AttemptRecord { claimed_at_ms: now_ms, ..AttemptRecord::clone(&claim.record) };
+    let renewed = ports.write_claim(claim, record).await;
+    if let Err(error) = &renewed {
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "not started: the claim could not be renewed");
+    }
+    renewed.is_ok()
+}
+
+/// Writes down that the provider delivered, what it counted, and who keeps the result.
+pub async fn record_delivered<P: Ports>(
+    ports: &P,
+    held: &Mutex<Option<Held>>,
+    attempt: AttemptId,
+    delivered: &DeliveredResult,
+) {
+    let mut held = held.lock().await;
+    let Some(claim) = held.as_mut() else { return };
+    let record = delivered_record(&claim.record, delivered);
+    // Not written, it is still in the spool or at the provider: a later delivery finds out.
+    if let Err(error) = write_patiently(ports, claim, record).await {
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "the claim does not say what was delivered");
+    }
+}
+
+/// A claim that says what was delivered. Its work began when it was claimed where nothing tells better.
+pub(super) fn delivered_record(record: &AttemptRecord, delivered: &DeliveredResult) -> AttemptRecord {
+    AttemptRecord {
+        started_at_ms: record.started_at_ms.or(Some(record.claimed_at_ms)),
+        delivered: Some(delivered.clone()),
+        ..record.clone()
+    }
+}
+
+/// Writes what must not be lost because the broker is away for a moment. A try whose answer was lost may have been
+/// the one that is stored: [`ClaimError::Lost`] can be our own doing.
+///
+/// # Errors
+/// As [`Ports::write_claim`], after some seconds.
+pub(super) async fn write_patiently<P: Ports>(
+    ports: &P,
+    held: &mut Held,
+    record: AttemptRecord,
+) -> Result<(), ClaimError> {
+    for _ in 1..TRIES {
+        match ports.write_claim(held, record.clone()).await {
+            Err(ClaimError::Port { attempt, source }) => {
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, error = %source, "the claim was not written, trying again");
+            }
+            written => return written,
+        }
+        ports.sleep(AGAIN_AFTER).await;
+    }
+    ports.write_claim(held, record).await
+}

@@ -1,0 +1,107 @@
+//! Takes up what lies in the spool and nothing works on: results of attempts whose worker died or was stopped. They
+//! are stored and written into their claims, whichever worker has their assignments; that worker then publishes the
+//! outcome.
+
+use std::time::Duration;
+
+use schemas::{AttemptId, AttemptRecord, AttemptState, Outcome};
+
+use super::claim::delivered_record;
+use super::errors::Unsettled;
+use super::ports::SpoolPorts;
+use crate::errors::ClaimError;
+use crate::race::{Raced, race};
+
+/// How often the spool is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a start waits until the claims of what was left behind say so.
+const MARK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Before the worker pulls: what a worker before it left behind is written into the claims, so that those attempts
+/// are not taken for unknown.
+pub async fn mark<P: SpoolPorts>(ports: &P) {
+    let marking = async {
+        for attempt in ports.spooled_attempts() {
+            let Some(spooled) = ports.take_spooled(attempt).await else { continue };
+            if let Err(error) = mark_one(ports, attempt, &spooled).await {
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "its claim does not say yet that it was delivered");
+            }
+            ports.release_spooled(attempt);
+        }
+    };
+    if race(marking, ports.sleep(MARK_LIMIT)).await == Raced::Right(()) {
+        tracing::warn!("the claims of what lies in the spool were not reached in time");
+    }
+}
+
+/// Stores what lies there, again and again, until the process stops.
+pub async fn run<P: SpoolPorts>(ports: &P) {
+    while !ports.is_stopping() {
+        look(ports).await;
+        ports.rest(LOOK_EVERY).await;
+    }
+}
+
+/// Tries once to store what lies there.
+pub async fn look<P: SpoolPorts>(ports: &P) {
+    for attempt in ports.spooled_attempts() {
+        if ports.is_stopping() {
+            return;
+        }
+        let Some(spooled) = ports.take_spooled(attempt).await else { continue };
+        match rescue(ports, attempt, &spooled).await {
+            Ok(()) => ports.remove_spooled(attempt),
+            Err(error) => {
+                tracing::debug!(job = %attempt.job, attempt = attempt.attempt, %error, "a spooled result is not stored yet");
+                ports.release_spooled(attempt);
+            }
+        }
+    }
+}
+
+/// The attempt's claim as it should be while it waits, if it is not.
+async fn mark_one<P: SpoolPorts>(
+    ports: &P,
+    attempt: AttemptId,
+    spooled: &P::Spooled,
+) -> Result<(), ClaimError> {
+    let Some(mut held) = ports.read_claim(attempt).await? else { return Ok(()) };
+    if held.record.state == AttemptState::Settled || held.record.delivered.is_some() {
+        return Ok(());
+    }
+    let record = delivered_record(&held.record, spooled.as_ref());
+    ports.write_claim(&mut held, record).await
+}
+
+/// Returns when nothing is left to do: it is in the claim, or the claim is settled or gone.
+async fn rescue<P: SpoolPorts>(ports: &P, attempt: AttemptId, spooled: &P::Spooled) -> Result<(), Unsettled> {
+    let read = ports.read_claim(attempt).await?;
+    // Settled: the outcome is recorded. Gone: the claim is older than any assignment.
+    let Some(mut held) = read.filter(|held| held.record.state != AttemptState::Settled) else {
+        return Ok(());
+    };
+    let delivered = spooled.as_ref();
+    if delivered.kept_until_ms <= ports.now_ms() {
+        // Whichever worker has the assignment ends it so.
+        return Ok(());
+    }
+    if held.record.delivered.is_none() {
+        let record = delivered_record(&held.record, delivered);
+        ports.write_claim(&mut held, record).await?;
+    }
+    let outcome = Outcome {
+        artifacts: ports.store_spooled(attempt, spooled).await?,
+        usage: delivered.usage.clone(),
+        provider_id: delivered.provider_id.clone(),
+        ..Outcome::default()
+    };
+    let record = AttemptRecord {
+        state: AttemptState::Settled,
+        provider_id: outcome.provider_id.clone(),
+        outcome: Some(outcome),
+        ..AttemptRecord::clone(&held.record)
+    };
+    ports.write_claim(&mut held, record).await?;
+    tracing::info!(job = %attempt.job, attempt = attempt.attempt, "a spooled result is stored");
+    Ok(())
+}

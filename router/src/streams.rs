@@ -1,0 +1,179 @@
+//! Reads of the streams, as the steps need them: one message, the next of a subject, what a consumer has passed.
+
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::Info;
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use futures::TryStreamExt as _;
+use protocol::{PortError, StoredMessage};
+use schemas::codec::{self, CONTENT_TYPE};
+use schemas::topology::{self, stream};
+use schemas::{Backend, Class, subjects};
+use serde::de::DeserializeOwned;
+
+use crate::shared::Router;
+
+/// Messages of one job that are read; far above what `max_attempts_ever` lets happen.
+const READ_MAX: usize = 1_000;
+
+/// The broker did not answer a call.
+pub(crate) fn away<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+) -> impl Fn(E) -> PortError {
+    move |error| PortError::Away { what, source: error.into() }
+}
+
+/// What is there cannot be read.
+pub(crate) fn unreadable<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+) -> impl Fn(E) -> PortError {
+    move |error| PortError::Unreadable { what, source: error.into() }
+}
+
+/// A stream, without asking the broker about it.
+pub(crate) async fn open(
+    jetstream: &jetstream::Context,
+    name: &'static str,
+) -> Result<Stream<()>, PortError> {
+    jetstream.get_stream_no_info(name).await.map_err(away(name))
+}
+
+/// The next message of a subject from a sequence on.
+pub(crate) async fn next(
+    stream: &Stream<()>,
+    what: &'static str,
+    subject: &str,
+    from: u64,
+) -> Result<Option<StreamMessage>, PortError> {
+    match stream.direct_get_next_for_subject(subject, Some(from)).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(away(what)(error)),
+    }
+}
+
+/// The last message of a subject.
+pub(crate) async fn last(
+    stream: &Stream<()>,
+    what: &'static str,
+    subject: &str,
+) -> Result<Option<StreamMessage>, PortError> {
+    match stream.direct_get_last_for_subject(subject).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(away(what)(error)),
+    }
+}
+
+/// The message at a sequence.
+pub(crate) async fn at(
+    stream: &Stream<()>,
+    what: &'static str,
+    sequence: u64,
+) -> Result<Option<StreamMessage>, PortError> {
+    match stream.direct_get(sequence).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(away(what)(error)),
+    }
+}
+
+/// All messages of a subject, oldest first; one that cannot be read is passed over.
+pub(crate) async fn all<T: DeserializeOwned>(
+    router: &Router,
+    name: &'static str,
+    subject: &str,
+) -> Result<Vec<T>, PortError> {
+    let stream = open(&router.broker.jetstream, name).await?;
+    let (mut from, mut found) = (1, Vec::new());
+    for _ in 0..READ_MAX {
+        let Some(message) = next(&stream, name, subject, from).await? else { break };
+        from = message.sequence + 1;
+        match codec::decode(None, &message.payload) {
+            Ok(read) => found.push(read),
+            Err(error) => tracing::warn!(subject = %message.subject, %error, "a message cannot be read"),
+        }
+    }
+    Ok(found)
+}
+
+/// A message as it lies in its stream.
+pub(crate) fn stored(message: StreamMessage) -> StoredMessage {
+    let StreamMessage { subject, sequence, headers, payload, .. } = message;
+    StoredMessage {
+        subject: subject.to_string(),
+        content_type: headers.get(CONTENT_TYPE).map(|value| value.as_str().to_owned()),
+        payload: payload.to_vec(),
+        sequence,
+    }
+}
+
+/// The subjects of a stream that a filter lets through, and how many messages each holds.
+pub(crate) async fn subjects_of(
+    router: &Router,
+    name: &'static str,
+    filter: String,
+) -> Result<Vec<(String, usize)>, PortError> {
+    let stream = open(&router.broker.jetstream, name).await?;
+    let subjects = stream.info_with_subjects(filter).await.map_err(away(name))?;
+    subjects.try_collect().await.map_err(away(name))
+}
+
+/// What each consumer of a stream filters, and up to which sequence everything is acknowledged there. Nothing where the
+/// stream is empty.
+pub(crate) async fn acknowledged_up_to(
+    router: &Router,
+    name: &'static str,
+) -> Result<Vec<(String, u64)>, PortError> {
+    let queue = router.broker.jetstream.get_stream(name).await.map_err(away(name))?;
+    if queue.cached_info().state.messages == 0 {
+        return Ok(Vec::new());
+    }
+    let consumers: Vec<Info> = queue.consumers().try_collect().await.map_err(away(name))?;
+    let passed = consumers
+        .into_iter()
+        .map(|consumer| (consumer.config.filter_subject, consumer.ack_floor.stream_sequence));
+    Ok(passed.collect())
+}
+
+/// Jobs waiting or running at a backend in a class; none when no worker ever served it, or on an error.
+pub(crate) async fn backlog(router: &Router, backend: &Backend, class: &Class) -> Option<u64> {
+    let info = work_consumer(router, backend, class).await.ok()??;
+    Some(info.num_pending + info.num_ack_pending as u64)
+}
+
+/// From which sequence on no worker has got anything yet; none when no worker ever served the class.
+pub(crate) async fn undelivered_from(
+    router: &Router,
+    backend: &Backend,
+    class: &Class,
+) -> Result<Option<u64>, PortError> {
+    let info = work_consumer(router, backend, class).await?;
+    Ok(info.map(|info| info.delivered.stream_sequence + 1))
+}
+
+async fn work_consumer(router: &Router, backend: &Backend, class: &Class) -> Result<Option<Info>, PortError> {
+    let name = topology::work_consumer(backend, class).name;
+    let work = open(&router.broker.jetstream, stream::WORK).await?;
+    match work.consumer_info(name).await {
+        Ok(info) => Ok(Some(info)),
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(None),
+        Err(error) => Err(away("a consumer of WORK")(error)),
+    }
+}
+
+/// Takes all assignments of a job out of their queues.
+pub(crate) async fn purge_work(router: &Router, job: schemas::JobId) -> Result<(), PortError> {
+    let work = router.broker.jetstream.get_stream(stream::WORK).await.map_err(away(stream::WORK))?;
+    work.purge().filter(subjects::work_of_job(job)).await.map(|_| ()).map_err(away(stream::WORK))
+}
+
+/// Deletes a message; one that is gone is no error.
+pub(crate) async fn delete(router: &Router, name: &'static str, sequence: u64) -> Result<(), PortError> {
+    let stream = open(&router.broker.jetstream, name).await?;
+    match at(&stream, name, sequence).await? {
+        None => Ok(()),
+        Some(_) => stream.delete_message(sequence).await.map(|_| ()).map_err(away(name)),
+    }
+}

@@ -1,0 +1,380 @@
+//! The ports of the protocol's steps over the simulated world: one process's calls, of which each may be lost or
+//! unanswered, and one of which may be muted.
+
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{
+    Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
+};
+use schemas::reserve::Reservation;
+use schemas::{AttemptId, AttemptRecord, Event, Fact, JobId, JobState, WorkerId};
+
+use super::broker::{self, DEAD, Entry, LEDGER, Message, Named, Payload};
+use super::executor::{Shared, until, when};
+use super::mutation::Mutation;
+use super::task::InHand;
+use super::world::{Reach, World};
+
+/// How often a publish is tried again.
+const TRIES_MAX: u32 = 6;
+
+/// Where a port is called, as the compiler names it.
+pub type Site = &'static Location<'static>;
+
+/// A process's way to the world, for one task.
+#[derive(Clone)]
+pub(crate) struct SimulatedPorts {
+    pub(crate) shared: Shared,
+    pub(crate) process: usize,
+    /// The job that the task is about, if it is about one.
+    pub(crate) job: Option<u32>,
+    /// The assignment that the task is about, in a worker.
+    pub(crate) in_hand: Option<InHand>,
+    pub(crate) worker: Rc<WorkerId>,
+    pub(crate) router: super::router::ports::Remembered,
+    /// Money that is asked for too late (`Mutation::ReserveLate`).
+    pub(crate) late: Rc<RefCell<Option<Reservation>>>,
+}
+
+/// A message that is ready to be published; none for one that leaves no trace in the simulated broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing(pub(crate) Option<Message>);
+
+impl SimulatedPorts {
+    pub(crate) fn world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        act(&mut self.shared.borrow_mut())
+    }
+
+    /// Whether the call at a site does nothing in this run.
+    pub(crate) fn is_muted(&self, site: Site, port: &'static str) -> bool {
+        self.world(|world| {
+            if let Some(sites) = &mut world.sites {
+                sites.insert(site, port);
+            }
+            world.muted.is_some_and(|muted| muted == site)
+        })
+    }
+
+    /// The time that a call takes.
+    pub(crate) async fn moment(&self) {
+        let at_ms = self.world(|world| world.now_ms + world.moment());
+        until(&self.shared, at_ms).await;
+    }
+
+    pub(crate) async fn pause(&self, wait_ms: i64) {
+        let at_ms = self.world(|world| world.now_ms + wait_ms);
+        until(&self.shared, at_ms).await;
+    }
+
+    /// A call to the broker, and whether its answer came.
+    pub(crate) async fn call<T>(&self, act: impl FnOnce(&mut World) -> T) -> Result<T, PortError> {
+        let (reach, answer) = self.world(|world| {
+            let reach = world.reach(self.process);
+            (reach, (reach != Reach::Nowhere).then(|| act(world)))
+        });
+        self.moment().await;
+        match answer {
+            Some(answer) if reach == Reach::Through => Ok(answer),
+            _ => Err(PortError::Away { what: "a call", source: "lost".into() }),
+        }
+    }
+
+    async fn publish_patiently(&self, message: &Message) -> Result<broker::Published, PublishError> {
+        let mut tries = 0;
+        loop {
+            let published = self.world(|world| world.publish(self.process, message));
+            if let Ok(published) = published {
+                self.moment().await;
+                return Ok(published);
+            }
+            tries += 1;
+            if tries > TRIES_MAX {
+                return Err(PublishError::Refused { subject: String::new(), reason: "away".to_owned() });
+            }
+            self.pause((100 << tries).min(2_000)).await;
+        }
+    }
+
+    /// What a mutation does before a message is published.
+    async fn before_publish(&self, message: &Message) {
+        if self.mutation() == Mutation::AcknowledgeFirst
+            && let Some(in_hand) = self.in_hand
+        {
+            let ends = match &message.payload {
+                Payload::Event(event) => event.state().is_some_and(JobState::is_terminal),
+                payload => matches!(payload, Payload::Dead(_)),
+            };
+            if ends {
+                self.world(|world| world.acknowledge(self.process, in_hand.sequence, true));
+                self.moment().await;
+            }
+        }
+        if self.mutation() == Mutation::AcknowledgeTheJobFirst && matches!(message.payload, Payload::Work(_))
+        {
+            let _ = self.call(|world| world.acknowledge_job(self.process, message.job)).await;
+        }
+        let is_routers = self.in_hand.is_none();
+        if self.mutation() == Mutation::WithdrawFirst
+            && is_routers
+            && matches!(message.payload, Payload::Dead(_))
+        {
+            let _ = self.call(|world| super::router::ports::purge(world, message.job)).await;
+        }
+        let Payload::Event(event) = &message.payload else { return };
+        if self.mutation() == Mutation::PurgeFirst && event.state() == Some(JobState::Cancelled) {
+            let _ = self.call(|world| super::router::ports::purge(world, message.job)).await;
+        }
+    }
+
+    /// What a mutation does after a message was published.
+    async fn after_publish(&self, message: &Message) {
+        if !matches!(message.payload, Payload::Work(_)) {
+            return;
+        }
+        let late = self.late.borrow_mut().take();
+        if let Some(reservation) = late {
+            let _ = self.ask_ledger(reservation).await;
+        }
+    }
+
+    /// Answers a delivery; whether the answer arrives is not known.
+    pub(crate) fn say(&self, sequence: u64, answer: Answer) {
+        self.world(|world| match answer {
+            Answer::Acknowledge => {
+                world.acknowledge(self.process, sequence, false);
+            }
+            Answer::HandBack(wait) => {
+                let wait_ms = wait.map_or(1, |wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4));
+                world.hand_back(self.process, sequence, wait_ms);
+            }
+            Answer::Extend => world.extend(self.process, sequence),
+        });
+    }
+
+    /// What a worker would think that trusts the first delivery: it need not begin.
+    fn looks_unbegun(&self) -> bool {
+        let Some(in_hand) = self.in_hand.filter(|in_hand| in_hand.deliveries == 1) else { return false };
+        self.world(|world| {
+            let job = world.jobs[in_hand.job as usize].as_ref();
+            let deadline_ms = job.and_then(|job| job.constraints.deadline_ms);
+            let expired = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= world.now_ms);
+            expired || world.processes[self.process].cancels.contains(&in_hand.job)
+        })
+    }
+
+    pub(crate) fn mutation(&self) -> Mutation {
+        self.world(|world| world.mutation)
+    }
+}
+
+/// The number of a job in its run.
+pub(crate) fn number(job: JobId) -> u32 {
+    let bytes = job.0.as_bytes();
+    u32::from_be_bytes([bytes[12], bytes[13], bytes[14], bytes[15]])
+}
+
+pub(crate) fn claim_key(attempt: AttemptId) -> (u32, u32) {
+    (number(attempt.job), attempt.attempt)
+}
+
+fn held(entry: &Entry) -> Held {
+    Held { record: Box::new(AttemptRecord::clone(&entry.record)), revision: entry.revision }
+}
+
+/// An event as a message. With a mutation, ends are published wherever another end may be.
+pub(crate) fn event_message(mutation: Mutation, event: &Event, after: Option<u64>) -> Message {
+    let twice = mutation == Mutation::SettleTwice && event.state().is_some_and(JobState::is_terminal);
+    let expected = match event.fact {
+        Fact::Ended { .. } => Some(0),
+        Fact::Assigned { .. } if event.attempt == 1 => Some(0),
+        _ => after,
+    };
+    let expected = expected.filter(|_| !twice);
+    // As the real one: a message with an expectation has no id.
+    let id = (!twice && expected.is_none()).then(|| (event.attempt, Named::Event(event.fact.kind())));
+    Message {
+        consumer: LEDGER,
+        job: number(event.job),
+        id,
+        payload: Payload::Event(Rc::new(event.clone())),
+        expected,
+    }
+}
+
+impl Ports for SimulatedPorts {
+    type Message = Outgoing;
+
+    fn now_ms(&self) -> i64 {
+        self.world(|world| world.now_ms)
+    }
+
+    async fn sleep(&self, time: Duration) {
+        self.pause(i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4)).await;
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.world(|world| world.processes[self.process].draining)
+    }
+
+    async fn stopping(&self) {
+        when(&self.shared, |world| world.processes[self.process].draining).await;
+    }
+
+    #[track_caller]
+    fn is_cancelled(&self, job: JobId) -> bool {
+        let muted = self.is_muted(Location::caller(), "is_cancelled");
+        !muted && self.world(|world| world.processes[self.process].cancels.contains(&number(job)))
+    }
+
+    fn config(&self) -> FleetConfig {
+        self.world(|world| {
+            let setting = &world.setting;
+            let job = self.job.and_then(|job| world.jobs[job as usize].as_ref());
+            let tenants = match job {
+                Some(job) => setting.tenants_for(job, world.mutation),
+                None => Arc::clone(&setting.tenants),
+            };
+            FleetConfig {
+                policy: Arc::clone(&setting.policy),
+                catalog: Arc::clone(&setting.catalog),
+                prices: Arc::clone(&setting.prices),
+                tenants,
+            }
+        })
+    }
+
+    fn message(&self, record: Record<'_>) -> Outgoing {
+        let mutation = self.mutation();
+        Outgoing(match record {
+            Record::Event(event) => Some(event_message(mutation, event, None)),
+            Record::EventAfter(event, sequence) => Some(event_message(mutation, event, Some(sequence))),
+            Record::Work(assignment) => Some(Message {
+                consumer: self
+                    .world(|world| world.setting.work_consumer(&assignment.backend, &assignment.class)),
+                job: number(assignment.job.id),
+                payload: Payload::Work(Rc::new(assignment.clone())),
+                id: Some((assignment.attempt, Named::Work)),
+                expected: None,
+            }),
+            Record::Failed(letter) => Some(Message {
+                consumer: DEAD,
+                job: number(letter.assignment.job.id),
+                payload: Payload::Dead(Rc::new(letter.clone())),
+                id: Some((letter.assignment.attempt, Named::Dead)),
+                expected: None,
+            }),
+            Record::Parked { .. } => None,
+            Record::Copy { message, .. } => self.world(|world| {
+                let stored = world.broker.messages.get(&message.sequence)?;
+                let again = u32::try_from(message.sequence).unwrap_or(u32::MAX);
+                Some(Message {
+                    consumer: stored.consumer,
+                    job: stored.job,
+                    payload: stored.payload.clone(),
+                    id: Some((again, Named::Copy)),
+                    expected: None,
+                })
+            }),
+        })
+    }
+
+    #[track_caller]
+    fn publish(&self, message: &Outgoing) -> impl Future<Output = Result<Published, PublishError>> {
+        let muted = self.is_muted(Location::caller(), "publish");
+        async move {
+            let Some(message) = message.0.as_ref().filter(|_| !muted) else {
+                // It leaves no trace in the simulated broker.
+                if !muted && self.call(|_| ()).await.is_err() {
+                    self.pause(5_000).await;
+                }
+                return Ok(Published::New);
+            };
+            self.before_publish(message).await;
+            let published = self.publish_patiently(message).await?;
+            self.after_publish(message).await;
+            match published {
+                broker::Published::New => Ok(Published::New),
+                broker::Published::Repeat => Ok(Published::Repeat),
+                broker::Published::Occupied => Err(PublishError::Occupied { subject: String::new() }),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn store(&self, record: Record<'_>) -> impl Future<Output = Result<Published, PublishError>> {
+        let muted = self.is_muted(Location::caller(), "store");
+        let message = if muted { Outgoing(None) } else { self.message(record) };
+        async move { if muted { Ok(Published::New) } else { self.publish(&message).await } }
+    }
+
+    #[track_caller]
+    fn create_claim(&self, record: AttemptRecord) -> impl Future<Output = Result<Claimed, ClaimError>> {
+        let muted = self.is_muted(Location::caller(), "create_claim");
+        async move {
+            let attempt = record.id();
+            let is_router = record.worker.as_str() == "router-sweep";
+            let mutation = self.mutation();
+            let skipped = (mutation == Mutation::PurgeClaimed && is_router)
+                || (mutation == Mutation::SkipTheIntent && !is_router)
+                || (mutation == Mutation::TrustFirstDelivery && !is_router && self.looks_unbegun());
+            if muted || skipped {
+                return Ok(Claimed::Granted(Held { record: Box::new(record), revision: 0 }));
+            }
+            let stored = Rc::new(record.clone());
+            let created = self.call(|world| world.broker.create_claim(claim_key(attempt), stored)).await;
+            match created.map_err(|source| ClaimError::Port { attempt, source })? {
+                Ok(revision) => Ok(Claimed::Granted(Held { record: Box::new(record), revision })),
+                Err(entry) => Ok(Claimed::AlreadyClaimed(held(&entry))),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn read_claim(&self, attempt: AttemptId) -> impl Future<Output = Result<Option<Held>, ClaimError>> {
+        let muted = self.is_muted(Location::caller(), "read_claim");
+        async move {
+            if muted {
+                return Ok(None);
+            }
+            let read = self.call(|world| world.broker.claim(claim_key(attempt)).map(held)).await;
+            read.map_err(|source| ClaimError::Port { attempt, source })
+        }
+    }
+
+    #[track_caller]
+    fn write_claim(
+        &self,
+        held: &mut Held,
+        record: AttemptRecord,
+    ) -> impl Future<Output = Result<(), ClaimError>> {
+        let muted = self.is_muted(Location::caller(), "write_claim");
+        async move {
+            let is_unclaimed = held.revision == 0 && self.in_hand.is_some();
+            if muted || is_unclaimed {
+                *held.record = record;
+                return Ok(());
+            }
+            let attempt = record.id();
+            let mutation = self.mutation();
+            let on = (mutation != Mutation::IgnoreTheRevision).then_some(held.revision);
+            let stored = Rc::new(record.clone());
+            let is_outcome = record.outcome.is_some();
+            let written = self.call(|world| world.broker.write_claim(claim_key(attempt), stored, on)).await;
+            match written {
+                Ok(Some(revision)) => {
+                    *held = Held { record: Box::new(record), revision };
+                    Ok(())
+                }
+                _ if mutation == Mutation::TellUnrecorded && is_outcome => Ok(()),
+                Ok(None) => Err(ClaimError::Lost(attempt)),
+                Err(source) => Err(ClaimError::Port { attempt, source }),
+            }
+        }
+    }
+
+    fn note(&self, _note: Note<'_>) {}
+}

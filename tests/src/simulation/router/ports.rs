@@ -1,0 +1,403 @@
+//! What only routers call in the simulated world.
+
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
+
+use policy::fleet::Fleet;
+use protocol::router::room::Room;
+use protocol::router::too_new::Limits;
+use protocol::router::{LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::worker::Stop;
+use protocol::{Answer, PortError, StoredMessage};
+use schemas::reserve::{Grant, Reservation};
+use schemas::topology::stream;
+use schemas::{
+    Assignment, Backend, Class, DeadLetter, Event, Fact, JobId, KeyRecord, Lane, SCHEMA_VERSION, Tenant,
+    subjects,
+};
+
+use super::delivery::SimulatedDelivery;
+use crate::simulation::broker::{DEAD, LANES, LEDGER, Payload, WORK};
+use crate::simulation::executor::Shared;
+use crate::simulation::mutation::Mutation;
+use crate::simulation::ports::{SimulatedPorts, number};
+use crate::simulation::process::Role;
+use crate::simulation::schedule::Happening;
+use crate::simulation::task::Delivery;
+use crate::simulation::world::{Reach, World};
+
+/// How often a router asks for the backlog, and how long the ledger may take to answer, milliseconds.
+const BACKLOG_EVERY_MS: i64 = 300;
+const REPLY_LIMIT_MS: i64 = 3_000;
+const LEDGER_LOOK_MS: i64 = 500;
+
+/// What a router process remembers, as its tasks reach it.
+#[derive(Clone)]
+pub(crate) struct Remembered {
+    fleet: Rc<RefCell<Fleet>>,
+    room: Room,
+    limits: Limits,
+}
+
+impl SimulatedPorts {
+    pub(crate) fn new(shared: Shared, world: &World, process: usize, job: Option<u32>) -> Self {
+        let found = &world.processes[process];
+        let router = Remembered {
+            fleet: Rc::clone(&found.fleet),
+            room: found.room.clone(),
+            limits: Limits::new(SCHEMA_VERSION, 600_000),
+        };
+        let worker = Rc::new(found.worker.clone());
+        Self { shared, process, job, in_hand: None, worker, router, late: Rc::default() }
+    }
+
+    /// What a muted read brings: nothing is there.
+    async fn reading<T: Default>(&self, muted: bool, read: impl FnOnce(&World) -> T) -> Result<T, PortError> {
+        if muted { Ok(T::default()) } else { self.call(|world| read(world)).await }
+    }
+}
+
+/// Takes a job's assignments out of their queues.
+pub(crate) fn purge(world: &mut World, job: u32) {
+    let waiting: Vec<u64> = world.broker.work_of(job).map(|(sequence, _)| sequence).collect();
+    for sequence in &waiting {
+        world.broker.delete(*sequence);
+    }
+    if !waiting.is_empty() {
+        world.watch.purged(job, world.now_ms);
+    }
+}
+
+fn consumers_of(world: &World, name: &str) -> std::ops::Range<usize> {
+    match name {
+        stream::JOBS => LANES..DEAD,
+        stream::DEAD => DEAD..LEDGER,
+        _ => WORK..world.broker.ready.len(),
+    }
+}
+
+/// A call of a router that does one thing: muted, it brings what nothing brings.
+macro_rules! reads {
+    ($(fn $name:ident(&$self:ident $(, $arg:ident: $type:ty)*) -> $output:ty { $read:expr })+) => {
+        $(
+            #[track_caller]
+            fn $name(&$self $(, $arg: $type)*) -> impl Future<Output = Result<$output, PortError>> {
+                let muted = $self.is_muted(Location::caller(), stringify!($name));
+                $self.reading(muted, $read)
+            }
+        )+
+    };
+}
+
+impl RouterPorts for SimulatedPorts {
+    type Delivery = SimulatedDelivery;
+
+    #[track_caller]
+    fn answer(&self, message: &SimulatedDelivery, answer: Answer) -> impl Future<Output = ()> {
+        use protocol::router::Delivery as _;
+        let (muted, sequence) = (self.is_muted(Location::caller(), "answer"), message.sequence());
+        async move {
+            if !muted {
+                self.say(sequence, answer);
+            }
+        }
+    }
+
+    fn with_fleet<T>(&self, read: impl FnOnce(&Fleet) -> T) -> T {
+        self.world(|world| look_around(world, self.process));
+        read(&self.router.fleet.borrow())
+    }
+
+    #[track_caller]
+    fn change_fleet<T>(&self, change: impl FnOnce(&mut Fleet) -> T) -> T {
+        change(&mut self.router.fleet.borrow_mut())
+    }
+
+    fn is_ledger_available(&self) -> bool {
+        self.world(|world| world.processes[self.process].ledger_available)
+    }
+
+    fn is_short_of_room_for_events(&self) -> bool {
+        false
+    }
+
+    #[track_caller]
+    fn reserve(&self, reservation: Reservation) -> impl Future<Output = Result<Grant, LedgerAway>> {
+        let muted = self.is_muted(Location::caller(), "reserve");
+        async move {
+            let is_late = self.mutation() == Mutation::ReserveLate;
+            if is_late {
+                *self.late.borrow_mut() = Some(reservation.clone());
+            }
+            if muted || is_late {
+                return Ok(Grant { granted: true, refusal: None });
+            }
+            let grant = self.ask_ledger(reservation).await?;
+            let is_spent = self.mutation() == Mutation::SpendWhatWasRefused;
+            Ok(if is_spent { Grant { granted: true, refusal: None } } else { grant })
+        }
+    }
+
+    fn room(&self) -> &Room {
+        &self.router.room
+    }
+
+    fn schemas(&self) -> &Limits {
+        &self.router.limits
+    }
+
+    reads! {
+        fn queued(&self, job: JobId) -> Option<Assignment> {
+            move |world| world.broker.work_of(number(job)).find_map(|(_, stored)| match &stored.payload {
+                Payload::Work(assignment) => Some(Assignment::clone(assignment)),
+                _ => None,
+            })
+        }
+        fn failed(&self, job: JobId) -> Option<DeadLetter> {
+            move |world| world.broker.failed(number(job)).map(|letter| DeadLetter::clone(letter))
+        }
+        fn events(&self, job: JobId) -> Vec<Event> {
+            move |world| world.broker.log[number(job) as usize].iter().map(|event| Event::clone(event)).collect()
+        }
+        fn last_assigned(&self, _tenant: &Tenant, job: JobId) -> Option<LastAssigned> {
+            move |world| {
+                let log = &world.broker.log[number(job) as usize];
+                let last = log.iter().rev().find(|event| matches!(event.fact, Fact::Assigned { .. }))?;
+                let sequence = world.broker.last_of(number(job), last.fact.kind());
+                Some(LastAssigned { sequence, attempt: last.attempt })
+            }
+        }
+        fn last_ended(&self, _tenant: &Tenant, job: JobId) -> Option<Event> {
+            move |world| {
+                let log = &world.broker.log[number(job) as usize];
+                log.iter().rev().find(|event| matches!(event.fact, Fact::Ended { .. })).map(|event| Event::clone(event))
+            }
+        }
+        fn undelivered_from(&self, backend: &Backend, class: &Class) -> Option<u64> {
+            move |world| Some(world.broker.delivered_up_to[world.setting.work_consumer(backend, class)] + 1)
+        }
+        fn next_queued(&self, backend: &Backend, class: &Class, from: u64) -> Option<Queued> {
+            move |world| {
+                let consumer = world.setting.work_consumer(backend, class);
+                let mut queued = world.broker.messages.range(from..);
+                queued.find_map(|(sequence, stored)| match &stored.payload {
+                    Payload::Work(assignment) if stored.consumer == consumer => {
+                        Some(Queued { sequence: *sequence, assignment: Assignment::clone(assignment) })
+                    }
+                    _ => None,
+                })
+            }
+        }
+        fn queued_at(&self, sequence: u64) -> Option<Assignment> {
+            move |world| match &world.broker.messages.get(&sequence)?.payload {
+                Payload::Work(assignment) => Some(Assignment::clone(assignment)),
+                _ => None,
+            }
+        }
+        fn sequence_of(&self, backend: &Backend, class: &Class, job: JobId) -> Option<u64> {
+            move |world| {
+                let consumer = world.setting.work_consumer(backend, class);
+                let mut work = world.broker.work_of(number(job));
+                work.find(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence)
+            }
+        }
+        fn waiting_in(&self, lane: Lane) -> Vec<(String, usize)> {
+            move |world| {
+                let mut waiting: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+                for stored in world.broker.messages.values() {
+                    if let Payload::Job(job) = &stored.payload && job.lane == lane {
+                        *waiting.entry(subjects::jobs(lane, &job.tenant)).or_default() += 1;
+                    }
+                }
+                waiting.into_iter().collect()
+            }
+        }
+        fn read_job(&self, subject: &str, from: u64) -> Option<SimulatedDelivery> {
+            move |world| {
+                let mut messages = world.broker.messages.range(from..);
+                messages.find_map(|(sequence, stored)| match &stored.payload {
+                    Payload::Job(job) if subjects::jobs(job.lane, &job.tenant) == subject => {
+                        let read = Delivery {
+                            sequence: *sequence,
+                            delivered: 0,
+                            job: stored.job,
+                            published_ms: stored.published_ms,
+                            named: false,
+                            payload: stored.payload.clone(),
+                        };
+                        Some(SimulatedDelivery::of(&read, false))
+                    }
+                    _ => None,
+                })
+            }
+        }
+        fn acknowledged_up_to(&self, name: &'static str) -> Vec<(String, u64)> {
+            move |world| {
+                let of = |consumer: usize| (consumer.to_string(), world.broker.acknowledged_up_to(consumer));
+                consumers_of(world, name).map(of).collect()
+            }
+        }
+        fn next_message(&self, _name: &'static str, filter: &str, from: u64) -> Option<StoredMessage> {
+            move |world| {
+                let consumer: usize = filter.parse().expect("a consumer's number");
+                let mut messages = world.broker.messages.range(from..);
+                let (sequence, _) = messages.find(|(_, stored)| stored.consumer == consumer)?;
+                let (subject, payload) = (String::new(), Vec::new());
+                Some(StoredMessage { subject, content_type: None, payload, sequence: *sequence })
+            }
+        }
+    }
+
+    #[track_caller]
+    fn create_key(
+        &self,
+        name: &str,
+        record: &KeyRecord,
+    ) -> impl Future<Output = Result<Option<KeyRecord>, PortError>> {
+        let muted = self.is_muted(Location::caller(), "create_key");
+        async move {
+            if muted || self.mutation() == Mutation::IgnoreTheKey {
+                return Ok(None);
+            }
+            self.call(|world| {
+                if let Some(first) = world.broker.keys.get(name) {
+                    return Some(first.clone());
+                }
+                world.broker.keys.insert(name.to_owned(), record.clone());
+                None
+            })
+            .await
+        }
+    }
+
+    #[track_caller]
+    fn request_cancel(&self, job: JobId) -> impl Future<Output = Result<(), PortError>> {
+        let muted = self.is_muted(Location::caller(), "request_cancel");
+        async move { if muted { Ok(()) } else { self.call(|world| request_cancel(world, number(job))).await } }
+    }
+
+    #[track_caller]
+    fn purge_work(&self, job: JobId) -> impl Future<Output = Result<(), PortError>> {
+        let muted = self.is_muted(Location::caller(), "purge_work");
+        async move { if muted { Ok(()) } else { self.call(|world| purge(world, number(job))).await } }
+    }
+
+    #[track_caller]
+    fn delete(&self, _name: &'static str, sequence: u64) -> impl Future<Output = Result<(), PortError>> {
+        let muted = self.is_muted(Location::caller(), "delete");
+        async move {
+            if muted {
+                return Ok(());
+            }
+            self.call(|world| {
+                world.broker.delete(sequence);
+            })
+            .await
+        }
+    }
+}
+
+impl SimulatedPorts {
+    /// Asks a ledger for the attempt's money. One that is stopped answers no request.
+    pub(crate) async fn ask_ledger(&self, reservation: Reservation) -> Result<Grant, LedgerAway> {
+        let (reach, decided) = self.world(|world| {
+            let reach = world.reach(self.process);
+            let answered = reach != Reach::Nowhere && ledger_is_there(world);
+            let job = number(reservation.job);
+            let decided = answered.then(|| {
+                let body = world.jobs[job as usize].clone().expect("it was submitted");
+                let tenants = world.setting.tenants_for(&body, world.mutation);
+                world.books.reserve(job, &reservation, &tenants)
+            });
+            (reach, decided)
+        });
+        match decided.filter(|_| reach == Reach::Through) {
+            Some(Ok(())) => {
+                self.moment().await;
+                Ok(Grant { granted: true, refusal: None })
+            }
+            Some(Err(words)) => {
+                self.world(|world| world.figures.refused_reservations += 1);
+                self.moment().await;
+                Ok(Grant { granted: false, refusal: Some(words) })
+            }
+            None => {
+                self.world(|world| {
+                    let now_ms = world.now_ms;
+                    let router = &mut world.processes[self.process];
+                    router.ledger_available = false;
+                    router.ledger_asked_ms = now_ms + REPLY_LIMIT_MS;
+                });
+                self.pause(REPLY_LIMIT_MS).await;
+                Err(LedgerAway)
+            }
+        }
+    }
+}
+
+/// The request is durable, and every process that watches learns of it.
+fn request_cancel(world: &mut World, job: u32) {
+    world.broker.cancels.insert(job);
+    for process in 0..world.processes.len() {
+        let found = &world.processes[process];
+        if found.up && world.now_ms >= found.cut_until_ms {
+            let incarnation = found.incarnation;
+            let at_ms = world.now_ms + world.moment();
+            world.schedule.at(at_ms, Happening::Cancel { process, incarnation, job });
+        }
+    }
+}
+
+impl World {
+    /// A process learns that a job is to be cancelled; what it runs for it stops.
+    pub(crate) fn learn_of_cancel(&mut self, process: usize, job: u32) {
+        if !self.processes[process].cancels.insert(job) {
+            return;
+        }
+        if let Some(stopper) = self.processes[process].running.get(&job)
+            && stopper.get().is_none()
+        {
+            stopper.set(Some(Stop::Cancelled));
+        }
+        self.tasks.of_job(process, job).into_iter().for_each(|number| self.wake(number));
+    }
+}
+
+/// Asks for the backlog, and whether an absent ledger is back, as the router's own tasks do by the clock.
+fn look_around(world: &mut World, process: usize) {
+    let now_ms = world.now_ms;
+    let router = &world.processes[process];
+    if !router.is_reachable(now_ms) || now_ms < world.broker.down_until_ms {
+        return;
+    }
+    if now_ms - router.backlog_seen_ms >= BACKLOG_EVERY_MS {
+        let mut backlog = vec![0u64; world.broker.ready.len()];
+        for stored in world.broker.messages.values() {
+            backlog[stored.consumer] += 1;
+        }
+        let setting = Rc::clone(&world.setting);
+        let router = &mut world.processes[process];
+        router.backlog_seen_ms = now_ms;
+        let mut fleet = router.fleet.borrow_mut();
+        for (number, backend) in setting.backends.iter().enumerate() {
+            for (place, class) in setting.classes.iter().enumerate() {
+                fleet.set_backlog(backend, class, backlog[WORK + number * setting.classes.len() + place]);
+            }
+        }
+    }
+    let router = &world.processes[process];
+    if !router.ledger_available && now_ms - router.ledger_asked_ms >= LEDGER_LOOK_MS {
+        let there = ledger_is_there(world);
+        world.processes[process].ledger_available = there;
+        world.processes[process].ledger_asked_ms = now_ms;
+    }
+}
+
+fn ledger_is_there(world: &World) -> bool {
+    let answers = world.now_ms >= world.books.away_until_ms;
+    let there = |role, now_ms| {
+        world.processes.iter().any(|process| process.role == role && process.is_reachable(now_ms))
+    };
+    answers && there(Role::Ledger, world.now_ms)
+}

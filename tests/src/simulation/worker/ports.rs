@@ -1,0 +1,230 @@
+//! What only workers call in the simulated world.
+
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts, machine};
+use protocol::{Answer, PortError};
+use schemas::{
+    Artifact, Assignment, AttemptId, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId,
+};
+
+use super::attempt::SimulatedAttempt;
+use super::backend::artifact_of;
+use crate::simulation::broker::Payload;
+use crate::simulation::executor::when;
+use crate::simulation::ports::{SimulatedPorts, claim_key, number};
+use crate::simulation::setting::LOCAL;
+use crate::simulation::task::Delivery;
+
+/// A spooled result; its files are not simulated.
+pub(crate) struct Spooled(DeliveredResult);
+
+impl AsRef<DeliveredResult> for Spooled {
+    fn as_ref(&self) -> &DeliveredResult {
+        &self.0
+    }
+}
+
+impl SpoolPorts for SimulatedPorts {
+    type Spooled = Spooled;
+
+    fn spooled_attempts(&self) -> Vec<AttemptId> {
+        self.world(|world| world.spools[self.process].keys().copied().collect())
+    }
+
+    async fn take_spooled(&self, attempt: AttemptId) -> Option<Spooled> {
+        let taken = self.world(|world| {
+            let spooled = world.spools[self.process].get(&attempt)?.clone();
+            world.processes[self.process].spooled_in_hand.insert(attempt).then_some(Spooled(spooled))
+        });
+        self.moment().await;
+        taken
+    }
+
+    #[track_caller]
+    fn store_spooled(
+        &self,
+        attempt: AttemptId,
+        _spooled: &Spooled,
+    ) -> impl Future<Output = Result<Vec<Artifact>, PortError>> {
+        let muted = self.is_muted(Location::caller(), "store_spooled");
+        async move {
+            if muted {
+                return Ok(Vec::new());
+            }
+            self.call(|_| ()).await?;
+            Ok(vec![artifact_of(attempt)])
+        }
+    }
+
+    #[track_caller]
+    fn release_spooled(&self, attempt: AttemptId) {
+        if !self.is_muted(Location::caller(), "release_spooled") {
+            self.world(|world| world.processes[self.process].spooled_in_hand.remove(&attempt));
+        }
+    }
+
+    #[track_caller]
+    fn remove_spooled(&self, attempt: AttemptId) {
+        if !self.is_muted(Location::caller(), "remove_spooled") {
+            self.world(|world| {
+                world.spools[self.process].remove(&attempt);
+                world.processes[self.process].spooled_in_hand.remove(&attempt);
+            });
+        }
+    }
+}
+
+impl WorkerPorts for SimulatedPorts {
+    type Delivered = Delivery;
+    type Attempt = SimulatedAttempt;
+    type Room = ();
+    type Waiting = ();
+
+    fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
+    async fn hard_stopping(&self) {
+        when(&self.shared, |world| world.processes[self.process].letting_go).await;
+    }
+
+    fn open(&self, delivered: &mut Delivery) -> Result<Arc<Assignment>, Box<Unreadable>> {
+        let Payload::Work(assignment) = &delivered.payload else { unreachable!("workers pull assignments") };
+        Ok(Arc::new(Assignment::clone(assignment)))
+    }
+
+    fn deliveries(&self, delivered: &Delivery) -> i64 {
+        i64::from(delivered.delivered)
+    }
+
+    #[track_caller]
+    fn answer(&self, delivered: &Delivery, answer: Answer) -> impl Future<Output = Result<(), PortError>> {
+        let (muted, sequence) = (self.is_muted(Location::caller(), "answer"), delivered.sequence);
+        async move {
+            if !muted {
+                self.say(sequence, answer);
+            }
+            Ok(())
+        }
+    }
+
+    #[track_caller]
+    fn acknowledge_confirmed(&self, delivered: &Delivery) -> impl Future<Output = Result<(), PortError>> {
+        let muted = self.is_muted(Location::caller(), "acknowledge_confirmed");
+        let sequence = delivered.sequence;
+        async move {
+            if muted || self.world(|world| world.acknowledge(self.process, sequence, true)) {
+                self.moment().await;
+                return Ok(());
+            }
+            self.moment().await;
+            Err(PortError::Away { what: "acknowledging", source: "lost".into() })
+        }
+    }
+
+    #[track_caller]
+    fn acknowledge_late(&self, delivered: &Delivery) -> impl Future<Output = ()> {
+        let muted = self.is_muted(Location::caller(), "acknowledge_late");
+        let sequence = delivered.sequence;
+        async move {
+            if !muted {
+                self.say(sequence, Answer::Acknowledge);
+            }
+        }
+    }
+
+    fn bills(&self) -> bool {
+        self.backend() != LOCAL
+    }
+
+    fn reports(&self, _assignment: &Assignment) -> bool {
+        false
+    }
+
+    fn attempt(&self, preparation: Preparation<'_>) -> SimulatedAttempt {
+        SimulatedAttempt::new(Rc::clone(&self.shared), preparation)
+    }
+
+    #[track_caller]
+    fn register(&self, attempt: &SimulatedAttempt) {
+        let muted = self.is_muted(Location::caller(), "register");
+        let job = number(attempt.assignment.job.id);
+        self.world(|world| {
+            world.figures.attempts += 1;
+            if !muted {
+                world.processes[self.process].running.insert(job, Rc::clone(&attempt.stopper));
+            }
+        });
+    }
+
+    #[track_caller]
+    fn unregister(&self, job: JobId) {
+        if !self.is_muted(Location::caller(), "unregister") {
+            self.world(|world| world.processes[self.process].running.remove(&number(job)));
+        }
+    }
+
+    async fn run(&self, attempt: &SimulatedAttempt) -> Outcome {
+        self.run_at_provider(attempt).await
+    }
+
+    /// Neither paid provider can tell by a name of ours what became of a start.
+    async fn find(&self, _attempt: &SimulatedAttempt) -> Found {
+        self.world(|world| world.figures.unknown_outcomes += 1);
+        self.moment().await;
+        Found::Unknown
+    }
+
+    async fn abandon(&self, attempt: &SimulatedAttempt) {
+        self.world(|world| {
+            if let Some(run) = world.providers[LOCAL].find(claim_key(attempt.assignment.id())) {
+                world.providers[LOCAL].cancel(run, world.now_ms);
+            }
+        });
+    }
+
+    fn progress(&self, _assignment: &Assignment, _phase: Phase, _detail: Option<&str>) {}
+
+    fn learn(&self, ran: Ran<'_>) {
+        self.world(|world| {
+            let class = world.setting.classes.iter().position(|class| class == ran.class);
+            world.figures.unknown_outcomes += u64::from(ran.failure == Some(FailureCode::OutcomeUnknown));
+            if let (Some(class), None) = (class, ran.failure) {
+                let learned = &mut world.processes[self.process].learned_ms;
+                let now = machine::learn(learned.get(&class).copied(), ran.run_ms);
+                learned.insert(class, now);
+            }
+        });
+    }
+
+    fn expected_bytes(&self, _class: &Class) -> u64 {
+        0
+    }
+
+    fn reserve_room(&self, _bytes: u64) -> Result<(), NoRoom> {
+        Ok(())
+    }
+
+    fn wait_for_room(&self, _bytes: u64) {}
+
+    async fn room_changed(&self, _waiting: &mut ()) {
+        std::future::pending::<()>().await;
+    }
+}
+
+impl SimulatedPorts {
+    /// The backend that the process serves.
+    fn backend(&self) -> usize {
+        self.world(|world| match world.processes[self.process].role {
+            crate::simulation::process::Role::Worker(backend) => backend,
+            _ => LOCAL,
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! Measures the artifact store, and how much all workers have in hand that it is to hold.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use runtime::metrics;
+use schemas::topology::{stream, work_consumer};
+
+use crate::context::Shared;
+use crate::room::{self, Measured};
+use runtime::clock;
+use runtime::exit::Fault;
+use runtime::store_room::StoreRoom;
+use runtime::telemetry;
+
+/// How often the store is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
+
+/// Measures the store until the process ends.
+pub(crate) async fn measure(shared: Arc<Shared>) -> Result<(), Fault> {
+    loop {
+        measure_once(&shared).await;
+        tokio::select! {
+            () = tokio::time::sleep(MEASURE_EVERY) => {}
+            () = shared.lifecycle.hard.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Measures the store; what cannot be measured now stays as it was.
+pub(crate) async fn measure_once(shared: &Shared) {
+    let jetstream = &shared.broker.jetstream;
+    let store = match StoreRoom::measure(jetstream, clock::now_ms()).await {
+        Ok(store) => store,
+        Err(error) => {
+            tracing::debug!(error, "the artifact store was not measured");
+            return;
+        }
+    };
+    publish_metrics(&store);
+    // Ours are counted as they begin and end; the rest of what is in hand is others'.
+    let own_bytes = shared.room.in_hand_bytes();
+    let in_hand = if shared.is_paid() { in_hand_bytes(shared).await } else { Some(0) };
+    let Some(in_hand) = in_hand else { return };
+    let measured = Measured { store, others_bytes: in_hand.saturating_sub(own_bytes) };
+    if shared.room.set(measured) {
+        shared.discover_now.notify_one();
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+fn publish_metrics(store: &StoreRoom) {
+    let left = store.left_bytes().map_or(f64::INFINITY, |left| left as f64);
+    metrics::ARTIFACT_STORE_ROOM.set(left);
+    let days = store.days().map_or(f64::INFINITY, |days| days as f64);
+    metrics::ARTIFACT_STORE_DAYS.set(days);
+}
+
+/// What all paid attempts that are in any worker's hands may store, bytes.
+async fn in_hand_bytes(shared: &Shared) -> Option<u64> {
+    let (catalog, prices) = {
+        let config = shared.config.borrow();
+        (Arc::clone(&config.catalog), Arc::clone(&config.prices))
+    };
+    let paid = catalog.services.iter().filter(|service| room::is_paid(&service.backend, &prices));
+    let sizes: HashMap<String, u64> = paid
+        .map(|service| {
+            let name = work_consumer(&service.backend, &service.class).name;
+            (name, shared.room.expected(&service.class, &catalog))
+        })
+        .collect();
+    let work = shared.broker.jetstream.get_stream_no_info(stream::WORK).await.ok()?;
+    let consumers: Result<Vec<_>, _> = work.consumers().try_collect().await;
+    let consumers = consumers
+        .inspect_err(|error| tracing::debug!(error = telemetry::chain(error), "counting what is in hand"))
+        .ok()?;
+    let in_hand = consumers.iter().filter_map(|consumer| {
+        let bytes = sizes.get(&consumer.name)?;
+        Some(bytes.saturating_mul(consumer.num_ack_pending as u64))
+    });
+    Some(in_hand.fold(0, u64::saturating_add))
+}
