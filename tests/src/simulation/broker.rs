@@ -137,6 +137,13 @@ impl Broker {
         }
     }
 
+    /// Takes a message's id for new, whatever was stored under it.
+    pub(crate) fn forget_id(&mut self, message: &Message) {
+        if let Some((attempt, named)) = message.id {
+            self.ids.remove(&(message.job, attempt, named));
+        }
+    }
+
     /// Stores a message, unless its subject holds what was not expected, its id is known, or its queue holds one.
     /// In this order: nats-server 2.15 looks at the expectation before the id, and at the limit after it.
     pub(crate) fn publish(&mut self, message: &Message, now_ms: i64) -> Published {

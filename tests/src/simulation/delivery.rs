@@ -159,11 +159,11 @@ impl World {
         reach == Reach::Through
     }
 
-    /// Acknowledges the lane's message of a job that a process has in hand.
-    pub(crate) fn acknowledge_job(&mut self, process: usize, job: u32) {
+    /// Acknowledges what a process has in hand of a job, of some consumers.
+    pub(crate) fn acknowledge_of(&mut self, process: usize, job: u32, of: std::ops::Range<Consumer>) {
         let held = self.broker.messages.iter().find(|(_, stored)| {
             let is_here = matches!(stored.place, Place::Held(holder) if holder.process == process);
-            stored.job == job && stored.consumer < DEAD && is_here
+            stored.job == job && of.contains(&stored.consumer) && is_here
         });
         if let Some(sequence) = held.map(|(sequence, _)| *sequence) {
             self.broker.acknowledge(sequence, true, self.now_ms);

@@ -10,7 +10,7 @@ pub enum Mutation {
     SkipTheIntent,
     /// Workers acknowledge an assignment before its end is published.
     AcknowledgeFirst,
-    /// Everything is published without a message id.
+    /// Everything but ends is published without what makes a repeat of it harmless: an id, or an expectation.
     DropTheMessageId,
     /// Workers call the provider again when the answer to a paid start was lost.
     RetryThePaidCall,
@@ -36,8 +36,8 @@ pub enum Mutation {
     AcknowledgeTheJobFirst,
     /// Routers delete a job that they read past its consumer before they place it.
     DeleteWhatIsReadPast,
-    /// Routers take work out of its queue before the failed attempt is stored that says so.
-    WithdrawFirst,
+    /// Routers acknowledge a failed attempt before they follow it up.
+    AcknowledgeTheFailureFirst,
     /// Routers take refused money for granted.
     SpendWhatWasRefused,
 }
@@ -60,7 +60,7 @@ impl Mutation {
         (Self::IgnoreTheKey, "ignore-the-key"),
         (Self::AcknowledgeTheJobFirst, "acknowledge-the-job-first"),
         (Self::DeleteWhatIsReadPast, "delete-what-is-read-past"),
-        (Self::WithdrawFirst, "withdraw-first"),
+        (Self::AcknowledgeTheFailureFirst, "acknowledge-the-failure-first"),
         (Self::SpendWhatWasRefused, "spend-what-was-refused"),
     ];
 }

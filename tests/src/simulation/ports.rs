@@ -13,7 +13,7 @@ use protocol::{
 use schemas::reserve::Reservation;
 use schemas::{AttemptId, AttemptRecord, Event, Fact, JobId, JobState, WorkerId};
 
-use super::broker::{self, DEAD, Entry, LEDGER, Message, Named, Payload};
+use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
 use super::executor::{Shared, until, when};
 use super::mutation::Mutation;
 use super::task::InHand;
@@ -115,14 +115,13 @@ impl SimulatedPorts {
         }
         if self.mutation() == Mutation::AcknowledgeTheJobFirst && matches!(message.payload, Payload::Work(_))
         {
-            let _ = self.call(|world| world.acknowledge_job(self.process, message.job)).await;
+            let _ = self.call(|world| world.acknowledge_of(self.process, message.job, LANES..DEAD)).await;
         }
-        let is_routers = self.in_hand.is_none();
-        if self.mutation() == Mutation::WithdrawFirst
-            && is_routers
-            && matches!(message.payload, Payload::Dead(_))
+        let follows = |event: &Event| matches!(event.fact, Fact::Retrying { .. });
+        if self.mutation() == Mutation::AcknowledgeTheFailureFirst
+            && matches!(&message.payload, Payload::Event(event) if follows(event))
         {
-            let _ = self.call(|world| super::router::ports::purge(world, message.job)).await;
+            let _ = self.call(|world| world.acknowledge_of(self.process, message.job, DEAD..LEDGER)).await;
         }
         let Payload::Event(event) = &message.payload else { return };
         if self.mutation() == Mutation::PurgeFirst && event.state() == Some(JobState::Cancelled) {
@@ -193,7 +192,8 @@ pub(crate) fn event_message(mutation: Mutation, event: &Event, after: Option<u64
         Fact::Assigned { .. } if event.attempt == 1 => Some(0),
         _ => after,
     };
-    let expected = expected.filter(|_| !twice);
+    let dropped = mutation == Mutation::DropTheMessageId && !event.state().is_some_and(JobState::is_terminal);
+    let expected = expected.filter(|_| !twice && !dropped);
     // As the real one: a message with an expectation has no id.
     let id = (!twice && expected.is_none()).then(|| (event.attempt, Named::Event(event.fact.kind())));
     Message {

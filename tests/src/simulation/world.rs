@@ -299,12 +299,10 @@ impl World {
 
     /// Stores a message, lets the invariants see it, and hands it out.
     pub(crate) fn store(&mut self, message: &Message) -> Published {
-        let careless = self.mutation == Mutation::DropTheMessageId;
-        let published = if careless {
-            self.broker.publish(&Message { id: None, ..message.clone() }, self.now_ms)
-        } else {
-            self.broker.publish(message, self.now_ms)
-        };
+        if self.mutation == Mutation::DropTheMessageId {
+            self.broker.forget_id(message);
+        }
+        let published = self.broker.publish(message, self.now_ms);
         self.changed_ms = self.now_ms;
         if published == Published::New {
             self.watch_stored(message);

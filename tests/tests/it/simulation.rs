@@ -104,7 +104,7 @@ fn an_acknowledgement_before_the_publish_is_noticed() {
 
 #[test]
 fn a_dropped_message_id_is_noticed() {
-    is_noticed(Mutation::DropTheMessageId, &[Promise::Books]);
+    is_noticed(Mutation::DropTheMessageId, &[Promise::Books, Promise::Attempts]);
 }
 
 /// Two nets hold here: revisions and recorded outcomes, and the expectations with which attempts
@@ -150,13 +150,13 @@ fn a_job_deleted_before_it_is_placed_is_noticed() {
 }
 
 #[test]
-fn work_withdrawn_before_its_failed_attempt_is_stored_is_noticed() {
-    is_noticed(Mutation::WithdrawFirst, &[Promise::Rest]);
+fn an_acknowledgement_of_a_failure_before_it_is_followed_up_is_noticed() {
+    is_noticed(Mutation::AcknowledgeTheFailureFirst, &[Promise::Rest]);
 }
 
 #[test]
 fn refused_money_that_is_spent_is_noticed() {
-    is_noticed(Mutation::SpendWhatWasRefused, &[Promise::Consent]);
+    is_noticed(Mutation::SpendWhatWasRefused, &[Promise::Consent, Promise::Budget]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
             if chance.per_mille(300) {
                 // The router that took the request dies over it.
                 let for_ms = chance.between(200, 3_000);
-                list.push((at_ms + wait_ms + chance.between(1, 15), Operation::Kill { process: 0, for_ms }));
+                list.push((at_ms + wait_ms + chance.between(1, 60), Operation::Kill { process: 0, for_ms }));
             }
         }
         if chance.per_mille(30) {
