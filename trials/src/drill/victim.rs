@@ -5,6 +5,9 @@ use servers::{LinkState, Links, NatsServer, Postgres};
 use stack::{Member, Role};
 use std::time::Duration;
 
+/// From an end by itself to the restart.
+pub(super) const OWN_END_REST: Duration = Duration::from_millis(300);
+
 /// A process of the fleet.
 #[derive(Debug)]
 pub(super) enum Victim<'a> {
