@@ -9,7 +9,7 @@ use trials::drill::run::{judge, run};
 use trials::drill::{DrillOptions, stack_options};
 
 /// Some forty for each process that is replaced.
-const JOBS: usize = 300;
+const JOBS: usize = 400;
 /// What is replaced, in the order of CHANGELOG.md.
 const ORDER: [&str; 7] =
     ["ledger", "router-1", "router-2", "worker-local-1", "worker-local-2", "worker-cloud", "worker-gemini"];

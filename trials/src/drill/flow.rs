@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// Where fewer jobs than this are open, somebody may wait for work in vain.
-const FEW: usize = 50;
-/// So many more are let through then: two of them are paid.
-const MORE: usize = 20;
+const FEW: usize = 8;
+/// So many more are let through then: some of them are paid.
+const MORE: usize = 16;
 
 /// What is on its way.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ impl Flow {
         Self::in_shares(jobs, 1)
     }
 
-    /// The first of so many shares; [`Self::next_share`] lets the others through.
+    /// The first of so many shares; [`Self::next_share`] lets the others through, and [`Self::unbind`] alone the last
+    /// one: as long as anybody waits for work, the jobs do not come to their end.
     pub(super) fn in_shares(jobs: usize, shares: usize) -> Self {
         let share = jobs.div_ceil(shares.max(1));
         Self {
@@ -57,25 +58,30 @@ impl Flow {
 
     /// One more share may be published.
     pub(super) fn next_share(&self) {
-        self.allow(self.share);
+        self.allow(self.allowed() + self.share);
     }
 
     /// Everything may be published.
     pub(super) fn unbind(&self) {
-        self.allow(self.jobs);
+        self.raise(self.jobs);
     }
 
     /// Lets a few more jobs through where hardly any are left: for those who wait for one.
     pub(super) fn keep_flowing(&self) {
         let (given, ended) = (self.given.load(Ordering::Acquire), self.ended.load(Ordering::Acquire));
         if given >= self.allowed() && given.saturating_sub(ended) < FEW {
-            self.allow(MORE);
+            self.allow(self.allowed() + MORE);
         }
     }
 
-    fn allow(&self, more: usize) {
-        let allowed = self.allowed();
-        self.allowed.store(allowed.saturating_add(more), Ordering::Release);
+    /// Raises what is allowed, and keeps the last share back.
+    fn allow(&self, jobs: usize) {
+        let most = self.jobs.saturating_sub(self.share).max(self.share);
+        self.raise(jobs.min(most));
+    }
+
+    fn raise(&self, jobs: usize) {
+        self.allowed.fetch_max(jobs, Ordering::AcqRel);
         self.raised.notify_one();
     }
 
@@ -122,15 +128,17 @@ mod tests {
         assert_eq!(flow.allowed(), 100);
         flow.keep_flowing();
         assert_eq!(flow.allowed(), 100, "what may go has not gone yet");
-        flow.count(100, 50);
+        flow.count(100, 92);
         flow.keep_flowing();
         assert_eq!(flow.allowed(), 100, "enough are open");
-        flow.count(100, 51);
+        flow.count(100, 93);
         flow.keep_flowing();
         flow.keep_flowing();
-        assert_eq!(flow.allowed(), 120, "once, until they have gone");
+        assert_eq!(flow.allowed(), 116, "once, until they have gone");
         flow.next_share();
-        assert_eq!(flow.allowed(), 220);
+        flow.count(200, 200);
+        flow.keep_flowing();
+        assert_eq!(flow.allowed(), 200, "the last share is kept back");
         flow.unbind();
         assert_eq!(flow.allowed(), 300);
         assert_eq!(Flow::unbound(300).allowed(), 300);

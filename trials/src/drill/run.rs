@@ -65,7 +65,8 @@ pub async fn run(
     let is_upgrade = drill.upgrade_from.is_some();
     let to_replace = if is_upgrade { upgrade::to_replace(&stack)? } else { Vec::new() };
     writer.add(&begin(&stack, drill, to_replace.clone())?)?;
-    let jobs = work::jobs(drill.jobs, drill.seed, now_ms())?;
+    let paid_one_in = if is_upgrade { work::PAID_ONE_IN_OF_UPGRADE } else { work::PAID_ONE_IN };
+    let jobs = work::jobs(drill.jobs, drill.seed, paid_one_in, now_ms())?;
     let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
     let store = ArtifactStore::of(&broker.jetstream).await?;
     // A share at the beginning, one after each replacement, and one to end with.

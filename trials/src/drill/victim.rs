@@ -106,6 +106,10 @@ impl Victim<'_> {
             self.restart().await?;
         }
         if let Self::Member(member) = self {
+            // One that was just asked to stop ends before it is ready.
+            if member.ready(within).await.is_err() && member.try_wait()?.is_some() {
+                member.restart()?;
+            }
             member.ready(within).await?;
         }
         Ok(())
