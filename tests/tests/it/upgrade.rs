@@ -8,8 +8,8 @@ use trials::drill::history::{Removal, Replacement};
 use trials::drill::run::{judge, run};
 use trials::drill::{DrillOptions, stack_options};
 
-/// Some forty for each process that is replaced.
-const JOBS: usize = 400;
+/// Some eighty for each process that is replaced.
+const JOBS: usize = 600;
 /// What is replaced, in the order of CHANGELOG.md.
 const ORDER: [&str; 7] =
     ["ledger", "router-1", "router-2", "worker-local-1", "worker-local-2", "worker-cloud", "worker-gemini"];

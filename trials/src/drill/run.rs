@@ -69,9 +69,8 @@ pub async fn run(
     let jobs = work::jobs(drill.jobs, drill.seed, paid_one_in, now_ms())?;
     let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
     let store = ArtifactStore::of(&broker.jetstream).await?;
-    // A share at the beginning, one after each replacement, and one to end with.
     let flow = if is_upgrade {
-        Flow::in_shares(jobs.len(), to_replace.len() + 2)
+        Flow::in_shares(jobs.len(), upgrade::shares(to_replace.len()))
     } else {
         Flow::unbound(jobs.len())
     };

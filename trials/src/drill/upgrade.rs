@@ -72,6 +72,12 @@ pub(super) fn to_replace(stack: &Stack) -> anyhow::Result<Vec<String>> {
     Ok(order::names(&order::documented()?, &fleet))
 }
 
+/// Into how many shares jobs are divided. One goes at the beginning, one after each replacement, one at the end; as many
+/// again, and once more, are for those who wait for work that they can have.
+pub(super) const fn shares(replacements: usize) -> usize {
+    3 * (replacements + 2)
+}
+
 /// What an upgrade needs to know.
 #[derive(Debug)]
 pub(super) struct Upgrade<'a> {
