@@ -3,6 +3,7 @@
 #   make demo     everything from nothing, then 100 jobs; JOBS=, SEED= and FAULT=0 vary it (make hands what
 #                 is set on its command line to `argosy demo` as environment variables)
 #   make drill    20,000 jobs while every process is killed at random, then the audit; JOBS= and SEED= vary it
+#   make drill-upgrade   the recorded release (releases.toml) becomes this state while jobs flow; JOBS= and SEED=
 #   make bench    what the fleet costs beside the broker that it lives on; PARTS="router fleet" for some parts
 #   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
 #   make test     every test, the servers obtained the same way
@@ -14,7 +15,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo drill drill-cluster bench up test fuzz migrations-under-load sql lint fmt servers build
+.PHONY: help demo drill drill-cluster drill-upgrade bench up test fuzz migrations-under-load sql lint fmt servers build
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -30,6 +31,10 @@ drill: servers build ## kill everything at random, then audit (JOBS=20000 SEED=1
 
 drill-cluster: servers build ## the same on a broker of three nodes, killed and parted
 	@exec "$(TARGET_DIR)/release/argosy" drill --nodes 3 $(ARGS)
+
+drill-upgrade: servers build ## replace the last release's processes by these under load, then audit (JOBS=3000 SEED=1)
+	@release="$$($(PYTHON) ops/scripts/release-binaries)"; \
+	  exec "$(TARGET_DIR)/release/argosy" drill --upgrade-from "$$release" $(ARGS)
 
 bench: servers build ## measure the fleet (PARTS="limit router fleet latency backlog workers fair submit decide ledger")
 	@cargo bench --quiet -p policy

@@ -141,6 +141,17 @@ pub async fn set(jetstream: &jetstream::Context, key: &str, text: &[u8]) -> anyh
     store.put(key, text.to_vec().into()).await.with_context(|| format!("document {key}"))
 }
 
+/// Puts all documents, whatever is stored.
+///
+/// # Errors
+/// A document is wrong, or the broker refused.
+pub async fn replace(jetstream: &jetstream::Context, documents: &Documents) -> anyhow::Result<()> {
+    for key in KEYS {
+        set(jetstream, key, documents.of(key).as_bytes()).await?;
+    }
+    Ok(())
+}
+
 /// A document's revision and text.
 ///
 /// # Errors

@@ -159,6 +159,16 @@ impl Supervised {
         self.child.id()
     }
 
+    /// The executable of its next start; the present one until [`Supervised::set_program`].
+    pub fn program(&self) -> &Path {
+        &self.spec.program
+    }
+
+    /// Another executable from the next [`Supervised::restart`] on; what runs goes on running.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.spec.program = program;
+    }
+
     /// Where its output goes.
     pub fn log_path(&self) -> &Path {
         &self.spec.log

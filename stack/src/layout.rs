@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The binaries a fleet consists of; they lie beside `argosy`.
 const BINARIES: [&str; 6] =
     ["router", "worker-local", "worker-cloud", "worker-gemini", "ledger", "simulators"];
+/// The binaries that a fleet takes from an earlier release.
+const RELEASE_BINARIES: [&str; 6] =
+    ["argosy", "router", "worker-local", "worker-cloud", "worker-gemini", "ledger"];
 /// The key and endpoint that a simulated RunPod and a simulated Gemini ask for.
 const SIMULATED_RUNPOD: (&str, &str) = ("sim-runpod-key", "sim-endpoint");
 const SIMULATED_GEMINI_KEY: &str = "sim-gemini-key";
@@ -57,6 +60,9 @@ pub struct StackOptions {
     pub dir: PathBuf,
     /// Where our binaries lie.
     pub bin_dir: PathBuf,
+    /// The binaries of an earlier release: topology, tables, routers, workers and ledger are from there, until
+    /// [`Member::set_bin_dir`] says otherwise. The simulators stay those of [`Self::bin_dir`].
+    pub release_dir: Option<PathBuf>,
     /// Nodes of the broker: 1, or 3 for a cluster that keeps three copies of everything.
     pub nodes: usize,
     /// How many routers.
@@ -103,6 +109,7 @@ impl StackOptions {
             root: root.to_owned(),
             dir: std::path::absolute(dir)?,
             bin_dir,
+            release_dir: None,
             nodes: 1,
             routers: 2,
             comfyui: vec![Provider::Simulated, Provider::Simulated],
@@ -127,11 +134,20 @@ impl StackOptions {
     }
 
     pub(super) fn check_binaries(&self) -> anyhow::Result<()> {
-        let missing = BINARIES.iter().find(|name| !self.bin_dir.join(name).is_file());
-        if let Some(name) = missing {
-            bail!("{} is not there: build it with `cargo build --bins`", self.bin_dir.join(name).display());
+        let missing =
+            |dir: &Path, names: &[&str]| names.iter().map(|name| dir.join(name)).find(|path| !path.is_file());
+        if let Some(path) = missing(&self.bin_dir, &BINARIES) {
+            bail!("{} is not there: build it with `cargo build --bins`", path.display());
+        }
+        if let Some(path) = self.release_dir.as_ref().and_then(|dir| missing(dir, &RELEASE_BINARIES)) {
+            bail!("{} is not there: build the release with ops/scripts/release-binaries", path.display());
         }
         Ok(())
+    }
+
+    /// Where the binaries of routers, workers and ledger are.
+    fn our_dir(&self) -> &Path {
+        self.release_dir.as_deref().unwrap_or(&self.bin_dir)
     }
 
     pub(super) fn nats_options(&self) -> NatsOptions {
@@ -158,7 +174,7 @@ impl StackOptions {
 
     /// A process of ours, shielded from the settings that this process was given for itself.
     fn spec(&self, name: &str, binary: &str, nats_url: &str) -> Spec {
-        let mut spec = Spec::new(name, self.bin_dir.join(binary), self.log(name))
+        let mut spec = Spec::new(name, self.our_dir().join(binary), self.log(name))
             .env("ARGOSY_NATS__URL", nats_url)
             .env("ARGOSY_NATS__GROUP_WRITES", self.group_writes().to_string())
             .env("ARGOSY_HTTP__LISTEN", "127.0.0.1:0")
@@ -213,9 +229,19 @@ fn foreign_settings() -> impl Iterator<Item = std::ffi::OsString> {
 
 /// `ledger migrate` for the database.
 pub(super) fn migration(options: &StackOptions, database_url: &str) -> Spec {
-    let mut spec = Spec::new("ledger migrate", options.bin_dir.join("ledger"), options.log("ledger-migrate"))
-        .args(["migrate"])
-        .env("ARGOSY_LEDGER__DATABASE_URL", database_url);
+    let mut spec =
+        Spec::new("ledger migrate", options.our_dir().join("ledger"), options.log("ledger-migrate"))
+            .args(["migrate"])
+            .env("ARGOSY_LEDGER__DATABASE_URL", database_url);
+    spec.env_remove = foreign_settings().collect();
+    spec
+}
+
+/// `argosy topology apply` of an earlier release.
+pub(super) fn release_topology(options: &StackOptions, release_dir: &Path, nats_url: &str) -> Spec {
+    let mut spec = Spec::new("argosy topology", release_dir.join("argosy"), options.log("argosy-topology"))
+        .args(["--nats", nats_url, "topology", "apply", "--replicas"])
+        .args([options.nodes.to_string()]);
     spec.env_remove = foreign_settings().collect();
     spec
 }

@@ -25,6 +25,7 @@ use runtime::config::NatsConfig;
 use schemas::topology::Topology;
 use servers::process::Supervised;
 use servers::{Found, NatsCluster, Postgres};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A process of ours connects and registers in moments; a loaded machine takes longer.
@@ -75,8 +76,13 @@ impl Stack {
         let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
         let broker = Broker::connect(&config, "stack").await?;
         let topology = Topology::new(options.nodes);
-        let (applied, migrated) =
-            tokio::join!(apply(&broker, &topology, &options.documents), migrate(&options, &database_url));
+        let set_up = async {
+            match &options.release_dir {
+                None => apply(&broker, &topology, &options.documents).await,
+                Some(release) => apply_as(release, &broker, &options, &nats.url()).await,
+            }
+        };
+        let (applied, migrated) = tokio::join!(set_up, migrate(&options, &database_url));
         applied?;
         migrated?;
         let (mut simulators, mut members) = (Vec::new(), Members::default());
@@ -213,6 +219,29 @@ pub async fn apply(broker: &Broker, topology: &Topology, documents: &Documents) 
     }
     documents::seed(&broker.jetstream, documents).await.context("configuration")?;
     Ok(())
+}
+
+/// Makes streams as an earlier release makes them, and sets the documents.
+async fn apply_as(
+    release: &Path,
+    broker: &Broker,
+    options: &StackOptions,
+    nats_url: &str,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LED_WITHIN;
+    loop {
+        let mut child = Supervised::spawn(layout::release_topology(options, release, nats_url))?;
+        let status = child.wait_exit(LED_WITHIN).await?;
+        if status.success() {
+            break;
+        }
+        // A cluster without a leader refuses everything; a single node has no such excuse.
+        if options.nodes == 1 || Instant::now() >= deadline {
+            bail!("{} topology apply ended with {status}:\n{}", child.program().display(), child.log_tail());
+        }
+        tokio::time::sleep(APPLY_AGAIN_AFTER).await;
+    }
+    documents::replace(&broker.jetstream, &options.documents).await.context("configuration")
 }
 
 async fn migrate(options: &StackOptions, database_url: &str) -> anyhow::Result<()> {

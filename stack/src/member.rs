@@ -1,5 +1,6 @@
 //! One process of the fleet: its role, where it listens, and what may be done to it.
 
+use anyhow::{Context as _, ensure};
 use servers::process::{ProcessError, Spec, Supervised};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -65,6 +66,24 @@ impl Member {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// The executable of its next start, and of the present one unless [`Member::set_bin_dir`] changed it.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        self.child.program()
+    }
+
+    /// The binary of the same name in another folder, from the next [`Member::restart`] on.
+    ///
+    /// # Errors
+    /// The folder does not have it.
+    pub fn set_bin_dir(&mut self, bin_dir: &Path) -> anyhow::Result<()> {
+        let name = self.child.program().file_name().context("an executable has a name")?;
+        let program = bin_dir.join(name);
+        ensure!(program.is_file(), "{} is not there", program.display());
+        self.child.set_program(program);
+        Ok(())
     }
 
     /// Where its pages are, once it was ready.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stack::{Stack, StackOptions};
+use trials::audience::Audience;
 
 /// Longest wait for anything in a test; far above what a loaded machine needs.
 pub const LIMIT: Duration = Duration::from_secs(90);
@@ -37,4 +38,13 @@ impl TestFleet {
         stack.wait_workers(workers, LIMIT).await?;
         Ok(Self { stack, _dir: dir })
     }
+}
+
+/// Hears of progress and says nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Audience for Silent {
+    fn ended(&mut self, _: usize, _: usize) {}
+    fn line(&mut self, _: &str) {}
 }

@@ -1,17 +1,21 @@
 //! The kill drill: many jobs through a whole fleet while every process is killed and stopped at random, then
-//! the audit. What happened is written down line by line ([`history`]), and the verdict ([`story`], [`report`])
+//! the audit. And the drill of an upgrade: an earlier release's processes give way to this state's, one by one, while
+//! jobs flow ([`order`]), then the same audit. What happened is written down line by line ([`history`]), and the verdict ([`story`], [`report`])
 //! is read from those lines alone, so that it can be given again without any server.
 
 pub mod chaos;
 mod feed;
+mod flow;
 pub mod history;
 mod leftovers;
+pub mod order;
 pub mod plan;
 mod probe;
 pub mod report;
 pub mod run;
 pub mod store;
 pub mod story;
+mod upgrade;
 mod victim;
 pub mod work;
 
@@ -20,7 +24,7 @@ use client::documents::Documents;
 use schemas::PaidConsent;
 use serde_json::{Value, json};
 use stack::{Provider, StackOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What varies a drill.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,11 +37,22 @@ pub struct DrillOptions {
     pub nodes: usize,
     /// Wall time per provider time.
     pub time_scale: f64,
+    /// The folder of an earlier release's binaries: they are replaced by this state's, and nothing is struck. None for
+    /// the kill drill.
+    pub upgrade_from: Option<PathBuf>,
 }
 
 impl Default for DrillOptions {
     fn default() -> Self {
-        Self { jobs: 20_000, seed: 1, nodes: 1, time_scale: 0.01 }
+        Self { jobs: 20_000, seed: 1, nodes: 1, time_scale: 0.01, upgrade_from: None }
+    }
+}
+
+impl DrillOptions {
+    /// A drill of an upgrade: fewer jobs, and slower ones, so that paid work is in flight at each replacement.
+    #[must_use]
+    pub fn upgrade(from: PathBuf) -> Self {
+        Self { jobs: 3_000, time_scale: 0.05, upgrade_from: Some(from), ..Self::default() }
     }
 }
 
@@ -56,6 +71,7 @@ pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::R
     let mut options = StackOptions::simulated(root, dir)?;
     (options.seed, options.nodes) = (drill.seed, drill.nodes);
     options.time_scale = drill.time_scale;
+    options.release_dir.clone_from(&drill.upgrade_from);
     options.comfyui = vec![Provider::Simulated; COMFYUIS];
     options.documents = documents(drill)?;
     // RunPod's handlers are of all versions, and some complete without a file: one charged failure each.

@@ -137,16 +137,16 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
     rescue::mark(&ports).await;
     measure::measure_once(&shared).await;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
-    let hard = context.lifecycle.hard.clone();
+    let drained = drained(&shared, context.lifecycle.hard.clone());
     let tasks = &context.tasks;
     tasks.spawn(
         "configuration",
         fleet_config::follow(jetstream.clone(), sender, context.lifecycle.soft.clone()),
     );
-    tasks.spawn("cancels", shared.cancels.clone().follow(jetstream.clone(), drained(&shared, hard)));
+    tasks.spawn("cancels", shared.cancels.clone().follow(jetstream.clone(), drained.clone()));
     tasks.spawn("discovery", presence::discover(Arc::clone(&shared), backend, discovered));
     tasks.spawn("presence", presence::tell(Arc::clone(&shared), workers, discovery.clone()));
-    tasks.spawn("room", measure::measure(shared));
+    tasks.spawn("room", measure::measure(shared, drained));
     let of_spool = ports.clone();
     tasks.spawn("spool", async move {
         rescue::run(&of_spool).await;

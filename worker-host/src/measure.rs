@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::TryStreamExt as _;
 use runtime::metrics;
 use schemas::topology::{stream, work_consumer};
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Shared;
 use crate::room::{self, Measured};
@@ -18,13 +19,13 @@ use runtime::telemetry;
 /// How often the store is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(2);
 
-/// Measures the store until the process ends.
-pub(crate) async fn measure(shared: Arc<Shared>) -> Result<(), Fault> {
+/// Measures the store until nothing runs any more: a drain waits for this.
+pub(crate) async fn measure(shared: Arc<Shared>, drained: CancellationToken) -> Result<(), Fault> {
     loop {
         measure_once(&shared).await;
         tokio::select! {
             () = tokio::time::sleep(MEASURE_EVERY) => {}
-            () = shared.lifecycle.hard.cancelled() => return Ok(()),
+            () = drained.cancelled() => return Ok(()),
         }
     }
 }

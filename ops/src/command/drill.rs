@@ -26,6 +26,7 @@ const COMPLETE_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy drill\n  argosy drill --jobs 300 --seed 7\n  \
     argosy drill --nodes 3              a cluster, whose nodes are killed and parted\n  \
+    argosy drill --upgrade-from DIR     from an earlier release's binaries to these (make drill-upgrade)\n  \
     argosy drill --audit out/drill      the verdict again, from the history, without any server\n\n\
     Written into out/drill: history.jsonl and report.json (ops/docs/drill.md).")]
 pub(crate) struct Drill {
@@ -41,11 +42,16 @@ pub(crate) struct Drill {
     /// Wall time per provider time [default: 0.01]
     #[arg(long, value_name = "FACTOR")]
     time_scale: Option<f64>,
+    /// Strike nothing: begin with the binaries of an earlier release, which lie in this folder, and replace them by
+    /// these, one by one, in the order of CHANGELOG.md [default then: 3000 jobs, time scale 0.05, out/drill-upgrade]
+    #[arg(long, value_name = "DIR")]
+    upgrade_from: Option<PathBuf>,
     /// Where history and report go [default: out/drill]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Only give the verdict on the history in this folder again
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["jobs", "seed", "nodes", "time_scale", "out"])]
+    #[arg(long, value_name = "DIR",
+        conflicts_with_all = ["jobs", "seed", "nodes", "time_scale", "upgrade_from", "out"])]
     audit: Option<PathBuf>,
 }
 
@@ -68,7 +74,8 @@ impl Drill {
 
     async fn strike(&self, session: &Session) -> anyhow::Result<Report> {
         let options = self.options()?;
-        let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join("drill"));
+        let folder = if self.upgrade_from.is_some() { "drill-upgrade" } else { "drill" };
+        let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join(folder));
         let station = Station::claim(&session.root)?;
         let mut stop = Box::pin(stop_signal()?);
         let mut crowd = Crowd::new(options.jobs, session.json);
@@ -82,12 +89,16 @@ impl Drill {
     }
 
     fn options(&self) -> anyhow::Result<DrillOptions> {
-        let usual = DrillOptions::default();
+        let usual = match &self.upgrade_from {
+            Some(dir) => DrillOptions::upgrade(std::path::absolute(dir)?),
+            None => DrillOptions::default(),
+        };
         let options = DrillOptions {
             jobs: or_env(self.jobs, "JOBS", usual.jobs)?,
             seed: or_env(self.seed, "SEED", usual.seed)?,
             nodes: if self.nodes.as_deref() == Some("3") { 3 } else { usual.nodes },
             time_scale: self.time_scale.unwrap_or(usual.time_scale),
+            upgrade_from: usual.upgrade_from,
         };
         check_size(options.jobs, options.time_scale)?;
         Ok(options)
@@ -109,10 +120,14 @@ async fn whole(
     let stack_options = drill::stack_options(options, &session.root, &dir)?;
     let workers = stack_options.workers();
     crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
+    if let Some(from) = &options.upgrade_from {
+        crowd.line(&format!("ledger, routers and workers are those of {}, for now", from.display()));
+    }
     let stack = Stack::start(stack_options).await?;
     stack.wait_workers(workers, COMPLETE_WITHIN).await?;
     station.announce(&stack.fleet_file())?;
-    crowd.line(&format!("{} jobs under blows (seed {})", options.jobs, options.seed));
+    let under = if options.upgrade_from.is_some() { "during an upgrade" } else { "under blows" };
+    crowd.line(&format!("{} jobs {under} (seed {})", options.jobs, options.seed));
     let report = run(stack, options, out, crowd).await?;
     station.withdraw();
     Ok(report)

@@ -2,12 +2,41 @@
 
 use crate::table::{self, Align};
 use schemas::MicroUsd;
+use trials::drill::history::Replacement;
 use trials::drill::report::Report;
 
 /// Everything that `make drill` prints at its end.
 #[must_use]
 pub fn text(report: &Report) -> String {
-    [blows(report), states(report), figures(report), crate::show::demo::verdict(&report.audit)].join("\n\n")
+    let before = if report.replaced.is_empty() { blows(report) } else { replaced(report) };
+    [before, states(report), figures(report), crate::show::demo::verdict(&report.audit)].join("\n\n")
+}
+
+fn replaced(report: &Report) -> String {
+    let columns = [
+        ("replaced", Align::Left),
+        ("how", Align::Left),
+        ("after", Align::Right),
+        ("paid in flight", Align::Left),
+        ("ready", Align::Right),
+        ("at work", Align::Right),
+    ];
+    let since = |at_ms: i64, from_ms: i64| {
+        table::duration(at_ms.saturating_sub(from_ms).try_into().unwrap_or_default())
+    };
+    let first_ms = report.replaced.first().map_or(0, |first| first.at_ms);
+    let row = |one: &Replacement| {
+        let paid = one.paid_in_flight.iter().map(|(backend, attempts)| format!("{attempts} {backend}"));
+        vec![
+            one.name.clone(),
+            one.removal.as_str().to_owned(),
+            since(one.at_ms, first_ms),
+            paid.collect::<Vec<_>>().join(", "),
+            since(one.ready_at_ms, one.at_ms),
+            since(one.useful_at_ms, one.at_ms),
+        ]
+    };
+    table::render(&columns, &report.replaced.iter().map(row).collect::<Vec<_>>())
 }
 
 fn blows(report: &Report) -> String {
@@ -61,7 +90,10 @@ fn figures(report: &Report) -> String {
         ("jobs", report.jobs.to_string()),
         ("nodes of the broker", report.nodes.to_string()),
         ("whole drill", table::duration(report.wall_ms)),
-        ("under blows", table::duration(report.chaos_ms)),
+        (
+            if report.replaced.is_empty() { "under blows" } else { "until all was replaced" },
+            table::duration(report.chaos_ms),
+        ),
         ("publishes", report.publishes.to_string()),
         ("longest stall", table::duration(report.longest_stall_ms)),
         ("repeated GPU runs", report.repeated_gpu_runs.to_string()),

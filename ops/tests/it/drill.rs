@@ -57,7 +57,7 @@ fn booked(n: u8, backend: &str, charge: Charge) -> [Line; 2] {
 }
 
 /// Two jobs, one free and one paid, and a router that was killed.
-fn history() -> Vec<Line> {
+pub(crate) fn history() -> Vec<Line> {
     let mut lines = vec![Line::Begin {
         version: VERSION,
         seed: 9,
@@ -65,6 +65,7 @@ fn history() -> Vec<Line> {
         nodes: 1,
         at_ms: 1_000,
         daily_micro_usd: [("spender".to_owned(), COST)].into(),
+        to_replace: Vec::new(),
     }];
     for (n, backend, charge) in [(1, "local", Charge::VOIDED), (2, "cloud", Charge::posted(COST))] {
         let at_ms = 1_000 + i64::from(n) * 100;
@@ -258,7 +259,9 @@ fn the_verdict_is_given_again_from_the_file() {
 fn every_field_of_the_report_is_on_its_page() {
     let page = include_str!("../../docs/drill.md");
     let value = serde_json::to_value(Report::of(&Story::of(history()))).expect("JSON");
-    let sections = [&value, &value["blows"]["router"]];
+    let upgraded = crate::drill_upgrade::upgraded();
+    let upgraded = serde_json::to_value(Report::of(&Story::of(upgraded))).expect("JSON");
+    let sections = [&value, &value["blows"]["router"], &upgraded["replaced"][0]];
     let fields = || sections.iter().flat_map(|section| section.as_object().expect("an object").keys());
     for field in fields() {
         assert!(page.contains(&format!("| `{field}` |")), "{field} is not documented");

@@ -1,5 +1,5 @@
 //! Real processes: the two servers, killed and started again; children that end with their parent; the
-//! script that obtains the servers.
+//! scripts that obtain the servers and build a release.
 
 mod bench;
 mod children;
@@ -10,7 +10,9 @@ mod demo;
 mod doomed;
 mod drill;
 mod drill_store;
+mod drill_upgrade;
 mod obtain;
+mod release_binaries;
 mod series;
 mod servers;
 

@@ -4,18 +4,10 @@
 use anyhow::ensure;
 use stack::StackOptions;
 use std::time::Duration;
-use tests::fleet::{TestFleet, root};
-use trials::audience::Audience;
+use tests::fleet::{Silent, TestFleet, root};
 use trials::bench::report::{Report, find};
 use trials::bench::running::{self, RunningOptions};
 use trials::bench::{BenchOptions, Part, Scale, run};
-
-struct Nobody;
-
-impl Audience for Nobody {
-    fn ended(&mut self, _: usize, _: usize) {}
-    fn line(&mut self, _: &str) {}
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_that_runs_can_be_measured() -> anyhow::Result<()> {
@@ -42,7 +34,7 @@ async fn a_short_benchmark_holds() -> anyhow::Result<()> {
         scale: Scale::SHORT,
     };
     // No figure comes out where the audit or Little's law does not hold.
-    let report = run(&options, dir.path(), &mut Nobody).await?;
+    let report = run(&options, dir.path(), &mut Silent).await?;
     for name in [
         "fleet.sustained",
         "fleet.cpu_per_job",

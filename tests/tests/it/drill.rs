@@ -2,20 +2,12 @@
 
 use anyhow::ensure;
 use stack::Stack;
-use tests::fleet::{LIMIT, root};
-use trials::audience::Audience;
+use tests::fleet::{LIMIT, Silent, root};
 use trials::drill::run::{judge, run};
 use trials::drill::{DrillOptions, stack_options};
 
 /// Enough for some twenty blows.
 const JOBS: usize = 300;
-
-struct Nobody;
-
-impl Audience for Nobody {
-    fn ended(&mut self, _: usize, _: usize) {}
-    fn line(&mut self, _: &str) {}
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_drill_holds() -> anyhow::Result<()> {
@@ -26,7 +18,7 @@ async fn a_short_drill_holds() -> anyhow::Result<()> {
     let stack = Stack::start(options).await?;
     stack.wait_workers(workers, LIMIT).await?;
     let out = dir.path().join("out");
-    let report = run(stack, &drill, &out, &mut Nobody).await?;
+    let report = run(stack, &drill, &out, &mut Silent).await?;
     ensure!(report.audit.holds, "{:#?}", report.audit.findings);
     ensure!(report.audit.ended == JOBS as u64, "{report:#?}");
     let blows: u64 = report.blows.values().map(|blows| blows.kills + blows.stops).sum();

@@ -30,3 +30,4 @@ mod store_full;
 mod submit;
 mod tidy;
 mod unknown;
+mod upgrade;

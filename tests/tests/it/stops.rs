@@ -58,6 +58,22 @@ async fn every_binary_drains_and_says_that_it_was_stopped() -> anyhow::Result<()
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_with_the_work_and_not_with_the_grace() -> anyhow::Result<()> {
+    let mut fleet = TestFleet::start(|options| {
+        options.comfyui.truncate(1);
+        options.grace_ms = 600_000;
+    })
+    .await?;
+    for name in EVERY_BINARY {
+        let member = fleet.stack.member(name)?;
+        // Far less than its grace; what has not ended by then is killed.
+        let status = member.terminate(Duration::from_secs(30)).await?;
+        ensure!(status.code() == Some(0), "{name} had nothing to do and ended with {status}");
+    }
+    Ok(())
+}
+
 async fn restart(member: &mut Member) -> anyhow::Result<()> {
     member.restart()?;
     Ok(member.ready(LIMIT).await?)

@@ -5,7 +5,7 @@ use super::history::{Component, Hit};
 use super::plan::{Blow, Plan, Strike};
 use super::probe::Probe;
 use super::store::ArtifactStore;
-use super::victim::Victim;
+use super::victim::{OWN_END_REST, Victim};
 use anyhow::Context as _;
 use runtime::clock::now_ms;
 use stack::Stack;
@@ -18,8 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often somebody is looked after, and how exact a time to recover is.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
-/// From an end by itself to the restart.
-const OWN_END_REST: Duration = Duration::from_millis(300);
 /// Everybody is ready again within this once the blows are over.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -28,7 +26,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub(super) struct Hits(Mutex<Vec<Hit>>);
 
 impl Hits {
-    fn add(&self, hit: Hit) {
+    /// Writes one down.
+    pub(super) fn add(&self, hit: Hit) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(hit);
     }
 

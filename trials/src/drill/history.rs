@@ -79,6 +79,52 @@ pub struct Hit {
     pub useful_at_ms: Option<i64>,
 }
 
+/// How a process of an earlier release was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removal {
+    /// SIGTERM: it ended what it had, or handed it back.
+    Drained,
+    /// SIGKILL.
+    Killed,
+}
+
+impl Removal {
+    /// What people call it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+/// A process of an earlier release that gave way to one of this state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// When the old one was killed or asked to stop, Unix milliseconds.
+    pub at_ms: i64,
+    /// The process.
+    pub name: String,
+    /// What it is.
+    pub component: Component,
+    /// How the old one was removed.
+    pub removal: Removal,
+    /// The old one's exit code; none where a signal ended it.
+    pub exit_code: Option<i32>,
+    /// The old executable.
+    pub from: PathBuf,
+    /// The new one.
+    pub to: PathBuf,
+    /// Paid attempts that ran at that moment, by their backend.
+    pub paid_in_flight: BTreeMap<String, u64>,
+    /// When the new one was ready, Unix milliseconds.
+    pub ready_at_ms: i64,
+    /// When its first useful step was seen, Unix milliseconds.
+    pub useful_at_ms: i64,
+}
+
 /// A line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
@@ -97,6 +143,9 @@ pub enum Line {
         at_ms: i64,
         /// What tenants may spend in a day.
         daily_micro_usd: BTreeMap<String, MicroUsd>,
+        /// The processes of an earlier release that are to be replaced, in their order; none in a kill drill.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        to_replace: Vec<String>,
     },
     /// The broker acknowledged a job.
     Accepted {
@@ -109,6 +158,8 @@ pub enum Line {
     },
     /// Somebody was struck.
     Hit(Hit),
+    /// A process of an earlier release was replaced.
+    Replaced(Replacement),
     /// The broker stored an event.
     Event {
         /// When, Unix milliseconds.
@@ -116,7 +167,7 @@ pub enum Line {
         /// The event.
         event: Box<Event>,
     },
-    /// The blows ended.
+    /// The blows ended, or all is replaced.
     Calm {
         /// Unix milliseconds.
         at_ms: i64,

@@ -1,10 +1,12 @@
 //! The verdict on a history: `out/drill/report.json`. The fields are documented in `ops/docs/drill.md`, and a
 //! test holds the two together.
 
+use super::history::{Removal, Replacement};
 use super::plan::Blow;
 use super::story::{Story, Told};
 use crate::figures::{AuditSection, Percentiles, percentiles, unsigned};
 use policy::invariants::audit;
+use runtime::exit::Exit;
 use schemas::{ChargeState, JobId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use std::collections::BTreeMap;
 pub const VERSION: u32 = 1;
 /// Findings of one kind that are put into words; the rest is counted.
 const WORDS_MAX: usize = 20;
+/// How a process may end that was asked to stop: done, or out of time and what it held is delivered again.
+const GOOD_EXITS: [i32; 2] = [Exit::Stopped as i32, Exit::DrainIncomplete as i32];
 /// The length of a day, milliseconds.
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -29,7 +33,7 @@ pub struct Report {
     pub nodes: u64,
     /// From the beginning to the end of the fleet, milliseconds.
     pub wall_ms: u64,
-    /// Blows went on for so long, milliseconds.
+    /// Blows or replacements went on for so long, milliseconds.
     pub chaos_ms: u64,
     /// Whether the promises held.
     pub audit: AuditSection,
@@ -39,6 +43,9 @@ pub struct Report {
     pub publishes: u64,
     /// Blows by what they hit.
     pub blows: BTreeMap<String, Blows>,
+    /// Processes of an earlier release that gave way to those of this state, in their order; none in a kill drill.
+    #[serde(default)]
+    pub replaced: Vec<Replacement>,
     /// The longest time in which no job ended, milliseconds.
     pub longest_stall_ms: u64,
     /// From a restart to the next useful step, milliseconds.
@@ -95,6 +102,7 @@ impl Report {
             states,
             publishes: story.tries,
             blows: blows(story),
+            replaced: story.replaced.clone(),
             longest_stall_ms: unsigned(story.longest_stall_ms()),
             recover_ms: percentiles(story.recoveries_ms().map(|(_, ms)| ms)),
             repeated_gpu_runs: story.repeated_gpu_runs(),
@@ -143,8 +151,28 @@ fn findings(story: &Story, spent: &BTreeMap<String, i64>) -> Vec<String> {
             (spent > may).then(|| format!("tenant {tenant} spent {spent} of {may} micro-dollars"))
         }),
     );
+    several(&mut found, not_replaced(story));
     several(&mut found, story.left.iter().map(|(pid, command)| format!("process {pid} was left: {command}")));
     found
+}
+
+/// What an upgrade owes: everything replaced, each at work again, and nobody driven to an end by the other version.
+fn not_replaced(story: &Story) -> impl Iterator<Item = String> {
+    let replaced = |name: &String| story.replaced.iter().any(|replacement| replacement.name == *name);
+    let missing = story.to_replace.iter().filter(move |name| !replaced(name));
+    let missing = missing.map(|name| format!("{name} was not replaced, or its successor did no work"));
+    let badly = story.replaced.iter().filter(|replacement| {
+        replacement.removal == Removal::Drained
+            && !replacement.exit_code.is_some_and(|code| GOOD_EXITS.contains(&code))
+    });
+    let badly =
+        badly.map(|one| format!("{} was asked to stop and ended badly: {:?}", one.name, one.exit_code));
+    let is_upgrade = !story.to_replace.is_empty();
+    let own_ends = story.hits.iter().filter(move |hit| is_upgrade && hit.blow.is_none());
+    let own_ends = own_ends.map(|hit| {
+        format!("{} ended by itself during the upgrade: {}", hit.name, hit.status.as_deref().unwrap_or("?"))
+    });
+    missing.chain(badly).chain(own_ends)
 }
 
 /// Puts the first findings of a kind into words and counts the rest.

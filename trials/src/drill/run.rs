@@ -2,11 +2,13 @@
 
 use super::chaos::{Chaos, Hits, revive};
 use super::feed::Feed;
+use super::flow::Flow;
 use super::history::{Line, Writer};
 use super::report::{Report, VERSION};
 use super::store::ArtifactStore;
 use super::story::Story;
-use super::{DrillOptions, history, leftovers, work};
+use super::upgrade::{Replacements, Upgrade};
+use super::{DrillOptions, history, leftovers, upgrade, work};
 use crate::audience::Audience;
 use anyhow::Context as _;
 use client::files;
@@ -51,7 +53,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// Runs the drill on a fleet, writes history and report into `out`, and ends the fleet.
 ///
 /// # Errors
-/// A process could not be struck or started again, a server does not answer at the end, files cannot be
+/// A process could not be struck, replaced or started again, a server does not answer at the end, files cannot be
 /// written. What breaks a promise is a finding of the report instead.
 pub async fn run(
     mut stack: Stack,
@@ -60,21 +62,41 @@ pub async fn run(
     audience: &mut impl Audience,
 ) -> anyhow::Result<Report> {
     let mut writer = Writer::create(out)?;
-    writer.add(&begin(&stack, drill)?)?;
-    let jobs = work::jobs(drill.jobs, drill.seed, now_ms())?;
+    let is_upgrade = drill.upgrade_from.is_some();
+    let to_replace = if is_upgrade { upgrade::to_replace(&stack)? } else { Vec::new() };
+    writer.add(&begin(&stack, drill, to_replace.clone())?)?;
+    let paid_one_in = if is_upgrade { work::PAID_ONE_IN_OF_UPGRADE } else { work::PAID_ONE_IN };
+    let jobs = work::jobs(drill.jobs, drill.seed, paid_one_in, now_ms())?;
     let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
     let store = ArtifactStore::of(&broker.jetstream).await?;
-    let chaos = Chaos { seed: drill.seed, calm: &calm, hits: &hits, store: &store };
+    let flow = if is_upgrade {
+        Flow::in_shares(jobs.len(), upgrade::shares(to_replace.len()))
+    } else {
+        Flow::unbound(jobs.len())
+    };
+    let replacements = Replacements::default();
+    let trouble = async {
+        let (seed, calm, hits) = (drill.seed, &calm, &hits);
+        if is_upgrade {
+            let upgrade = Upgrade { seed, flow: &flow, replacements: &replacements, hits, calm };
+            upgrade.replace(&mut stack, &to_replace).await
+        } else {
+            Chaos { seed, calm, hits, store: &store }.rage(&mut stack).await
+        }
+    };
     let mut drive = Drive {
         tracker: Tracker::of(jobs.iter().map(|job| job.id)),
         feed: Feed::of(broker.jetstream.clone()),
+        flow: &flow,
+        replacements: &replacements,
+        calm_at: (!is_upgrade).then_some((jobs.len() * CALM_AT_PERCENT).div_ceil(100)),
         writer,
     };
     tokio::select! {
         driven = drive.publish_and_follow(&broker, &jobs, &calm, &hits, audience) => driven?,
-        raged = chaos.rage(&mut stack) => raged.context("looking after everybody has no other end")?,
+        ended = trouble => ended.context("looking after everybody has no other end")?,
     }
-    audience.line("the blows are over: coming to rest");
+    audience.line("coming to rest");
     revive(&mut stack).await?;
     // A drill that nothing ends any more is over before the calm.
     store.enlarge_within(ENLARGED_WITHIN).await?;
@@ -82,6 +104,9 @@ pub async fn run(
     let Drive { tracker, mut writer, .. } = drive;
     for hit in hits.take() {
         writer.add(&Line::Hit(hit))?;
+    }
+    for replacement in replacements.take() {
+        writer.add(&Line::Replaced(replacement))?;
     }
     let open = (jobs.len() - tracker.ended()) as u64;
     writer.add(&Line::Rest { at_ms: now_ms(), unrest, open })?;
@@ -109,7 +134,7 @@ pub fn judge(out: &Path) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn begin(stack: &Stack, drill: &DrillOptions) -> anyhow::Result<Line> {
+fn begin(stack: &Stack, drill: &DrillOptions, to_replace: Vec<String>) -> anyhow::Result<Line> {
     let tenants: schemas::TenantsConfig = serde_json::from_str(&stack.options().documents.tenants)?;
     let budgets = tenants.tenants.iter();
     let daily_micro_usd: BTreeMap<String, MicroUsd> =
@@ -121,17 +146,22 @@ fn begin(stack: &Stack, drill: &DrillOptions) -> anyhow::Result<Line> {
         nodes: drill.nodes as u64,
         at_ms: now_ms(),
         daily_micro_usd,
+        to_replace,
     })
 }
 
 /// Publishing and following, and what they write down.
-struct Drive {
+struct Drive<'a> {
     tracker: Tracker,
     feed: Feed,
     writer: Writer,
+    flow: &'a Flow,
+    replacements: &'a Replacements,
+    /// It becomes calm when so many have ended; none where somebody else says so.
+    calm_at: Option<usize>,
 }
 
-impl Drive {
+impl Drive<'_> {
     /// Publishes everything, a window at a time, until all have ended or nothing ends any more.
     async fn publish_and_follow(
         &mut self,
@@ -147,9 +177,9 @@ impl Drive {
         tokio::pin!(publishing);
         let (mut given, mut published, mut ended) = (0, false, 0);
         let mut last_end = Instant::now();
-        let mut give = Some(give);
+        let (mut give, mut is_calm) = (Some(give), false);
         while !self.tracker.is_done() && last_end.elapsed() < STALLED_AFTER {
-            while given < jobs.len() && given - ended < OPEN_MAX {
+            while given < self.flow.allowed() && given - ended < OPEN_MAX {
                 let Some(open) = &give else { break };
                 if open.try_send(&jobs[given]).is_err() {
                     break;
@@ -163,6 +193,7 @@ impl Drive {
                 () = &mut publishing, if !published => published = true,
                 Some(line) = accepted.recv() => self.writer.add(&line)?,
                 stored = self.feed.next() => self.note(stored)?,
+                () = self.flow.raised() => {}
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
             let now_ended = self.tracker.ended();
@@ -170,16 +201,23 @@ impl Drive {
                 (ended, last_end) = (now_ended, Instant::now());
                 audience.ended(ended, jobs.len());
             }
-            if !calm.is_cancelled() && ended * 100 >= jobs.len() * CALM_AT_PERCENT {
+            self.flow.count(given, ended);
+            self.replacements.news().iter().for_each(|line| audience.line(line));
+            if !is_calm && (calm.is_cancelled() || self.calm_at.is_some_and(|at| ended >= at)) {
+                is_calm = true;
                 calm.cancel();
                 self.writer.add(&Line::Calm { at_ms: now_ms() })?;
-                audience.line(&format!("{} blows: no more of them", hits.count()));
+                audience.line(&match self.calm_at {
+                    Some(_) => format!("{} blows: no more of them", hits.count()),
+                    None => "everything was replaced".to_owned(),
+                });
             }
         }
         Ok(())
     }
 
     fn note(&mut self, stored: Stored) -> anyhow::Result<()> {
+        self.flow.note(&stored.event);
         self.tracker.note(&stored.event);
         self.writer.add(&Line::Event { stored_at_ms: stored.at_ms, event: Box::new(stored.event) })
     }

@@ -1,6 +1,6 @@
 //! What the lines of a history add up to.
 
-use super::history::{Component, Hit, Line};
+use super::history::{Component, Hit, Line, Replacement};
 use policy::invariants::AuditInput;
 use schemas::{AttemptFacts, Backend, Event, Fact, JobId, JobState, MicroUsd};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub struct Story {
     pub began_at_ms: i64,
     /// When it ended; none in a history that was cut off.
     pub ended_at_ms: Option<i64>,
-    /// When the blows ended.
+    /// When the blows ended, or all was replaced.
     pub calm_at_ms: Option<i64>,
     /// What streams and ledger still held at the end; none where the drill did not come so far.
     pub unrest: Option<Vec<String>>,
@@ -35,6 +35,10 @@ pub struct Story {
     pub first_accepted_at_ms: Option<i64>,
     /// Every blow.
     pub hits: Vec<Hit>,
+    /// The processes of an earlier release that were to be replaced.
+    pub to_replace: Vec<String>,
+    /// Those that were.
+    pub replaced: Vec<Replacement>,
     /// The jobs of which events tell.
     pub told: BTreeMap<JobId, Told>,
     /// When the broker stored each event, Unix milliseconds.
@@ -82,9 +86,10 @@ impl Story {
     /// The next line.
     pub fn take(&mut self, line: Line) {
         match line {
-            Line::Begin { version, seed, jobs, nodes, at_ms, daily_micro_usd } => {
+            Line::Begin { version, seed, jobs, nodes, at_ms, daily_micro_usd, to_replace } => {
                 (self.version, self.seed, self.jobs, self.nodes) = (version, seed, jobs, nodes);
                 (self.began_at_ms, self.daily_micro_usd) = (at_ms, daily_micro_usd);
+                self.to_replace = to_replace;
             }
             Line::Accepted { job, at_ms, tries } => {
                 self.accepted.insert(job);
@@ -93,6 +98,7 @@ impl Story {
                 *first = at_ms.min(*first);
             }
             Line::Hit(hit) => self.hits.push(hit),
+            Line::Replaced(replacement) => self.replaced.push(replacement),
             Line::Event { stored_at_ms, event } => self.take_event(stored_at_ms, &event),
             Line::Calm { at_ms } => self.calm_at_ms = Some(at_ms),
             Line::Rest { unrest, .. } => self.unrest = Some(unrest),

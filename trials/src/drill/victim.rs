@@ -5,6 +5,9 @@ use servers::{LinkState, Links, NatsServer, Postgres};
 use stack::{Member, Role};
 use std::time::Duration;
 
+/// From an end by itself to the restart.
+pub(super) const OWN_END_REST: Duration = Duration::from_millis(300);
+
 /// A process of the fleet.
 #[derive(Debug)]
 pub(super) enum Victim<'a> {
@@ -103,6 +106,10 @@ impl Victim<'_> {
             self.restart().await?;
         }
         if let Self::Member(member) = self {
+            // One that was just asked to stop ends before it is ready.
+            if member.ready(within).await.is_err() && member.try_wait()?.is_some() {
+                member.restart()?;
+            }
             member.ready(within).await?;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The drill's jobs: small pictures, nine of ten free, the tenth paid at the cloud or at Gemini. The same seed
-//! gives the same jobs but for their ids, which carry the time.
+//! The drill's jobs: small pictures, nine of ten free, the tenth paid at the cloud or at Gemini; in an upgrade every
+//! fourth is paid. The same seed gives the same jobs but for their ids, which carry the time.
 
 use crate::chance::Chance;
 use schemas::{Backend, Body, Constraints, Job, JobId, Lane, MicroUsd, Preferences, Tenant};
@@ -13,8 +13,10 @@ pub const FREE: &str = "free";
 
 /// Sides of the pictures: the least that is accepted, since it is not the pixels that are tried.
 const SIDE_PX: u32 = 64;
-/// Every so many jobs one is paid.
-const PAID_ONE_IN: usize = 10;
+/// Every so many jobs of a kill drill one is paid.
+pub const PAID_ONE_IN: usize = 10;
+/// The same of a drill of an upgrade, which waits for paid work again and again.
+pub const PAID_ONE_IN_OF_UPGRADE: usize = 4;
 /// The most that a paid job may cost: a failed attempt at either provider and one more.
 const CEILING_MICRO_USD: i64 = 400_000;
 /// What the spender may spend a day, for each of its jobs. More than all its attempts cost.
@@ -38,18 +40,18 @@ pub fn tight_micro_usd(jobs: usize) -> i64 {
 ///
 /// # Errors
 /// Never: the names are names, by test.
-pub fn jobs(count: usize, seed: u64, now_ms: i64) -> anyhow::Result<Vec<Job>> {
+pub fn jobs(count: usize, seed: u64, paid_one_in: usize, now_ms: i64) -> anyhow::Result<Vec<Job>> {
     let mut chance = Chance::of(seed);
-    (0..count).map(|index| job(index, &mut chance, seed, now_ms)).collect()
+    (0..count).map(|index| job(index, &mut chance, seed, paid_one_in, now_ms)).collect()
 }
 
-fn job(index: usize, chance: &mut Chance, seed: u64, now_ms: i64) -> anyhow::Result<Job> {
+fn job(index: usize, chance: &mut Chance, seed: u64, paid_one_in: usize, now_ms: i64) -> anyhow::Result<Job> {
     let mut entropy = [0; 10];
     entropy[..8].copy_from_slice(&chance.draw().to_be_bytes());
     entropy[8..].copy_from_slice(&(index as u16).to_be_bytes());
-    let is_paid = index % PAID_ONE_IN == PAID_ONE_IN - 1;
+    let is_paid = index % paid_one_in == paid_one_in - 1;
     let (tenant, backends, preferred) =
-        if is_paid { paid(index / PAID_ONE_IN) } else { (FREE, &[][..], None) };
+        if is_paid { paid(index / paid_one_in) } else { (FREE, &[][..], None) };
     let backends = backends.iter().map(|name| Backend::new(name)).collect::<Result<Vec<_>, _>>()?;
     let preferred = preferred.map(Backend::new).transpose()?;
     let lane = [Lane::Interactive, Lane::Standard, Lane::Batch][chance.between(0, 2) as usize];
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_tenth_is_paid_and_all_are_different() {
-        let all = jobs(1_000, 3, 1_764_000_000_000).expect("names are names");
+        let all = jobs(1_000, 3, PAID_ONE_IN, 1_764_000_000_000).expect("names are names");
         let ids: std::collections::BTreeSet<JobId> = all.iter().map(|job| job.id).collect();
         assert_eq!(ids.len(), 1_000);
         assert_eq!(all.iter().filter(|job| job.tenant.as_str() != FREE).count(), 100);
