@@ -9,13 +9,14 @@
 #   make test     every test, the servers obtained the same way
 #   make fuzz     bad bytes against every decoder, optimised; INPUTS= (ten million in all), SEED=
 #   make migrations-under-load   the migrations of the next release beside ten million attempts; ATTEMPTS= varies it
+#   make muted    turns each port call of the protocol into a no-op, one at a time, and simulates
 #   make lint     format, clippy, dependency rules
 #   make fmt      formats the code
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo drill drill-cluster drill-upgrade bench up test fuzz migrations-under-load sql lint fmt servers build
+.PHONY: help demo drill drill-cluster drill-upgrade bench up test fuzz muted migrations-under-load sql lint fmt servers build
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -55,6 +56,9 @@ test: ## run every test
 fuzz: ## bad bytes against every decoder (INPUTS=10000000 SEED=)
 	@FUZZ_INPUTS=$(or $(INPUTS),10000000) $(if $(SEED),FUZZ_SEED=$(SEED)) \
 	  cargo test --release -p tests --test fuzz -- --nocapture
+
+muted: ## mute each port call of the protocol in turn, and simulate
+	@cargo test --release -p tests --test it -- --ignored --nocapture a_muted_port_call_is_noticed
 
 migrations-under-load: servers ## hold the next release's migrations against full tables (ATTEMPTS=10000000)
 	@$(if $(ATTEMPTS),ATTEMPTS=$(ATTEMPTS)) cargo test --release -p trials --test it -- \
