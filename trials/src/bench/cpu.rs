@@ -30,7 +30,10 @@ impl Watched {
         let mut used = Used::new();
         for (name, pid) in &self.0 {
             let own = all.iter().filter(|stat| stat.pid == *pid || stat.parent == *pid);
-            *used.entry(name.clone()).or_default() += own.map(|stat| stat.used_us).sum::<u64>();
+            // The time of a child that ended is its parent's: without it the sum would fall when a child ends.
+            let time_us =
+                |stat: &Stat| stat.used_us + if stat.pid == *pid { stat.ended_children_us } else { 0 };
+            *used.entry(name.clone()).or_default() += own.map(time_us).sum::<u64>();
         }
         Ok(used)
     }
@@ -69,6 +72,8 @@ struct Stat {
     pid: u32,
     parent: u32,
     used_us: u64,
+    /// Of children that ended and were waited for.
+    ended_children_us: u64,
 }
 
 fn stats() -> anyhow::Result<Vec<Stat>> {
@@ -80,13 +85,19 @@ fn stats() -> anyhow::Result<Vec<Stat>> {
     Ok(texts.filter_map(|entry| parse(&fs::read_to_string(entry.path().join("stat")).ok()?)).collect())
 }
 
-/// `proc(5)`: pid, name in parentheses (which may hold anything), state, parent, ..., utime (14), stime (15).
+/// `proc(5)`: pid, name in parentheses (which may hold anything), state, parent, ..., utime (14), stime (15), cutime (16),
+/// cstime (17).
 fn parse(text: &str) -> Option<Stat> {
     let (head, tail) = text.rsplit_once(')')?;
     let pid = head.split_once(' ')?.0.parse().ok()?;
     let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
-    Some(Stat { pid, parent: fields.get(1)?.parse().ok()?, used_us: (ticks(11)? + ticks(12)?) * TICK_US })
+    Some(Stat {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        used_us: (ticks(11)? + ticks(12)?) * TICK_US,
+        ended_children_us: (ticks(13)? + ticks(14)?) * TICK_US,
+    })
 }
 
 fn resident_of(pid: u32) -> u64 {
@@ -102,9 +113,10 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let text = "42 (a (b) c) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 100 1 1";
+        let text = "42 (a (b) c) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 30 10 20 0 1 0 100 1 1";
         let stat = parse(text).expect("as the manual says");
         assert_eq!((stat.pid, stat.parent, stat.used_us), (42, 7, 2_000_000));
+        assert_eq!(stat.ended_children_us, 400_000);
         assert!(parse("nonsense").is_none());
     }
 
