@@ -13,7 +13,8 @@ use tests::fleet::root;
 const FILE_MAX_LINES: usize = 450;
 
 /// The crates in which no files use each other in a circle.
-const WITHOUT_CIRCLES: [&str; 7] = ["client", "ledger", "ledger-read", "protocol", "router", "runtime", "worker-host"];
+const WITHOUT_CIRCLES: [&str; 7] =
+    ["client", "ledger", "ledger-read", "protocol", "router", "runtime", "worker-host"];
 
 pub(crate) struct Graph {
     pub(crate) ours: BTreeMap<String, BTreeSet<String>>,
