@@ -32,7 +32,7 @@ pub struct FleetConfig {
     pub catalog: Arc<Catalog>,
     /// What it costs.
     pub prices: Arc<PriceList>,
-    /// Who may do what.
+    /// What each tenant may do.
     pub tenants: Arc<TenantsConfig>,
 }
 
@@ -46,7 +46,7 @@ pub enum Record<'a> {
     EventAfter(&'a Event, u64),
     /// An assignment. Its subject holds one message.
     Work(&'a Assignment),
-    /// A failed attempt, under the same id whoever publishes it.
+    /// A failed attempt, under one id, whichever process publishes it.
     Failed(&'a DeadLetter),
     /// A message that is put aside for an operator.
     Parked {
@@ -99,7 +99,7 @@ pub enum Claimed {
     AlreadyClaimed(Held),
 }
 
-/// What the broker is told about a message that it delivered.
+/// The answer to the broker about a message that it delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// It is settled and leaves its queue.

@@ -63,8 +63,8 @@ impl Router {
                 metrics::ROUTER_DISPOSITIONS.of([code.as_str().into(), follows.into()]).increment(1);
             }
             Note::Orphan { stream } => metrics::ROUTER_ORPHANS.of([stream.into()]).increment(1),
-            // What happens in workers only.
-            _ => {}
+            // It happens in workers only.
+            Note::Unfunded => {}
         }
     }
 }

@@ -172,8 +172,10 @@ pub(crate) async fn purge_work(router: &Router, job: schemas::JobId) -> Result<(
 /// Deletes a message; one that is gone is no error.
 pub(crate) async fn delete(router: &Router, name: &'static str, sequence: u64) -> Result<(), PortError> {
     let stream = open(&router.broker.jetstream, name).await?;
+    let Err(error) = stream.delete_message(sequence).await else { return Ok(()) };
+    // The broker has no code of its own for a message that is gone.
     match at(&stream, name, sequence).await? {
         None => Ok(()),
-        Some(_) => stream.delete_message(sequence).await.map(|_| ()).map_err(away(name)),
+        Some(_) => Err(away(name)(error)),
     }
 }

@@ -40,7 +40,7 @@ use verdict::{Verdict, until};
 const WAITING_MAX: usize = 64;
 
 /// How often the broker hears of a job that waits in hand, well within the time after which it would deliver
-/// it to another router. One that waits for so long may be handed back to see what lies behind it.
+/// it to another router. One that has waited for this time may be handed back to see what lies behind it.
 const EXTEND_EVERY: Duration = Duration::from_millis(topology::INTAKE_ACK_WAIT_MS / 5);
 
 /// How long a job rests that was handed back for that.
@@ -69,7 +69,7 @@ impl Default for Intake {
 }
 
 impl Intake {
-    /// A lane in which so many jobs may wait for room before it pulls no more.
+    /// A lane that pulls no more while `waiting_max` jobs wait for room.
     #[must_use]
     pub fn with_waiting_max(waiting_max: usize) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Intake {
         }
     }
 
-    /// How many more jobs to pull with so many in hand.
+    /// How many more jobs to pull while `in_hand` are in hand.
     #[must_use]
     pub fn wanted(&self, in_hand: usize, in_hand_max: usize) -> usize {
         let waiting = self.waiting.load(Ordering::Relaxed);

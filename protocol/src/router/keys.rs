@@ -1,6 +1,6 @@
 //! Idempotency keys: the first job that comes with a key has it for a day.
 //!
-//! The broker decides who is first: the key's record is *created*, which it grants once. A router that
+//! The broker decides which job is first: the key's record is *created*, which it grants once. A router that
 //! dies right after finds the record at the redelivery, with the same job in it, and goes on.
 
 use schemas::{Failure, Job, JobId, KeyRecord, SCHEMA_VERSION, key};

@@ -1,7 +1,7 @@
 //! Messages that lie in a queue and that its consumer will never deliver: everything up to their number is acknowledged
 //! there, and they stay. A drill whose broker was killed again and again left one in JOBS (nats-server 2.15.1).
 //!
-//! Such a message is published again as it is, and then deleted. Whoever gets the copy treats it like any second
+//! Such a message is published again as it is, and then deleted. The router that gets the copy treats it like any second
 //! delivery: it finds the job's tracks, or takes the job up. An assignment cannot be published again where it lies: its
 //! subject holds one message. It becomes a failed attempt, `interrupted`, as one that is taken back.
 

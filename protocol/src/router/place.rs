@@ -1,5 +1,5 @@
 //! Places an attempt: plan, reserve, `assigned` event, assignment. In this order, so that a crash in between is seen
-//! and finished by whoever reads the message next ([`recover`]).
+//! and finished by the router that reads the message next ([`recover`]).
 //!
 //! A job's first attempt that is free and finds a free slot goes without the event: its assignment carries the
 //! decision, and what it leaves behind (assignment, failed attempt, events) is its track.

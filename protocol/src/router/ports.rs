@@ -74,7 +74,7 @@ pub trait RouterPorts: Ports {
     /// A message from a lane, or a failed attempt.
     type Delivery: Delivery;
 
-    /// Tells the broker what becomes of a delivered message. An answer that is lost ends in another delivery.
+    /// Answers the broker about a delivered message. An answer that is lost ends in another delivery.
     fn answer(&self, message: &Self::Delivery, answer: Answer) -> impl Future<Output = ()>;
 
     /// The fleet as plans see it.

@@ -12,7 +12,7 @@ use crate::ports::{Claimed, Ports, Record};
 use crate::router::ports::RouterPorts;
 use crate::worker::machine::{self, Ended};
 
-/// Who claims when no worker will.
+/// The name in the claim of a router, for work that no worker will run.
 const CLAIMANT: &str = "router-sweep";
 
 /// The failed attempt of a withdrawn assignment. One without a claim cost nothing; one with a claim costs what the

@@ -9,7 +9,7 @@ pub enum Begin {
     Resume(String),
     /// A start was intended and never confirmed: find out first.
     Find,
-    /// It ended before: tell the outcome again.
+    /// It ended before: publish the recorded outcome again.
     Retell(Outcome),
     /// The provider delivered, and a worker's spool has the result: wait until that worker has stored it.
     AwaitStored,

@@ -63,7 +63,7 @@ pub async fn is_still_ours<P: Ports>(ports: &P, held: &Mutex<Option<Held>>, atte
     renewed.is_ok()
 }
 
-/// Writes down that the provider delivered, what it counted, and who keeps the result.
+/// Records that the provider delivered, what it counted, and where the result is kept.
 pub async fn record_delivered<P: Ports>(
     ports: &P,
     held: &Mutex<Option<Held>>,
@@ -79,7 +79,7 @@ pub async fn record_delivered<P: Ports>(
     }
 }
 
-/// A claim that says what was delivered. Its work began when it was claimed where nothing tells better.
+/// A claim that says what was delivered. Where no start is recorded, its work began when it was claimed.
 pub(super) fn delivered_record(record: &AttemptRecord, delivered: &DeliveredResult) -> AttemptRecord {
     AttemptRecord {
         started_at_ms: record.started_at_ms.or(Some(record.claimed_at_ms)),

@@ -16,7 +16,7 @@ const AGAIN_MAX_MS: u64 = 5_000;
 /// The first of these waits.
 const AGAIN_MIN_MS: u64 = 100;
 
-/// How long to wait after so many tries in vain.
+/// How long to wait after a number of failed tries.
 #[must_use]
 pub fn again_after(tries: u32) -> Duration {
     let doubled = AGAIN_MIN_MS.saturating_mul(1 << tries.saturating_sub(1).min(10));
@@ -72,7 +72,7 @@ pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now
     let outcome = charged(outcome, result);
     let Some(failure) = &outcome.failure else { return After::Settle(Box::new(outcome)) };
     match failure.code {
-        // Somebody or something ends it, or it is what it is, however often it is fetched.
+        // The attempt is ended from outside, or fetching it again gives the same.
         Code::Cancelled
         | Code::Expired
         | Code::Interrupted
@@ -104,7 +104,7 @@ pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now
     }
 }
 
-/// The delivery told what it cost; an end that tells nothing does not make it unknown again.
+/// The delivery states what it cost; an end without usage does not make that unknown again.
 #[must_use]
 pub fn charged(mut outcome: Outcome, result: &DeliveredResult) -> Outcome {
     if outcome.usage.is_empty() {

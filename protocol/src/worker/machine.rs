@@ -11,7 +11,7 @@ use schemas::{
 pub use super::begin::Begin;
 use super::delivered;
 
-/// A claim without a provider's id is left alone for so long after it was made: its maker may be slow
+/// A claim without a provider's id is left alone for this time after it was made: its maker may be slow
 /// rather than dead, and about to record the id. Twice the time after which the broker redelivers.
 pub const INTENT_SETTLES_MS: i64 = 2 * topology::WORK_ACK_WAIT_MS as i64;
 
@@ -43,7 +43,7 @@ pub fn may_be_reported(record: &AttemptRecord, timeout_ms: u64, now_ms: i64) -> 
 pub struct Delivery {
     /// How often the broker has delivered it, this time included.
     pub delivered: i64,
-    /// Somebody asked for the job to be cancelled.
+    /// There is a request to cancel the job.
     pub cancelled: bool,
     /// Its deadline passed.
     pub expired: bool,
@@ -54,13 +54,13 @@ pub struct Delivery {
 /// Looks at a delivery before the claim: a failure ends the attempt unstarted.
 ///
 /// Paid work may be running at the provider or be over, even on its first delivery: this one may have lain
-/// in a worker that was paused while others went on. So nothing but the claim tells that it never began.
+/// in a worker that was paused while others went on. So only the claim shows that it never began.
 #[must_use]
 pub fn first_look(delivery: Delivery) -> Option<Failure> {
     if delivery.paid { None } else { unbegun(delivery) }
 }
 
-/// What ends an attempt of which it is certain that nobody began it.
+/// What ends an attempt that certainly never began.
 #[must_use]
 pub fn unbegun(delivery: Delivery) -> Option<Failure> {
     if let Some(poison) = poison(delivery.delivered) {
@@ -119,7 +119,7 @@ pub enum Settlement {
 pub struct Ended<'a> {
     /// What was assigned.
     pub assignment: &'a Assignment,
-    /// Who ran it; nobody when it never began.
+    /// The worker that ran it; none when it never began.
     pub worker: Option<&'a WorkerId>,
     /// The provider is a simulator.
     pub simulated: bool,
@@ -197,7 +197,7 @@ fn charge(ended: &Ended<'_>) -> Charge {
     if may_be_billed(code, outcome.provider_id.is_some(), ended.called) { unclear } else { Charge::VOIDED }
 }
 
-/// Whether the provider may send a bill for an attempt of which it told no usage.
+/// Whether the provider may send a bill for an attempt for which it stated no usage.
 fn may_be_billed(code: Option<FailureCode>, taken: bool, called: bool) -> bool {
     use FailureCode as Code;
     match code {

@@ -46,7 +46,7 @@ pub enum Found {
     /// arrives later. Only then it may be started now; a list that lacks it proves nothing, since its
     /// first caller may be paused and wake up.
     NotStarted,
-    /// The provider cannot tell.
+    /// The provider does not know.
     Unknown,
 }
 
@@ -143,7 +143,7 @@ pub trait WorkerPorts: SpoolPorts {
     fn open(&self, delivered: &mut Self::Delivered) -> Result<Arc<Assignment>, Box<Unreadable>>;
     /// How often the broker has delivered it, this time included.
     fn deliveries(&self, delivered: &Self::Delivered) -> i64;
-    /// Tells the broker; not confirmed.
+    /// Answers the broker, without a confirmation.
     fn answer(
         &self,
         delivered: &Self::Delivered,

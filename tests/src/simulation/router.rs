@@ -72,7 +72,7 @@ impl World {
         Task::Router(steps)
     }
 
-    /// A router takes a request to cancel. Nobody redelivers it: where it fails, its client asks again.
+    /// A router takes a request to cancel. It is not redelivered: where it fails, its client asks again.
     pub(crate) fn route_cancel(&mut self, process: usize, job: u32) {
         let Some(body) = self.jobs[job as usize].clone() else { return };
         let ports = self.router_ports(process, Some(job));
@@ -82,7 +82,7 @@ impl World {
         self.begin(process, Task::Router(steps));
     }
 
-    /// A router's look every few seconds: who has no worker, what the broker gave up on, what its consumer has passed.
+    /// A router's look every few seconds: backends without workers, messages that the broker gave up on, messages that their consumer has passed.
     pub(crate) fn router_tick(&mut self, process: usize) {
         if !self.processes[process].is_reachable(self.now_ms) {
             return;

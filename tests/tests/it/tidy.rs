@@ -19,6 +19,8 @@ const WITHOUT_CIRCLES: [&str; 7] =
 pub(crate) struct Graph {
     pub(crate) ours: BTreeMap<String, BTreeSet<String>>,
     pub(crate) foreign: BTreeMap<String, BTreeSet<String>>,
+    /// All that a package names, for its tests too.
+    pub(crate) named: BTreeMap<String, BTreeSet<String>>,
 }
 
 pub(crate) fn graph() -> Graph {
@@ -33,9 +35,10 @@ pub(crate) fn graph() -> Graph {
     let packages = metadata["packages"].as_array().expect("packages");
     let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
     let members: BTreeSet<String> = packages.iter().map(name).collect();
-    let mut graph = Graph { ours: BTreeMap::new(), foreign: BTreeMap::new() };
+    let mut graph = Graph { ours: BTreeMap::new(), foreign: BTreeMap::new(), named: BTreeMap::new() };
     for package in packages {
         let dependencies = package["dependencies"].as_array().expect("dependencies");
+        graph.named.insert(name(package), dependencies.iter().map(name).collect());
         let normal = dependencies.iter().filter(|dependency| dependency["kind"].is_null()).map(name);
         let (ours, foreign) = normal.partition(|dependency| members.contains(dependency));
         graph.ours.insert(name(package), ours);
@@ -62,6 +65,23 @@ fn the_crate_graph_is_the_one_in_the_map() {
     assert_eq!(drawn, graph().ours, "left: ARCHITECTURE.md, right: the workspace");
 }
 
+/// A dependency, also one for tests only, stands in the code of its crate by name.
+#[test]
+fn every_dependency_is_used() {
+    let all = sources();
+    for (package, dependencies) in graph().named {
+        let folder = folder_of(&package);
+        let files = all.iter().filter(|path| path.starts_with(&folder));
+        let code: String =
+            files.map(|path| std::fs::read_to_string(path).expect("readable")).collect::<Vec<_>>().join("\n");
+        let words: BTreeSet<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        for dependency in dependencies {
+            let used = words.contains(dependency.replace('-', "_").as_str());
+            assert!(used, "{package}/Cargo.toml: `{dependency}` is named nowhere in its code: remove it");
+        }
+    }
+}
+
 #[test]
 fn what_only_one_crate_may_know() {
     let foreign = graph().foreign;
@@ -75,6 +95,11 @@ fn what_only_one_crate_may_know() {
         assert!(!foreign["policy"].contains(banned), "policy must not use {banned}");
     }
     assert!(users("anyhow").iter().all(|user| !["schemas", "policy"].contains(user)));
+}
+
+/// The folder of a package: its name, but for the example.
+fn folder_of(package: &str) -> PathBuf {
+    root().join(if package == "example-rust" { "examples/rust" } else { package })
 }
 
 pub(crate) fn sources() -> Vec<PathBuf> {
@@ -91,7 +116,7 @@ pub(crate) fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     for member in graph().ours.keys() {
         for part in ["src", "tests", "benches"] {
-            let folder = root().join(member).join(part);
+            let folder = folder_of(member).join(part);
             if folder.is_dir() {
                 walk(&folder, &mut found);
             }

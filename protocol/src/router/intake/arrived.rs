@@ -16,7 +16,7 @@ const FRESH_MS: i64 = topology::DUPLICATE_WINDOW_MS.cast_signed() / 2;
 const CLOCKS_DIFFER_MS: i64 = FRESH_MS / 2;
 
 /// How long a job may have waited in its lane and still be the first of its id: one that was read past the consumer and
-/// placed meanwhile may come again as if it were new, and the broker knows its assignment by its id for so long.
+/// placed meanwhile may come again as if it were new, and the broker remembers the id of its assignment for this time.
 const WAITED_MS: i64 = FRESH_MS + FRESH_MS / 2;
 
 /// A message that holds a job.

@@ -36,7 +36,7 @@ pub(super) fn begin<P: RouterPorts>(
         Err(refusal) => return Err(Begun::Refused(refusal)),
     };
     let id = admitted.job.id;
-    // Whoever waits already comes first.
+    // A job that waits already comes first.
     let at_once = !arrived.may_have_tracks(id)
         && admitted.job.idempotency_key.is_none()
         && policy::admit::results(&admitted.job).next().is_none()

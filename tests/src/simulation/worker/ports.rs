@@ -175,7 +175,7 @@ impl WorkerPorts for SimulatedPorts {
         self.run_at_provider(attempt).await
     }
 
-    /// Neither paid provider can tell by a name of ours what became of a start.
+    /// Neither paid provider knows a start by a name of ours.
     async fn find(&self, _attempt: &SimulatedAttempt) -> Found {
         self.world(|world| world.figures.unknown_outcomes += 1);
         self.moment().await;
