@@ -28,6 +28,7 @@ use crate::audience::Audience;
 use anyhow::bail;
 use clap::ValueEnum;
 use report::{Report, Row};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,10 +55,12 @@ pub enum Part {
     Decide,
     /// The ledger's database: events, and the views over many attempts
     Ledger,
+    /// The processor time of a job by process, alone: for comparisons of binaries
+    Cost,
 }
 
 impl Part {
-    /// All, in the order in which they run.
+    /// Those that run when none is named, in this order.
     pub const ALL: [Self; 10] = [
         Self::Limit,
         Self::Router,
@@ -146,7 +149,8 @@ pub struct BenchOptions {
 pub async fn run(options: &BenchOptions, out: &Path, audience: &mut impl Audience) -> anyhow::Result<Report> {
     let started = Instant::now();
     let mut rows: Vec<Row> = Vec::new();
-    for part in Part::ALL.into_iter().filter(|part| options.parts.contains(part)) {
+    let parts: BTreeSet<Part> = options.parts.iter().copied().collect();
+    for part in parts {
         audience.line(&format!("{} (at {} s)", part.describe(), started.elapsed().as_secs()));
         let mut measured = match part {
             Part::Limit => limit::rows(options, audience).await?,
@@ -159,6 +163,7 @@ pub async fn run(options: &BenchOptions, out: &Path, audience: &mut impl Audienc
             Part::Submit => submit::rows(options, audience).await?,
             Part::Decide => decide::rows(options, audience)?,
             Part::Ledger => books::rows(options, audience).await?,
+            Part::Cost => fleet::cost_rows(options, audience).await?,
         };
         rows.append(&mut measured);
     }
@@ -183,6 +188,7 @@ impl Part {
             Self::Submit => "submit: one client",
             Self::Decide => "decide: one plan",
             Self::Ledger => "ledger: events into the database, and the views over many attempts",
+            Self::Cost => "cost: processor time of a job by process",
         }
     }
 }
