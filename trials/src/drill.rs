@@ -9,6 +9,7 @@ mod flow;
 pub mod history;
 mod leftovers;
 pub mod order;
+mod orders;
 pub mod plan;
 mod probe;
 pub mod report;
