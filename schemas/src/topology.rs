@@ -221,7 +221,7 @@ pub fn intake_consumer_name(lane: Lane) -> String {
     format!("router-{}", lane.as_str())
 }
 
-/// The durable name of the routers' dead-letter consumer.
+/// The durable name of the routers' consumer of failed attempts.
 pub const DEAD_CONSUMER: &str = "router-dead";
 /// The durable name of the routers' advisory consumer.
 pub const ADVISORY_CONSUMER: &str = "router-advisories";
