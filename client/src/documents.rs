@@ -229,7 +229,7 @@ pub async fn stored<T: Document>(jetstream: &jetstream::Context) -> anyhow::Resu
         Ok(document) => Some((revision, document)),
         Err(_) => {
             let good = runtime::fleet_config::newest_good(&open(jetstream).await?).await;
-            good.map_err(|reason| anyhow::anyhow!("document {}: {reason}", T::KEY))?
+            good.with_context(|| format!("document {}", T::KEY))?
         }
     };
     Ok(Stored { revision, text, used })

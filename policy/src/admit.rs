@@ -3,62 +3,29 @@
 //!
 //! What depends on the moment (workers, queues, budgets) is the plan's business, not asked here.
 
+mod admitted;
 mod body;
 mod constraints;
+mod limits;
+mod shorten;
 mod sources;
 mod unknown;
 
-use std::sync::Arc;
-
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
-use schemas::workflow::Requirements;
 use schemas::{
-    Catalog, Class, Failure, FailureCode, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant,
-    TenantsConfig,
+    Catalog, Failure, FailureCode, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant, TenantsConfig,
 };
+
+use self::shorten::shortened;
 
 pub use unknown::{
     BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown, facts, outranked,
     warnings,
 };
 
+pub use self::admitted::{Admitted, Form};
+pub use self::limits::{INPUT_NAME_MAX_BYTES, LABEL_MAX_BYTES};
 pub use self::sources::{check_result, results};
-
-/// The longest label or label name, bytes.
-pub const LABEL_MAX_BYTES: usize = 256;
-/// The longest name of an input file, bytes: what file systems take.
-pub const INPUT_NAME_MAX_BYTES: usize = 255;
-
-/// How a job says what to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
-    /// Words; a catalog template makes a workflow of them where one is needed.
-    Prompt,
-    /// A ComfyUI graph. A prompt beside it only describes.
-    Workflow,
-}
-
-impl Form {
-    /// Its token in events and SQL.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::Workflow => "workflow",
-        }
-    }
-}
-
-/// What is known of a job that may be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admitted {
-    /// What it needs of a machine.
-    pub class: Class,
-    /// How it says what to make.
-    pub form: Form,
-    /// What it needs of a ComfyUI server: the workflow's nodes and files, or the template's.
-    pub requirements: Arc<Requirements>,
-}
 
 /// Checks a job against the limits and the catalog.
 ///
@@ -163,13 +130,4 @@ fn labels(job: &Job, policy: &PolicyConfig) -> Result<(), Failure> {
         )),
         None => Ok(()),
     }
-}
-
-/// Enough of a client's text to recognise it, so that an error is not as long as its cause.
-fn shortened(text: &str) -> String {
-    const SHOWN_CHARS: usize = 40;
-    if text.chars().count() <= SHOWN_CHARS {
-        return text.to_owned();
-    }
-    format!("{}…", text.chars().take(SHOWN_CHARS).collect::<String>())
 }

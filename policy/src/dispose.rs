@@ -196,7 +196,7 @@ pub(crate) fn times<'a>(
     u32::try_from(met.count()).unwrap_or(u32::MAX)
 }
 
-/// The same of a letter's job, its last attempt included, which ended so.
+/// The same of a failed attempt's job, its last attempt included, which ended so.
 fn times_with_this(letter: &DeadLetter, code: FailureCode) -> u32 {
     times(letter.assignment.history.iter(), &letter.assignment.backend, code).saturating_add(1)
 }

@@ -14,13 +14,21 @@ pub enum PublishError {
         /// Where it was published.
         subject: String,
     },
-    /// The broker did not take it: absent, slow, or full.
-    #[error("publishing to {subject}: {reason}")]
+    /// The broker did not answer: absent, or slow.
+    #[error("publishing to {subject}: {source}")]
+    Away {
+        /// Where it was published.
+        subject: String,
+        /// The cause.
+        source: Source,
+    },
+    /// The broker did not store it: no stream takes it, or the stream is full.
+    #[error("publishing to {subject}: {source}")]
     Refused {
         /// Where it was published.
         subject: String,
-        /// In the broker's words.
-        reason: String,
+        /// The cause.
+        source: Source,
     },
 }
 

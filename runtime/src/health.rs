@@ -16,37 +16,44 @@ use crate::reports::Inbox;
 /// What a process needs to do its work, and whether it has it.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    conditions: Arc<Mutex<BTreeMap<&'static str, Result<(), String>>>>,
+    /// Each with what is wrong; none where it holds.
+    conditions: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+}
+
+/// A process cannot do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{condition}: {why}")]
+pub struct NotReady {
+    /// What it needs.
+    pub condition: &'static str,
+    /// Why that does not hold.
+    pub why: String,
 }
 
 impl Health {
     /// A condition holds.
     pub fn good(&self, condition: &'static str) {
-        self.set(condition, Ok(()));
+        self.set(condition, None);
     }
 
     /// A condition does not hold.
     pub fn bad(&self, condition: &'static str, why: impl Into<String>) {
-        self.set(condition, Err(why.into()));
+        self.set(condition, Some(why.into()));
     }
 
     /// All conditions hold; else the first that does not.
     ///
     /// # Errors
     /// The condition and why.
-    pub fn ready(&self) -> Result<(), String> {
+    pub fn ready(&self) -> Result<(), NotReady> {
         let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        for (condition, state) in conditions.iter() {
-            if let Err(why) = state {
-                return Err(format!("{condition}: {why}"));
-            }
-        }
-        Ok(())
+        let bad = conditions.iter().find_map(|(condition, wrong)| Some((*condition, wrong.clone()?)));
+        bad.map_or(Ok(()), |(condition, why)| Err(NotReady { condition, why }))
     }
 
-    fn set(&self, condition: &'static str, state: Result<(), String>) {
+    fn set(&self, condition: &'static str, wrong: Option<String>) {
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.insert(condition, state);
+        conditions.insert(condition, wrong);
     }
 }
 
@@ -92,7 +99,7 @@ impl Pages {
             async move {
                 match health.ready() {
                     Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+                    Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
                 }
             }
         };

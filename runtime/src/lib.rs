@@ -24,10 +24,10 @@ pub mod metrics;
 pub mod process;
 pub mod publish;
 pub mod reports;
+mod require;
 pub mod store_room;
 pub mod tasks;
 pub mod telemetry;
-mod there;
 pub mod tls;
 pub mod topology;
 

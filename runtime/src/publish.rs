@@ -12,9 +12,9 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::{oneshot, watch};
 
-use acks::{Acks, Answer, Awaited};
+use acks::{Acks, Answer, Awaited, Unanswered};
 use groups::Groups;
-use wire::{SILENT, Wire};
+use wire::Wire;
 
 pub use message::Message;
 pub use protocol::{PublishError, Published};
@@ -52,10 +52,10 @@ impl Publisher {
     /// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
     ///
     /// # Errors
-    /// Occupied at once; refused after the last try.
+    /// Occupied at once; away or refused after the last try.
     pub async fn publish(&self, message: &Message) -> Result<Published, PublishError> {
         match self.once(message).await {
-            Err(PublishError::Refused { .. }) => self.again(message).await,
+            Err(error) if is_worth_a_try(&error) => self.again(message).await,
             answered => answered,
         }
     }
@@ -102,7 +102,7 @@ impl Publisher {
         let once = || self.once(message);
         let trying = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            once.retry(retry).when(|error| matches!(error, PublishError::Refused { .. })).await
+            once.retry(retry).when(is_worth_a_try).await
         };
         Box::pin(trying).await
     }
@@ -112,7 +112,7 @@ impl Publisher {
         read(message, awaited).await
     }
 
-    async fn start(&self, message: &Message) -> Result<PendingAck, String> {
+    async fn start(&self, message: &Message) -> Result<PendingAck, Unanswered> {
         if let Some(groups) = &self.groups
             && let Some(answer) = groups.join(message).await
         {
@@ -126,14 +126,14 @@ impl Publisher {
 #[derive(Debug)]
 enum PendingAck {
     Alone(Awaited),
-    OfGroup(oneshot::Receiver<Answer>),
+    OfGroup(oneshot::Receiver<Result<Answer, Unanswered>>),
 }
 
 impl PendingAck {
-    async fn answer(self) -> Option<Answer> {
+    async fn answer(self) -> Result<Answer, Unanswered> {
         match self {
             Self::Alone(awaited) => awaited.answer().await,
-            Self::OfGroup(answer) => answer.await.ok(),
+            Self::OfGroup(answer) => answer.await.unwrap_or(Err(Unanswered::Silent)),
         }
     }
 }
@@ -143,7 +143,7 @@ impl PendingAck {
 pub struct Sent {
     publisher: Publisher,
     message: Message,
-    awaited: Result<PendingAck, String>,
+    awaited: Result<PendingAck, Unanswered>,
 }
 
 impl Sent {
@@ -154,24 +154,30 @@ impl Sent {
     pub async fn landed(self) -> Result<Published, PublishError> {
         let Self { publisher, message, awaited } = self;
         match read(&message, awaited).await {
-            Err(PublishError::Refused { .. }) => publisher.again(&message).await,
+            Err(error) if is_worth_a_try(&error) => publisher.again(&message).await,
             answered => answered,
         }
     }
 }
 
-async fn read(message: &Message, awaited: Result<PendingAck, String>) -> Result<Published, PublishError> {
+/// Whether the broker may store the message when it is published again: not where another one is in its place.
+fn is_worth_a_try(error: &PublishError) -> bool {
+    !matches!(error, PublishError::Occupied { .. })
+}
+
+async fn read(message: &Message, awaited: Result<PendingAck, Unanswered>) -> Result<Published, PublishError> {
     let answer = match awaited {
-        Ok(awaited) => awaited.answer().await.ok_or_else(|| SILENT.to_owned()),
-        Err(reason) => Err(reason),
+        Ok(awaited) => awaited.answer().await,
+        Err(unanswered) => Err(unanswered),
     };
     let subject = || message.subject.to_string();
     match answer {
         Ok(Answer::Stored) => Ok(Published::New),
         Ok(Answer::Repeated) => Ok(Published::Repeat),
         Ok(Answer::Occupied) => Err(PublishError::Occupied { subject: subject() }),
-        Ok(Answer::Refused(reason)) | Err(reason) => {
-            Err(PublishError::Refused { subject: subject(), reason })
+        Ok(Answer::Refused(refusal)) => {
+            Err(PublishError::Refused { subject: subject(), source: refusal.into() })
         }
+        Err(unanswered) => Err(PublishError::Away { subject: subject(), source: unanswered.into() }),
     }
 }

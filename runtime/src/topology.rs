@@ -9,8 +9,8 @@ use async_nats::jetstream::{self, object_store};
 use schemas::topology::{BucketSpec, ConsumerSpec, ObjectStoreSpec, Retention, StreamSpec, Topology};
 
 use crate::exit::Fault;
+use crate::require::require;
 use crate::telemetry;
-use crate::there::there;
 
 /// Why the topology could not be applied or read.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +173,7 @@ pub async fn consumer(
     name: &str,
 ) -> Result<PullConsumer, Fault> {
     let what = format!("consumer {name} of {stream}");
-    there(&what, || jetstream.get_consumer_from_stream(name, stream)).await
+    require(&what, || jetstream.get_consumer_from_stream(name, stream)).await
 }
 
 /// A bucket that `topology apply` made.
@@ -181,7 +181,7 @@ pub async fn consumer(
 /// # Errors
 /// `TopologyMissing` when it is not there, `BrokerAbsent` when the broker does not say.
 pub async fn open_bucket(jetstream: &jetstream::Context, name: &str) -> Result<kv::Store, Fault> {
-    there(&format!("bucket {name}"), || jetstream.get_key_value(name)).await
+    require(&format!("bucket {name}"), || jetstream.get_key_value(name)).await
 }
 
 /// Compares the broker with the topology; a line for each difference, none when they agree.

@@ -331,7 +331,7 @@ pub fn progress() -> Progress {
     }
 }
 
-/// A dead letter.
+/// A failed attempt.
 #[must_use]
 pub fn dead_letter() -> DeadLetter {
     DeadLetter {

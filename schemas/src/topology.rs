@@ -4,6 +4,8 @@
 //! backpressure reaches the publisher. The broker sets these bytes aside, about 13 GiB in all, and refuses
 //! a topology that its disk cannot hold.
 
+pub mod bucket;
+
 use serde::{Deserialize, Serialize};
 
 use crate::subjects;
@@ -29,22 +31,6 @@ pub mod stream {
     pub const PARKED: &str = "PARKED";
     /// The broker's word on messages delivered too often.
     pub const ADVISORIES: &str = "ADVISORIES";
-}
-
-/// Names of buckets.
-pub mod bucket {
-    /// Worker id to offer.
-    pub const WORKERS: &str = "WORKERS";
-    /// Attempt id to claim, paid work only.
-    pub const ATTEMPTS: &str = "ATTEMPTS";
-    /// Job id to a cancel request, read by routers and workers.
-    pub const CANCELS: &str = "CANCELS";
-    /// Tenant and idempotency key to the first job that came with them.
-    pub const KEYS: &str = "KEYS";
-    /// `policy`, `catalog`, `prices`, `tenants`.
-    pub const CONFIG: &str = "CONFIG";
-    /// Files, as an object store.
-    pub const ARTIFACTS: &str = "ARTIFACTS";
 }
 
 /// What happens to a message.
@@ -235,7 +221,7 @@ pub fn intake_consumer_name(lane: Lane) -> String {
     format!("router-{}", lane.as_str())
 }
 
-/// The durable name of the routers' dead-letter consumer.
+/// The durable name of the routers' consumer of failed attempts.
 pub const DEAD_CONSUMER: &str = "router-dead";
 /// The durable name of the routers' advisory consumer.
 pub const ADVISORY_CONSUMER: &str = "router-advisories";

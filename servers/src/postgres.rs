@@ -6,6 +6,7 @@
 
 mod cluster;
 
+use self::cluster::SUPERUSER;
 use super::place::{self, Place};
 use super::{Found, ServerError, free_port};
 use crate::process::{POLL_INTERVAL, ProcessError, RunAs, Spec, StopSignal, Supervised};
@@ -16,8 +17,6 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// The superuser of our clusters. Whoever reaches the loopback port is trusted to be it.
-const SUPERUSER: &str = "argosy";
 /// Recovery after a kill replays the log since the last checkpoint.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Making a database copies a template of a few MiB.

@@ -3,11 +3,34 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use stack::{Stack, StackOptions};
 use trials::audience::Audience;
 
 /// Longest wait for anything in a test; far above what a loaded machine needs.
 pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// How often a test looks for what it waits for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks again and again until a look finds something: the pause between the looks of all tests here.
+///
+/// # Errors
+/// A look failed, or nothing was found within [`LIMIT`].
+pub async fn look_until<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await? {
+                return anyhow::Ok(found);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looking).await.with_context(|| format!("not within {LIMIT:?}: {what}"))?
+}
 
 /// The workspace's root.
 #[must_use]

@@ -46,7 +46,8 @@ async fn broker() -> Served {
     Served { broker, _server: server, _dir: dir }
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+/// Looks until it holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");

@@ -1,6 +1,6 @@
 //! Where the fleet is, and connections to it.
 
-use super::Global;
+use super::global::Global;
 use crate::exit::Usage;
 use anyhow::Context as _;
 use ledger_read::Reader;

@@ -3,7 +3,7 @@
 use schemas::artifact::{Origin, OriginError};
 use schemas::{Event, Fact, Failure, Input, Job, JobId};
 
-use super::shortened;
+use super::shorten::shortened;
 
 /// Checks by bucket and key alone what each input is.
 pub(super) fn check(job: &Job) -> Result<(), Failure> {

@@ -150,7 +150,7 @@ pub fn settle(ended: &Ended<'_>) -> Settlement {
     Settlement::Dead(Box::new(dead_letter(ended)))
 }
 
-/// The letter to the router about an attempt that failed.
+/// The message to the routers about an attempt that failed.
 #[must_use]
 pub fn dead_letter(ended: &Ended<'_>) -> DeadLetter {
     DeadLetter {

@@ -1,11 +1,13 @@
 //! The data directory: made by `initdb` when there is none, checked for its version when there is.
 
-use super::{Place, SUPERUSER};
+use super::Place;
 use crate::process::{ProcessError, RunAs, Spec, Supervised};
 use crate::{Found, ServerError};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The superuser of our clusters. Whoever reaches the loopback port is trusted to be it.
+pub(super) const SUPERUSER: &str = "argosy";
 /// A second or two on a laptop; a slow disk under load takes longer.
 const INITDB_WITHIN: Duration = Duration::from_secs(120);
 

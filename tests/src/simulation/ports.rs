@@ -93,7 +93,7 @@ impl SimulatedPorts {
             }
             tries += 1;
             if tries > TRIES_MAX {
-                return Err(PublishError::Refused { subject: String::new(), reason: "away".to_owned() });
+                return Err(PublishError::Away { subject: String::new(), source: "away".into() });
             }
             self.pause((100 << tries).min(2_000)).await;
         }

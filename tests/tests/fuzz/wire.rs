@@ -56,7 +56,7 @@ fn job(bytes: &[u8]) -> bool {
         return true;
     }
     for model in &CATALOG.models {
-        let mut graph = workflow::render(model, &job.body, job.id, "argosy/x");
+        let mut graph = model.render(&job.body, job.id, "argosy/x");
         workflow::set_prefix(&mut graph, "argosy/y");
     }
     let assignment = Assignment { job, ..samples::assignment() };

@@ -42,7 +42,7 @@ async fn the_end_of_each_loop_is_announced_and_no_publish_waits_for_ever() -> an
         let published = published.with_context(|| format!("a publish waits for ever without the {name}"))?;
         let answered = name.starts_with("keeper");
         ensure!(published.is_ok() == answered, "without the {name}: {published:?}");
-        ensure!(answered || matches!(published, Err(PublishError::Refused { .. })));
+        ensure!(answered || matches!(published, Err(PublishError::Away { .. })));
     }
     Ok(())
 }
