@@ -1,14 +1,17 @@
 //! A simulated RunPod serverless endpoint that runs the worker-comfyui image.
 //!
-//! The data plane only (`/v2/{endpoint}/run` and what goes with it); pods and management are not here. Jobs live at
+//! The data plane (`/v2/{endpoint}/run` and what goes with it) and, of the management API, the billing call; pods are not
+//! here. Workers are billed from start to stop, each second that was begun ([`sessions`]). Jobs live at
 //! the provider: with a state directory they, and the bill, survive a killed simulator, as they survive a killed
 //! client. Execution times are provider time (scaled when slept); `ttl`, retention and the pauses between calls of a
 //! webhook are wall time, so that a fast simulation does not lose results a slow person still wants.
 
+mod billing;
 mod handler;
 mod jobs;
 mod pool;
 mod routes;
+mod sessions;
 mod shapes;
 mod view;
 
@@ -19,12 +22,13 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::clock::Scale;
+use crate::clock::{self, Scale};
 use crate::comfyui::{Catalog, Models, default_models};
 use crate::host::Gate;
 use crate::journal::StateDir;
 use crate::{Admin, Error, admin, host};
 use jobs::Store;
+use sessions::Sessions;
 
 /// Fault names; see the crate's header for what they do.
 pub const FAULTS: &[&str] = &[
@@ -63,6 +67,7 @@ pub const FAULTS: &[&str] = &[
     "http_401",
     "http_502",
     "status_404",
+    "billing_503",
 ];
 
 /// How results are handed over.
@@ -96,7 +101,10 @@ pub struct Config {
     pub cold_start_ms: u64,
     /// How long a worker stays warm without work, provider milliseconds.
     pub idle_timeout_ms: u64,
-    /// Price of execution, micro-dollars per second.
+    /// Jobs take whole seconds, so that who bills milliseconds and who bills begun seconds charge the same: for drills
+    /// with processes of release 0.1.0, which charged milliseconds.
+    pub whole_seconds: bool,
+    /// Price of a worker's time, micro-dollars per second.
     pub rate_micro_usd_per_s: u64,
     /// How results are handed over.
     pub output: OutputMode,
@@ -126,6 +134,7 @@ impl Default for Config {
             workers: 3,
             cold_start_ms: 8_000,
             idle_timeout_ms: 5_000,
+            whole_seconds: false,
             rate_micro_usd_per_s: 190,
             output: OutputMode::default(),
             odd_outputs_percent: 0,
@@ -159,10 +168,15 @@ impl Server {
         let state_dir = StateDir::open(config.state_dir.as_deref())?;
         let admin = Admin::new("runpod", FAULTS, config.seed, state_dir.path(), gate)?;
         let endpoint_id = config.endpoint_id.clone();
+        let scale = Scale::new(config.time_scale);
+        let warm_until_ms = clock::now_ms() + scale.wall(config.idle_timeout_ms).as_millis() as u64;
+        let sessions = Sessions::open(state_dir.path(), warm_until_ms)?;
+        let up = sessions.up(clock::now_ms());
         let endpoint = Arc::new(Endpoint {
-            scale: Scale::new(config.time_scale),
+            scale,
+            sessions,
             catalog: Arc::new(Catalog::new(&config.models, false)),
-            store: Store::open(state_dir.path(), config.workers)?,
+            store: Store::open(state_dir.path(), config.workers, &up, warm_until_ms)?,
             admin: admin.clone(),
             wake: Notify::new(),
             changed: watch::Sender::new(0),
@@ -210,6 +224,7 @@ struct Endpoint {
     admin: Admin,
     catalog: Arc<Catalog>,
     store: Store,
+    sessions: Sessions,
     wake: Notify,
     /// Grows with every change of any job.
     changed: watch::Sender<u64>,

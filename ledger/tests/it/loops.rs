@@ -23,7 +23,7 @@ use crate::story::Story;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Served {
+pub(crate) struct Served {
     broker: Broker,
     _server: NatsServer,
     _dir: tempfile::TempDir,
@@ -37,7 +37,7 @@ impl std::ops::Deref for Served {
     }
 }
 
-async fn broker() -> Served {
+pub(crate) async fn broker() -> Served {
     let dir = scratch();
     let server = NatsServer::start(&found(), NatsOptions::new(dir.path())).await.expect("it starts");
     let config = NatsConfig { url: server.url(), ..NatsConfig::default() };
@@ -46,7 +46,7 @@ async fn broker() -> Served {
     Served { broker, _server: server, _dir: dir }
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");

@@ -7,6 +7,7 @@ mod late_money;
 mod loops;
 mod migrations;
 mod order;
+mod overhead;
 mod process;
 mod reads;
 mod reserve;

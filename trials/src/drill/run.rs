@@ -291,6 +291,12 @@ async fn books(stack: &Stack, accepted: &[JobId], writer: &mut Writer) -> anyhow
     for attempt in gathered.attempts {
         writer.add(&Line::BookedAttempt(attempt))?;
     }
+    for charge in gathered.overhead {
+        writer.add(&Line::BookedOverhead(charge))?;
+    }
+    for (backend, days) in gathered.bills {
+        writer.add(&Line::Bill { backend, days })?;
+    }
     for (backend, lines) in gathered.invoices {
         writer.add(&Line::Invoice { backend, lines })?;
     }
