@@ -1,5 +1,5 @@
 //! What a serverless endpoint costs beside its jobs: its workers are billed from their start to their stop, idle time
-//! included, and the provider tells the sum only afterwards. Until then it is estimated here, and held against the
+//! included, and the provider shows the sum only afterwards. Until then it is estimated here, and held against the
 //! fleet's budget ([`Overhead::held_micro_usd`]).
 
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ pub fn start_and_idle_ms(served: Served, scaling: Scaling) -> u64 {
 }
 
 /// One start and idle timeout of every worker to which the endpoint may scale: what it may cost at any moment although
-/// nobody saw it yet.
+/// no job was seen there yet.
 #[must_use]
 pub fn standby_ms(scaling: Scaling) -> u64 {
     let each_ms =
@@ -87,34 +87,34 @@ pub fn cost_of_time(
 
 /// What a worker adds to an endpoint's day.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct News {
-    /// Who tells it.
+pub struct BillUpdate {
+    /// The worker that adds it.
     pub worker: Option<WorkerId>,
     /// What the billing call said, and when it was made.
     pub billed: Option<(MicroUsd, i64)>,
-    /// Start and idle that it saw since it last told.
+    /// Start and idle that it saw since its last update.
     pub seen_micro_usd: MicroUsd,
     /// See [`EndpointBill::standby_micro_usd`].
     pub standby_micro_usd: MicroUsd,
 }
 
-/// An endpoint's day with news in it. A bill only grows: an answer that comes late or twice changes nothing.
+/// An endpoint's day with an update in it. A bill only grows: an answer that comes late or twice changes nothing.
 #[must_use]
-pub fn merge(mut bill: EndpointBill, news: &News) -> EndpointBill {
-    bill.workers.extend(news.worker.clone());
-    if let Some((billed, asked_at_ms)) = news.billed {
+pub fn merge(mut bill: EndpointBill, update: &BillUpdate) -> EndpointBill {
+    bill.workers.extend(update.worker.clone());
+    if let Some((billed, asked_at_ms)) = update.billed {
         bill.billed_micro_usd = bill.billed_micro_usd.max(Some(billed));
         bill.asked_at_ms = bill.asked_at_ms.max(Some(asked_at_ms));
     }
-    bill.seen_micro_usd = plus(bill.seen_micro_usd, news.seen_micro_usd);
-    bill.standby_micro_usd = bill.standby_micro_usd.max(news.standby_micro_usd);
+    bill.seen_micro_usd = plus(bill.seen_micro_usd, update.seen_micro_usd);
+    bill.standby_micro_usd = bill.standby_micro_usd.max(update.standby_micro_usd);
     bill
 }
 
 /// The charge without a job for an endpoint's day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overhead {
-    /// The rest of the bill once the provider told it; until then what was seen of starts and idle. Below zero where more was charged to
+    /// The rest of the bill once the provider shows it; until then what was seen of starts and idle. Below zero where more was charged to
     /// attempts than the provider billed, because each of many short ones is rounded up.
     pub amount_micro_usd: MicroUsd,
     /// The provider's billing call has not answered yet.

@@ -1,13 +1,13 @@
 //! Bucket `BILLS`: what providers bill for an endpoint and UTC day.
 //!
 //! Several workers may serve one endpoint, and each may be killed at any moment: a document is read, merged
-//! (`policy::overhead::merge`) and written under the condition that nobody wrote it meanwhile.
+//! (`policy::overhead::merge`) and written under the condition that no other write came between.
 
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::kv::{self, CreateErrorKind, UpdateErrorKind};
-use policy::overhead::{News, merge};
+use policy::overhead::{BillUpdate, merge};
 use protocol::PortError;
 use schemas::bill::EndpointBill;
 use schemas::codec;
@@ -44,18 +44,18 @@ pub async fn open(jetstream: &jetstream::Context) -> Result<kv::Store, Fault> {
     made.map_err(|error| Fault::new(Exit::BrokerAbsent, format!("{BUCKET}: {}", telemetry::chain(&error))))
 }
 
-/// Adds news to an endpoint's day.
+/// Adds an update to an endpoint's day.
 ///
 /// # Errors
 /// The broker does not answer, what is there cannot be read, or others write without a pause.
-pub async fn publish(store: &kv::Store, day: &EndpointBill, news: &News) -> Result<EndpointBill, PortError> {
+pub async fn publish(store: &kv::Store, day: &EndpointBill, update: &BillUpdate) -> Result<EndpointBill, PortError> {
     let away = |source: protocol::errors::Source| PortError::Away { what: BUCKET, source };
     let key = day.key();
     for _ in 0..TRIES {
         let entry = store.entry(key.as_str()).await.map_err(|error| away(error.into()))?;
         let entry = entry.filter(|entry| entry.operation == kv::Operation::Put);
         let Some(entry) = entry else {
-            let bill = merge(day.clone(), news);
+            let bill = merge(day.clone(), update);
             match store.create(key.as_str(), codec::encode(&bill).into()).await {
                 Ok(_) => return Ok(bill),
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
@@ -66,7 +66,7 @@ pub async fn publish(store: &kv::Store, day: &EndpointBill, news: &News) -> Resu
         };
         let read = codec::decode::<EndpointBill>(None, &entry.value);
         let read = read.map_err(|error| PortError::Unreadable { what: BUCKET, source: Box::new(error) })?;
-        let bill = merge(read, news);
+        let bill = merge(read, update);
         match store.update(key.as_str(), codec::encode(&bill).into(), entry.revision).await {
             Ok(_) => return Ok(bill),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}

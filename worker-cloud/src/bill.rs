@@ -1,4 +1,4 @@
-//! Asks for the endpoint's bill, and tells the ledger: what was billed, and what start and idle are estimated at until then.
+//! Reads the endpoint's bill and publishes it for the ledger: what was billed, and what start and idle are estimated at until then.
 //!
 //! A worker that is killed between the provider's answer and the write loses nothing: it, or another worker of the
 //! endpoint, asks again, and the bill of a day is one document that only grows. What it saw of starts and idle since its
@@ -16,7 +16,7 @@ use schemas::bill::{EndpointBill, utc_day};
 use schemas::{MicroUsd, WorkerId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use worker_host::overhead::{News, cost_of_time, standby_ms};
+use worker_host::overhead::{BillUpdate, cost_of_time, standby_ms};
 
 use crate::backend::worker_time::WorkerTime;
 use crate::config::{ConfigError, RunPodConfig};
@@ -52,23 +52,23 @@ impl Billing {
         Ok(Self { client: Client::new(&config)?, config, time, fleet, worker, simulated })
     }
 
-    /// Tells until stopped. The estimate is told before the bill is asked for, so that it is held before work starts.
+    /// Publishes until stopped. The estimate is published before the bill is read, so that it is held before work starts.
     ///
     /// # Errors
     /// Never: whatever is away is asked again.
     pub async fn run(self, jetstream: jetstream::Context, stop: CancellationToken) -> Result<(), Fault> {
-        let telling = async {
+        let publishing = async {
             let store = self.open(&jetstream).await;
-            self.tell(&store, &BTreeMap::new()).await;
+            self.publish(&store, &BTreeMap::new()).await;
             loop {
-                let billed = self.ask().await;
-                self.tell(&store, &billed).await;
+                let billed = self.fetch().await;
+                self.publish(&store, &billed).await;
                 tokio::time::sleep(self.config.bill_every()).await;
             }
         };
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            () = telling => Ok(()),
+            () = publishing => Ok(()),
         }
     }
 
@@ -76,14 +76,14 @@ impl Billing {
         loop {
             match bills::open(jetstream).await {
                 Ok(store) => return store,
-                Err(fault) => tracing::warn!(error = %fault, "the bill cannot be told"),
+                Err(fault) => tracing::warn!(error = %fault, "the bill cannot be published"),
             }
             tokio::time::sleep(self.config.bill_every()).await;
         }
     }
 
     /// What the endpoint was billed, and when that was asked; nothing when the provider does not say.
-    pub async fn ask(&self) -> BTreeMap<i32, (MicroUsd, i64)> {
+    pub async fn fetch(&self) -> BTreeMap<i32, (MicroUsd, i64)> {
         let asked_at_ms = now_ms();
         let reply = match self.client.bill(DAYS).await {
             Ok(reply) => reply,
@@ -103,7 +103,7 @@ impl Billing {
     }
 
     /// Adds to each day what is new about it.
-    pub async fn tell(&self, store: &kv::Store, billed: &BTreeMap<i32, (MicroUsd, i64)>) {
+    pub async fn publish(&self, store: &kv::Store, billed: &BTreeMap<i32, (MicroUsd, i64)>) {
         let now_ms = now_ms();
         let mut seen = self.time.take();
         for day in [utc_day(now_ms), utc_day(now_ms + AHEAD_MS)].into_iter().chain(billed.keys().copied()) {
@@ -118,14 +118,14 @@ impl Billing {
             );
             let is_over = day < utc_day(now_ms);
             let standby = if is_over { 0 } else { standby_ms(self.config.scaling()) };
-            let news = News {
+            let update = BillUpdate {
                 worker: Some(self.worker.clone()),
                 billed: billed.get(&day).copied(),
                 seen_micro_usd: self.cost(ms, now_ms),
                 standby_micro_usd: self.cost(standby, now_ms),
             };
-            if let Err(error) = bills::publish(store, &of_day, &news).await {
-                tracing::warn!(%error, key = of_day.key(), "the bill is not told yet");
+            if let Err(error) = bills::publish(store, &of_day, &update).await {
+                tracing::warn!(%error, key = of_day.key(), "the bill is not published yet");
                 self.time.put_back(day, ms);
             }
         }

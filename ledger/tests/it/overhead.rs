@@ -1,7 +1,7 @@
 //! Charges without a job: posted from bills, held against the fleet's budget, shown beside the attempts.
 
 use async_nats::jetstream::kv;
-use policy::overhead::News;
+use policy::overhead::BillUpdate;
 use runtime::bills;
 use schemas::bill::{EndpointBill, utc_day};
 use schemas::{Charge, JobState, MicroUsd, TenantsConfig};
@@ -131,7 +131,7 @@ async fn a_bill_that_is_told_twice_or_by_many_or_never_by_the_one_who_asked_is_p
     let (broker, database) = (broker().await, migrated().await);
     let store: kv::Store = bills::open(&broker.jetstream).await.unwrap();
     let empty = EndpointBill::new("cloud".parse().unwrap(), "e".to_owned(), day(), false);
-    let told = |worker: &str, billed: i64| News {
+    let told = |worker: &str, billed: i64| BillUpdate {
         worker: Some(worker.parse().expect("a name")),
         billed: Some((MicroUsd(billed), billed)),
         seen_micro_usd: MicroUsd(1),

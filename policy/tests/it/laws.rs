@@ -7,7 +7,7 @@ use policy::breaker::Breaker;
 use policy::cost;
 use policy::dispose::{Disposition, dispose};
 use policy::fleet::Fleet;
-use policy::overhead::{self, News};
+use policy::overhead::{self, BillUpdate};
 use policy::plan::Plan;
 use proptest::prelude::*;
 use schemas::bill::EndpointBill;
@@ -313,12 +313,12 @@ proptest! {
     #[test]
     fn a_bill_is_the_same_whoever_tells_it_how_often(told in prop::collection::vec((0i64..1_000, 0i64..1_000, 0i64..50), 1..8), seed in any::<u64>()) {
         let day = || EndpointBill::new(name("cloud"), "e".to_owned(), 20_000, false);
-        let news = told.iter().map(|&(billed, at_ms, standby)| News {
-            billed: Some((MicroUsd(billed), at_ms)), standby_micro_usd: MicroUsd(standby), ..News::default()
+        let news = told.iter().map(|&(billed, at_ms, standby)| BillUpdate {
+            billed: Some((MicroUsd(billed), at_ms)), standby_micro_usd: MicroUsd(standby), ..BillUpdate::default()
         });
-        let news: Vec<News> = news.collect();
-        let merged = |news: &[News]| news.iter().fold(day(), overhead::merge);
-        let mut again: Vec<News> = news.iter().chain(&news).cloned().collect();
+        let news: Vec<BillUpdate> = news.collect();
+        let merged = |news: &[BillUpdate]| news.iter().fold(day(), overhead::merge);
+        let mut again: Vec<BillUpdate> = news.iter().chain(&news).cloned().collect();
         let turn = usize::try_from(seed % again.len() as u64).expect("small");
         again.rotate_left(turn);
         prop_assert_eq!(merged(&news), merged(&again));

@@ -1,7 +1,7 @@
 //! What an endpoint costs beside its jobs: the estimate, the merge of what workers tell, the charge.
 
 use policy::overhead::{
-    News, Overhead, Scaling, Served, cost_of_time, merge, overhead, standby_ms, start_and_idle_ms,
+    BillUpdate, Overhead, Scaling, Served, cost_of_time, merge, overhead, standby_ms, start_and_idle_ms,
 };
 use policy::{cost, defaults};
 use schemas::bill::{EndpointBill, first_moment_ms, utc_day};
@@ -60,7 +60,7 @@ fn worker_time_costs_what_the_dearest_model_costs() {
 #[test]
 fn news_is_added_and_a_bill_never_shrinks() {
     let day = EndpointBill::new(name("cloud"), "e".to_owned(), 20_000, false);
-    let news = |billed, seen, standby| News {
+    let news = |billed, seen, standby| BillUpdate {
         worker: Some(name("cloud-1")),
         billed,
         seen_micro_usd: MicroUsd(seen),
@@ -76,7 +76,7 @@ fn news_is_added_and_a_bill_never_shrinks() {
     assert_eq!(late, bill, "an answer that was on its way for long changes nothing");
     assert_eq!((bill.billed_micro_usd, bill.asked_at_ms), (Some(MicroUsd(500)), Some(7)));
     assert_eq!((bill.seen_micro_usd, bill.standby_micro_usd), (MicroUsd(15), MicroUsd(40)));
-    let bill = merge(bill, &News { worker: Some(name("cloud-2")), ..News::default() });
+    let bill = merge(bill, &BillUpdate { worker: Some(name("cloud-2")), ..BillUpdate::default() });
     assert_eq!(bill.workers.len(), 2);
 }
 

@@ -206,7 +206,7 @@ async fn the_provider_remembers_what_a_restart_interrupts() {
         let job = ended(&server, id).await;
         assert_eq!(job["status"], "COMPLETED", "{job}");
         assert!(job["output"]["images"][0]["data"].is_string());
-        amounts.push((job["executionTime"].as_u64().unwrap() * 190).div_ceil(1000));
+        amounts.push(job["executionTime"].as_u64().unwrap().div_ceil(1000) * 190);
     }
     let before = server.admin().invoice();
     assert_eq!(before.total_micro_usd, amounts.iter().sum::<u64>(), "each billed once");

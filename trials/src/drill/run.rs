@@ -42,7 +42,7 @@ const ENLARGED_WITHIN: Duration = Duration::from_secs(60);
 /// How often they are looked at.
 const REST_EVERY: Duration = Duration::from_millis(250);
 /// The ledger closes its books within this once it has read everything.
-const BOOKED_WITHIN: Duration = Duration::from_secs(30);
+const BOOKED_WITHIN: Duration = Duration::from_secs(60);
 /// Files fetched at once.
 const FETCHES: usize = 16;
 /// What processes get to stop once all is done.

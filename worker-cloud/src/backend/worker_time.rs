@@ -60,7 +60,7 @@ impl WorkerTime {
         std::mem::take(&mut self.lock().by_day)
     }
 
-    /// Puts back what could not be told.
+    /// Puts back what could not be published.
     pub fn put_back(&self, day: i32, ms: u64) {
         let mut seen = self.lock();
         let entry = seen.by_day.entry(day).or_default();

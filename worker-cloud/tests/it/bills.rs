@@ -124,14 +124,14 @@ async fn the_bill_is_asked_for_and_an_outage_leaves_the_estimate() {
         let worker = "cloud-1".parse().expect("a name");
         Billing::new(world.config.clone(), backend.worker_time(), fleet(), worker, true).expect("good")
     };
-    assert!(billing().ask().await.is_empty(), "nothing was started, and nothing is billed");
+    assert!(billing().fetch().await.is_empty(), "nothing was started, and nothing is billed");
     let (made, _io, _stopper) = attempt(&assignment(), None);
     assert_eq!(backend.run(&made).await.failure, None);
     let billed: MicroUsd =
-        billing().ask().await.into_values().map(|(amount, _)| amount).max().expect("a worker was started");
+        billing().fetch().await.into_values().map(|(amount, _)| amount).max().expect("a worker was started");
     assert!(billed.0 > world.invoice(), "the start is on the bill: {billed} and jobs of {}", world.invoice());
     world.arm(vec![Fault::always("billing_503")]);
-    assert!(billing().ask().await.is_empty(), "no answer, no bill");
+    assert!(billing().fetch().await.is_empty(), "no answer, no bill");
     let seen: u64 = backend.worker_time().take().into_values().sum();
     assert!(seen >= 5_000, "a start and an idle timeout are estimated: {seen} ms");
 }

@@ -77,10 +77,10 @@ fn limits_hold_at_the_dearest_price_until_the_end() {
     }
     // Too little for the shortest limit: handed back unstarted, to be planned again with the prices of now.
     let limits = Limits { execution_ms: bought(&assignment, &[(-1, 2_400_000)]), ttl_ms: 600_000 };
-    let failure = request::check_limits(&assignment, limits).expect_err("4,750 ms");
+    let failure = request::check_limits(&assignment, limits).expect_err("4.75 s, and four whole ones");
     assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::Interrupted, Some(funds::FIELD)));
     assert!(
-        failure.message.contains("4750 ms") && failure.message.contains("5000 ms"),
+        failure.message.contains("4000 ms") && failure.message.contains("5000 ms"),
         "{}",
         failure.message
     );
