@@ -48,7 +48,11 @@ pub async fn open(jetstream: &jetstream::Context) -> Result<kv::Store, Fault> {
 ///
 /// # Errors
 /// The broker does not answer, what is there cannot be read, or others write without a pause.
-pub async fn publish(store: &kv::Store, day: &EndpointBill, update: &BillUpdate) -> Result<EndpointBill, PortError> {
+pub async fn publish(
+    store: &kv::Store,
+    day: &EndpointBill,
+    update: &BillUpdate,
+) -> Result<EndpointBill, PortError> {
     let away = |source: protocol::errors::Source| PortError::Away { what: BUCKET, source };
     let key = day.key();
     for _ in 0..TRIES {
