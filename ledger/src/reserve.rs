@@ -202,10 +202,24 @@ async fn enter_budgets(
         group by b.day"#,
         &months,
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     for row in rows {
         book.enter_fleet_day(row.day, i128::from(row.committed));
+    }
+    // Charges without a job, estimated ones included, are nobody's but the fleet's.
+    let rows = sqlx::query!(
+        r#"select o.day - date '1970-01-01' as "day!", sum(o.held_micro_usd)::bigint as "held!"
+        from unnest($1::integer[]) as m (month)
+        join overhead o on o.day >= (date '1970-01-01' + make_interval(months => m.month))::date
+            and o.day < (date '1970-01-01' + make_interval(months => m.month + 1))::date
+        group by o.day"#,
+        &months,
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        book.enter_fleet_day(row.day, i128::from(row.held));
     }
     Ok(())
 }

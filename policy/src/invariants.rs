@@ -3,6 +3,7 @@
 
 mod findings;
 mod money;
+mod overhead;
 mod report;
 mod unpaid;
 
@@ -11,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::{FailureCode, JobId, JobState};
 
 use self::findings::Findings;
-pub use self::report::{AuditAttempt, AuditInput, AuditJob, AuditReport, BackendAudit, InvoiceLine};
+pub use self::report::{
+    AuditAttempt, AuditInput, AuditJob, AuditOverhead, AuditReport, BackendAudit, BilledDay, InvoiceLine,
+};
 
 /// The failures of attempts whose provider did the work: it delivered something that is of no use, or that could not
 /// be stored.
@@ -30,6 +33,7 @@ pub fn audit(input: &AuditInput) -> AuditReport {
     let mut findings = Findings::default();
     audit_jobs(input, &mut report, &mut findings);
     money::audit_money(input, &mut report, &mut findings);
+    overhead::audit_overhead(input, &mut report, &mut findings);
     unpaid::audit_guards(input, &mut report, &mut findings);
     report.findings = findings.into_words();
     report

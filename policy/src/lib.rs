@@ -19,5 +19,6 @@ pub mod fleet;
 pub mod funds;
 pub mod invariants;
 pub mod overdue;
+pub mod overhead;
 pub mod plan;
 pub mod validate;

@@ -7,6 +7,7 @@
 
 pub mod acknowledge;
 pub mod artifacts;
+pub mod bills;
 pub mod broker;
 pub mod cancels;
 pub mod claims;

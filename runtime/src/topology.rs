@@ -73,7 +73,7 @@ pub fn consumer_config(spec: &ConsumerSpec) -> pull::Config {
     }
 }
 
-fn bucket_config(spec: &BucketSpec, replicas: usize) -> kv::Config {
+pub(crate) fn bucket_config(spec: &BucketSpec, replicas: usize) -> kv::Config {
     kv::Config {
         bucket: spec.name.clone(),
         description: spec.description.clone(),

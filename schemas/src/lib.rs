@@ -14,6 +14,7 @@ pub mod api;
 pub mod artifact;
 pub mod assignment;
 pub mod attempt;
+pub mod bill;
 pub mod catalog;
 pub mod codec;
 pub mod config;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bill::{EndpointBill, utc_day};
 use crate::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
 use crate::*;
 
@@ -285,6 +286,19 @@ pub fn attempt_record() -> AttemptRecord {
         provider_id: Some("c80f-u1".to_owned()),
         outcome: None,
         delivered: None,
+    }
+}
+
+/// What an endpoint was billed on a day.
+#[must_use]
+pub fn endpoint_bill() -> EndpointBill {
+    EndpointBill {
+        workers: [name("cloud-1")].into(),
+        billed_micro_usd: Some(MicroUsd(12_350)),
+        asked_at_ms: Some(TIME_MS),
+        seen_micro_usd: MicroUsd(2_470),
+        standby_micro_usd: MicroUsd(19_950),
+        ..EndpointBill::new(name("cloud"), "jpnw0v75y3qoql".to_owned(), utc_day(TIME_MS), false)
     }
 }
 

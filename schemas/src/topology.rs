@@ -270,6 +270,9 @@ pub fn work_consumer(backend: &Backend, class: &Class) -> ConsumerSpec {
     }
 }
 
+/// How long the bill of a day is kept, milliseconds: the ledger reads all of them when it starts.
+const BILLS_AGE_MS: u64 = 40 * DAY_MS;
+
 fn buckets() -> Vec<BucketSpec> {
     let bucket = |name: &str, description: &str, max_age_ms: u64, history: i64, max_bytes: i64| BucketSpec {
         name: name.to_owned(),
@@ -283,6 +286,7 @@ fn buckets() -> Vec<BucketSpec> {
         bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 7 * DAY_MS, 5, 512 * MIB),
         bucket(bucket::KEYS, "Idempotency keys: the first job of each", DAY_MS, 1, 256 * MIB),
         bucket(bucket::CANCELS, "Jobs to be cancelled", DAY_MS, 1, 64 * MIB),
+        bucket(bucket::BILLS, "What providers bill for an endpoint and day", BILLS_AGE_MS, 1, 16 * MIB),
         bucket(bucket::CONFIG, "Policy, catalog, prices, tenants", 0, 20, 64 * MIB),
     ]
 }

@@ -1,7 +1,7 @@
 //! Which processes a fleet has, and how each is told where the others are.
 
 use super::member::{Member, Role};
-use super::simulator::Simulator;
+use super::simulator::{SIMULATED_RUNPOD, Simulator};
 use anyhow::{Context as _, bail};
 use client::documents::Documents;
 use servers::process::Spec;
@@ -14,8 +14,7 @@ const BINARIES: [&str; 6] =
 /// The binaries that a fleet takes from an earlier release.
 const RELEASE_BINARIES: [&str; 6] =
     ["argosy", "router", "worker-local", "worker-cloud", "worker-gemini", "ledger"];
-/// The key and endpoint that a simulated RunPod and a simulated Gemini ask for.
-const SIMULATED_RUNPOD: (&str, &str) = ("sim-runpod-key", "sim-endpoint");
+/// The key that a simulated Gemini asks for.
 const SIMULATED_GEMINI_KEY: &str = "sim-gemini-key";
 /// Workers that the simulated RunPod endpoint scales to.
 const SIMULATED_RUNPOD_WORKERS: u32 = 4;

@@ -37,7 +37,7 @@ pub use crate::context::WorkerConfig;
 const SLOTS_MAX: u32 = 10_000;
 
 /// Starts a worker: its backend is made from the fleet's configuration, then presence, cancel requests
-/// and the pulling run as tasks of the process.
+/// and the pulling run as tasks of the process. Returns the worker's id.
 ///
 /// # Errors
 /// Missing buckets or documents, or a wrong `[worker]` section.
@@ -47,7 +47,7 @@ pub async fn start<C, B, F>(
     name: schemas::Backend,
     default_slots: u32,
     make: F,
-) -> Result<(), Fault>
+) -> Result<WorkerId, Fault>
 where
     B: Backend,
     F: FnOnce(watch::Receiver<FleetConfig>) -> Result<B, Fault>,
@@ -90,11 +90,11 @@ fn loaded(broker: &Broker) -> BoxFuture<'_, Result<FleetConfig, Fault>> {
     fleet_config::load(&broker.jetstream).boxed()
 }
 
-fn begin<'a>(context: Parts<'a>, with: With<'a>) -> BoxFuture<'a, Result<(), Fault>> {
+fn begin<'a>(context: Parts<'a>, with: With<'a>) -> BoxFuture<'a, Result<WorkerId, Fault>> {
     begin_with(context, with).boxed()
 }
 
-async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
+async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Fault> {
     let With { worker, name, slots, backend, sender, config } = with;
     let jetstream = &context.broker.jetstream;
     if !(1..=SLOTS_MAX).contains(&slots) {
@@ -129,6 +129,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         learned: Mutex::new(HashMap::new()),
     });
     tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");
+    let id = shared.worker.clone();
     let ports = NatsPorts::new(&shared, &backend);
     if let Some(address) = shared.reports.clone() {
         context.inbox.open(Arc::new(Adopter { address, ports: ports.clone() }));
@@ -153,7 +154,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         Ok::<(), Fault>(())
     });
     tasks.spawn("pull", pull::run(ports, discovery));
-    Ok(())
+    Ok(id)
 }
 
 /// A folder that was asked for must be there; the default one is made when it is needed.

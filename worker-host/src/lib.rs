@@ -26,5 +26,5 @@ mod worker_ports;
 pub use attempt::{Attempt, AttemptIo, Made, Stopper};
 pub use backend::{Backend, Discovery};
 pub use host::WorkerConfig;
-pub use policy::funds;
+pub use policy::{funds, overhead};
 pub use protocol::worker::{Found, Stop};

@@ -23,7 +23,7 @@ use crate::story::Story;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Served {
+pub(crate) struct Served {
     broker: Broker,
     _server: NatsServer,
     _dir: tempfile::TempDir,
@@ -37,7 +37,7 @@ impl std::ops::Deref for Served {
     }
 }
 
-async fn broker() -> Served {
+pub(crate) async fn broker() -> Served {
     let dir = scratch();
     let server = NatsServer::start(&found(), NatsOptions::new(dir.path())).await.expect("it starts");
     let config = NatsConfig { url: server.url(), ..NatsConfig::default() };

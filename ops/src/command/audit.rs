@@ -11,8 +11,12 @@ use futures::TryStreamExt as _;
 use policy::invariants::{AuditReport, audit};
 use schemas::topology::stream;
 use schemas::{JobId, subjects};
-use stack::audit::{gather, is_at_rest};
+use stack::audit::{bills_settle, gather, is_at_rest};
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Idle time of simulated providers runs out, and their last bill is booked, within this.
+const BILLS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Check the promises over ledger, streams and (of simulators) invoices: nothing lost, nothing paid twice,
 /// the ledger equal to the invoices. Exit code 1 when one is broken.
@@ -28,7 +32,10 @@ impl Audit {
         let settled = is_at_rest(&broker.jetstream).await?;
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
         let known = jobs_in_events(&broker.jetstream).await?;
-        let mut input = gather(&reader, None, settled, &session.simulators()?).await?;
+        let simulators = session.simulators()?;
+        let bills_final = settled && bills_settle(&reader, &simulators, BILLS_WITHIN).await?;
+        let mut input = gather(&reader, None, settled, &simulators).await?;
+        input.bills_final = bills_final;
         input.parked = parked::too_new(&broker.jetstream).await?;
         let booked = input.jobs.iter().map(|job| job.job).chain(input.parked.iter().copied());
         let known = known.into_iter().filter(|_| settled);
@@ -68,6 +75,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         ("attempts", Align::Right),
         ("ledger", Align::Right),
         ("invoice", Align::Right),
+        ("start and idle", Align::Right),
+        ("bill", Align::Right),
         ("only possibly paid", Align::Right),
         ("unexplained lines", Align::Right),
     ];
@@ -80,6 +89,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
                 audit.attempts.to_string(),
                 audit.ledger_micro_usd.to_string(),
                 audit.invoice_micro_usd.map_or("none shown".to_owned(), |amount| amount.to_string()),
+                audit.overhead_micro_usd.to_string(),
+                audit.bill_micro_usd.map_or("none shown".to_owned(), |amount| amount.to_string()),
                 audit.possibly_paid_micro_usd.to_string(),
                 audit.unexplained_invoice_lines.to_string(),
             ]
@@ -90,6 +101,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         String::new(),
         report.ledger_micro_usd.to_string(),
         report.invoice_micro_usd.to_string(),
+        report.overhead_micro_usd.to_string(),
+        String::new(),
         report.possibly_paid_micro_usd.to_string(),
         report.unexplained_invoice_lines.to_string(),
     ]);

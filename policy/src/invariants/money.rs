@@ -186,6 +186,6 @@ fn amount(attempt: &AuditAttempt) -> MicroUsd {
     if attempt.charge.state == ChargeState::Posted { attempt.charge.amount_micro_usd } else { MicroUsd::ZERO }
 }
 
-fn plus(a: MicroUsd, b: MicroUsd) -> MicroUsd {
+pub(super) fn plus(a: MicroUsd, b: MicroUsd) -> MicroUsd {
     MicroUsd(a.0.saturating_add(b.0))
 }

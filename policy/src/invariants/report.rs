@@ -21,6 +21,15 @@ pub struct AuditInput {
     pub attempts: Vec<AuditAttempt>,
     /// What each provider billed. A backend without an entry shows no invoice and is not compared.
     pub invoices: BTreeMap<Backend, Vec<InvoiceLine>>,
+    /// Charges without a job.
+    #[serde(default)]
+    pub overhead: Vec<AuditOverhead>,
+    /// What each provider's billing call says, where it has one. A backend without an entry is not compared.
+    #[serde(default)]
+    pub bills: BTreeMap<Backend, Vec<BilledDay>>,
+    /// Bills do not change any more: no worker of a provider is up, and the ledger had time to read the last of them.
+    #[serde(default)]
+    pub bills_final: bool,
 }
 
 /// A job as the ledger knows it.
@@ -71,6 +80,32 @@ pub struct InvoiceLine {
     pub amount_micro_usd: MicroUsd,
 }
 
+/// A charge without a job as the ledger knows it: what an endpoint cost on a day beside its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditOverhead {
+    /// Whose provider bills.
+    pub backend: Backend,
+    /// The provider's id of the endpoint.
+    pub endpoint: String,
+    /// The UTC day, `2026-11-29`.
+    pub day: String,
+    /// The rest of the bill, or its estimate.
+    pub amount_micro_usd: MicroUsd,
+    /// The bill is not known to the ledger yet.
+    pub estimated: bool,
+}
+
+/// What the provider's billing call says of an endpoint and day: all of its workers' time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BilledDay {
+    /// The provider's id of the endpoint.
+    pub endpoint: String,
+    /// The UTC day, `2026-11-29`.
+    pub day: String,
+    /// What it billed.
+    pub amount_micro_usd: MicroUsd,
+}
+
 /// What the audit found. The promises hold when [`AuditReport::holds`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AuditReport {
@@ -102,8 +137,14 @@ pub struct AuditReport {
     pub paid_again: u64,
     /// Posted charges, those that are only possible left out.
     pub ledger_micro_usd: MicroUsd,
-    /// What the providers billed in all.
+    /// What the providers billed in all for the work that has an id.
     pub invoice_micro_usd: MicroUsd,
+    /// Posted charges without a job: starts and idle time of providers' workers.
+    #[serde(default)]
+    pub overhead_micro_usd: MicroUsd,
+    /// Estimates of such charges whose bill is not known yet.
+    #[serde(default)]
+    pub estimated_overhead_micro_usd: MicroUsd,
     /// Charges of attempts whose provider could not tell whether it billed.
     pub possibly_paid_micro_usd: MicroUsd,
     /// Invoice lines that belong to no known attempt.
@@ -127,6 +168,12 @@ pub struct BackendAudit {
     pub possibly_paid_micro_usd: MicroUsd,
     /// What the provider billed; none when it shows no invoice.
     pub invoice_micro_usd: Option<MicroUsd>,
+    /// Posted charges without a job.
+    #[serde(default)]
+    pub overhead_micro_usd: MicroUsd,
+    /// What the provider's billing call says; none where it has none. Attempts and overhead come to it.
+    #[serde(default)]
+    pub bill_micro_usd: Option<MicroUsd>,
     /// Invoice lines that belong to no known attempt.
     pub unexplained_invoice_lines: u64,
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit};
+use policy::invariants::{
+    AuditAttempt, AuditInput, AuditJob, AuditOverhead, AuditReport, BilledDay, InvoiceLine, audit,
+};
 use proptest::prelude::*;
 use schemas::{Charge, JobId, JobState, MicroUsd, Unit, Usage};
 
@@ -266,4 +268,72 @@ fn paying_again_for_what_was_delivered_is_found() {
     // Only possibly paid, and delivered all the same.
     let report = repeated(|first| first.charge = Charge::possibly_paid(MicroUsd(100)));
     assert_eq!(report.paid_again, 1, "{report:?}");
+}
+
+/// A sound world of 600 for attempts, whose endpoint was billed 650.
+fn with_a_bill() -> AuditInput {
+    let mut input = sound(&[100, 200, 300]);
+    input.bills_final = true;
+    input.overhead.push(AuditOverhead {
+        backend: name("cloud"),
+        endpoint: "e".to_owned(),
+        day: "2026-11-23".to_owned(),
+        amount_micro_usd: MicroUsd(50),
+        estimated: false,
+    });
+    let day =
+        BilledDay { endpoint: "e".to_owned(), day: "2026-11-23".to_owned(), amount_micro_usd: MicroUsd(650) };
+    input.bills.insert(name("cloud"), vec![day]);
+    input
+}
+
+#[test]
+fn attempts_and_overhead_come_to_the_bill() {
+    let report = audit(&with_a_bill());
+    assert!(report.holds(), "{:?}", report.findings);
+    let cloud = &report.per_backend[&name("cloud")];
+    assert_eq!((cloud.overhead_micro_usd, cloud.bill_micro_usd), (MicroUsd(50), Some(MicroUsd(650))));
+    assert_eq!(report.overhead_micro_usd, MicroUsd(50));
+    let found = |change: fn(&mut AuditInput)| {
+        let mut input = with_a_bill();
+        change(&mut input);
+        audit(&input).findings
+    };
+    fn billed(input: &mut AuditInput, amount: i64) {
+        input.bills.get_mut(&name("cloud")).expect("above")[0].amount_micro_usd = MicroUsd(amount);
+    }
+    let off = "cloud: attempts $0.000600 and overhead $0.000050 come to $0.000650, and the provider billed";
+    for (findings, words) in [
+        (found(|input| billed(input, 651)), format!("{off} $0.000651")),
+        (found(|input| billed(input, 649)), format!("{off} $0.000649")),
+        (found(|input| input.overhead[0].estimated = true), "are only estimated".to_owned()),
+        (
+            found(|input| input.overhead[0].day = "2026-11-22".to_owned()),
+            "is unknown to the ledger".to_owned(),
+        ),
+        (found(|input| input.overhead.clear()), "is unknown to the ledger".to_owned()),
+    ] {
+        assert!(findings.iter().any(|finding| finding.contains(&words)), "{words}: {findings:?}");
+    }
+    // What is charged to an attempt is missing from the rest of the bill: two findings, not none.
+    let findings = found(|input| input.attempts[0].charge.amount_micro_usd.0 += 1);
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    // Rounding up may charge attempts more than the bill; the rest is then below zero, and all is well.
+    let below = |input: &mut AuditInput| {
+        input.overhead[0].amount_micro_usd = MicroUsd(-20);
+        input.bills.get_mut(&name("cloud")).expect("above")[0].amount_micro_usd = MicroUsd(580);
+    };
+    assert_eq!(found(below), [""; 0]);
+}
+
+#[test]
+fn a_bill_that_grows_is_not_judged() {
+    for change in
+        [|input: &mut AuditInput| input.settled = false, |input: &mut AuditInput| input.bills_final = false]
+    {
+        let mut input = with_a_bill();
+        input.overhead.clear();
+        change(&mut input);
+        assert_eq!(audit(&input).findings, [""; 0]);
+    }
 }

@@ -10,5 +10,7 @@ pub const CANCELS: &str = "CANCELS";
 pub const KEYS: &str = "KEYS";
 /// `policy`, `catalog`, `prices`, `tenants`.
 pub const CONFIG: &str = "CONFIG";
+/// Backend, endpoint and UTC day to what the provider billed ([`crate::bill`]).
+pub const BILLS: &str = "BILLS";
 /// Files, as an object store.
 pub const ARTIFACTS: &str = "ARTIFACTS";

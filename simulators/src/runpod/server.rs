@@ -7,8 +7,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::jobs::Store;
+use super::sessions::Sessions;
 use super::{Config, Endpoint, FAULTS, routes};
-use crate::clock::Scale;
+use crate::clock::{self, Scale};
 use crate::comfyui::Catalog;
 use crate::host::Gate;
 use crate::journal::StateDir;
@@ -35,10 +36,15 @@ impl Server {
         let state_dir = StateDir::open(config.state_dir.as_deref())?;
         let admin = Admin::new("runpod", FAULTS, config.seed, state_dir.path(), gate)?;
         let endpoint_id = config.endpoint_id.clone();
+        let scale = Scale::new(config.time_scale);
+        let warm_until_ms = clock::now_ms() + scale.wall(config.idle_timeout_ms).as_millis() as u64;
+        let sessions = Sessions::open(state_dir.path(), warm_until_ms)?;
+        let up = sessions.up(clock::now_ms());
         let endpoint = Arc::new(Endpoint {
-            scale: Scale::new(config.time_scale),
+            scale,
+            sessions,
             catalog: Arc::new(Catalog::new(&config.models, false)),
-            store: Store::open(state_dir.path(), config.workers)?,
+            store: Store::open(state_dir.path(), config.workers, &up, warm_until_ms)?,
             admin: admin.clone(),
             wake: Notify::new(),
             changed: watch::Sender::new(0),

@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod bench;
+mod bill;
 mod cancel;
 mod consent;
 mod doctor;

@@ -2,7 +2,7 @@
 
 use super::plan::Blow;
 use anyhow::Context as _;
-use policy::invariants::{AuditAttempt, AuditJob, InvoiceLine};
+use policy::invariants::{AuditAttempt, AuditJob, AuditOverhead, BilledDay, InvoiceLine};
 use schemas::{Backend, Event, JobId, JobState, MicroUsd};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -208,6 +208,15 @@ pub enum Line {
     BookedJob(AuditJob),
     /// An attempt in the ledger.
     BookedAttempt(AuditAttempt),
+    /// A charge without a job.
+    BookedOverhead(AuditOverhead),
+    /// What a simulator's billing call says.
+    Bill {
+        /// Whose.
+        backend: Backend,
+        /// By endpoint and day.
+        days: Vec<BilledDay>,
+    },
     /// A simulator's bill.
     Invoice {
         /// Whose.

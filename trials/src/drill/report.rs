@@ -89,7 +89,7 @@ impl Report {
     pub fn of(story: &Story) -> Self {
         let mut books = story.books.clone();
         books.accepted = Some(story.accepted.clone());
-        books.settled = true;
+        (books.settled, books.bills_final) = (true, true);
         let mut judged = audit(&books);
         let spent = spent(story);
         judged.findings.extend(findings(story, &spent));

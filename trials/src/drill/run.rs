@@ -45,7 +45,7 @@ const ENLARGED_WITHIN: Duration = Duration::from_secs(60);
 /// How often they are looked at.
 const REST_EVERY: Duration = Duration::from_millis(250);
 /// The ledger closes its books within this once it has read everything.
-const BOOKED_WITHIN: Duration = Duration::from_secs(30);
+const BOOKED_WITHIN: Duration = Duration::from_secs(60);
 /// A cancel request that no router answered is made again after this.
 const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Files fetched at once.
@@ -319,6 +319,12 @@ async fn books(stack: &Stack, accepted: &[JobId], writer: &mut Writer) -> anyhow
     }
     for attempt in gathered.attempts {
         writer.add(&Line::BookedAttempt(attempt))?;
+    }
+    for charge in gathered.overhead {
+        writer.add(&Line::BookedOverhead(charge))?;
+    }
+    for (backend, days) in gathered.bills {
+        writer.add(&Line::Bill { backend, days })?;
     }
     for (backend, lines) in gathered.invoices {
         writer.add(&Line::Invoice { backend, lines })?;

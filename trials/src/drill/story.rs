@@ -129,6 +129,8 @@ impl Story {
             }
             Line::BookedJob(job) => self.books.jobs.push(job),
             Line::BookedAttempt(attempt) => self.books.attempts.push(attempt),
+            Line::BookedOverhead(charge) => self.books.overhead.push(charge),
+            Line::Bill { backend, days } => self.books.bills.entry(backend).or_default().extend(days),
             Line::Invoice { backend, lines } => {
                 self.books.invoices.entry(backend).or_default().extend(lines);
             }

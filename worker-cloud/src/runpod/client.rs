@@ -10,6 +10,7 @@ use runtime::{metrics, telemetry};
 use serde::de::DeserializeOwned;
 
 use crate::config::{ConfigError, RunPodConfig};
+use crate::runpod::billing::BillingReply;
 use crate::runpod::errors::CallError;
 use crate::runpod::wire::{HealthReply, JobReply, RunReply};
 
@@ -29,6 +30,8 @@ pub struct Client {
     /// For files, from addresses that the handler names: without the key.
     files: Fetcher,
     endpoint: Url,
+    billing: Url,
+    endpoint_id: String,
 }
 
 impl Client {
@@ -51,6 +54,8 @@ impl Client {
             reader: keyed().build()?,
             files: Fetcher::new("runpod", config.allowed_hosts()?)?,
             endpoint,
+            billing: config.billing_url()?,
+            endpoint_id: config.endpoint.clone(),
         })
     }
 
@@ -85,6 +90,19 @@ impl Client {
     /// See [`CallError`].
     pub async fn health(&self) -> Result<HealthReply, CallError> {
         json(self.reader.request(Method::GET, self.url(&["health"])), "health").await
+    }
+
+    /// Asks what the endpoint was billed for the last UTC days, the running one included.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn bill(&self, days: u32) -> Result<BillingReply, CallError> {
+        let mut url = self.billing.clone();
+        url.query_pairs_mut()
+            .append_pair("serverlessId", &self.endpoint_id)
+            .append_pair("bucketSize", "day")
+            .append_pair("lastN", &days.to_string());
+        json(self.reader.request(Method::GET, url), "billing").await
     }
 
     /// Downloads a file by its presigned URL, without the key.
