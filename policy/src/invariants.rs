@@ -17,6 +17,18 @@ pub struct AuditInput {
     /// Accepted jobs that were put aside for a newer router (`too_new`): they have not ended, and are not lost.
     #[serde(default)]
     pub parked: BTreeSet<JobId>,
+    /// Jobs that lie in their lanes, as far as their ids could be read: accepted, and known to nothing else yet.
+    #[serde(default)]
+    pub waiting: BTreeSet<JobId>,
+    /// Messages that lie in stream `JOBS` beyond those of `waiting`: no job, or too many to be read one by one.
+    #[serde(default)]
+    pub waiting_unread: u64,
+    /// Messages in stream `JOBS` by subject, where no lane reads.
+    #[serde(default)]
+    pub unreachable: BTreeMap<String, u64>,
+    /// Jobs that the ledger has as open and of which no stream holds anything.
+    #[serde(default)]
+    pub abandoned: BTreeSet<JobId>,
     /// Nothing is running any more: what is still open is lost, and what is still pending is wrong.
     pub settled: bool,
     /// The jobs the ledger knows.
@@ -85,6 +97,12 @@ pub struct AuditReport {
     /// Accepted jobs that wait in the operator's inbox for a newer router.
     #[serde(default)]
     pub parked: u64,
+    /// Accepted jobs that lie in their lanes; those that only their number is known of are among them.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Accepted jobs that are open and of which no stream holds anything: nothing would ever end them.
+    #[serde(default)]
+    pub abandoned: u64,
     /// Accepted jobs the ledger does not know; once settled, also those that never ended.
     pub lost: u64,
     /// Jobs that ended more than once.
@@ -204,9 +222,11 @@ fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findi
         }
     }
     let known: BTreeSet<JobId> = ends.keys().copied().collect();
-    for job in input.accepted.as_ref().unwrap_or(&known) {
+    let accepted = input.accepted.as_ref().unwrap_or(&known);
+    for job in accepted.union(&input.waiting) {
         report.accepted += 1;
         match ends.get(job) {
+            None if input.waiting.contains(job) => report.waiting += 1,
             None | Some(0) if input.parked.contains(job) => report.parked += 1,
             None => {
                 report.lost += 1;
@@ -214,6 +234,13 @@ fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findi
             }
             Some(0) => {
                 report.open += 1;
+                if input.abandoned.contains(job) && !input.settled {
+                    report.abandoned += 1;
+                    findings.push(format!(
+                        "job {job} is open in the ledger, and no stream holds anything of it: its assignment was \
+                         removed; a router ends it with that reason some minutes after its last event"
+                    ));
+                }
                 if input.settled {
                     report.lost += 1;
                     findings.push(format!("job {job} was accepted and never ended"));
@@ -221,6 +248,14 @@ fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findi
             }
             Some(_) => report.ended += 1,
         }
+    }
+    report.accepted += input.waiting_unread;
+    report.waiting += input.waiting_unread;
+    for (subject, count) in &input.unreachable {
+        findings.push(format!(
+            "{count} messages lie in stream JOBS under {subject}, which no lane reads: they were accepted and never \
+             end; `argosy topology apply` and a router of this version refuse them with a reason"
+        ));
     }
     for (job, count) in ends.iter().filter(|(_, count)| **count > 1) {
         report.ended_twice += 1;

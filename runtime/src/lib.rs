@@ -30,6 +30,7 @@ pub mod telemetry;
 mod there;
 pub mod tls;
 pub mod topology;
+pub mod trouble;
 
 pub use mimalloc::MiMalloc;
 

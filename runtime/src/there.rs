@@ -41,6 +41,6 @@ where
     })
 }
 
-fn is_missing(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_missing(error: &(dyn std::error::Error + 'static)) -> bool {
     telemetry::chain(error).contains(NOT_FOUND)
 }

@@ -10,7 +10,7 @@ use schemas::topology::{BucketSpec, ConsumerSpec, ObjectStoreSpec, Retention, St
 
 use crate::exit::Fault;
 use crate::telemetry;
-use crate::there::there;
+use crate::there::{is_missing, there};
 
 /// Why the topology could not be applied or read.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +161,27 @@ pub async fn ensure_consumer(
     let what = || format!("consumer {} of {}", spec.name, spec.stream);
     let stream = jetstream.get_stream(&spec.stream).await.map_err(failed(what()))?;
     stream.create_consumer(consumer_config(spec)).await.map_err(failed(what()))
+}
+
+/// A consumer as it is there, or made anew where it was deleted.
+///
+/// # Errors
+/// The broker refused, or does not answer.
+pub async fn find_or_make_consumer(
+    jetstream: &jetstream::Context,
+    spec: &ConsumerSpec,
+) -> Result<PullConsumer, TopologyError> {
+    match jetstream.get_consumer_from_stream(&spec.name, &spec.stream).await {
+        Ok(consumer) => Ok(consumer),
+        Err(error) if is_missing(&error) => {
+            let made = ensure_consumer(jetstream, spec).await;
+            if made.is_ok() {
+                tracing::warn!(stream = spec.stream, consumer = spec.name, "a consumer was deleted: made anew");
+            }
+            made
+        }
+        Err(error) => Err(failed(format!("consumer {} of {}", spec.name, spec.stream))(error)),
+    }
 }
 
 /// A consumer that `topology apply` made.

@@ -14,10 +14,32 @@ pub fn jobs(lane: Lane, tenant: &Tenant) -> String {
     format!("argosy.jobs.{}.{tenant}", lane.as_str())
 }
 
+/// All jobs, and everything else that may lie in their stream.
+pub const JOBS_FILTER: &str = "argosy.jobs.>";
+
 /// All jobs of a lane.
 #[must_use]
 pub fn jobs_filter(lane: Lane) -> String {
     format!("argosy.jobs.{}.*", lane.as_str())
+}
+
+/// Whether intake reads a subject of stream `JOBS`: the lane is one of [`Lane::ALL`], and one token follows.
+#[must_use]
+pub fn is_read_by_intake(subject: &str) -> bool {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens.as_slice() {
+        [PREFIX, "jobs", lane, tenant] => {
+            !tenant.is_empty() && Lane::ALL.iter().any(|known| known.as_str() == *lane)
+        }
+        _ => false,
+    }
+}
+
+/// The lane and the tenant in the subject of a job as they stand, readable or not.
+#[must_use]
+pub fn jobs_tokens(subject: &str) -> Option<(&str, &str)> {
+    let (lane, tenant) = subject.strip_prefix(PREFIX)?.strip_prefix(".jobs.")?.split_once('.')?;
+    Some((lane, tenant))
 }
 
 /// Where one job waits at a backend. The job id in it lets queued work be cancelled by purge.

@@ -17,6 +17,11 @@ const ERROR_WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// The broker's error for a message that its store refused: also for a subject that holds its one message.
 const ERROR_STORE_FAILED: u64 = 10_077;
 
+/// What is said where nothing answers.
+const NO_STREAM: &str = "no stream takes this subject, or its stream has no leader just now; a job goes to \
+                         argosy.jobs.<lane>.<tenant>, where the lane is interactive, standard or batch; streams are made \
+                         by `argosy topology apply`";
+
 /// What the broker did with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -193,7 +198,7 @@ struct WireError<'a> {
 
 fn read(status: Option<StatusCode>, payload: &[u8]) -> Answer {
     if status == Some(StatusCode::NO_RESPONDERS) {
-        return Answer::Refused("no stream takes it, or the broker has no leader for it".to_owned());
+        return Answer::Refused(NO_STREAM.to_owned());
     }
     let wire: Wire<'_> = match serde_json::from_slice(payload) {
         Ok(wire) => wire,

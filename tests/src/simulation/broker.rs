@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
-use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Offer};
+use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Lane, Offer};
 
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
@@ -79,6 +79,14 @@ pub(crate) enum Place {
     GivenUp,
     /// Its consumer has passed it: it stays, and is never delivered.
     Passed,
+    /// No consumer reads its subject: an earlier version of the stream took it in.
+    Unread,
+}
+
+impl Place {
+    const fn is_for_a_consumer(self) -> bool {
+        !matches!(self, Self::Passed | Self::Unread)
+    }
 }
 
 #[derive(Debug)]
@@ -172,6 +180,7 @@ impl Broker {
             self.log[message.job as usize].push(Rc::clone(event));
             self.last_of_kind.insert((message.job, event.fact.kind()), self.sequence);
         }
+        let is_unread = matches!(&message.payload, Payload::Job(job) if job.lane == Lane::Unknown);
         let stored = Stored {
             consumer: message.consumer,
             job: message.job,
@@ -179,11 +188,13 @@ impl Broker {
             published_ms: now_ms,
             named: matches!(message.id, Some((_, Named::Job))),
             delivered: 0,
-            place: Place::Ready,
+            place: if is_unread { Place::Unread } else { Place::Ready },
             token: 0,
         };
         self.messages.insert(self.sequence, stored);
-        self.ready[message.consumer].push_back(self.sequence);
+        if !is_unread {
+            self.ready[message.consumer].push_back(self.sequence);
+        }
         Published::New
     }
 
@@ -212,7 +223,7 @@ impl Broker {
         let mut open = self
             .messages
             .iter()
-            .filter(|(_, stored)| stored.consumer == consumer && !matches!(stored.place, Place::Passed));
+            .filter(|(_, stored)| stored.consumer == consumer && stored.place.is_for_a_consumer());
         open.next().map_or(self.sequence, |(sequence, _)| sequence - 1)
     }
 

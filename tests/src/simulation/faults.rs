@@ -115,7 +115,7 @@ impl World {
             id: job_id(self.seed, order.job, self.now_ms),
             time_ms: self.now_ms,
             tenant: self.setting.owner(order.generous, order.job),
-            lane: Lane::ALL[order.lane],
+            lane: Lane::ALL.get(order.lane).copied().unwrap_or(Lane::Unknown),
             body: Body {
                 prompt: Some("a lighthouse at dusk".to_owned()),
                 model: (!order.large).then(|| "sd15".to_owned()),

@@ -10,7 +10,7 @@ use super::provider::Trouble;
 pub struct Order {
     /// Its number in the run.
     pub job: u32,
-    /// 0 to 2, most urgent first.
+    /// 0 to 2, most urgent first; 3 for a subject of no lane.
     pub lane: usize,
     /// Of the larger class.
     pub large: bool,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::Ports as _;
-use protocol::router::intake::{Arrived, look_at_room};
+use protocol::router::intake::{Arrived, look_at_room, refuse_unread};
 use protocol::router::{cancel, failed_attempts, orphans, withdraw};
 use schemas::Lane;
 
@@ -122,6 +122,13 @@ impl World {
             self.begin(process, Task::Router(steps));
         }
         self.look_for_orphans(process);
+        if self.broker.messages.values().any(|stored| matches!(stored.place, Place::Unread)) {
+            let ports = self.router_ports(process, None);
+            let steps = Steps::new(async move {
+                let _ = refuse_unread(&ports).await;
+            });
+            self.begin(process, Task::Router(steps));
+        }
     }
 
     fn look_for_orphans(&mut self, process: usize) {

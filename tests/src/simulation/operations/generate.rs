@@ -6,6 +6,9 @@ use crate::simulation::process::{PROCESSES, Role};
 use crate::simulation::provider::Trouble;
 use crate::simulation::setting::{CLOUD, GEMINI};
 
+/// The lane of a job that is published where no lane reads.
+const NO_LANE: usize = 3;
+
 const TROUBLES: [Trouble; 6] =
     [Trouble::Lost, Trouble::Busy, Trouble::Quota, Trouble::Hang, Trouble::Down, Trouble::Fail];
 
@@ -17,11 +20,14 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     let span_ms = i64::from(jobs) * chance.between(150, 900);
     let mut list = Vec::new();
     let mut keys = Chance::keyed(seed, [8, 8, 8]);
+    let mut strays = Chance::keyed(seed, [9, 9, 9]);
     let mut before = None;
     for job in 0..jobs {
         let at_ms = chance.between(0, span_ms);
         let order = with_key(order(job, &mut chance), before, &mut keys);
         before = Some(order);
+        // Published where no lane reads, by a client whose broker has the subjects of an earlier version.
+        let order = Order { lane: if strays.per_mille(4) { NO_LANE } else { order.lane }, ..order };
         list.push((at_ms, Operation::Submit(order)));
         if chance.per_mille(40) {
             // Within the duplicate window, and after it.

@@ -7,7 +7,7 @@ use crate::simulation::process::PROCESSES;
 use crate::simulation::provider::Trouble;
 
 const BACKENDS: [&str; 3] = ["local", "cloud", "gemini"];
-const LANES: [&str; 3] = ["interactive", "standard", "batch"];
+const LANES: [&str; 4] = ["interactive", "standard", "batch", "none"];
 const TROUBLES: [(Trouble, &str); 6] = [
     (Trouble::Lost, "lost"),
     (Trouble::Busy, "busy"),
