@@ -78,6 +78,9 @@ pub fn dead_of_job(job: JobId) -> String {
 /// All failed attempts.
 pub const DEAD_FILTER: &str = "argosy.dead.>";
 
+/// How the subjects of all facts begin.
+pub const EVENTS_PREFIX: &str = "argosy.events.";
+
 /// A fact about a job; `kind` as in [`crate::Fact::kind`].
 #[must_use]
 pub fn event(tenant: &Tenant, job: JobId, kind: &str) -> String {

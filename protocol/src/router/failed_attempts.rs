@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use policy::admit::admit;
-use policy::dispose::{Disposition, dispose};
+use policy::dispose::{Disposition, carried, dispose};
 use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobState, subjects};
 
 use crate::errors::StepError;
@@ -116,8 +116,8 @@ async fn place_next<P: RouterPorts>(
         }
     };
     // Published with the attempt it was made for: what follows need not carry it.
-    let history: Vec<AttemptFacts> =
-        attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
+    let history = attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
+    let history = carried(history);
     let placement = Placement {
         job,
         admitted: &admitted,

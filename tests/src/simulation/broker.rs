@@ -205,6 +205,14 @@ impl Broker {
         work.map(|(sequence, stored)| (*sequence, stored))
     }
 
+    /// Whether the last event on a message's subject is the message itself.
+    pub(crate) fn holds(&self, message: &Message) -> bool {
+        let Payload::Event(event) = &message.payload else { return false };
+        let log = &self.log[message.job as usize];
+        let last = log.iter().rev().find(|there| there.fact.kind() == event.fact.kind());
+        last.is_some_and(|last| last == event)
+    }
+
     /// Where the last event of a kind lies; 0 where there is none.
     pub(crate) fn last_of(&self, job: u32, kind: &'static str) -> u64 {
         self.last_of_kind.get(&(job, kind)).copied().unwrap_or_default()
