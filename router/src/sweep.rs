@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::Ports as _;
 use protocol::router::intake::refuse_unread;
+use protocol::router::lost::Lost;
 use protocol::router::orphans::{self, Orphans};
 use protocol::router::take_back::Deserted;
 use runtime::exit::Fault;
@@ -65,6 +66,22 @@ pub async fn send_orphans_again(router: Router) -> Result<(), Fault> {
             }
         }
         router.rest(ORPHANS_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Looks for open jobs of which no stream holds anything until stopped.
+///
+/// # Errors
+/// Never.
+pub async fn end_lost(router: Router) -> Result<(), Fault> {
+    let (mut lost, mut trouble) = (Lost::default(), Trouble::new("looking for jobs whose work was removed"));
+    while !router.is_stopping() {
+        let mut wait = ORPHANS_EVERY;
+        if let Err(error) = lost.look_around(&router).await {
+            wait = wait.max(trouble.failed(&error));
+        }
+        router.rest(wait).await;
     }
     Ok(())
 }

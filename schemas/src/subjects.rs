@@ -102,6 +102,9 @@ pub fn events_of_tenant(tenant: &Tenant) -> String {
 /// All ends.
 pub const ENDED_FILTER: &str = "argosy.events.*.*.ended";
 
+/// All placements.
+pub const ASSIGNED_FILTER: &str = "argosy.events.*.*.assigned";
+
 /// All facts.
 pub const EVENTS_FILTER: &str = "argosy.events.>";
 

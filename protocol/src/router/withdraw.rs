@@ -81,7 +81,7 @@ pub async fn claim_unrun<P: Ports>(
 
 /// The claim of another process on a paid attempt, having taken the claim if there is none; none for free work. Taking
 /// it is how to know: a claim that is merely read may come from a replica that is behind.
-async fn claimant<P: Ports>(
+pub(crate) async fn claimant<P: Ports>(
     ports: &P,
     attempt: AttemptId,
     backend: &Backend,

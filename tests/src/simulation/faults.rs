@@ -32,6 +32,7 @@ impl World {
                 }
             }
             Operation::Cancel { job } => self.ask_to_cancel(job),
+            Operation::Purge { job } => self.purge_by_hand(job),
             Operation::Redeliver { job } => self.redeliver(job),
             Operation::Kill { process, for_ms } => self.kill(process, for_ms),
             Operation::Pause { process, for_ms } => self.pause(process, for_ms),
@@ -144,6 +145,18 @@ impl World {
             |process: &super::process::Process| process.role == Role::Router && process.is_reachable(now_ms);
         if let Some(process) = self.processes.iter().position(there) {
             self.route_cancel(process, job);
+        }
+    }
+
+    fn purge_by_hand(&mut self, job: u32) {
+        let work = self.broker.work_of(job).filter(|(_, stored)| {
+            matches!(&stored.payload, Payload::Work(assignment) if assignment.decision.is_none())
+        });
+        let removed: Vec<u64> = work.map(|(sequence, _)| sequence).collect();
+        for sequence in removed {
+            self.broker.delete(sequence);
+            self.figures.purged += 1;
+            self.purged.insert(job);
         }
     }
 

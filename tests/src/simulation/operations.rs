@@ -47,6 +47,12 @@ pub enum Operation {
         /// Which.
         job: u32,
     },
+    /// An operator removes a job's assignment from its queue, whoever has it in hand. One that carries its decision is
+    /// the only track of its job, so that nothing could know of the job any more: it stays.
+    Purge {
+        /// Which.
+        job: u32,
+    },
     /// The broker delivers what a job has in anybody's hand once more.
     Redeliver {
         /// Which.
@@ -119,7 +125,10 @@ impl Operation {
     pub const fn job(&self) -> Option<u32> {
         match self {
             Self::Submit(order) => Some(order.job),
-            Self::Again { job } | Self::Cancel { job } | Self::Redeliver { job } => Some(*job),
+            Self::Again { job }
+            | Self::Cancel { job }
+            | Self::Purge { job }
+            | Self::Redeliver { job } => Some(*job),
             _ => None,
         }
     }

@@ -29,6 +29,9 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
         // Published where no lane reads, by a client whose broker has the subjects of an earlier version.
         let order = Order { lane: if strays.per_mille(4) { NO_LANE } else { order.lane }, ..order };
         list.push((at_ms, Operation::Submit(order)));
+        if strays.per_mille(6) {
+            list.push((at_ms + strays.between(1, 6_000), Operation::Purge { job }));
+        }
         if chance.per_mille(40) {
             // Within the duplicate window, and after it.
             let later_ms = if chance.per_mille(500) {
