@@ -100,24 +100,20 @@ pub fn admit_tenant(tenant: &Tenant, tenants: &TenantsConfig) -> Result<(), Fail
 /// How far ahead of its publish an id may seem to have been made, milliseconds: clocks differ.
 pub const ID_AHEAD_MAX_MS: i64 = 86_400_000;
 
-/// How long before its publish an id may have been made, milliseconds: what was parked is redriven for a month.
-pub const ID_BEHIND_MAX_MS: i64 = 45 * 86_400_000;
-
-/// The ledger keeps rows by the month that is in the id: one from another year fills a month that is not prepared.
+/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared. One
+/// from the past harms nothing: what was parked, or kept by a client, is published late.
 fn made_at(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
     // An id that is no UUIDv7 has no time, and its rows have a place of their own.
-    let Some(made_ms) = job.id.time_ms() else { return Ok(()) };
-    let age_ms = published_at_ms.saturating_sub(made_ms);
-    if (-ID_AHEAD_MAX_MS..=ID_BEHIND_MAX_MS).contains(&age_ms) {
+    let ahead_ms = job.id.time_ms().map_or(0, |made_ms| made_ms.saturating_sub(published_at_ms));
+    if ahead_ms <= ID_AHEAD_MAX_MS {
         return Ok(());
     }
-    let (hours, word) = (age_ms.unsigned_abs() / 3_600_000, if age_ms < 0 { "after" } else { "before" });
     let words = format!(
-        "id {} says that it was made {hours} hours {word} it was published: a UUIDv7 may be up to {} hours ahead and {} \
-         days old; set the clock, and make a new id for each job",
+        "id {} says that it was made {} hours after it was published: a UUIDv7 may be at most {} hours ahead; set the \
+         clock of the machine that makes ids",
         job.id,
-        ID_AHEAD_MAX_MS / 3_600_000,
-        ID_BEHIND_MAX_MS / 86_400_000
+        ahead_ms / 3_600_000,
+        ID_AHEAD_MAX_MS / 3_600_000
     );
     Err(Failure::invalid("id", words))
 }

@@ -182,7 +182,8 @@ pub(crate) const fn is_used_up(attempt: u32, spent: u32, policy: &PolicyConfig) 
 #[must_use]
 pub fn carried(mut attempts: Vec<AttemptFacts>) -> Vec<AttemptFacts> {
     let is_limited = |facts: &AttemptFacts| code_of(facts) == Some(FailureCode::RateLimited);
-    let mut surplus = attempts.iter().filter(|facts| is_limited(facts)).count().saturating_sub(RATE_LIMITED_KEPT);
+    let mut surplus =
+        attempts.iter().filter(|facts| is_limited(facts)).count().saturating_sub(RATE_LIMITED_KEPT);
     attempts.retain(|facts| {
         let goes = surplus > 0 && is_limited(facts);
         surplus -= usize::from(goes);

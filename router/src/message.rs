@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use async_nats::Subject;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::Subject;
 use bytes::Bytes;
 use protocol::router::Delivery;
 use runtime::clock;

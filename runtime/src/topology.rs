@@ -236,11 +236,7 @@ fn merged(merge: &mut Merge<'_>, want: Config, mut have: Config) -> Config {
     merge.exact("allow_atomic", want.allow_atomic_publish, &mut have.allow_atomic_publish);
     have.max_age = merge.time(Limit::MaxAge, want.max_age, have.max_age);
     have.max_bytes = merge.limit(Limit::MaxBytes, want.max_bytes, have.max_bytes);
-    let size = merge.limit(
-        Limit::MaxMessageSize,
-        want.max_message_size.into(),
-        have.max_message_size.into(),
-    );
+    let size = merge.limit(Limit::MaxMessageSize, want.max_message_size.into(), have.max_message_size.into());
     have.max_message_size = i32::try_from(size).unwrap_or(i32::MAX);
     have.duplicate_window = merge.time(Limit::DuplicateWindow, want.duplicate_window, have.duplicate_window);
     have.num_replicas = merged_replicas(merge, want.num_replicas, have.num_replicas);
@@ -250,8 +246,7 @@ fn merged(merge: &mut Merge<'_>, want: Config, mut have: Config) -> Config {
 fn merged_bucket(merge: &mut Merge<'_>, spec: &BucketSpec, replicas: usize, mut have: Config) -> Config {
     have.max_age = merge.time(Limit::MaxAge, Duration::from_millis(spec.max_age_ms), have.max_age);
     have.max_bytes = merge.limit(Limit::MaxBytes, spec.max_bytes, have.max_bytes);
-    have.max_messages_per_subject =
-        merge.limit(Limit::History, spec.history, have.max_messages_per_subject);
+    have.max_messages_per_subject = merge.limit(Limit::History, spec.history, have.max_messages_per_subject);
     have.num_replicas = merged_replicas(merge, replicas, have.num_replicas);
     have
 }
@@ -336,7 +331,11 @@ pub async fn find_or_make_consumer(
         Err(error) if is_missing(&error) => {
             let made = ensure_consumer(jetstream, spec).await;
             if made.is_ok() {
-                tracing::warn!(stream = spec.stream, consumer = spec.name, "a consumer was deleted: made anew");
+                tracing::warn!(
+                    stream = spec.stream,
+                    consumer = spec.name,
+                    "a consumer was deleted: made anew"
+                );
             }
             made
         }

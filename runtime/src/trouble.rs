@@ -96,9 +96,8 @@ mod tests {
     #[test]
     fn what_fails_and_goes_well_by_turns_logs_no_more_than_that() {
         let (mut trouble, begun) = (Trouble::new("watching"), Instant::now());
-        let lines = (0..600).filter(|second| {
-            trouble.follows(begun + Duration::from_secs(*second)).log.is_some()
-        });
+        let lines =
+            (0..600).filter(|second| trouble.follows(begun + Duration::from_secs(*second)).log.is_some());
         assert_eq!(lines.count(), 20, "one each half minute in ten minutes");
     }
 

@@ -54,7 +54,8 @@ impl TopologyCommand {
                     Some(bytes) => topology.with_artifacts_bytes(bytes),
                     None => topology,
                 };
-                let mut done = runtime::topology::apply_lowering(&broker.jetstream, &topology, &lower).await?;
+                let mut done =
+                    runtime::topology::apply_lowering(&broker.jetstream, &topology, &lower).await?;
                 let seeded = documents::seed(&broker.jetstream, &Documents::default()).await?;
                 done.extend(seeded.into_iter().map(|key| format!("document {key}, as shipped")));
                 tell(session, "applied", &done)

@@ -59,7 +59,8 @@ fn given_up(input: &PlanInput<'_>) -> Option<Failure> {
         return Some(failure);
     }
     let most = max_attempts(input.job.constraints.max_attempts, input.policy);
-    let used_up = input.counted_attempts >= most || is_used_up(input.attempt.saturating_sub(1), spent(input.history.iter()), input.policy);
+    let used_up = input.counted_attempts >= most
+        || is_used_up(input.attempt.saturating_sub(1), spent(input.history.iter()), input.policy);
     used_up.then(|| {
         last_failure(input).unwrap_or_else(|| {
             Failure::new(

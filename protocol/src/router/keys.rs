@@ -90,7 +90,10 @@ mod tests {
         let first = newer("11", "a");
         let again = KeyRecord { job: older.job, ..newer("22", "a") };
         assert_eq!(compare(&first, &again), Keyed::SameAs(first.job));
-        assert!(matches!(compare(&first, &KeyRecord { job: older.job, ..newer("11", "b") }), Keyed::Refused(_)));
+        assert!(matches!(
+            compare(&first, &KeyRecord { job: older.job, ..newer("11", "b") }),
+            Keyed::Refused(_)
+        ));
     }
 
     #[test]

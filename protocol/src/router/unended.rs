@@ -43,8 +43,7 @@ pub async fn end<P: RouterPorts>(
         attempts.push(failed.ended_attempt);
     }
     let attempt = attempts.last().map_or(0, |facts| facts.attempt);
-    let end =
-        End { tenant, job, attempt, facts, state: JobState::Failed, failure: Some(failure), attempts };
+    let end = End { tenant, job, attempt, facts, state: JobState::Failed, failure: Some(failure), attempts };
     ending::end(ports, end).await?;
     Ok(true)
 }

@@ -60,7 +60,9 @@ impl Limit {
     /// From which number down there is no limit at all.
     const fn unlimited_up_to(self) -> i64 {
         match self {
-            Self::MaxBytes | Self::MaxAge | Self::MaxMessageSize | Self::MaxDeliver | Self::MaxAckPending => 0,
+            Self::MaxBytes | Self::MaxAge | Self::MaxMessageSize | Self::MaxDeliver | Self::MaxAckPending => {
+                0
+            }
             Self::Replicas | Self::DuplicateWindow | Self::History | Self::AckWait => -1,
         }
     }

@@ -125,10 +125,9 @@ impl Operation {
     pub const fn job(&self) -> Option<u32> {
         match self {
             Self::Submit(order) => Some(order.job),
-            Self::Again { job }
-            | Self::Cancel { job }
-            | Self::Purge { job }
-            | Self::Redeliver { job } => Some(*job),
+            Self::Again { job } | Self::Cancel { job } | Self::Purge { job } | Self::Redeliver { job } => {
+                Some(*job)
+            }
             _ => None,
         }
     }

@@ -150,7 +150,8 @@ impl World {
             if world.to_come == 0
                 && world.broker.messages.is_empty()
                 && world.tasks.live == 0
-                && world.purged.is_empty() {
+                && world.purged.is_empty()
+            {
                 world.check_at_rest();
                 break;
             }

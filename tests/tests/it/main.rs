@@ -3,7 +3,9 @@
 mod backpressure;
 mod bench;
 mod cancel;
+mod conditional;
 mod consent;
+mod consumers;
 mod doctor;
 mod documents;
 mod drill;
@@ -30,4 +32,5 @@ mod store_full;
 mod submit;
 mod tidy;
 mod unknown;
+mod unread;
 mod upgrade;

@@ -61,7 +61,11 @@ pub(super) async fn find(
     Ok(abandoned)
 }
 
-async fn jobs_in(jetstream: &jetstream::Context, name: &str, filter: &str) -> anyhow::Result<BTreeSet<JobId>> {
+async fn jobs_in(
+    jetstream: &jetstream::Context,
+    name: &str,
+    filter: &str,
+) -> anyhow::Result<BTreeSet<JobId>> {
     let what = || format!("stream {name}");
     let held = jetstream.get_stream(name).await.with_context(what)?;
     let subjects: Vec<(String, usize)> =

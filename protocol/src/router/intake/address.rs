@@ -17,7 +17,9 @@ pub(super) fn check_address(subject: &str, job: &Job) -> Result<(), Failure> {
     if job.tenant.as_str() != tenant {
         let invalid = match tenant.parse::<Tenant>() {
             Ok(_) => String::new(),
-            Err(_) => format!(", which is no tenant's name (1 to {TOKEN_MAX_BYTES} of a-z, 0-9, `-` and `_`)"),
+            Err(_) => {
+                format!(", which is no tenant's name (1 to {TOKEN_MAX_BYTES} of a-z, 0-9, `-` and `_`)")
+            }
         };
         let said = &job.tenant;
         let message =

@@ -28,7 +28,8 @@ const SUBJECTS_MAX: usize = 100;
 pub async fn refuse_unread<P: RouterPorts>(ports: &P) -> Result<u64, StepError> {
     let subjects: BTreeSet<String> = ports.unread_subjects().await?.into_iter().collect();
     let mut refused = 0;
-    for subject in subjects.iter().filter(|subject| !subjects::is_read_by_intake(subject)).take(SUBJECTS_MAX) {
+    for subject in subjects.iter().filter(|subject| !subjects::is_read_by_intake(subject)).take(SUBJECTS_MAX)
+    {
         let mut next = 1;
         for _ in 0..EACH_MAX {
             let Some(message) = ports.read_job(subject, next).await? else { break };
