@@ -106,6 +106,8 @@ pub async fn look<P: RouterPorts>(ports: &P, job: JobId) -> Result<Looked, StepE
     let subject = subjects::jobs(facts.lane, &last.tenant);
     if ports.now_ms() - last.time_ms < quiet_ms(ports, &history)
         || may_lie_in_lane(ports, &subject, job).await?
+        // Put aside for a newer router, it has not ended.
+        || ports.next_message(stream::PARKED, &subjects::parked_too_new(job), 1).await?.is_some()
         // What went back from there to its queue meanwhile.
         || is_queued_or_failed(ports, job).await?
     {

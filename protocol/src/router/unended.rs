@@ -5,8 +5,8 @@
 
 use schemas::codec;
 use schemas::{
-    Assignment, AttemptFacts, Body, Event, Fact, Failure, Job, JobFacts, JobId, JobState, Kind, Lane,
-    SCHEMA_VERSION, Tenant,
+    Assignment, AttemptFacts, Body, Event, Fact, Failure, Job, JobFacts, JobId, JobState, SCHEMA_VERSION,
+    Tenant,
 };
 use serde::Deserialize;
 
@@ -100,7 +100,7 @@ fn owner((content_type, payload): (Option<&str>, &[u8])) -> Option<Tenant> {
 
 fn unknown_facts(now_ms: i64) -> JobFacts {
     let job = Job::new(JobId::from_parts(0, [0; 10]), unknown_tenant(), Body::default(), now_ms);
-    JobFacts { lane: Lane::default(), kind: Kind::default(), ..JobFacts::of(&job, None, now_ms) }
+    JobFacts::of(&job, None, now_ms)
 }
 
 #[cfg(test)]

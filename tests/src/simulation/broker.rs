@@ -98,6 +98,8 @@ pub(crate) struct Stored {
     /// Its message id is its job's.
     pub(crate) named: bool,
     pub(crate) delivered: u32,
+    /// It is older than its consumer, of which routers take note.
+    pub(crate) is_older: bool,
     pub(crate) place: Place,
     /// Changes with every change of place, so that old alarms are known as such.
     pub(crate) token: u32,
@@ -188,6 +190,7 @@ impl Broker {
             published_ms: now_ms,
             named: matches!(message.id, Some((_, Named::Job))),
             delivered: 0,
+            is_older: false,
             place: if is_unread { Place::Unread } else { Place::Ready },
             token: 0,
         };
@@ -247,6 +250,20 @@ impl Broker {
             }
         }
         passed
+    }
+
+    /// A consumer that was deleted and made anew has delivered nothing yet.
+    pub(crate) fn remake(&mut self, consumer: Consumer) {
+        self.ready[consumer].clear();
+        self.delivered_up_to[consumer] = 0;
+        let held = self.messages.iter_mut().filter(|(_, stored)| stored.consumer == consumer);
+        for (sequence, stored) in held.filter(|(_, stored)| !matches!(stored.place, Place::Unread)) {
+            stored.place = Place::Ready;
+            stored.token += 1;
+            stored.delivered = 0;
+            stored.is_older = consumer < LEDGER;
+            self.ready[consumer].push_back(*sequence);
+        }
     }
 
     /// A restarted broker knows the ids only of what it still has.

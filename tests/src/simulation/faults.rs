@@ -32,6 +32,12 @@ impl World {
                 }
             }
             Operation::Cancel { job } => self.ask_to_cancel(job),
+            Operation::Remake { consumer } => {
+                if consumer < self.broker.ready.len() {
+                    self.broker.remake(consumer);
+                    self.dispatch(consumer);
+                }
+            }
             Operation::Purge { job } => self.purge_by_hand(job),
             Operation::Redeliver { job } => self.redeliver(job),
             Operation::Kill { process, for_ms } => self.kill(process, for_ms),

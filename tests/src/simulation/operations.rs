@@ -112,6 +112,11 @@ pub enum Operation {
         /// For how long.
         for_ms: i64,
     },
+    /// An operator deletes a consumer, and a process makes it anew: it delivers all that it holds as if for the first time.
+    Remake {
+        /// Which, by number ([`super::broker`]).
+        consumer: usize,
+    },
     /// The broker restarts; acknowledgements that it had not confirmed may be gone.
     Broker {
         /// How long it is away.

@@ -6,6 +6,9 @@ use crate::simulation::process::{PROCESSES, Role};
 use crate::simulation::provider::Trouble;
 use crate::simulation::setting::{CLOUD, GEMINI};
 
+/// The consumers: three lanes, failed attempts, facts, and three backends with two classes each.
+const CONSUMERS: u64 = 11;
+
 /// The lane of a job that is published where no lane reads.
 const NO_LANE: usize = 3;
 
@@ -61,6 +64,11 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     for _ in 0..faults {
         let at_ms = chance.between(0, span_ms + 5_000);
         list.push((at_ms, fault(&mut chance)));
+    }
+    // Lanes, failed attempts, and the work of each backend and class.
+    if strays.per_mille(100) {
+        let consumer = strays.below(CONSUMERS) as usize;
+        list.push((strays.between(0, span_ms + 5_000), Operation::Remake { consumer }));
     }
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
