@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_open_attempt_is_the_last_that_was_placed_and_has_not_ended() {
         let events = samples::events();
-        let history = History { events: events.clone(), ..History::default() };
+        let history = History::of(None, None, events.clone());
         let placed = history.last_assigned().expect("a sample is placed").attempt;
         let tenant = &events[0].tenant;
         let open = open_attempt(&history, &[], tenant, 5).expect("open");
