@@ -39,6 +39,7 @@ pub fn admit(
     now_ms: i64,
 ) -> Result<Admitted, Failure> {
     envelope(job, policy, payload_bytes)?;
+    made_at(job, now_ms)?;
     constraints::check(job, policy, now_ms)?;
     constraints::check_preferences(job, policy)?;
     labels(job, policy)?;
@@ -61,6 +62,27 @@ pub fn admit_tenant(tenant: &Tenant, tenants: &TenantsConfig) -> Result<(), Fail
             ),
         )),
     }
+}
+
+/// How far ahead of its publish an id may seem to have been made, milliseconds: clocks differ.
+pub const ID_AHEAD_MAX_MS: i64 = 86_400_000;
+
+/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared. One
+/// from the past harms nothing: what was parked, or kept by a client, is published late.
+fn made_at(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
+    // An id that is no UUIDv7 has no time, and its rows have a place of their own.
+    let ahead_ms = job.id.time_ms().map_or(0, |made_ms| made_ms.saturating_sub(published_at_ms));
+    if ahead_ms <= ID_AHEAD_MAX_MS {
+        return Ok(());
+    }
+    let words = format!(
+        "id {} says that it was made {} hours after it was published: a UUIDv7 may be at most {} hours ahead; set the \
+         clock of the machine that makes ids",
+        job.id,
+        ahead_ms / 3_600_000,
+        ID_AHEAD_MAX_MS / 3_600_000
+    );
+    Err(Failure::invalid("id", words))
 }
 
 fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<(), Failure> {

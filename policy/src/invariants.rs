@@ -51,9 +51,11 @@ fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findi
         }
     }
     let known: BTreeSet<JobId> = ends.keys().copied().collect();
-    for job in input.accepted.as_ref().unwrap_or(&known) {
+    let accepted = input.accepted.as_ref().unwrap_or(&known);
+    for job in accepted.union(&input.waiting) {
         report.accepted += 1;
         match ends.get(job) {
+            None if input.waiting.contains(job) => report.waiting += 1,
             None | Some(0) if input.parked.contains(job) => report.parked += 1,
             None => {
                 report.lost += 1;
@@ -61,6 +63,13 @@ fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findi
             }
             Some(0) => {
                 report.open += 1;
+                if input.abandoned.contains(job) && !input.settled {
+                    report.abandoned += 1;
+                    findings.push(format!(
+                        "job {job} is open in the ledger, and no stream holds anything of it: its assignment was \
+                         removed; a router ends it with that reason some minutes after its last event"
+                    ));
+                }
                 if input.settled {
                     report.lost += 1;
                     findings.push(format!("job {job} was accepted and never ended"));
@@ -68,6 +77,14 @@ fn audit_jobs(input: &AuditInput, report: &mut AuditReport, findings: &mut Findi
             }
             Some(_) => report.ended += 1,
         }
+    }
+    report.accepted += input.waiting_unread;
+    report.waiting += input.waiting_unread;
+    for (subject, count) in &input.unreachable {
+        findings.push(format!(
+            "{count} messages lie in stream JOBS under {subject}, which no lane reads: they were accepted and never \
+             end; `argosy topology apply` and a router of this version refuse them with a reason"
+        ));
     }
     for (job, count) in ends.iter().filter(|(_, count)| **count > 1) {
         report.ended_twice += 1;

@@ -16,6 +16,7 @@ use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::metrics;
 use runtime::telemetry;
+use runtime::trouble::Trouble;
 use schemas::topology::{self, stream};
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
 
@@ -32,9 +33,6 @@ const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
 /// The stream of facts is nearly full when less than this share of it is left, as a divisor, or less than the largest
 /// message: what the fleet writes between two looks is far less.
 const EVENTS_SHORT_SHARE: u64 = 20;
-
-/// How long to wait before a broken watch or subscription is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// Reads the offers and the backlog once, so that the first job is not planned onto an empty fleet.
 ///
@@ -60,14 +58,13 @@ pub async fn look_once(router: &Router, workers: &kv::Store) -> Result<(), Fault
 /// # Errors
 /// Never while the broker lives or comes back.
 pub async fn follow_offers(router: Router, workers: kv::Store) -> Result<(), Fault> {
+    let mut trouble = Trouble::new("following offers");
     while !router.soft.is_cancelled() {
-        tokio::select! {
+        let wait = tokio::select! {
             () = router.soft.cancelled() => return Ok(()),
-            reason = follow_offers_once(&router, &workers) => {
-                tracing::warn!(error = reason, "offers watch ended, opening it again");
-            }
-        }
-        router.rest(REOPEN_AFTER).await;
+            reason = follow_offers_once(&router, &workers) => trouble.failed(&reason),
+        };
+        router.rest(wait).await;
     }
     Ok(())
 }
@@ -156,14 +153,13 @@ fn forget_old_offers(router: &Router) {
 /// # Errors
 /// Never while the broker lives or comes back.
 pub async fn follow_outcomes(router: Router) -> Result<(), Fault> {
+    let mut trouble = Trouble::new("listening to outcomes");
     while !router.soft.is_cancelled() {
-        tokio::select! {
+        let wait = tokio::select! {
             () = router.soft.cancelled() => return Ok(()),
-            reason = follow_outcomes_once(&router) => {
-                tracing::warn!(error = reason, "outcome subscription ended, opening it again");
-            }
-        }
-        router.rest(REOPEN_AFTER).await;
+            reason = follow_outcomes_once(&router) => trouble.failed(&reason),
+        };
+        router.rest(wait).await;
     }
     Ok(())
 }

@@ -92,6 +92,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("advisories", advisories::follow(router.clone()));
     tasks.spawn("taking back", sweep::take_back(router.clone()));
     tasks.spawn("orphans", sweep::send_orphans_again(router.clone()));
+    tasks.spawn("lost work", sweep::end_lost(router.clone()));
     tasks.spawn("api", api::serve(router));
     context.health.good("running");
     Ok(())

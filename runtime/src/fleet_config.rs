@@ -22,10 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::exit::{Exit, Fault};
 use crate::require::require;
 use crate::topology::open_bucket;
+use crate::trouble::Trouble;
 use crate::{metrics, telemetry};
-
-/// How long to wait before a broken watch is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// How long reading the earlier revisions of a document may take.
 const HISTORY_LIMIT: Duration = Duration::from_secs(10);
@@ -55,18 +53,18 @@ pub async fn follow(
     stop: CancellationToken,
 ) -> Result<(), Fault> {
     let mut reported = Reported::default();
+    let mut trouble = Trouble::new("following the configuration");
     loop {
+        let wait = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            ended = follow_once(&jetstream, &current, &mut reported) => match ended {
+                Ok(()) => trouble.failed(&"the watch closed"),
+                Err(fault) => trouble.failed(&fault),
+            },
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            ended = follow_once(&jetstream, &current, &mut reported) => {
-                if let Err(fault) = ended {
-                    tracing::warn!(error = %fault, "configuration watch ended, opening it again");
-                }
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(REOPEN_AFTER) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 pub mod topology;
+pub mod trouble;
 
 pub use mimalloc::MiMalloc;
 

@@ -21,6 +21,7 @@ macro_rules! fields {
 }
 
 fields! {
+    "action": "What a loop was doing when it failed.",
     "assignments": "How many assignments.",
     "attempt": "The number of the attempt within its job, from 1; it stands beside `job`.",
     "available": "Whether the ledger answers.",
@@ -28,6 +29,7 @@ fields! {
     "class": "The class of the job, as the catalog names it.",
     "code": "The failure code, as events and the ledger name it; empty if nothing failed.",
     "connection": "What happened to the connection to the broker.",
+    "consumer": "The durable consumer of the stream.",
     "cure": "What an operator can do about it.",
     "decision": "What a worker does with a claim that it found.",
     "document": "The configuration document: `policy`, `catalog`, `prices`, `tenants`.",
@@ -46,6 +48,7 @@ fields! {
     "provider_id": "The id under which the provider runs the attempt; at ComfyUI the prompt id.",
     "provider_state": "The state that the provider names, in its words.",
     "reason": "Why something was decided, refused or said to have failed, in words.",
+    "refused": "How many messages were refused.",
     "revision": "The revision of the document in bucket `CONFIG`.",
     "sequence": "The sequence of the message in its stream.",
     "served": "Whether a worker serves the backend and class.",
@@ -57,6 +60,7 @@ fields! {
     "task": "The task of the process.",
     "tenant": "The tenant of the job.",
     "tries": "How many tries were made so far.",
+    "unlogged": "How many failures of the same loop were not logged since the last line.",
     "version": "The version of the process.",
     "wait_ms": "How long until the next try, milliseconds.",
     "worker": "The worker's id.",

@@ -19,6 +19,7 @@ use wire::Wire;
 pub use message::Message;
 pub use protocol::{PublishError, Published};
 
+use crate::limits::REQUEST_TIMEOUT;
 use crate::loops::Loops;
 
 /// Publishes, and hears for each message what the broker did with it. Clones share one reply inbox, so that a
@@ -54,10 +55,8 @@ impl Publisher {
     /// # Errors
     /// Occupied at once; away or refused after the last try.
     pub async fn publish(&self, message: &Message) -> Result<Published, PublishError> {
-        match self.once(message).await {
-            Err(error) if is_worth_a_try(&error) => self.again(message).await,
-            answered => answered,
-        }
+        let published = self.once(message).await;
+        self.settled(message, published).await
     }
 
     /// Publishes many in their order, so many of them unacknowledged at a time; returns how many were new.
@@ -90,6 +89,34 @@ impl Publisher {
     pub async fn send(&self, message: Message) -> Sent {
         let awaited = self.start(&message).await;
         Sent { publisher: self.clone(), message, awaited }
+    }
+
+    /// Tries again what was not stored, and looks whether what is in the way is the message itself.
+    async fn settled(
+        &self,
+        message: &Message,
+        published: Result<Published, PublishError>,
+    ) -> Result<Published, PublishError> {
+        let published = match published {
+            Err(error) if is_worth_a_try(&error) => self.again(message).await,
+            answered => answered,
+        };
+        match published {
+            Err(PublishError::Occupied { .. }) if Box::pin(self.is_stored(message)).await => {
+                Ok(Published::Repeat)
+            }
+            answered => answered,
+        }
+    }
+
+    /// Whether the last message of a subject is this one: stored by a try whose answer was lost, or in a group. What
+    /// cannot be read is not taken for it.
+    async fn is_stored(&self, message: &Message) -> bool {
+        let Some(subject) = message.direct_get_subject() else { return false };
+        let asked = self.wire.client.request(subject, bytes::Bytes::new());
+        let there = tokio::time::timeout(REQUEST_TIMEOUT, asked).await;
+        // The broker says with a status where there is none.
+        matches!(there, Ok(Ok(there)) if there.status.is_none() && there.payload == message.payload)
     }
 
     /// What is rare is boxed, so that the common publish is small.
@@ -153,10 +180,8 @@ impl Sent {
     /// As [`Publisher::publish`].
     pub async fn landed(self) -> Result<Published, PublishError> {
         let Self { publisher, message, awaited } = self;
-        match read(&message, awaited).await {
-            Err(error) if is_worth_a_try(&error) => publisher.again(&message).await,
-            answered => answered,
-        }
+        let published = read(&message, awaited).await;
+        publisher.settled(&message, published).await
     }
 }
 

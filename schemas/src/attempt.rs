@@ -177,6 +177,9 @@ pub struct AttemptRecord {
     /// then on never starts new paid work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered: Option<DeliveredResult>,
+    /// Of the delivery that wrote the claim last, so that it knows its own record where the broker's answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 /// The provider did the work, and the result is on its way into the artifact store.

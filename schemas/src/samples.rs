@@ -286,6 +286,7 @@ pub fn attempt_record() -> AttemptRecord {
         provider_id: Some("c80f-u1".to_owned()),
         outcome: None,
         delivered: None,
+        nonce: None,
     }
 }
 
@@ -310,6 +311,7 @@ pub fn key_record() -> KeyRecord {
         tenant: name("studio-a"),
         job: job_id(),
         content_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        asked_sha256: None,
         time_ms: TIME_MS,
     }
 }

@@ -192,7 +192,12 @@ fn log(name: &str, description: &str, subject: &str, max_age_ms: u64, max_bytes:
 
 fn streams() -> Vec<StreamSpec> {
     vec![
-        queue(stream::JOBS, "Clients to routers", "argosy.jobs.*.*", 2 * GIB),
+        StreamSpec {
+            // Exactly what intake reads: the broker refuses a publish to any other lane, instead of storing what no
+            // consumer delivers.
+            subjects: Lane::ALL.into_iter().map(subjects::jobs_filter).collect(),
+            ..queue(stream::JOBS, "Clients to routers", "", 2 * GIB)
+        },
         StreamSpec {
             // One waiting assignment per job: a second is refused by the broker.
             max_messages_per_subject: 1,

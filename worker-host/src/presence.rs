@@ -12,6 +12,7 @@ use crate::{Backend, Discovery};
 use runtime::clock;
 use runtime::exit::Fault;
 use runtime::telemetry;
+use runtime::trouble::Trouble;
 
 /// How often the offer is told when nothing changes: a third of the time after which it expires.
 const TELL_EVERY: Duration = Duration::from_millis(schemas::topology::OFFER_TTL_MS / 5);
@@ -83,12 +84,14 @@ pub(crate) async fn tell(
     mut discovery: watch::Receiver<Discovery>,
 ) -> Result<(), Fault> {
     let key = shared.worker.to_string();
+    let mut trouble = Trouble::new("publishing the offer");
     let mut running = shared.running.subscribe();
     loop {
         let offer = offer(&shared, &discovery.borrow_and_update());
         running.borrow_and_update();
         if let Err(error) = store.put(&key, codec::encode(&offer).into()).await {
-            tracing::warn!(error = telemetry::chain(&error), "the offer could not be told");
+            // The loop's own wait is short enough for what expires.
+            let _ = trouble.failed(&telemetry::chain(&error));
         }
         if shared.lifecycle.soft.is_cancelled() && shared.is_idle() {
             break;

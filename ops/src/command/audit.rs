@@ -1,5 +1,8 @@
 //! `argosy audit`: do the promises hold?
 
+mod abandoned;
+mod lanes;
+
 use super::session::Session;
 use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
@@ -30,12 +33,17 @@ impl Audit {
         let broker = session.broker().await?;
         let reader = session.reader().await?;
         let settled = is_at_rest(&broker.jetstream).await?;
+        // Read before all else: what leaves its lane meanwhile is found further on.
+        let lanes = lanes::read(&broker.jetstream).await?;
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
         let known = jobs_in_events(&broker.jetstream).await?;
         let simulators = session.simulators()?;
         let bills_final = settled && bills_settle(&reader, &simulators, BILLS_WITHIN).await?;
         let mut input = gather(&reader, None, settled, &simulators).await?;
         input.bills_final = bills_final;
+        input.abandoned = abandoned::find(&broker.jetstream, &input, &lanes.jobs).await?;
+        (input.waiting, input.waiting_unread) = (lanes.jobs, lanes.others);
+        input.unreachable = lanes.unreachable;
         input.parked = parked::too_new(&broker.jetstream).await?;
         let booked = input.jobs.iter().map(|job| job.job).chain(input.parked.iter().copied());
         let known = known.into_iter().filter(|_| settled);
@@ -107,13 +115,15 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.unexplained_invoice_lines.to_string(),
     ]);
     let mut text = format!(
-        "{}\n\naccepted {}, ended {}, open {}, parked as too new {}, lost {}, ended twice {}, paid twice {}, \
+        "{}\n\naccepted {}, ended {}, open {}, waiting in lanes {}, parked as too new {}, abandoned {}, lost {}, ended twice {}, paid twice {}, \
          paid again {}, reservations open {}\n",
         table::render(&columns, &rows),
         report.accepted,
         report.ended,
         report.open,
+        report.waiting,
         report.parked,
+        report.abandoned,
         report.lost,
         report.ended_twice,
         report.paid_twice,

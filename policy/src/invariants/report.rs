@@ -13,6 +13,18 @@ pub struct AuditInput {
     /// Accepted jobs that were put aside for a newer router (`too_new`): they have not ended, and are not lost.
     #[serde(default)]
     pub parked: BTreeSet<JobId>,
+    /// Jobs that lie in their lanes, as far as their ids could be read: accepted, and known to nothing else yet.
+    #[serde(default)]
+    pub waiting: BTreeSet<JobId>,
+    /// Messages that lie in stream `JOBS` beyond those of `waiting`: no job, or too many to be read one by one.
+    #[serde(default)]
+    pub waiting_unread: u64,
+    /// Messages in stream `JOBS` by subject, where no lane reads.
+    #[serde(default)]
+    pub unreachable: BTreeMap<String, u64>,
+    /// Jobs that the ledger has as open and of which no stream holds anything.
+    #[serde(default)]
+    pub abandoned: BTreeSet<JobId>,
     /// Nothing is running any more: what is still open is lost, and what is still pending is wrong.
     pub settled: bool,
     /// The jobs the ledger knows.
@@ -116,6 +128,12 @@ pub struct AuditReport {
     /// Accepted jobs that wait in the operator's inbox for a newer router.
     #[serde(default)]
     pub parked: u64,
+    /// Accepted jobs that lie in their lanes; those that only their number is known of are among them.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Accepted jobs that are open and of which no stream holds anything: nothing would ever end them.
+    #[serde(default)]
+    pub abandoned: u64,
     /// Accepted jobs the ledger does not know; once settled, also those that never ended.
     pub lost: u64,
     /// Jobs that ended more than once.

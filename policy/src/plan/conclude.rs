@@ -6,7 +6,7 @@ use super::consent::Consent;
 use super::weigh::lasting;
 use super::why::{Why, sentence};
 use super::{Assign, Plan, PlanInput, capability};
-use crate::dispose::{code_of, max_attempts};
+use crate::dispose::{code_of, is_used_up, max_attempts, spent};
 use crate::funds::is_handed_back;
 
 /// Concludes. `candidates` are in the order of [`super::score::rank`].
@@ -59,7 +59,8 @@ fn given_up(input: &PlanInput<'_>) -> Option<Failure> {
         return Some(failure);
     }
     let most = max_attempts(input.job.constraints.max_attempts, input.policy);
-    let used_up = input.counted_attempts >= most || input.attempt > input.policy.max_attempts_ever.max(1);
+    let used_up = input.counted_attempts >= most
+        || is_used_up(input.attempt.saturating_sub(1), spent(input.history.iter()), input.policy);
     used_up.then(|| {
         last_failure(input).unwrap_or_else(|| {
             Failure::new(

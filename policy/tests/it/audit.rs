@@ -72,6 +72,35 @@ fn what_waits_for_a_newer_router_is_neither_ended_nor_lost() {
 }
 
 #[test]
+fn what_lies_in_its_lane_is_accepted_and_not_lost() {
+    let mut input = sound(&[100, 200, 300]);
+    input.settled = false;
+    // One that nothing else knows, one that is placed and not acknowledged yet, and some that were only counted.
+    let known = input.jobs[0].job;
+    input.jobs[0].ends = 0;
+    input.waiting = BTreeSet::from([job_id(9), known]);
+    input.waiting_unread = 841;
+    let report = audit(&input);
+    assert!(report.holds(), "{:?}", report.findings);
+    assert_eq!((report.accepted, report.waiting), (3 + 1 + 841, 1 + 841));
+    assert_eq!((report.open, report.ended, report.lost), (1, 2, 0));
+}
+
+#[test]
+fn what_nothing_would_ever_end_is_found_while_others_run() {
+    let unread = |input: &mut AuditInput| {
+        input.unreachable = BTreeMap::from([("argosy.jobs.urgent.default".to_owned(), 3)]);
+    };
+    broken(unread, "3 messages lie in stream JOBS under argosy.jobs.urgent.default");
+    let removed = |input: &mut AuditInput| {
+        (input.settled, input.jobs[0].ends) = (false, 0);
+        input.abandoned = BTreeSet::from([input.jobs[0].job]);
+    };
+    let report = broken(removed, "no stream holds anything of it");
+    assert_eq!((report.abandoned, report.open, report.lost), (1, 1, 0));
+}
+
+#[test]
 fn each_broken_promise_is_found() {
     assert_eq!(broken(|input| input.jobs.truncate(2), "unknown to the ledger").lost, 1);
     assert_eq!(broken(|input| input.jobs[0].ends = 0, "never ended").lost, 1);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use policy::backoff::{Backoff, BackoffError, HINT_MAX_MS};
 use policy::breaker::Breaker;
 use policy::cost;
-use policy::dispose::{Disposition, dispose};
+use policy::dispose::{Disposition, RATE_LIMITED_MAX, dispose};
 use policy::fleet::Fleet;
 use policy::overhead::{self, BillUpdate};
 use policy::plan::Plan;
@@ -267,7 +267,7 @@ proptest! {
             _ => {
                 let wait_ms = found.at_ms().expect("goes on") - NOW_MS;
                 prop_assert!((0..=i64::try_from(HINT_MAX_MS).expect("an hour")).contains(&wait_ms));
-                prop_assert!(attempt < policy.max_attempts_ever, "attempts are bounded, counted or not");
+                prop_assert!(attempt < policy.max_attempts_ever + RATE_LIMITED_MAX, "attempts are bounded, counted or not");
                 prop_assert!(counted + u32::from(found.is_counted()) < policy.max_attempts || !found.is_counted());
                 prop_assert!(deadline_ms.is_none_or(|ms| wait_ms < ms), "planned after the deadline");
             }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use policy::admit::admit;
-use policy::dispose::{Disposition, dispose};
+use policy::dispose::{Disposition, carried, dispose};
 use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobState, subjects};
 
 use crate::errors::StepError;
@@ -17,6 +17,7 @@ use crate::router::job::Placement;
 use crate::router::place::{self, Placed};
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::too_new::Resting;
+use crate::router::unended;
 
 /// How long a failed attempt rests after the broker failed a router in between.
 const TROUBLE_REST: Duration = Duration::from_secs(1);
@@ -36,8 +37,8 @@ pub async fn settle<P: RouterPorts>(ports: &P, resting: &Resting, message: &P::D
         Err(error) => match schemas.check_letter(message.content_type(), message.payload()) {
             Some(failure) => too_new(ports, resting, message, failure).await,
             None => {
-                let words = format!("a failed attempt cannot be read: {error}");
-                park(ports, message, Failure::new(FailureCode::InvalidJob, words)).await
+                let words = format!("an assignment or a failed attempt cannot be read: {error}");
+                unreadable(ports, message, Failure::new(FailureCode::InvalidJob, words)).await
             }
         },
     };
@@ -116,8 +117,8 @@ async fn place_next<P: RouterPorts>(
         }
     };
     // Published with the attempt it was made for: what follows need not carry it.
-    let history: Vec<AttemptFacts> =
-        attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
+    let history = attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
+    let history = carried(history);
     let placement = Placement {
         job,
         admitted: &admitted,
@@ -201,6 +202,19 @@ async fn too_new<P: RouterPorts>(
         }
         None => park(ports, message, failure).await,
     }
+}
+
+/// Parks what cannot be read with its bytes, and ends its job: nothing else would.
+async fn unreadable<P: RouterPorts>(
+    ports: &P,
+    message: &P::Delivery,
+    failure: Failure,
+) -> Result<Option<i64>, StepError> {
+    park(ports, message, failure.clone()).await?;
+    if let Some(subjects::Subject::Dead(_, job)) = subjects::parse(message.subject()) {
+        unended::end(ports, job, failure, Some((message.content_type(), message.payload()))).await?;
+    }
+    Ok(None)
 }
 
 async fn park<P: RouterPorts>(

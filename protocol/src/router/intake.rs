@@ -8,6 +8,7 @@ mod address;
 mod arrived;
 mod at_once;
 mod refuse;
+mod unread;
 mod verdict;
 
 use std::sync::Arc;
@@ -33,7 +34,9 @@ use crate::router::too_new::Resting;
 
 pub use arrived::Arrived;
 use at_once::Begun;
+pub(crate) use refuse::unknown_tenant;
 use refuse::{Refusal, refuse};
+pub use unread::refuse_unread;
 use verdict::{Verdict, until};
 
 /// Jobs of a lane that may wait for room before it pulls no more.

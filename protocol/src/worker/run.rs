@@ -40,7 +40,7 @@ const ABORT_GRACE: Duration = Duration::from_secs(3);
 pub async fn deliver<P: WorkerPorts>(ports: &P, mut message: P::Delivered) {
     let assignment = match ports.open(&mut message) {
         Ok(assignment) => assignment,
-        Err(unreadable) => return Box::pin(settle::park_unreadable(ports, &message, *unreadable)).await,
+        Err(unreadable) => return Box::pin(settle::pass_on_unreadable(ports, &message, *unreadable)).await,
     };
     let message = &message;
     if ports.is_stopping() {

@@ -34,7 +34,10 @@ pub(super) enum Answer {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     /// Nothing listens on its subject.
-    #[error("no stream takes it, or the broker has no leader for it")]
+    #[error(
+        "no stream takes this subject, or its stream has no leader just now; a job goes to argosy.jobs.<lane>.<tenant>, \
+         where the lane is interactive, standard or batch; streams are made by `argosy topology apply`"
+    )]
     NoStream,
     /// The answer is none that this version knows.
     #[error("the broker's answer cannot be read: {0}")]

@@ -5,6 +5,7 @@ use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use protocol::{Record, StoredMessage};
 use schemas::codec::{self, CONTENT_TYPE};
+use schemas::topology::stream;
 use schemas::{Encoding, Event, Fact, subjects};
 use serde::Serialize;
 
@@ -92,6 +93,14 @@ impl Message {
                 Self::original(subject.clone(), id.to_owned(), payload.clone(), content_type.as_deref())
             }
         }
+    }
+
+    /// Where the broker is asked for the last message of the subject; none for a message that expects nothing, whose
+    /// id makes a repeat of it harmless.
+    pub(super) fn direct_get_subject(&self) -> Option<String> {
+        self.expected?;
+        let stream = self.subject.starts_with(subjects::EVENTS_PREFIX).then_some(stream::EVENTS)?;
+        Some(format!("$JS.API.DIRECT.GET.{stream}.{}", self.subject))
     }
 
     pub(super) fn headers(&self) -> HeaderMap {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
-use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Offer};
+use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Lane, Offer};
 
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
@@ -79,6 +79,14 @@ pub(crate) enum Place {
     GivenUp,
     /// Its consumer has passed it: it stays, and is never delivered.
     Passed,
+    /// No consumer reads its subject: an earlier version of the stream took it in.
+    Unread,
+}
+
+impl Place {
+    const fn is_for_a_consumer(self) -> bool {
+        !matches!(self, Self::Passed | Self::Unread)
+    }
 }
 
 #[derive(Debug)]
@@ -90,6 +98,8 @@ pub(crate) struct Stored {
     /// Its message id is its job's.
     pub(crate) named: bool,
     pub(crate) delivered: u32,
+    /// It is older than its consumer, of which routers take note.
+    pub(crate) is_older: bool,
     pub(crate) place: Place,
     /// Changes with every change of place, so that old alarms are known as such.
     pub(crate) token: u32,
@@ -172,6 +182,7 @@ impl Broker {
             self.log[message.job as usize].push(Rc::clone(event));
             self.last_of_kind.insert((message.job, event.fact.kind()), self.sequence);
         }
+        let is_unread = matches!(&message.payload, Payload::Job(job) if job.lane == Lane::Unknown);
         let stored = Stored {
             consumer: message.consumer,
             job: message.job,
@@ -179,11 +190,14 @@ impl Broker {
             published_ms: now_ms,
             named: matches!(message.id, Some((_, Named::Job))),
             delivered: 0,
-            place: Place::Ready,
+            is_older: false,
+            place: if is_unread { Place::Unread } else { Place::Ready },
             token: 0,
         };
         self.messages.insert(self.sequence, stored);
-        self.ready[message.consumer].push_back(self.sequence);
+        if !is_unread {
+            self.ready[message.consumer].push_back(self.sequence);
+        }
         Published::New
     }
 
@@ -192,6 +206,14 @@ impl Broker {
         let work =
             self.messages.iter().filter(move |(_, stored)| stored.consumer >= WORK && stored.job == job);
         work.map(|(sequence, stored)| (*sequence, stored))
+    }
+
+    /// Whether the last event on a message's subject is the message itself.
+    pub(crate) fn holds(&self, message: &Message) -> bool {
+        let Payload::Event(event) = &message.payload else { return false };
+        let log = &self.log[message.job as usize];
+        let last = log.iter().rev().find(|there| there.fact.kind() == event.fact.kind());
+        last.is_some_and(|last| last == event)
     }
 
     /// Where the last event of a kind lies; 0 where there is none.
@@ -212,7 +234,7 @@ impl Broker {
         let mut open = self
             .messages
             .iter()
-            .filter(|(_, stored)| stored.consumer == consumer && !matches!(stored.place, Place::Passed));
+            .filter(|(_, stored)| stored.consumer == consumer && stored.place.is_for_a_consumer());
         open.next().map_or(self.sequence, |(sequence, _)| sequence - 1)
     }
 
@@ -228,6 +250,20 @@ impl Broker {
             }
         }
         passed
+    }
+
+    /// A consumer that was deleted and made anew has delivered nothing yet.
+    pub(crate) fn remake(&mut self, consumer: Consumer) {
+        self.ready[consumer].clear();
+        self.delivered_up_to[consumer] = 0;
+        let held = self.messages.iter_mut().filter(|(_, stored)| stored.consumer == consumer);
+        for (sequence, stored) in held.filter(|(_, stored)| !matches!(stored.place, Place::Unread)) {
+            stored.place = Place::Ready;
+            stored.token += 1;
+            stored.delivered = 0;
+            stored.is_older = consumer < LEDGER;
+            self.ready[consumer].push_back(*sequence);
+        }
     }
 
     /// A restarted broker knows the ids only of what it still has.

@@ -105,7 +105,7 @@ impl World {
         }
         Some(Delivery {
             sequence,
-            delivered: stored.delivered,
+            delivered: stored.delivered + u32::from(stored.is_older),
             job: stored.job,
             published_ms: stored.published_ms,
             named: stored.named,

@@ -32,6 +32,13 @@ impl World {
                 }
             }
             Operation::Cancel { job } => self.ask_to_cancel(job),
+            Operation::Remake { consumer } => {
+                if consumer < self.broker.ready.len() {
+                    self.broker.remake(consumer);
+                    self.dispatch(consumer);
+                }
+            }
+            Operation::Purge { job } => self.purge_by_hand(job),
             Operation::Redeliver { job } => self.redeliver(job),
             Operation::Kill { process, for_ms } => self.kill(process, for_ms),
             Operation::Pause { process, for_ms } => self.pause(process, for_ms),
@@ -115,7 +122,7 @@ impl World {
             id: job_id(self.seed, order.job, self.now_ms),
             time_ms: self.now_ms,
             tenant: self.setting.owner(order.generous, order.job),
-            lane: Lane::ALL[order.lane],
+            lane: Lane::ALL.get(order.lane).copied().unwrap_or(Lane::Unknown),
             body: Body {
                 prompt: Some("a lighthouse at dusk".to_owned()),
                 model: (!order.large).then(|| "sd15".to_owned()),
@@ -144,6 +151,18 @@ impl World {
             |process: &super::process::Process| process.role == Role::Router && process.is_reachable(now_ms);
         if let Some(process) = self.processes.iter().position(there) {
             self.route_cancel(process, job);
+        }
+    }
+
+    fn purge_by_hand(&mut self, job: u32) {
+        let work = self.broker.work_of(job).filter(|(_, stored)| {
+            matches!(&stored.payload, Payload::Work(assignment) if assignment.decision.is_none())
+        });
+        let removed: Vec<u64> = work.map(|(sequence, _)| sequence).collect();
+        for sequence in removed {
+            self.broker.delete(sequence);
+            self.figures.purged += 1;
+            self.purged.insert(job);
         }
     }
 

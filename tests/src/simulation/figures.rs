@@ -26,6 +26,7 @@ pub struct Figures {
     pub refused_reservations: u64,
     pub read_past: u64,
     pub passed_over: u64,
+    pub purged: u64,
     pub duplicates: u64,
     pub virtual_ms: u64,
 }
@@ -53,6 +54,7 @@ impl Figures {
         self.refused_reservations += other.refused_reservations;
         self.read_past += other.read_past;
         self.passed_over += other.passed_over;
+        self.purged += other.purged;
         self.duplicates += other.duplicates;
         self.virtual_ms += other.virtual_ms;
     }
@@ -85,8 +87,8 @@ impl fmt::Display for Figures {
         )?;
         writeln!(
             f,
-            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it",
-            self.duplicates, self.read_past, self.passed_over
+            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it, {} removed by hand",
+            self.duplicates, self.read_past, self.passed_over, self.purged
         )?;
         write!(
             f,

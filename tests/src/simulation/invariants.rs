@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policy::dispose::RATE_LIMITED_MAX;
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
 use schemas::state::TRANSITIONS;
 use schemas::{Assignment, Charge, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
@@ -167,7 +168,7 @@ impl World {
         let history = &assignment.history;
         let codes = history.iter().filter_map(|facts| facts.failure.as_ref().map(|failure| failure.code));
         let counting = codes.filter(|code| !free(*code)).count() as u32;
-        if attempt > policy.max_attempts_ever || assignment.counted_attempts > counting {
+        if attempt > policy.max_attempts_ever + RATE_LIMITED_MAX || assignment.counted_attempts > counting {
             let counted = assignment.counted_attempts;
             let words = format!("job {job}: attempt {attempt}, {counted} counted of {counting} that count");
             return self.broken(Promise::Attempts, words);

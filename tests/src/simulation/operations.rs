@@ -10,7 +10,7 @@ use super::provider::Trouble;
 pub struct Order {
     /// Its number in the run.
     pub job: u32,
-    /// 0 to 2, most urgent first.
+    /// 0 to 2, most urgent first; 3 for a subject of no lane.
     pub lane: usize,
     /// Of the larger class.
     pub large: bool,
@@ -44,6 +44,12 @@ pub enum Operation {
     },
     /// A client asks to cancel a job.
     Cancel {
+        /// Which.
+        job: u32,
+    },
+    /// An operator removes a job's assignment from its queue, whoever has it in hand. One that carries its decision is
+    /// the only track of its job, so that nothing could know of the job any more: it stays.
+    Purge {
         /// Which.
         job: u32,
     },
@@ -106,6 +112,11 @@ pub enum Operation {
         /// For how long.
         for_ms: i64,
     },
+    /// An operator deletes a consumer, and a process makes it anew: it delivers all that it holds as if for the first time.
+    Remake {
+        /// Which, by number ([`super::broker`]).
+        consumer: usize,
+    },
     /// The broker restarts; acknowledgements that it had not confirmed may be gone.
     Broker {
         /// How long it is away.
@@ -119,7 +130,9 @@ impl Operation {
     pub const fn job(&self) -> Option<u32> {
         match self {
             Self::Submit(order) => Some(order.job),
-            Self::Again { job } | Self::Cancel { job } | Self::Redeliver { job } => Some(*job),
+            Self::Again { job } | Self::Cancel { job } | Self::Purge { job } | Self::Redeliver { job } => {
+                Some(*job)
+            }
             _ => None,
         }
     }

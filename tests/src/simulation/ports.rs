@@ -89,7 +89,10 @@ impl SimulatedPorts {
             let published = self.world(|world| world.publish(self.process, message));
             if let Ok(published) = published {
                 self.moment().await;
-                return Ok(published);
+                let is_stored = published == broker::Published::Occupied
+                    && tries > 0
+                    && self.world(|world| world.broker.holds(message));
+                return Ok(if is_stored { broker::Published::Repeat } else { published });
             }
             tries += 1;
             if tries > TRIES_MAX {

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::Ports as _;
-use protocol::router::intake::{Arrived, look_at_room};
-use protocol::router::{cancel, failed_attempts, orphans, withdraw};
+use protocol::router::intake::{Arrived, look_at_room, refuse_unread};
+use protocol::router::{cancel, failed_attempts, lost, orphans, withdraw};
 use schemas::Lane;
 
 use super::broker::{DEAD, LANES, Payload, Place, WORK};
@@ -88,6 +88,7 @@ impl World {
             return;
         }
         self.plan_look_at_room(process);
+        self.look_for_lost(process);
         let (setting, ports) = (Rc::clone(&self.setting), self.router_ports(process, None));
         let waits = self.broker.messages.values().any(|stored| stored.consumer != super::broker::LEDGER);
         if !waits {
@@ -122,6 +123,27 @@ impl World {
             self.begin(process, Task::Router(steps));
         }
         self.look_for_orphans(process);
+        if self.broker.messages.values().any(|stored| matches!(stored.place, Place::Unread)) {
+            let ports = self.router_ports(process, None);
+            let steps = Steps::new(async move {
+                let _ = refuse_unread(&ports).await;
+            });
+            self.begin(process, Task::Router(steps));
+        }
+    }
+
+    /// The real router finds these jobs among its placements; here only those are looked at whose work was removed.
+    fn look_for_lost(&mut self, process: usize) {
+        let log = &self.broker.log;
+        self.purged.retain(|job| !log[*job as usize].iter().any(|event| event.fact.kind() == "ended"));
+        for job in self.purged.clone() {
+            let Some(body) = self.jobs[job as usize].clone() else { continue };
+            let ports = self.router_ports(process, Some(job));
+            let steps = Steps::new(async move {
+                let _ = lost::look(&ports, body.id).await;
+            });
+            self.begin(process, Task::Router(steps));
+        }
     }
 
     fn look_for_orphans(&mut self, process: usize) {

@@ -2,7 +2,7 @@
 //! one thing happen after the other.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) jobs: Vec<Option<Rc<Job>>>,
     pub(crate) operations: Vec<(i64, Operation)>,
     pub(crate) to_come: usize,
+    /// Jobs whose assignment was removed by hand and that may still be open.
+    pub(crate) purged: BTreeSet<u32>,
     pub(crate) watch: Watch,
     pub(crate) figures: Figures,
     /// The world itself, as futures hold it.
@@ -100,6 +102,7 @@ impl World {
             jobs: vec![None; jobs],
             operations: operations.to_vec(),
             to_come: operations.len(),
+            purged: BTreeSet::new(),
             watch: Watch::new(jobs),
             figures: Figures { runs: 1, ..Figures::default() },
             shared: Weak::new(),
@@ -144,7 +147,11 @@ impl World {
             if world.watch.breach.is_some() {
                 break;
             }
-            if world.to_come == 0 && world.broker.messages.is_empty() && world.tasks.live == 0 {
+            if world.to_come == 0
+                && world.broker.messages.is_empty()
+                && world.tasks.live == 0
+                && world.purged.is_empty()
+            {
                 world.check_at_rest();
                 break;
             }

@@ -179,6 +179,76 @@ fn a_paid_end_without_the_claim_is_noticed() {
     is_noticed(Mutation::TrustFirstDelivery, &[Promise::Books]);
 }
 
+/// Answers to workers are lost for moments, and nothing else goes wrong: each finds its own claim, and no paid attempt
+/// ends as one whose outcome nobody knows.
+#[test]
+fn a_claim_whose_answer_was_lost_is_known_as_our_own() {
+    let (mut lost, mut started) = (0, 0);
+    for seed in 0..40 {
+        let mut text = format!("seed {seed}\n");
+        for job in 0..20 {
+            text +=
+                &format!("{} submit {job} lane=standard tenant=generous paid=yes only=cloud\n", job * 400);
+            for worker in ["cloud-1", "cloud-2"] {
+                text += &format!("{} lossy {worker} for=350\n", job * 400 + 20 + (seed * 37) % 350);
+            }
+        }
+        let (figures, breach) = run(&text::read(&text).expect("a list"), Mutation::None);
+        assert_eq!(breach, None, "seed {seed}");
+        assert_eq!(figures.unknown_outcomes, 0, "seed {seed}");
+        (lost, started) = (lost + figures.lost_answers, started + figures.paid_starts);
+    }
+    assert!(lost > 400 && started > 400, "{lost} answers were lost, {started} paid attempts started");
+}
+
+/// An operator removes assignments: each of their jobs ends, and says why.
+#[test]
+fn jobs_whose_work_was_removed_end() {
+    let mut removed = 0;
+    for seed in 0..40 {
+        let mut text = format!("seed {seed}\n");
+        for job in 0..20 {
+            let (at, backend) = (job * 100, ["cloud", "gemini"][job % 2]);
+            text += &format!("{at} submit {job} lane=batch tenant=generous paid=yes only={backend}\n");
+            text += &format!("{} purge {job}\n", at + 60 + (seed * 53) % 900);
+        }
+        let (figures, breach) = run(&text::read(&text).expect("a list"), Mutation::None);
+        assert_eq!(breach, None, "seed {seed}");
+        removed += figures.purged;
+    }
+    assert!(removed > 100, "{removed} assignments were removed");
+}
+
+/// What is published where no lane reads ends as refused.
+#[test]
+fn jobs_that_lie_where_no_lane_reads_end() {
+    for seed in 0..20 {
+        let mut text = format!("seed {seed}\n");
+        for job in 0..10 {
+            text += &format!("{} submit {job} lane={}\n", job * 50, ["none", "standard"][job % 2]);
+            text += &format!("{} again {job}\n", job * 50 + 130_000);
+        }
+        text += "200 kill router-1 for=3000\n230 lossy router-2 for=4000\n";
+        let (figures, breach) = run(&text::read(&text).expect("a list"), Mutation::None);
+        assert_eq!(breach, None, "seed {seed}");
+        assert_eq!((figures.failed, figures.completed), (5, 5), "seed {seed}");
+    }
+}
+
+/// Consumers are deleted again and again while jobs run.
+#[test]
+fn jobs_end_though_their_consumers_are_made_anew() {
+    for seed in 0..40 {
+        let mut text = format!("seed {seed}\n");
+        for job in 0..20 {
+            text += &format!("{} submit {job} lane=standard tenant=generous\n", job * 150);
+            text += &format!("{} remake {}\n", job * 150 + 70, (job + seed) % 11);
+        }
+        text += "900 kill router-1 for=2000\n1500 kill local-1 for=2000\n1800 pause cloud-1 for=20000\n";
+        assert_eq!(run(&text::read(&text).expect("a list"), Mutation::None).1, None, "seed {seed}");
+    }
+}
+
 fn regressions() -> std::path::PathBuf {
     tests::fleet::root().join("tests/regressions/simulation")
 }

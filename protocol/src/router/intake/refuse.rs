@@ -1,8 +1,7 @@
 //! A publish that is no job: parked with its bytes, announced where tenant and id are known, and only then
 //! acknowledged. One of a newer schema is handed back before, and does not end.
 
-use schemas::subjects::{self, Subject};
-use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Tenant};
+use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Tenant, subjects};
 
 use super::arrived::Arrived;
 use super::verdict::Verdict;
@@ -23,6 +22,11 @@ pub(super) struct Refusal {
     pub(super) failure: Failure,
 }
 
+/// The tenant of events about jobs whose tenant cannot be read.
+pub(crate) fn unknown_tenant() -> Tenant {
+    subjects::UNKNOWN.parse().unwrap_or_else(|_| unreachable!("`{}` is a tenant's name", subjects::UNKNOWN))
+}
+
 /// Refuses a publish.
 pub(super) async fn refuse<P: RouterPorts>(
     ports: &P,
@@ -38,10 +42,7 @@ pub(super) async fn refuse<P: RouterPorts>(
         ports.note(Note::HandedBack(FailureCode::TooNew));
         return Ok(Verdict::Back(Some(rest)));
     }
-    let tenant = match subjects::parse(message.subject()) {
-        Some(Subject::Jobs(_, tenant)) => Some(tenant),
-        _ => None,
-    };
+    let tenant = subjects::jobs_tokens(message.subject()).and_then(|(_, tenant)| tenant.parse().ok());
     ports.note(Note::Refused(failure.code));
     tracing::info!(
         job = id.map(|id| id.to_string()),
@@ -53,7 +54,10 @@ pub(super) async fn refuse<P: RouterPorts>(
     let about = (tenant.as_ref(), id);
     let parked_id = format!("jobs.{}.parked", message.sequence());
     ending::park(ports, &parked_id, about, failure.clone(), &arrived.original(), Vec::new()).await?;
-    let (Some(tenant), Some(id)) = (tenant, id) else { return Ok(Verdict::Done) };
+    let Some(id) = id else { return Ok(Verdict::Done) };
+    // Whoever waits for it learns why, though its subject names no tenant: never in the name of the tenant in its
+    // body, which anybody can write.
+    let tenant = tenant.unwrap_or_else(unknown_tenant);
     ending::refuse(ports, &tenant, id, &failure).await?;
     if is_too_new {
         return Ok(Verdict::Done);

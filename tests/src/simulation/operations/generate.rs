@@ -6,6 +6,12 @@ use crate::simulation::process::{PROCESSES, Role};
 use crate::simulation::provider::Trouble;
 use crate::simulation::setting::{CLOUD, GEMINI};
 
+/// The consumers: three lanes, failed attempts, facts, and three backends with two classes each.
+const CONSUMERS: u64 = 11;
+
+/// The lane of a job that is published where no lane reads.
+const NO_LANE: usize = 3;
+
 const TROUBLES: [Trouble; 6] =
     [Trouble::Lost, Trouble::Busy, Trouble::Quota, Trouble::Hang, Trouble::Down, Trouble::Fail];
 
@@ -17,12 +23,18 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     let span_ms = i64::from(jobs) * chance.between(150, 900);
     let mut list = Vec::new();
     let mut keys = Chance::keyed(seed, [8, 8, 8]);
+    let mut strays = Chance::keyed(seed, [9, 9, 9]);
     let mut before = None;
     for job in 0..jobs {
         let at_ms = chance.between(0, span_ms);
         let order = with_key(order(job, &mut chance), before, &mut keys);
         before = Some(order);
+        // Published where no lane reads, by a client whose broker has the subjects of an earlier version.
+        let order = Order { lane: if strays.per_mille(4) { NO_LANE } else { order.lane }, ..order };
         list.push((at_ms, Operation::Submit(order)));
+        if strays.per_mille(6) {
+            list.push((at_ms + strays.between(1, 6_000), Operation::Purge { job }));
+        }
         if chance.per_mille(40) {
             // Within the duplicate window, and after it.
             let later_ms = if chance.per_mille(500) {
@@ -52,6 +64,11 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     for _ in 0..faults {
         let at_ms = chance.between(0, span_ms + 5_000);
         list.push((at_ms, fault(&mut chance)));
+    }
+    // Lanes, failed attempts, and the work of each backend and class.
+    if strays.per_mille(100) {
+        let consumer = strays.below(CONSUMERS) as usize;
+        list.push((strays.between(0, span_ms + 5_000), Operation::Remake { consumer }));
     }
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);

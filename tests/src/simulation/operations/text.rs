@@ -7,7 +7,7 @@ use crate::simulation::process::PROCESSES;
 use crate::simulation::provider::Trouble;
 
 const BACKENDS: [&str; 3] = ["local", "cloud", "gemini"];
-const LANES: [&str; 3] = ["interactive", "standard", "batch"];
+const LANES: [&str; 4] = ["interactive", "standard", "batch", "none"];
 const TROUBLES: [(Trouble, &str); 6] = [
     (Trouble::Lost, "lost"),
     (Trouble::Busy, "busy"),
@@ -42,6 +42,8 @@ fn words(operation: &Operation) -> String {
         Operation::Submit(order) => order_words(order),
         Operation::Again { job } => format!("again {job}"),
         Operation::Cancel { job } => format!("cancel {job}"),
+        Operation::Remake { consumer } => format!("remake {consumer}"),
+        Operation::Purge { job } => format!("purge {job}"),
         Operation::Redeliver { job } => format!("redeliver {job}"),
         Operation::Kill { process, for_ms } => format!("kill {} for={for_ms}", name(process)),
         Operation::Pause { process, for_ms } => format!("pause {} for={for_ms}", name(process)),
@@ -124,6 +126,8 @@ fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String>
         "submit" => Operation::Submit(order(job()?, rest)?),
         "again" => Operation::Again { job: job()? },
         "cancel" => Operation::Cancel { job: job()? },
+        "remake" => Operation::Remake { consumer: what.parse().map_err(|_| "not a consumer".to_owned())? },
+        "purge" => Operation::Purge { job: job()? },
         "redeliver" => Operation::Redeliver { job: job()? },
         "kill" => Operation::Kill { process: process()?, for_ms: for_ms()? },
         "pause" => Operation::Pause { process: process()?, for_ms: for_ms()? },
