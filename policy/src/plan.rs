@@ -20,6 +20,8 @@ use schemas::{
     TenantPolicy,
 };
 
+pub(crate) use self::capability::learned_ms;
+pub(crate) use self::conclude::WAITING;
 use self::consent::Consent;
 use self::score::Scale;
 use crate::admit::Admitted;

@@ -19,6 +19,7 @@
 //! | [`reserving`] | asks the ledger for money, in batches |
 //! | `streams` | reads of the streams |
 //! | [`api`] | status, explain, cancel, estimate, backends |
+//! | `waiting` | what a job waits for, whichever router holds it |
 
 pub mod advisories;
 pub mod api;
@@ -32,4 +33,5 @@ pub mod shared;
 pub mod start;
 mod streams;
 pub mod sweep;
+mod waiting;
 mod waits;

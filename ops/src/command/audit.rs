@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 use policy::invariants::{AuditReport, audit};
 use schemas::topology::stream;
 use schemas::{JobId, subjects};
-use stack::audit::{gather, is_at_rest};
+use stack::audit::{at_rest_at, gather};
 use std::collections::BTreeSet;
 
 /// Check the promises over ledger, streams and (of simulators) invoices: nothing lost, nothing paid twice,
@@ -25,10 +25,12 @@ impl Audit {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
         let reader = session.reader().await?;
-        let settled = is_at_rest(&broker.jetstream).await?;
+        let before = at_rest_at(&broker.jetstream).await?;
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
         let known = jobs_in_events(&broker.jetstream).await?;
-        let mut input = gather(&reader, None, settled, &session.simulators()?).await?;
+        let mut input = gather(&reader, None, false, &session.simulators()?).await?;
+        let settled = before.is_some() && before == at_rest_at(&broker.jetstream).await?;
+        input.settled = settled;
         input.parked = parked::too_new(&broker.jetstream).await?;
         let booked = input.jobs.iter().map(|job| job.job).chain(input.parked.iter().copied());
         let known = known.into_iter().filter(|_| settled);

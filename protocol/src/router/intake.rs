@@ -28,7 +28,7 @@ use crate::router::keys::{self, Keyed};
 use crate::router::place::{self, Placed};
 use crate::router::ports::RouterPorts;
 use crate::router::read_past::{self, InHand};
-use crate::router::room::WaitOutcome;
+use crate::router::room::{Wait, WaitOutcome};
 use crate::router::too_new::Resting;
 
 pub use arrived::Arrived;
@@ -245,8 +245,10 @@ impl Intake {
                     return Ok(Verdict::Done);
                 }
                 // Its money was refused just now; others may have room meanwhile.
-                Placed::Later(at_ms) => {
+                Placed::Later { at_ms, why } => {
                     held.get_or_insert_with(|| self.hold(arrived));
+                    let wait = Wait::of(&admitted, why, at_ms);
+                    let _seen = ports.room().put_off(admitted.job.id, wait, ports.now_ms());
                     ports.rest(until(at_ms, ports.now_ms())).await;
                 }
             }

@@ -2,7 +2,9 @@
 
 mod backpressure;
 mod bench;
+mod breaks;
 mod cancel;
+mod clocks;
 mod consent;
 mod doctor;
 mod documents;
@@ -31,3 +33,4 @@ mod submit;
 mod tidy;
 mod unknown;
 mod upgrade;
+mod waiting;
