@@ -52,8 +52,9 @@ pub fn in_lane(lane: Lane, ahead: u64, since_ms: i64, now_ms: i64) -> JobWait {
 /// An attempt that was placed and has not begun.
 #[must_use]
 pub fn at_backend(backend: &Backend, class: &Class, backlog: u64, since_ms: i64, now_ms: i64) -> JobWait {
-    let jobs = if backlog == 1 { "1 job waits or runs" } else { &*format!("{backlog} jobs wait or run") };
-    wait(format!("a free slot at {backend}: {jobs} there in class {class}"), since_ms, None, now_ms)
+    let verb = if backlog == 1 { "job waits or runs" } else { "jobs wait or run" };
+    let waits_for = format!("a free slot at {backend}: {backlog} {verb} there in class {class}");
+    wait(waits_for, since_ms, None, now_ms)
 }
 
 /// The next attempt after one that failed.

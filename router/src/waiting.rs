@@ -29,7 +29,7 @@ const LOOK_EVERY_MS: i64 = 300;
 ///
 /// # Errors
 /// The subscriptions cannot be made.
-pub async fn answer(router: Router) -> Result<(), Fault> {
+pub(crate) async fn answer(router: Router) -> Result<(), Fault> {
     let client = &router.broker.client;
     let fault = |error: async_nats::SubscribeError| {
         Fault::new(Exit::Crashed, format!("listening to routers: {}", telemetry::chain(&error)))

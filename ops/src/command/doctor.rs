@@ -8,7 +8,7 @@ use crate::exit::DoesNotHold;
 use crate::monitor;
 use crate::table::{self, Align};
 use clap::Args;
-use gather::{CHECK_WITHIN, within};
+use gather::within;
 use runtime::broker::Broker;
 use schemas::topology::Topology;
 

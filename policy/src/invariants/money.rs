@@ -90,7 +90,7 @@ fn audit_backend(
         }
         audit.invoice_micro_usd.get_or_insert(MicroUsd::ZERO);
         let books = Books { backend, attempts: &attempts, owners: &owners, billed: &billed, settled: input.settled };
-        compare(&books, &mut audit, report, findings);
+        compare(books, &mut audit, report, findings);
     }
     audit
 }
@@ -125,6 +125,7 @@ fn book(
 }
 
 /// One backend's charges and its invoice.
+#[derive(Clone, Copy)]
 struct Books<'a> {
     backend: &'a Backend,
     attempts: &'a [&'a AuditAttempt],
@@ -137,7 +138,7 @@ struct Books<'a> {
 /// Holds one backend's charges against its invoice, piece of work by piece of work. While something is under way a line
 /// may belong to work whose end nobody has booked yet, and a charge may come before its line; two lines of one piece of
 /// work, or a line that differs from its charge, are wrong at any time.
-fn compare(books: &Books<'_>, audit: &mut BackendAudit, report: &mut AuditReport, findings: &mut Findings) {
+fn compare(books: Books<'_>, audit: &mut BackendAudit, report: &mut AuditReport, findings: &mut Findings) {
     let Books { backend, attempts, owners, billed, settled } = books;
     let mut unexplained = MicroUsd::ZERO;
     for (provider_id, bill) in billed {
@@ -145,7 +146,7 @@ fn compare(books: &Books<'_>, audit: &mut BackendAudit, report: &mut AuditReport
             report.paid_twice += 1;
             findings.push(format!("{backend}: {provider_id} has {} invoice lines", bill.lines));
         }
-        if !owners.contains_key(*provider_id) {
+        if !owners.contains_key(provider_id) {
             audit.unexplained_invoice_lines += bill.lines;
             unexplained = plus(unexplained, bill.amount);
         }
@@ -153,7 +154,7 @@ fn compare(books: &Books<'_>, audit: &mut BackendAudit, report: &mut AuditReport
     // Work whose answer was lost has no id of ours; its line is covered by what was booked as possible.
     let mut cover = MicroUsd::ZERO;
     let mut covering: u64 = 0;
-    for attempt in *attempts {
+    for attempt in attempts {
         let bill = attempt.provider_id.as_deref().and_then(|id| billed.get(id));
         let billed_amount = bill.map_or(MicroUsd::ZERO, |bill| bill.amount);
         let name = format!("attempt {}.{}", attempt.job, attempt.attempt);
@@ -180,7 +181,7 @@ fn compare(books: &Books<'_>, audit: &mut BackendAudit, report: &mut AuditReport
             ChargeState::Posted | ChargeState::Voided | ChargeState::Pending | ChargeState::Unknown => {}
         }
     }
-    if *settled && (audit.unexplained_invoice_lines > covering || unexplained > cover) {
+    if settled && (audit.unexplained_invoice_lines > covering || unexplained > cover) {
         findings.push(format!(
             "{backend}: {} invoice lines over {unexplained} belong to no attempt; {covering} possibly paid attempts \
              cover {cover}",

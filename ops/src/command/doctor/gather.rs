@@ -17,7 +17,7 @@ use schemas::{SCHEMA_VERSION, codec, subjects};
 use std::time::Duration;
 
 /// How long one check may take: what is frozen does not answer, and the others have their say all the same.
-pub(super) const CHECK_WITHIN: Duration = Duration::from_secs(4);
+const CHECK_WITHIN: Duration = Duration::from_secs(4);
 
 /// How long routers may take to answer for themselves.
 const PRESENCE_WITHIN: Duration = Duration::from_secs(1);
