@@ -1,6 +1,6 @@
 //! Routers, ledger, what waits in the lanes, what is parked, and the processes of the folder's own fleet.
 
-use schemas::Health;
+use schemas::{Health, WorkerId};
 use schemas::api::{BackendsReply, LaneStatus, RouterPresence};
 
 use super::{Finding, Verdict};
@@ -114,7 +114,7 @@ pub fn queue(lanes: &[LaneStatus], asked: &Asked<BackendsReply>) -> Finding {
         return Finding::not(Verdict::Bad, CHECK, format!("{seen}; no router places them"), "start a router");
     };
     let workers = fleet.backends.iter().flat_map(|backend| {
-        let is_fresh = |worker| {
+        let is_fresh = |worker: &WorkerId| {
             let judged = backend.presence.iter().find(|presence| presence.worker == *worker);
             judged.is_none_or(|presence| presence.is_fresh)
         };

@@ -209,7 +209,7 @@ impl Intake {
         mut plan: Option<Plan>,
     ) -> Result<Verdict, StepError> {
         let admitted = Arc::new(admitted);
-        let mut held = None;
+        let (mut held, mut noted) = (None, None);
         if plan.is_none() && ports.room().is_empty() {
             plan = Some(place::decide(ports, &admitted.first_attempt(), &[]));
         }
@@ -248,7 +248,12 @@ impl Intake {
                 Placed::Later { at_ms, why } => {
                     held.get_or_insert_with(|| self.hold(arrived));
                     let wait = Wait::of(&admitted, why, at_ms);
-                    let _seen = ports.room().put_off(admitted.job.id, wait, ports.now_ms());
+                    // Known until it is placed, also while it is planned again.
+                    if let Some(before) =
+                        noted.replace(ports.room().put_off(admitted.job.id, wait, ports.now_ms()))
+                    {
+                        before.leave();
+                    }
                     ports.rest(until(at_ms, ports.now_ms())).await;
                 }
             }

@@ -111,7 +111,8 @@ pub(super) async fn documents(broker: &Broker) -> Vec<Finding> {
 
 /// The room for files.
 pub(super) async fn artifact_store(broker: &Broker) -> Finding {
-    match within(async { Ok(StoreRoom::measure(&broker.jetstream, now_ms()).await?) }).await {
+    let look = async { StoreRoom::measure(&broker.jetstream, now_ms()).await.map_err(anyhow::Error::msg) };
+    match within(look).await {
         Ok(room) => doctor::artifact_store(&room),
         Err(error) => unknown("artifact store", &error),
     }
