@@ -200,7 +200,12 @@ impl Book {
             (policy.config.daily_micro_usd, own_day, format!("daily budget of {payer}"), DAY_ENDS),
             (policy.config.monthly_micro_usd, own_month, format!("monthly budget of {payer}"), MONTH_ENDS),
             (tenants.fleet_daily_micro_usd, fleet_day, "daily budget of the fleet".to_owned(), DAY_ENDS),
-            (tenants.fleet_monthly_micro_usd, fleet_month, "monthly budget of the fleet".to_owned(), MONTH_ENDS),
+            (
+                tenants.fleet_monthly_micro_usd,
+                fleet_month,
+                "monthly budget of the fleet".to_owned(),
+                MONTH_ENDS,
+            ),
         ];
         let amount = i128::from(wanted.amount_micro_usd.0);
         for (limit, used, what, until) in limits {
@@ -269,8 +274,9 @@ mod tests {
                 _ => "",
             };
             let more = limit - 39;
-            let words =
-                format!("{name}: $0.00004 of $0.0000{limit:02} used{until}; $0.0000{more:02} more does not fit");
+            let words = format!(
+                "{name}: $0.00004 of $0.0000{limit:02} used{until}; $0.0000{more:02} more does not fit"
+            );
             assert_eq!(refusal, words.replace("0.000060 ", "0.00006 ").replace("0.0000100 ", "0.0001 "));
             assert_eq!(book.reserve(&wanted(2, limit - 40), &tenants), Ok(()), "{name}: exactly full fits");
         }
@@ -278,7 +284,9 @@ mod tests {
 
     #[test]
     fn dollars_have_the_places_that_say_something() {
-        for (micro_usd, words) in [(22_800, "$0.0228"), (30_000, "$0.03"), (5_000_000, "$5.00"), (0, "$0.00"), (-1, "-$0.000001")] {
+        for (micro_usd, words) in
+            [(22_800, "$0.0228"), (30_000, "$0.03"), (5_000_000, "$5.00"), (0, "$0.00"), (-1, "-$0.000001")]
+        {
             assert_eq!(dollars(micro_usd), words);
         }
     }
@@ -351,8 +359,7 @@ mod tests {
         (invented.tenant, invented.job) =
             ("invented-2".parse().expect("a name"), schemas::JobId(uuid::Uuid::from_u128(3)));
         let refusal = book.reserve(&invented, &tenants).unwrap_err();
-        let words =
-            "daily budget of all unlisted tenants together: $0.00003 of $0.00005 used, until 00:00 UTC; $0.00003 more does not fit";
+        let words = "daily budget of all unlisted tenants together: $0.00003 of $0.00005 used, until 00:00 UTC; $0.00003 more does not fit";
         assert_eq!(refusal, words);
     }
 

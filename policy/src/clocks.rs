@@ -30,7 +30,9 @@ mod tests {
     #[test]
     fn the_bound_holds_on_both_sides() {
         let bound = i64::try_from(SKEW_MAX_MS).expect("it is small");
-        for (skew_ms, tolerated) in [(0, true), (bound, true), (-bound, true), (bound + 1, false), (-bound - 1, false)] {
+        for (skew_ms, tolerated) in
+            [(0, true), (bound, true), (-bound, true), (bound + 1, false), (-bound - 1, false)]
+        {
             assert_eq!(is_tolerated(skew_ms), tolerated, "{skew_ms}");
         }
         assert_eq!(words(-12_000), "12.0 s behind the broker's");

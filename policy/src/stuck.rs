@@ -79,7 +79,10 @@ mod tests {
         fleet.upsert_offer(offer, at_ms);
         let view = fleet.view(&backend).expect("it has a worker");
         let found = stuck(&backend, view, &catalog, 10_000, at_ms + 4_000);
-        assert_eq!(found.iter().map(|one| (one.running_ms, one.usual_ms)).collect::<Vec<_>>(), [(94_000, 800)]);
+        assert_eq!(
+            found.iter().map(|one| (one.running_ms, one.usual_ms)).collect::<Vec<_>>(),
+            [(94_000, 800)]
+        );
         assert!(stuck(&backend, view, &catalog, 10_000, at_ms + 10_000).is_empty());
     }
 }

@@ -17,7 +17,8 @@ use crate::exit::{Exit, Fault};
 
 /// Sections that exist in the fleet. Those of other processes are skipped, all else is refused.
 const SECTIONS: [&str; 12] = [
-    "nats", "http", "log", "shutdown", "clock", "worker", "router", "ledger", "comfyui", "runpod", "gemini", "null",
+    "nats", "http", "log", "shutdown", "clock", "worker", "router", "ledger", "comfyui", "runpod", "gemini",
+    "null",
 ];
 
 /// Those that every process has.

@@ -108,7 +108,11 @@ impl Doctor {
         findings.push(doctor::ledger(&ledger, behind));
         match &fleet.asked {
             Asked::Answered(reply) => findings.extend(doctor::backends(reply)),
-            _ => findings.push(Finding::unknown("backend", "no router says how the backends are", "see row `router`")),
+            _ => findings.push(Finding::unknown(
+                "backend",
+                "no router says how the backends are",
+                "see row `router`",
+            )),
         }
         findings.push(parked);
         if let Ok(Some(measured)) = clock {

@@ -68,7 +68,9 @@ impl Jobs {
         table::say(jobs_table(&jobs, now_ms()));
         if lying > 0 {
             let more = if lying >= lanes::LOOKED_AT_MAX { "at least " } else { "" };
-            table::say(format!("\n{more}{lying} accepted jobs lie in the lanes; `argosy explain <job>` says why"));
+            table::say(format!(
+                "\n{more}{lying} accepted jobs lie in the lanes; `argosy explain <job>` says why"
+            ));
         }
         Ok(())
     }

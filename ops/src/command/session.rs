@@ -35,8 +35,7 @@ impl Session {
         // A broker that is named may be another fleet's: nothing of the folder's own is used with it.
         let fleet = if global.nats.is_some() { None } else { FleetFile::load(&root) };
         let of_fleet = |url: fn(&FleetFile) -> &String| fleet.as_ref().map(|fleet| url(fleet).clone());
-        let group_writes = global.group_writes
-            || fleet.as_ref().is_some_and(|fleet| fleet.group_writes);
+        let group_writes = global.group_writes || fleet.as_ref().is_some_and(|fleet| fleet.group_writes);
         let url = global.nats.clone().or_else(|| of_fleet(|fleet| &fleet.nats_url));
         let database = global.database.clone().or_else(|| of_fleet(|fleet| &fleet.database_url));
         let url = url.unwrap_or_else(|| NatsConfig::default().url);

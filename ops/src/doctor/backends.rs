@@ -97,12 +97,17 @@ fn unwell(offer: &Offer, now_ms: i64) -> (String, String) {
             let until_ms = offer.unavailable_until_ms.unwrap_or(now_ms);
             let until = utc(until_ms, now_ms);
             let cure = format!("wait until {until}, or raise the quota at the provider");
-            return (format!("worker {worker} gets no jobs until {until}, its quota is used up{reason}"), cure);
+            return (
+                format!("worker {worker} gets no jobs until {until}, its quota is used up{reason}"),
+                cure,
+            );
         }
         Health::Down => {
             ("down", "bring the provider back: see the reason, its process, its log and its network")
         }
-        Health::Stopped => ("stopped", "mend the key or the billing at the provider, then restart the worker"),
+        Health::Stopped => {
+            ("stopped", "mend the key or the billing at the provider, then restart the worker")
+        }
         Health::Draining => ("draining", "wait until it has ended what it runs, or start another worker"),
         Health::Unknown => ("in a state of a newer version", "use the `argosy` of the fleet's version"),
     };
@@ -130,7 +135,8 @@ mod tests {
 
     fn local(change: impl FnOnce(&mut BackendStatus)) -> Vec<Finding> {
         let offer = samples::offer();
-        let presence = Presence { worker: offer.worker.clone(), age_ms: 900, is_fresh: true, clock_skew_ms: 0 };
+        let presence =
+            Presence { worker: offer.worker.clone(), age_ms: 900, is_fresh: true, clock_skew_ms: 0 };
         let mut status = BackendStatus {
             backend: offer.backend.clone(),
             paid: false,
@@ -163,7 +169,8 @@ mod tests {
         let absent = |jobs| {
             one(|status| {
                 (status.workers, status.presence) = (Vec::new(), Vec::new());
-                status.backlog = vec![ClassBacklog { class: samples::offer().classes[0].class.clone(), jobs }];
+                status.backlog =
+                    vec![ClassBacklog { class: samples::offer().classes[0].class.clone(), jobs }];
             })
         };
         assert_eq!(absent(0).0, Verdict::Warning);
@@ -191,7 +198,8 @@ mod tests {
         assert!(verdict == Verdict::Bad && words.contains("raise the quota"), "{words}");
         let (verdict, _) = one(|status| status.breaker_open_until_ms = Some(NOW_MS - 1));
         assert_eq!(verdict, Verdict::Good, "it is closed again");
-        let (verdict, words) = one(|status| status.workers[0].unavailable_until_ms = Some(NOW_MS + 3_600_000));
+        let (verdict, words) =
+            one(|status| status.workers[0].unavailable_until_ms = Some(NOW_MS + 3_600_000));
         assert!(verdict == Verdict::Bad && words.contains("its quota is used up"), "{words}");
         let (verdict, words) = one(|status| {
             status.workers[0].health = Health::Stopped;
@@ -208,6 +216,9 @@ mod tests {
                 usual_ms: 800,
             }];
         });
-        assert!(verdict == Verdict::Bad && words.contains("1 min 34 s") && words.contains("800 ms"), "{words}");
+        assert!(
+            verdict == Verdict::Bad && words.contains("1 min 34 s") && words.contains("800 ms"),
+            "{words}"
+        );
     }
 }

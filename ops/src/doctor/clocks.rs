@@ -43,7 +43,10 @@ pub fn clocks(
     match largest {
         None => Vec::new(),
         Some(skew_ms) => {
-            vec![Finding::good(CHECK, format!("{} clocks agree, the furthest is {}", all.len(), words(skew_ms)))]
+            vec![Finding::good(
+                CHECK,
+                format!("{} clocks agree, the furthest is {}", all.len(), words(skew_ms)),
+            )]
         }
     }
 }
@@ -62,7 +65,8 @@ mod tests {
         let findings = clocks(None, &[router(-12_000), router(3)], &[], 0);
         let [finding] = &findings[..] else { panic!("{findings:?}") };
         assert!(finding.verdict == Verdict::Bad && finding.seen.contains("12.0 s behind"), "{finding:?}");
-        let node = Varz { server_name: "n2".to_owned(), now: "1970-01-01T01:00:00Z".to_owned(), ..Varz::default() };
+        let node =
+            Varz { server_name: "n2".to_owned(), now: "1970-01-01T01:00:00Z".to_owned(), ..Varz::default() };
         let findings = clocks(None, &[], &[node], 1_000);
         assert!(findings[0].seen.contains("node n2 is 3599.0 s ahead"), "{findings:?}");
         assert!(clocks(None, &[], &[], 0).is_empty());

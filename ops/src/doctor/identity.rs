@@ -32,7 +32,9 @@ pub fn identity(connected: &Connected, nodes: &[Varz]) -> Option<Finding> {
             node.server_name, node.server_id, connected.server_name, connected.server_id
         ),
         None if has_own_page => return None,
-        None => format!("no monitoring page is of server {}, which the connection goes to", connected.server_name),
+        None => {
+            format!("no monitoring page is of server {}, which the connection goes to", connected.server_name)
+        }
     };
     let cure = "give --monitor the addresses of the broker that --nats names, one for each of its nodes";
     Some(Finding::not(Verdict::Bad, CHECK, seen, cure))

@@ -1,7 +1,7 @@
 //! Routers, ledger, what waits in the lanes, what is parked, and the processes of the folder's own fleet.
 
-use schemas::{Health, WorkerId};
 use schemas::api::{BackendsReply, LaneStatus, RouterPresence};
+use schemas::{Health, WorkerId};
 
 use super::{Finding, Verdict};
 use crate::table::duration;
@@ -49,19 +49,27 @@ pub fn routers(
                   frozen";
     match (asked, connected) {
         (_, Some(connected)) if count > 0 && connected > count => {
-            let seen = format!("{count} of {connected} routers answer: the others are frozen or cut off, or of 0.1.0");
+            let seen = format!(
+                "{count} of {connected} routers answer: the others are frozen or cut off, or of 0.1.0"
+            );
             Finding::not(Verdict::Bad, CHECK, seen, frozen)
         }
         (_, _) if count > 0 => Finding::good(CHECK, format!("{count} routers answer")),
-        (Asked::Silent, _) => {
-            Finding::not(Verdict::Bad, CHECK, "no router answers: those that are there are frozen or cut off", frozen)
-        }
+        (Asked::Silent, _) => Finding::not(
+            Verdict::Bad,
+            CHECK,
+            "no router answers: those that are there are frozen or cut off",
+            frozen,
+        ),
         (Asked::Refused(words), _) => {
             Finding::not(Verdict::Bad, CHECK, format!("it refuses to answer: {words}"), "look at its log")
         }
-        (_, _) => {
-            Finding::not(Verdict::Bad, CHECK, "no router is there: accepted jobs wait in their lanes", "start a router")
-        }
+        (_, _) => Finding::not(
+            Verdict::Bad,
+            CHECK,
+            "no router is there: accepted jobs wait in their lanes",
+            "start a router",
+        ),
     }
 }
 
@@ -72,10 +80,17 @@ pub fn ledger(asked: &Asked<Option<String>>, behind: Option<u64>) -> Finding {
     let waits = "it grants no reservations: paid work waits, free work goes on";
     let cure = "look at its log and its database";
     match asked {
-        Asked::Absent => Finding::not(Verdict::Bad, CHECK, format!("no ledger is there; {waits}"), "start the ledger"),
+        Asked::Absent => {
+            Finding::not(Verdict::Bad, CHECK, format!("no ledger is there; {waits}"), "start the ledger")
+        }
         Asked::Silent => {
             let cure = "look at the ledger's process and at its database; kill and start what is frozen";
-            Finding::not(Verdict::Bad, CHECK, format!("it does not answer: it or its database hangs; {waits}"), cure)
+            Finding::not(
+                Verdict::Bad,
+                CHECK,
+                format!("it does not answer: it or its database hangs; {waits}"),
+                cure,
+            )
         }
         Asked::Refused(words) | Asked::Answered(Some(words)) => {
             Finding::not(Verdict::Bad, CHECK, format!("{words}; {waits}"), cure)
@@ -140,7 +155,12 @@ pub fn parked(messages: u64, newest: Option<&str>) -> Finding {
     }
     let newest = newest.map(|newest| format!("; the newest: {newest}")).unwrap_or_default();
     let cure = "`argosy parked list` shows them: redrive what is worth it, and purge the rest";
-    Finding::not(Verdict::Warning, CHECK, format!("{messages} messages failed for good or could not be read{newest}"), cure)
+    Finding::not(
+        Verdict::Warning,
+        CHECK,
+        format!("{messages} messages failed for good or could not be read{newest}"),
+        cure,
+    )
 }
 
 /// A process of the folder's own fleet that does not answer on its page, or says that it is not ready.
@@ -162,9 +182,12 @@ pub fn process(name: &str, pid: u32, page: &Asked<()>) -> Option<Finding> {
             format!("{name} (pid {pid}) is there and does not answer: it is frozen or hangs"),
             format!("`kill -CONT {pid}`, or kill it and start it again; {log}"),
         )),
-        Asked::Refused(words) => {
-            Some(Finding::not(Verdict::Warning, CHECK, format!("{name} (pid {pid}) is not ready: {words}"), log))
-        }
+        Asked::Refused(words) => Some(Finding::not(
+            Verdict::Warning,
+            CHECK,
+            format!("{name} (pid {pid}) is not ready: {words}"),
+            log,
+        )),
     }
 }
 
@@ -204,7 +227,10 @@ mod tests {
     fn jobs_that_nobody_does_are_an_error_with_the_cure() {
         assert_eq!(queue(&standard(0, 0), &Asked::Absent).verdict, Verdict::Good);
         let no_worker = queue(&standard(30, 120_000), &reply(false));
-        assert!(no_worker.verdict == Verdict::Bad && no_worker.seen.contains("30 jobs wait"), "{no_worker:?}");
+        assert!(
+            no_worker.verdict == Verdict::Bad && no_worker.seen.contains("30 jobs wait"),
+            "{no_worker:?}"
+        );
         assert!(no_worker.cure.is_some_and(|cure| cure.contains("start a worker")));
         assert_eq!(queue(&standard(30, 120_000), &Asked::Silent).verdict, Verdict::Bad);
         assert_eq!(queue(&standard(30, 120_000), &reply(true)).verdict, Verdict::Good);
@@ -218,7 +244,11 @@ mod tests {
         assert_eq!(routers(&reply(true), &all, Some(2)).verdict, Verdict::Good);
         let frozen = routers(&reply(true), std::slice::from_ref(&one), Some(2));
         assert!(frozen.verdict == Verdict::Bad && frozen.seen.contains("1 of 2"), "{frozen:?}");
-        assert_eq!(routers(&Asked::Silent, &[one], None).verdict, Verdict::Good, "the question met the frozen one");
+        assert_eq!(
+            routers(&Asked::Silent, &[one], None).verdict,
+            Verdict::Good,
+            "the question met the frozen one"
+        );
         for (asked, words) in [(Asked::Silent, "frozen"), (Asked::Absent, "no router is there")] {
             let finding = routers(&asked, &[], None);
             assert!(finding.verdict == Verdict::Bad && finding.seen.contains(words), "{finding:?}");
@@ -229,7 +259,8 @@ mod tests {
     fn the_ledger_is_judged_by_its_own_answer() {
         assert_eq!(ledger(&Asked::Answered(None), Some(3)).verdict, Verdict::Good);
         assert_eq!(ledger(&Asked::Answered(None), Some(LEDGER_BEHIND + 1)).verdict, Verdict::Warning);
-        for asked in [Asked::Absent, Asked::Silent, Asked::Answered(Some("the database is away".to_owned()))] {
+        for asked in [Asked::Absent, Asked::Silent, Asked::Answered(Some("the database is away".to_owned()))]
+        {
             assert_eq!(ledger(&asked, Some(0)).verdict, Verdict::Bad, "{asked:?}");
         }
     }

@@ -89,7 +89,8 @@ fn audit_backend(
                 Some(plus(audit.invoice_micro_usd.unwrap_or_default(), line.amount_micro_usd));
         }
         audit.invoice_micro_usd.get_or_insert(MicroUsd::ZERO);
-        let books = Books { backend, attempts: &attempts, owners: &owners, billed: &billed, settled: input.settled };
+        let books =
+            Books { backend, attempts: &attempts, owners: &owners, billed: &billed, settled: input.settled };
         compare(books, &mut audit, report, findings);
     }
     audit

@@ -18,7 +18,8 @@ pub(super) fn audit_guards(input: &AuditInput, report: &mut AuditReport, finding
         let name = format!("attempt {}.{} at {}", attempt.job, attempt.attempt, attempt.backend);
         let charge = &attempt.charge;
         // One that was voided may be opened again while something is under way.
-        let is_known = charge.state == ChargeState::Posted || (charge.state == ChargeState::Voided && input.settled);
+        let is_known =
+            charge.state == ChargeState::Posted || (charge.state == ChargeState::Voided && input.settled);
         let charged =
             if charge.state == ChargeState::Posted { charge.amount_micro_usd } else { MicroUsd::ZERO };
         if is_known && charged <= MicroUsd::ZERO && used(attempt) {

@@ -112,9 +112,8 @@ async fn complaints(argosy: &Path, root: &Path, more: &[(&str, &str)]) -> anyhow
 }
 
 fn is_there(all: &[Value], (check, words): &Row) -> bool {
-    all.iter().any(|row| {
-        row["check"] == *check && row["seen"].as_str().is_some_and(|seen| seen.contains(words))
-    })
+    all.iter()
+        .any(|row| row["check"] == *check && row["seen"].as_str().is_some_and(|seen| seen.contains(words)))
 }
 
 const WORKERS: [&str; 3] = ["worker-local-1", "worker-cloud", "worker-gemini"];
@@ -129,14 +128,16 @@ const ABSENT: [Row; 3] =
 #[tokio::test(flavor = "multi_thread")]
 async fn each_break_of_a_process_is_named_with_its_cure() -> anyhow::Result<()> {
     let mut ward = Ward::start(|_| {}).await?;
-    let at_first = [("backend", ""), ("router", ""), ("process", ""), ("ledger", ""), ("clock", ""), ("queue", "")];
+    let at_first =
+        [("backend", ""), ("router", ""), ("process", ""), ("ledger", ""), ("clock", ""), ("queue", "")];
     ward.forgets(&at_first).await?;
 
     // Each kind of worker: frozen, killed, absent.
     for name in WORKERS {
         ward.fleet.stack.member(name)?.pause()?;
     }
-    ward.names(&[&SILENT[..], &[("process", "worker-cloud"), ("process", "does not answer")]].concat()).await?;
+    ward.names(&[&SILENT[..], &[("process", "worker-cloud"), ("process", "does not answer")]].concat())
+        .await?;
     for name in WORKERS {
         ward.fleet.stack.member(name)?.resume()?;
     }
@@ -256,17 +257,29 @@ async fn a_broker_that_is_named_is_not_judged_by_the_folders_own_fleet() -> anyh
     let (url, own_page) = (other.url(), other.monitor_url());
     // Nothing of the folder's fleet: neither its database, nor its processes, nor its broker's page.
     let named = ward.complaints(&[("ARGOSY_NATS__URL", &url)]).await?;
-    for row in [("database", "no database is known"), ("broker syncs", "no monitoring address"), ("router", "no router")]
-    {
+    for row in [
+        ("database", "no database is known"),
+        ("broker syncs", "no monitoring address"),
+        ("router", "no router"),
+    ] {
         ensure!(is_there(&named, &row), "{row:?} in {}", json!(named));
     }
     ensure!(!is_there(&named, &("process", "")), "{}", json!(named));
     // The page of another broker is not believed, its own is.
     let fleets_page = ward.fleet.stack.nats.monitor_url();
-    let strange = ward.complaints(&[("ARGOSY_NATS__URL", &url), ("ARGOSY_NATS_MONITOR", &fleets_page)]).await?;
-    ensure!(is_there(&strange, &("broker identity", "the monitoring page is of server")), "{}", json!(strange));
+    let strange =
+        ward.complaints(&[("ARGOSY_NATS__URL", &url), ("ARGOSY_NATS_MONITOR", &fleets_page)]).await?;
+    ensure!(
+        is_there(&strange, &("broker identity", "the monitoring page is of server")),
+        "{}",
+        json!(strange)
+    );
     ensure!(is_there(&strange, &("broker syncs", "no monitoring address")), "{}", json!(strange));
     let own = ward.complaints(&[("ARGOSY_NATS__URL", &url), ("ARGOSY_NATS_MONITOR", &own_page)]).await?;
-    ensure!(!is_there(&own, &("broker identity", "")) && !is_there(&own, &("broker syncs", "")), "{}", json!(own));
+    ensure!(
+        !is_there(&own, &("broker identity", "")) && !is_there(&own, &("broker syncs", "")),
+        "{}",
+        json!(own)
+    );
     Ok(())
 }

@@ -55,7 +55,8 @@ async fn a_worker_that_is_behind_gets_jobs_and_its_skew_is_shown() -> anyhow::Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_an_hour_ahead_that_is_killed_is_dropped_and_its_retries_do_not_wait() -> anyhow::Result<()> {
+async fn a_worker_an_hour_ahead_that_is_killed_is_dropped_and_its_retries_do_not_wait() -> anyhow::Result<()>
+{
     let mut fleet = with_clock(3_600_000).await?;
     // Out of memory once: tried again after a moment, not after an hour.
     fleet.stack.simulator("local")?.set_faults(&json!([{"name": "oom", "times": 1}])).await?;

@@ -238,7 +238,9 @@ pub(super) async fn database(session: &Session) -> Finding {
 
 /// The processes of the folder's own fleet that have a page.
 pub(super) async fn processes(session: &Session) -> Vec<Finding> {
-    let Ok(http) = reqwest::Client::builder().timeout(PAGE_WITHIN).no_proxy().build() else { return Vec::new() };
+    let Ok(http) = reqwest::Client::builder().timeout(PAGE_WITHIN).no_proxy().build() else {
+        return Vec::new();
+    };
     let look = |process: stack::fleet_file::FleetProcess| {
         let http = http.clone();
         async move {
