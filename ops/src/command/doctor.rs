@@ -54,7 +54,7 @@ impl Doctor {
         );
         let mut findings = Vec::new();
         match connected {
-            Ok(broker) => findings.extend(self.of_broker(session, &broker, nodes).await),
+            Ok(broker) => findings.extend(Box::pin(self.of_broker(session, &broker, nodes)).await),
             Err(error) => findings.extend(gather::without_broker(&error, &nodes)),
         }
         findings.push(database);

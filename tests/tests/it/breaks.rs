@@ -1,5 +1,5 @@
-//! Twelve things break, one after the other, in one fleet of real processes: `argosy doctor` names each within fifteen
-//! seconds, with its cure, and is content again when it is mended.
+//! Twelve things break, one after the other, in a fleet of real processes: `argosy doctor` reports each by name within
+//! fifteen seconds, with its cure, and reports it no more when it is mended.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,22 +11,22 @@ use stack::StackOptions;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt};
 
-/// Within this time a break is named.
+/// Within this time a break is reported.
 const NAMED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Providers so much faster than life.
 const TIME_SCALE: f64 = 0.02;
 
-/// What a row of the doctor is to say: its check, and words in what it saw.
+/// A row of the doctor's table: its check, and words in what it saw.
 type Row = (&'static str, &'static str);
 
-struct Ward {
+struct Broken {
     fleet: TestFleet,
     /// With the fleet file, as `argosy up` writes it.
     root: tempfile::TempDir,
 }
 
-impl Ward {
+impl Broken {
     async fn start(change: impl FnOnce(&mut StackOptions)) -> anyhow::Result<Self> {
         let documents = Documents::paced(TIME_SCALE)?;
         let fleet = TestFleet::start(|options| {
@@ -46,13 +46,13 @@ impl Ward {
         Ok(self.fleet.stack.fleet_file().write(self.root.path())?)
     }
 
-    /// Everything that the doctor is not content with.
+    /// All rows that are not good.
     async fn complaints(&self, more: &[(&str, &str)]) -> anyhow::Result<Vec<Value>> {
         let argosy = self.fleet.stack.options().bin_dir.join("argosy");
         complaints(&argosy, self.root.path(), more).await
     }
 
-    /// Waits until the doctor says all of it, each with a cure.
+    /// Waits until the doctor reports all of it, each with a cure.
     async fn names(&self, rows: &[Row]) -> anyhow::Result<()> {
         let since = Instant::now();
         loop {
@@ -70,7 +70,7 @@ impl Ward {
         }
     }
 
-    /// Waits until the doctor says none of it any more.
+    /// Waits until the doctor reports none of it any more.
     async fn forgets(&self, rows: &[Row]) -> anyhow::Result<()> {
         let since = Instant::now();
         loop {
@@ -127,7 +127,7 @@ const ABSENT: [Row; 3] =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_break_of_a_process_is_named_with_its_cure() -> anyhow::Result<()> {
-    let mut ward = Ward::start(|_| {}).await?;
+    let mut ward = Broken::start(|_| {}).await?;
     let at_first =
         [("backend", ""), ("router", ""), ("process", ""), ("ledger", ""), ("clock", ""), ("queue", "")];
     ward.forgets(&at_first).await?;
@@ -189,7 +189,7 @@ async fn each_break_of_a_process_is_named_with_its_cure() -> anyhow::Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_break_of_a_provider_is_named_with_its_cure() -> anyhow::Result<()> {
-    let mut ward = Ward::start(|_| {}).await?;
+    let mut ward = Broken::start(|_| {}).await?;
     let stack = &ward.fleet.stack;
     // What is learned from.
     let warm = [prompt("warm"), paid_prompt("warm", "cloud")];
@@ -246,7 +246,7 @@ async fn each_break_of_a_provider_is_named_with_its_cure() -> anyhow::Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_named_is_not_judged_by_the_folders_own_fleet() -> anyhow::Result<()> {
-    let ward = Ward::start(|options| {
+    let ward = Broken::start(|options| {
         (options.runpod, options.gemini, options.routers) = (None, None, 1);
     })
     .await?;
