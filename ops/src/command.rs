@@ -148,7 +148,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Estimate(command) => command.run(&session).await,
         Command::Costs(command) => command.run(&session).await,
         Command::Parked(command) => command.run(&session).await,
-        Command::Doctor(command) => command.run(&session).await,
+        Command::Doctor(command) => Box::pin(command.run(&session)).await,
         Command::Topology(command) => command.run(&session).await,
         Command::Config(command) => command.run(&session).await,
         Command::Tenants(command) => command.run(&session).await,

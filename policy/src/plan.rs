@@ -17,6 +17,8 @@ mod score;
 mod weigh;
 mod why;
 
+pub(crate) use self::capability::learned_ms;
+pub(crate) use self::conclude::WAITING;
 use self::consent::Consent;
 use self::score::Scale;
 

@@ -20,6 +20,7 @@
 //! | `source` | a consumer that is pulled from, and made anew when it is gone |
 //! | `streams` | reads of the streams |
 //! | [`api`] | status, explain, cancel, estimate, backends |
+//! | `waiting` | what a job waits for, whichever router holds it |
 
 pub mod advisories;
 pub mod api;
@@ -34,4 +35,5 @@ mod source;
 pub mod start;
 mod streams;
 pub mod sweep;
+mod waiting;
 mod waits;

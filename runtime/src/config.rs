@@ -16,8 +16,13 @@ use toml::{Table, Value};
 use crate::exit::{Exit, Fault};
 
 /// Sections that exist in the fleet. Those of other processes are skipped, all else is refused.
-const SECTIONS: [&str; 11] =
-    ["nats", "http", "log", "shutdown", "worker", "router", "ledger", "comfyui", "runpod", "gemini", "null"];
+const SECTIONS: [&str; 12] = [
+    "nats", "http", "log", "shutdown", "clock", "worker", "router", "ledger", "comfyui", "runpod", "gemini",
+    "null",
+];
+
+/// Those that every process has.
+const COMMON: [&str; 5] = ["nats", "http", "log", "shutdown", "clock"];
 
 /// Prefix of environment variables that are configuration.
 const PREFIX: &str = "ARGOSY_";
@@ -34,6 +39,16 @@ pub struct Common {
     pub log: LogConfig,
     /// Stopping.
     pub shutdown: ShutdownConfig,
+    /// The clock.
+    pub clock: ClockConfig,
+}
+
+/// The clock.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// What this machine's clock is taken to be ahead by, milliseconds: a wrong clock, for drills and tests only.
+    pub shift_ms: i64,
 }
 
 /// The broker.
@@ -193,7 +208,7 @@ impl Source {
         let mut common = Table::new();
         let mut mine = Table::new();
         for (section, value) in std::mem::take(&mut table) {
-            if ["nats", "http", "log", "shutdown"].contains(&section.as_str()) {
+            if COMMON.contains(&section.as_str()) {
                 common.insert(section, value);
             } else if own.contains(&section.as_str()) {
                 mine.insert(section, value);

@@ -17,6 +17,7 @@ pub mod exit;
 pub mod fetch;
 pub mod fleet_config;
 pub mod health;
+pub mod lanes;
 pub mod lifecycle;
 pub mod limits;
 pub mod log_fields;

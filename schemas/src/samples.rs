@@ -253,6 +253,8 @@ pub fn offer() -> Offer {
         health: Health::Healthy,
         health_reason: None,
         unavailable_until_ms: None,
+        clock_skew_ms: None,
+        running: Vec::new(),
         models: Some(BTreeSet::from(["sd_xl_base_1.0.safetensors".to_owned()])),
         nodes: Some(BTreeSet::from(["KSampler".to_owned(), "SaveImage".to_owned()])),
         file_choices: None,

@@ -134,6 +134,12 @@ pub const PROGRESS_FILTER: &str = "argosy.progress.>";
 /// The routers' request endpoints: `argosy.api.<endpoint>`.
 pub const API: &str = "argosy.api";
 
+/// Where all routers are asked for a job that waits; only the one that holds it answers.
+pub const ROUTER_WAITING: &str = "argosy.router.waiting";
+
+/// Where all routers are asked for themselves; each answers.
+pub const ROUTER_PRESENCE: &str = "argosy.router.presence";
+
 /// Where the ledger reserves money.
 pub const LEDGER_RESERVE: &str = "argosy.ledger.reserve";
 

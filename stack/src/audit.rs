@@ -109,6 +109,23 @@ pub async fn is_at_rest(jetstream: &jetstream::Context) -> anyhow::Result<bool> 
     Ok(unrest(jetstream).await?.is_empty())
 }
 
+/// The last sequences of the streams, if nothing waits anywhere: the same before and after a look at the books proves
+/// that nothing went on meanwhile.
+///
+/// # Errors
+/// As [`is_at_rest`].
+pub async fn at_rest_at(jetstream: &jetstream::Context) -> anyhow::Result<Option<Vec<u64>>> {
+    if !is_at_rest(jetstream).await? {
+        return Ok(None);
+    }
+    let mut sequences = Vec::new();
+    for name in [stream::JOBS, stream::WORK, stream::DEAD, stream::EVENTS] {
+        let info = jetstream.get_stream(name).await.with_context(|| format!("stream {name}"))?;
+        sequences.push(info.cached_info().state.last_sequence);
+    }
+    Ok(Some(sequences))
+}
+
 /// What still waits, in words, with the oldest message of each stream: it tells where a job is stuck.
 ///
 /// # Errors

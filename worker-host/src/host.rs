@@ -124,6 +124,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
         health: context.health.clone(),
         permits: Arc::new(Semaphore::new(slots as usize)),
         running: watch::Sender::new(0),
+        at_work: Mutex::new(HashMap::new()),
         discover_now: Notify::new(),
         figures: Figures::of(&name),
         learned: Mutex::new(HashMap::new()),

@@ -131,5 +131,7 @@ fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
         gpus: discovery.gpus.clone(),
         simulated: shared.simulated,
         paid: Some(shared.paid),
+        clock_skew_ms: clock::skew_ms(),
+        running: shared.running_attempts(),
     }
 }

@@ -142,11 +142,13 @@ impl WorkerPorts for NatsPorts {
 
     fn register(&self, attempt: &Attempt) {
         self.shared.stoppers.running(attempt.assignment.job.id, attempt.stopper());
+        self.shared.runs(&attempt.assignment);
         self.shared.figures.attempts_running.increment(1.0);
     }
 
     fn unregister(&self, job: JobId) {
         self.shared.stoppers.ended(job);
+        self.shared.ran(job);
         self.shared.figures.attempts_running.decrement(1.0);
     }
 

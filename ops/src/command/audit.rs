@@ -14,7 +14,7 @@ use futures::TryStreamExt as _;
 use policy::invariants::{AuditReport, audit};
 use schemas::topology::stream;
 use schemas::{JobId, subjects};
-use stack::audit::{bills_settle, gather, is_at_rest};
+use stack::audit::{at_rest_at, bills_settle, gather};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -32,15 +32,17 @@ impl Audit {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
         let reader = session.reader().await?;
-        let settled = is_at_rest(&broker.jetstream).await?;
+        let before = at_rest_at(&broker.jetstream).await?;
         // Read before all else: what leaves its lane meanwhile is found further on.
         let lanes = lanes::read(&broker.jetstream).await?;
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
         let known = jobs_in_events(&broker.jetstream).await?;
         let simulators = session.simulators()?;
-        let bills_final = settled && bills_settle(&reader, &simulators, BILLS_WITHIN).await?;
-        let mut input = gather(&reader, None, settled, &simulators).await?;
-        input.bills_final = bills_final;
+        let bills_final = before.is_some() && bills_settle(&reader, &simulators, BILLS_WITHIN).await?;
+        let mut input = gather(&reader, None, false, &simulators).await?;
+        let settled = before.is_some() && before == at_rest_at(&broker.jetstream).await?;
+        input.settled = settled;
+        input.bills_final = settled && bills_final;
         input.abandoned = abandoned::find(&broker.jetstream, &input, &lanes.jobs).await?;
         (input.waiting, input.waiting_unread) = (lanes.jobs, lanes.others);
         input.unreachable = lanes.unreachable;

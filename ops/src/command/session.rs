@@ -7,7 +7,7 @@ use ledger_read::Reader;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use stack::Simulator;
-use stack::fleet_file::{FleetFile, root_of};
+use stack::fleet_file::{FleetFile, FleetProcess, root_of};
 use std::path::PathBuf;
 
 /// Connections to the database; a command reads one thing after the other.
@@ -32,10 +32,10 @@ impl Session {
             Some(root) => std::path::absolute(root)?,
             None => root_of(&std::env::current_dir().context("the current folder")?),
         };
-        let fleet = FleetFile::load(&root);
+        // A broker that is named may be another fleet's: nothing of the folder's own is used with it.
+        let fleet = if global.nats.is_some() { None } else { FleetFile::load(&root) };
         let of_fleet = |url: fn(&FleetFile) -> &String| fleet.as_ref().map(|fleet| url(fleet).clone());
-        let group_writes = global.group_writes
-            || (global.nats.is_none() && fleet.as_ref().is_some_and(|fleet| fleet.group_writes));
+        let group_writes = global.group_writes || fleet.as_ref().is_some_and(|fleet| fleet.group_writes);
         let url = global.nats.clone().or_else(|| of_fleet(|fleet| &fleet.nats_url));
         let database = global.database.clone().or_else(|| of_fleet(|fleet| &fleet.database_url));
         let url = url.unwrap_or_else(|| NatsConfig::default().url);
@@ -65,6 +65,11 @@ impl Session {
     pub(crate) fn monitor_urls(&self) -> Vec<String> {
         let urls = self.fleet.as_ref().and_then(|fleet| fleet.monitor_url.as_deref());
         urls.into_iter().flat_map(|urls| urls.split(',')).map(str::to_owned).collect()
+    }
+
+    /// The processes of the running fleet.
+    pub(crate) fn processes(&self) -> Vec<FleetProcess> {
+        self.fleet.iter().flat_map(|fleet| fleet.processes.clone()).collect()
     }
 
     /// The simulators of the running fleet; none where everything is real.

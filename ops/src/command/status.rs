@@ -19,6 +19,11 @@ pub(crate) struct Status {
     job: JobId,
 }
 
+/// No router, no lane and no event knows the id.
+pub(crate) fn unknown(job: JobId) -> anyhow::Error {
+    DoesNotHold(format!("job {job} is unknown: nothing is known of this id")).into()
+}
+
 impl Status {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
@@ -27,15 +32,17 @@ impl Status {
         if session.json {
             table::say_json(&reply)?;
         } else {
-            table::say(format!("{}  {}", reply.job, reply.state.as_str()));
+            let state = if reply.known { reply.state.as_str() } else { "unknown" };
+            table::say(format!("{}  {state}", reply.job));
             reply.events.iter().for_each(|event| table::say(watch::line(event)));
             let facts = reply.events.iter().rev().find_map(|event| event.fact.facts());
             let warnings = facts.map(|facts| facts.warnings.as_slice()).unwrap_or_default();
+            reply.waiting.iter().for_each(|wait| table::say(format!("waits: {}", wait.sentence)));
             warnings.iter().for_each(|warning| table::say(format!("warning: {warning}")));
         }
         if reply.known {
             return Ok(());
         }
-        Err(DoesNotHold(format!("nothing is known of job {}", self.job)).into())
+        Err(unknown(self.job))
     }
 }

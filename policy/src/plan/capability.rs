@@ -147,9 +147,8 @@ impl Tally {
     }
 }
 
-fn is_fresh(offer: &Offer, input: &PlanInput<'_>) -> bool {
-    let max_age_ms = i64::try_from(input.policy.offer_max_age_ms).unwrap_or(i64::MAX);
-    input.now_ms.saturating_sub(offer.time_ms) < max_age_ms
+fn is_fresh(offer: &Known, input: &PlanInput<'_>) -> bool {
+    offer.is_fresh(input.policy.offer_max_age_ms, input.now_ms)
 }
 
 fn is_well(offer: &Offer, now_ms: i64) -> bool {
@@ -247,7 +246,7 @@ fn memory_bytes(offer: &Offer) -> Option<u64> {
 }
 
 /// Mean of what workers learned about a class, milliseconds.
-pub(super) fn learned_ms<'a>(offers: impl IntoIterator<Item = &'a Offer>, class: &Class) -> Option<u64> {
+pub(crate) fn learned_ms<'a>(offers: impl IntoIterator<Item = &'a Offer>, class: &Class) -> Option<u64> {
     let classes = offers.into_iter().flat_map(|offer| &offer.classes).filter(|offer| offer.class == *class);
     let (count, total) = classes
         .filter_map(|offer| offer.learned_ms)

@@ -9,6 +9,9 @@ use super::{Assign, Plan, PlanInput, capability};
 use crate::dispose::{code_of, is_used_up, max_attempts, spent};
 use crate::funds::is_handed_back;
 
+/// How the reason of a deferral begins.
+pub(crate) const WAITING: &str = "waiting, nothing is eligible now: ";
+
 /// Concludes. `candidates` are in the order of [`super::score::rank`].
 pub(super) fn conclude(
     input: &PlanInput<'_>,
@@ -41,7 +44,7 @@ pub(super) fn conclude(
     let passing: Vec<_> =
         candidates.iter().filter(|candidate| lasting(input, candidate).next().is_none()).collect();
     if !passing.is_empty() {
-        let why = format!("waiting, nothing is eligible now: {}", words(passing));
+        let why = format!("{WAITING}{}", words(passing));
         let until_ms = input.now_ms.saturating_add_unsigned(input.policy.defer_ms);
         return Plan::Defer { decision: Box::new(decision(candidates, why.clone())), until_ms, why };
     }

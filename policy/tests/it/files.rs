@@ -112,8 +112,8 @@ fn world(graph: &Value, models: &[&str], choices: Value) -> World {
     world.job.constraints.allow_paid = Some(true);
     let models = Some(models.iter().map(|name| (*name).to_owned()).collect());
     let file_choices = serde_json::from_value(choices).expect("a table");
-    world.fleet.upsert_offer(Offer { models, file_choices, ..offer("local-1", "local", 1) });
-    world.fleet.upsert_offer(offer("cloud-1", "cloud", 1));
+    world.fleet.upsert_offer(Offer { models, file_choices, ..offer("local-1", "local", 1) }, NOW_MS);
+    world.fleet.upsert_offer(offer("cloud-1", "cloud", 1), NOW_MS);
     world
 }
 

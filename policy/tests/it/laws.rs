@@ -67,7 +67,10 @@ prop_compose! {
         ledger_available in prop::bool::weighted(0.8),
     ) -> World {
         let mut world = World::empty();
-        offers.into_iter().for_each(|offer| world.fleet.upsert_offer(offer));
+        for offer in offers {
+            let told_at_ms = offer.time_ms;
+            world.fleet.upsert_offer(offer, told_at_ms);
+        }
         for (backend, jobs) in backlog {
             world.fleet.set_backlog(&name(backend), &name("image-large"), jobs);
         }
@@ -120,7 +123,9 @@ proptest! {
         let mut turned = world.clone();
         turned.fleet = Fleet::default();
         for at in 0..offers.len() {
-            turned.fleet.upsert_offer(offers[(at + order.index(offers.len())) % offers.len()].clone().into_offer());
+            let offer = offers[(at + order.index(offers.len())) % offers.len()].clone().into_offer();
+            let told_at_ms = offer.time_ms;
+            turned.fleet.upsert_offer(offer, told_at_ms);
         }
         for (backend, view) in &world.fleet.backends {
             for (class, jobs) in &view.backlog {
@@ -143,7 +148,7 @@ proptest! {
             worker.models = Some(part(&asked_first.requirements.models, &has[7..]));
             worker.nodes = Some(part(&asked_first.requirements.nodes, &has[..7]));
             let mut world = World::empty();
-            world.fleet.upsert_offer(worker);
+            world.fleet.upsert_offer(worker, NOW_MS);
             let first = world.plan_as(&asked_first);
             prop_assert_eq!(world.plan_as(&well_known), first.clone());
             prop_assert_eq!(world.plan_as(&well_known), first);
@@ -365,7 +370,7 @@ proptest! {
             return Ok(());
         }
         let mut fleet = Fleet::default();
-        offers.iter().cloned().for_each(|offer| fleet.upsert_offer(offer));
+        offers.iter().cloned().for_each(|offer| fleet.upsert_offer(offer, NOW_MS));
         let worker = &offers[gone.index(offers.len())].worker;
         fleet.remove_offer(worker);
         let left = fleet.backends.values().flat_map(|view| &view.offers);
@@ -377,8 +382,8 @@ proptest! {
 #[test]
 fn a_worker_is_at_one_backend_and_a_backlog_never_below_none() {
     let mut fleet = Fleet::default();
-    fleet.upsert_offer(offer("w", "local", 1));
-    fleet.upsert_offer(offer("w", "cloud", 3));
+    fleet.upsert_offer(offer("w", "local", 1), NOW_MS);
+    fleet.upsert_offer(offer("w", "cloud", 3), NOW_MS);
     let slots = |fleet: &Fleet, backend| {
         fleet
             .view(&name(backend))

@@ -1,7 +1,7 @@
 //! Failed attempts: `policy` says what follows, this carries it out.
 //!
-//! A wait before the next attempt is the failed attempt itself, handed back with a delay that counts from its own
-//! time; so a router that dies in between changes nothing.
+//! A wait before the next attempt is the failed attempt itself, handed back with a delay that counts from when the
+//! broker took it in; so a router that dies in between changes nothing, and a worker whose clock is wrong neither.
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::router::ending::{self, End, Original};
 use crate::router::job::Placement;
 use crate::router::place::{self, Placed};
 use crate::router::ports::{Delivery, RouterPorts};
+use crate::router::room::Wait;
 use crate::router::too_new::Resting;
 use crate::router::unended;
 
@@ -32,7 +33,11 @@ pub async fn settle<P: RouterPorts>(ports: &P, resting: &Resting, message: &P::D
         // Its constraints may say what this router does not understand.
         Ok(failed) => match schemas.check(failed.assignment.job.schema_version.into()) {
             Some(failure) => too_new(ports, resting, message, failure).await,
-            None => follow_up(ports, &failed, message.deliveries()).await,
+            // Waits count from when the broker took it in, whatever its worker's clock said.
+            None => {
+                let failed = DeadLetter { time_ms: message.published_at_ms(), ..failed };
+                follow_up(ports, &failed, message.deliveries()).await
+            }
         },
         Err(error) => match schemas.check_letter(message.content_type(), message.payload()) {
             Some(failure) => too_new(ports, resting, message, failure).await,
@@ -134,7 +139,12 @@ async fn place_next<P: RouterPorts>(
     };
     match placed {
         Placed::Done => Ok(None),
-        Placed::Later(at_ms) => Ok(Some(at_ms)),
+        Placed::Later { at_ms, why } => {
+            let (lane, since_ms) = (job.lane, failed.time_ms);
+            let wait = Wait { lane, waits_for: why, since_ms, next_look_ms: at_ms };
+            ports.room().put_off(job.id, wait, ports.now_ms()).leave();
+            Ok(Some(at_ms))
+        }
         Placed::Refused(failure) => {
             let state =
                 if failure.code == FailureCode::Expired { JobState::Expired } else { JobState::Failed };

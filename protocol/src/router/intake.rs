@@ -29,7 +29,7 @@ use crate::router::keys::{self, Keyed};
 use crate::router::place::{self, Placed};
 use crate::router::ports::RouterPorts;
 use crate::router::read_past::{self, InHand};
-use crate::router::room::WaitOutcome;
+use crate::router::room::{Wait, WaitOutcome};
 use crate::router::too_new::Resting;
 
 pub use arrived::Arrived;
@@ -212,7 +212,7 @@ impl Intake {
         mut plan: Option<Plan>,
     ) -> Result<Verdict, StepError> {
         let admitted = Arc::new(admitted);
-        let mut held = None;
+        let (mut held, mut noted) = (None, None);
         if plan.is_none() && ports.room().is_empty() {
             plan = Some(place::decide(ports, &admitted.first_attempt(), &[]));
         }
@@ -248,8 +248,15 @@ impl Intake {
                     return Ok(Verdict::Done);
                 }
                 // Its money was refused just now; others may have room meanwhile.
-                Placed::Later(at_ms) => {
+                Placed::Later { at_ms, why } => {
                     held.get_or_insert_with(|| self.hold(arrived));
+                    let wait = Wait::of(&admitted, why, at_ms);
+                    // Known until it is placed, also while it is planned again.
+                    if let Some(before) =
+                        noted.replace(ports.room().put_off(admitted.job.id, wait, ports.now_ms()))
+                    {
+                        before.leave();
+                    }
                     ports.rest(until(at_ms, ports.now_ms())).await;
                 }
             }

@@ -83,7 +83,7 @@ pub async fn execute<P: RouterPorts>(
             Plan::Defer { until_ms, why, .. } => {
                 ports.note(Note::Deferred);
                 tracing::debug!(job = %placement.job.id, reason = why, "deferred");
-                return Ok(Placed::Later(until_ms));
+                return Ok(Placed::Later { at_ms: until_ms, why });
             }
             Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),
             Plan::Assign(assign) => match reserve(ports, &placement, &assign).await {

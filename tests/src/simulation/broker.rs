@@ -126,7 +126,7 @@ pub(crate) struct Broker {
     claims: HashMap<(u32, u32), Entry>,
     revision: u64,
     pub(crate) cancels: BTreeSet<u32>,
-    pub(crate) offers: BTreeMap<usize, Offer>,
+    pub(crate) offers: BTreeMap<usize, (Offer, i64)>,
     pub(crate) down_until_ms: i64,
     /// The highest sequence that each consumer has delivered.
     pub(crate) delivered_up_to: Vec<u64>,

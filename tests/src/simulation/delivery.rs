@@ -211,8 +211,8 @@ impl World {
         }
         let found = &mut self.processes[process];
         if found.role == Role::Router {
-            for offer in self.broker.offers.values() {
-                found.fleet.borrow_mut().upsert_offer(offer.clone());
+            for (offer, told_at_ms) in self.broker.offers.values() {
+                found.fleet.borrow_mut().upsert_offer(offer.clone(), *told_at_ms);
             }
         }
     }
@@ -261,7 +261,7 @@ impl World {
             schema_version: SCHEMA_VERSION,
             worker: worker.worker.clone(),
             backend: self.setting.backends[backend].clone(),
-            time_ms: self.now_ms,
+            time_ms: self.now_ms + worker.stamps_ms,
             started_at_ms: worker.started_ms,
             classes: classes
                 .map(|(number, class)| ClassOffer {
@@ -274,6 +274,8 @@ impl World {
             health: if healthy { health } else { Health::Down },
             health_reason: None,
             unavailable_until_ms: None,
+            clock_skew_ms: None,
+            running: Vec::new(),
             models: None,
             nodes: None,
             file_choices: None,
@@ -283,9 +285,9 @@ impl World {
         };
         for router in &mut self.processes {
             if router.role == Role::Router && router.is_reachable(self.now_ms) {
-                router.fleet.borrow_mut().upsert_offer(offer.clone());
+                router.fleet.borrow_mut().upsert_offer(offer.clone(), self.now_ms);
             }
         }
-        self.broker.offers.insert(process, offer);
+        self.broker.offers.insert(process, (offer, self.now_ms));
     }
 }

@@ -52,6 +52,10 @@ impl World {
             Operation::Lossy { process, for_ms } => {
                 self.processes[process].lossy_until_ms = self.now_ms + for_ms;
             }
+            Operation::Clock { process, off_ms, stamps_ms } => {
+                let found = &mut self.processes[process];
+                (found.clock_ms, found.stamps_ms) = (off_ms, stamps_ms);
+            }
             Operation::Drain { process, for_ms } => {
                 let found = &mut self.processes[process];
                 if found.up && !found.draining {

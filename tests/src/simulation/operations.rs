@@ -86,6 +86,15 @@ pub enum Operation {
         /// For how long.
         for_ms: i64,
     },
+    /// A process's clock is off from now on.
+    Clock {
+        /// Which.
+        process: usize,
+        /// By how much after it was corrected.
+        off_ms: i64,
+        /// By how much the times in its offers and failed attempts are: those of a release that corrects nothing.
+        stamps_ms: i64,
+    },
     /// A worker is asked to stop (SIGTERM), lets go after a grace and is started again.
     Drain {
         /// Which.

@@ -11,7 +11,7 @@ use protocol::{
     Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
 };
 use schemas::reserve::Reservation;
-use schemas::{AttemptId, AttemptRecord, Event, Fact, JobId, JobState, WorkerId};
+use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, WorkerId};
 
 use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
 use super::executor::{Shared, until, when};
@@ -212,7 +212,7 @@ impl Ports for SimulatedPorts {
     type Message = Outgoing;
 
     fn now_ms(&self) -> i64 {
-        self.world(|world| world.now_ms)
+        self.world(|world| world.now_ms + world.processes[self.process].clock_ms)
     }
 
     async fn sleep(&self, time: Duration) {
@@ -266,7 +266,10 @@ impl Ports for SimulatedPorts {
             Record::Failed(letter) => Some(Message {
                 consumer: DEAD,
                 job: number(letter.assignment.job.id),
-                payload: Payload::Dead(Rc::new(letter.clone())),
+                payload: Payload::Dead(Rc::new(DeadLetter {
+                    time_ms: letter.time_ms + self.world(|world| world.processes[self.process].stamps_ms),
+                    ..letter.clone()
+                })),
                 id: Some((letter.assignment.attempt, Named::Dead)),
                 expected: None,
             }),

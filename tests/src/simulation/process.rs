@@ -87,6 +87,11 @@ pub(crate) struct Process {
     pub(crate) healthy: bool,
     pub(crate) learned_ms: BTreeMap<usize, u64>,
     pub(crate) started_ms: i64,
+    /// What its clock is off by after it was corrected, milliseconds.
+    pub(crate) clock_ms: i64,
+    /// What the times in its offers and failed attempts are off by, milliseconds: a process of a release that does not
+    /// correct its clock.
+    pub(crate) stamps_ms: i64,
 }
 
 impl Process {
@@ -123,6 +128,8 @@ impl Process {
             healthy: true,
             learned_ms: BTreeMap::new(),
             started_ms: now_ms,
+            clock_ms: 0,
+            stamps_ms: 0,
         }
     }
 
@@ -133,6 +140,8 @@ impl Process {
             incarnation: self.incarnation + 1,
             up: false,
             lossy_until_ms: self.lossy_until_ms,
+            clock_ms: self.clock_ms,
+            stamps_ms: self.stamps_ms,
             ..next
         };
     }

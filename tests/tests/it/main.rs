@@ -3,7 +3,9 @@
 mod backpressure;
 mod bench;
 mod bill;
+mod breaks;
 mod cancel;
+mod clocks;
 mod conditional;
 mod consent;
 mod consumers;
@@ -35,3 +37,4 @@ mod tidy;
 mod unknown;
 mod unread;
 mod upgrade;
+mod waiting;

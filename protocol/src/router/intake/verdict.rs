@@ -19,7 +19,7 @@ impl Verdict {
     /// Of one whose placement was begun before.
     pub(super) fn of(placed: &Placed, now_ms: i64) -> Self {
         match placed {
-            Placed::Later(at_ms) => Self::Back(Some(until(*at_ms, now_ms))),
+            Placed::Later { at_ms, .. } => Self::Back(Some(until(*at_ms, now_ms))),
             Placed::Done | Placed::Refused(_) => Self::Done,
         }
     }

@@ -7,8 +7,13 @@ use schemas::Failure;
 pub enum Placed {
     /// It waits at a backend; the message that brought it may be acknowledged.
     Done,
-    /// Nothing changed; look again then (Unix milliseconds).
-    Later(i64),
+    /// Nothing changed; look again then.
+    Later {
+        /// When, Unix milliseconds.
+        at_ms: i64,
+        /// What it waits for.
+        why: String,
+    },
     /// It cannot be placed, ever.
     Refused(Failure),
 }

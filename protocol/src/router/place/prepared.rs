@@ -96,7 +96,10 @@ pub(super) async fn store_work<P: Ports>(
         // The subject holds this job's first assignment already.
         Err(PublishError::Occupied { .. }) if attempt == 1 => Ok(Placed::Done),
         // The attempt before is published as failed and about to be acknowledged.
-        Err(PublishError::Occupied { .. }) => Ok(Placed::Later(ports.now_ms() + OCCUPIED_AGAIN_MS)),
+        Err(PublishError::Occupied { .. }) => Ok(Placed::Later {
+            at_ms: ports.now_ms() + OCCUPIED_AGAIN_MS,
+            why: "its attempt before leaves its queue".to_owned(),
+        }),
         Err(error) => Err(error.into()),
     }
 }

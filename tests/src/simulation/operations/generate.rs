@@ -70,8 +70,32 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
         let consumer = strays.below(CONSUMERS) as usize;
         list.push((strays.between(0, span_ms + 5_000), Operation::Remake { consumer }));
     }
+    list.extend(clocks(seed, span_ms));
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
+    list
+}
+
+/// In half of the runs the clocks of processes differ: all as far as is tolerated, from the beginning and anew
+/// meanwhile, and those of some workers, which do not correct theirs, by up to an hour.
+fn clocks(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
+    const HOUR_MS: i64 = 3_600_000;
+    let bound_ms = i64::try_from(policy::clocks::SKEW_MAX_MS).unwrap_or(i64::MAX);
+    let mut chance = Chance::keyed(seed, [9, 9, 9]);
+    let mut list = Vec::new();
+    if chance.per_mille(500) {
+        return list;
+    }
+    for (process, (_, role)) in PROCESSES.iter().enumerate() {
+        let uncorrected = matches!(role, Role::Worker(_)) && chance.per_mille(300);
+        let stamps_ms = if uncorrected { chance.between(-HOUR_MS, HOUR_MS) } else { 0 };
+        let off_ms = chance.between(-bound_ms, bound_ms);
+        list.push((0, Operation::Clock { process, off_ms, stamps_ms }));
+        if chance.per_mille(200) {
+            let off_ms = chance.between(-bound_ms, bound_ms);
+            list.push((chance.between(1, span_ms), Operation::Clock { process, off_ms, stamps_ms }));
+        }
+    }
     list
 }
 

@@ -49,6 +49,9 @@ fn words(operation: &Operation) -> String {
         Operation::Pause { process, for_ms } => format!("pause {} for={for_ms}", name(process)),
         Operation::Cut { process, for_ms } => format!("cut {} for={for_ms}", name(process)),
         Operation::Lossy { process, for_ms } => format!("lossy {} for={for_ms}", name(process)),
+        Operation::Clock { process, off_ms, stamps_ms } => {
+            format!("clock {} off={off_ms} stamps={stamps_ms}", name(process))
+        }
         Operation::Drain { process, for_ms } => format!("drain {} for={for_ms}", name(process)),
         Operation::Provider { backend, trouble, for_ms } => {
             let word = TROUBLES.iter().find(|(known, _)| known == trouble).map_or("", |(_, word)| word);
@@ -133,6 +136,11 @@ fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String>
         "pause" => Operation::Pause { process: process()?, for_ms: for_ms()? },
         "cut" => Operation::Cut { process: process()?, for_ms: for_ms()? },
         "lossy" => Operation::Lossy { process: process()?, for_ms: for_ms()? },
+        "clock" => Operation::Clock {
+            process: process()?,
+            off_ms: number(rest, "off")?.unwrap_or_default(),
+            stamps_ms: number(rest, "stamps")?.unwrap_or_default(),
+        },
         "drain" => Operation::Drain { process: process()?, for_ms: for_ms()? },
         "provider" => {
             let trouble = TROUBLES.iter().find(|(_, word)| rest.first() == Some(word));
