@@ -69,7 +69,11 @@ fn a_wrong_clock_makes_no_job_wait() {
             let off = with_clocks(seed, clocks, fails);
             assert_eq!(off.completed, right.completed, "seed {seed}, {clocks}: {off}");
             let (took_ms, bound_ms) = (off.virtual_ms, right.virtual_ms + 30_000);
-            assert!(took_ms < bound_ms, "seed {seed}, {clocks}: {took_ms} ms, {} with right clocks", right.virtual_ms);
+            assert!(
+                took_ms < bound_ms,
+                "seed {seed}, {clocks}: {took_ms} ms, {} with right clocks",
+                right.virtual_ms
+            );
         }
     }
     assert!(retried > 5, "only {retried} were tried again");
