@@ -74,7 +74,7 @@ pub fn cost_of_time(
     let models: BTreeSet<&str> = ours.map(|price| price.model.as_str()).collect();
     let costs = models.iter().map(|model| cost::price_of(&usage, backend, model, prices, at_ms));
     let dearest = costs.clone().filter_map(Result::ok).max();
-    let no_price = || costs.last().and_then(Result::err);
+    let no_price = || costs.clone().find_map(Result::err);
     dearest.ok_or_else(|| {
         no_price().unwrap_or_else(|| CostError::NoPrice {
             backend: backend.clone(),
