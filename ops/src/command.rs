@@ -32,6 +32,8 @@ pub use backends::tables as backends_tables;
 
 use crate::exit;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use runtime::address::Address;
+use runtime::config::Secret;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,9 +66,11 @@ pub(crate) struct Cli {
 /// What holds for every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The broker; the running fleet of this folder when absent, else nats://127.0.0.1:4222.
+    /// The broker; as the services are configured when absent, else the running fleet of this folder, else
+    /// nats://127.0.0.1:4222. Credentials come from ARGOSY_NATS__CREDENTIALS_FILE, ARGOSY_NATS__USER and
+    /// ARGOSY_NATS__PASSWORD, or the [nats] section of the file ARGOSY_CONFIG, as for every process.
     #[arg(long, global = true, env = "ARGOSY_NATS__URL", hide_env_values = true, value_name = "URL")]
-    nats: Option<String>,
+    nats: Option<Address>,
     /// Write many messages at once: for a broker of one node that syncs every write.
     #[arg(long, global = true, env = "ARGOSY_NATS__GROUP_WRITES")]
     group_writes: bool,
@@ -78,7 +82,7 @@ pub(crate) struct Global {
         hide_env_values = true,
         value_name = "URL"
     )]
-    database: Option<String>,
+    database: Option<Secret>,
     /// JSON for programs, one value a line.
     #[arg(long, global = true)]
     json: bool,

@@ -10,6 +10,8 @@ mod unknown;
 
 use std::sync::Arc;
 
+use schemas::codec;
+use schemas::job::JOB_WIRE_MAX_BYTES;
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
 use schemas::workflow::Requirements;
 use schemas::{
@@ -26,6 +28,9 @@ pub use self::sources::{check_result, results};
 
 /// The longest label or label name, bytes.
 pub const LABEL_MAX_BYTES: usize = 256;
+/// How many times longer than its publish a job can be as MessagePack: a list of `1e9` becomes one of nine bytes each,
+/// a struct by position gets its names.
+const WIRE_GROWTH_MAX: usize = 3;
 /// The longest name of an input file, bytes: what file systems take.
 pub const INPUT_NAME_MAX_BYTES: usize = 255;
 
@@ -107,6 +112,7 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
             ),
         ));
     }
+    check_wire(job, payload_bytes)?;
     if job.schema_version == 0 {
         let words = format!("schema_version is 0: this fleet reads 1 to {SCHEMA_VERSION}");
         return Err(Failure::invalid("schema_version", words));
@@ -135,6 +141,30 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
         return Err(Failure::invalid("lane", "lane is not known: use interactive, standard or batch"));
     }
     Ok(())
+}
+
+/// A job travels on as MessagePack, in an assignment with its earlier attempts; that must fit into a message too. JSON
+/// can be much shorter: `0.5` has three characters there, and nine bytes as a number.
+fn check_wire(job: &Job, payload_bytes: usize) -> Result<(), Failure> {
+    // What is short cannot become too long: a number of four bytes becomes nine.
+    if payload_bytes <= JOB_WIRE_MAX_BYTES / WIRE_GROWTH_MAX {
+        return Ok(());
+    }
+    let bytes = codec::encode(job).len();
+    if bytes <= JOB_WIRE_MAX_BYTES {
+        return Ok(());
+    }
+    let largest = match &job.body.workflow {
+        Some(_) => "body.workflow",
+        None => ".",
+    };
+    Err(Failure::invalid(
+        largest,
+        format!(
+            "the job is {payload_bytes} bytes and takes {bytes} as it is handed on (a number with a fraction takes 9): at \
+             most {JOB_WIRE_MAX_BYTES} are possible; put long lists of numbers into a file and name it in body.inputs"
+        ),
+    ))
 }
 
 /// What is said of a job of a newer schema than is read here.

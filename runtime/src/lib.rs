@@ -6,7 +6,9 @@
 //! these together.
 
 pub mod acknowledge;
+pub mod address;
 pub mod artifacts;
+pub mod bounded;
 pub mod broker;
 pub mod cancels;
 pub mod claims;

@@ -19,6 +19,8 @@ use wire::{SILENT, Wire};
 pub use message::Message;
 pub use protocol::{PublishError, Published};
 
+use schemas::topology::MESSAGE_MAX_BYTES;
+
 use crate::loops::Loops;
 
 /// Publishes, and hears for each message what the broker did with it. Clones share one reply inbox, so that a
@@ -27,6 +29,8 @@ use crate::loops::Loops;
 pub struct Publisher {
     wire: Wire,
     groups: Option<Groups>,
+    /// How long a message may be, headers included.
+    limit_bytes: usize,
     /// They run for as long as something publishes.
     _loops: Loops,
 }
@@ -46,7 +50,11 @@ impl Publisher {
         let acks = Acks::open(&client, lost, loops).await?;
         let wire = Wire { client, acks };
         let groups = group_writes.then(|| Groups::open(&wire, loops));
-        Ok(Self { wire, groups, _loops: loops.clone() })
+        let limit_bytes = match wire.client.server_info().max_payload {
+            0 => MESSAGE_MAX_BYTES.cast_unsigned() as usize,
+            limit_bytes => limit_bytes,
+        };
+        Ok(Self { wire, groups, limit_bytes, _loops: loops.clone() })
     }
 
     /// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
@@ -108,6 +116,7 @@ impl Publisher {
     }
 
     async fn once(&self, message: &Message) -> Result<Published, PublishError> {
+        message.check_size(self.limit_bytes)?;
         let awaited = self.start(message).await;
         read(message, awaited).await
     }
@@ -153,6 +162,7 @@ impl Sent {
     /// As [`Publisher::publish`].
     pub async fn landed(self) -> Result<Published, PublishError> {
         let Self { publisher, message, awaited } = self;
+        message.check_size(publisher.limit_bytes)?;
         match read(&message, awaited).await {
             Err(PublishError::Refused { .. }) => publisher.again(&message).await,
             answered => answered,

@@ -116,8 +116,7 @@ async fn place_next<P: RouterPorts>(
         }
     };
     // Published with the attempt it was made for: what follows need not carry it.
-    let history: Vec<AttemptFacts> =
-        attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
+    let history: Vec<AttemptFacts> = attempts.iter().map(AttemptFacts::as_history).collect();
     let placement = Placement {
         job,
         admitted: &admitted,
@@ -134,6 +133,10 @@ async fn place_next<P: RouterPorts>(
     match placed {
         Placed::Done => Ok(None),
         Placed::Later(at_ms) => Ok(Some(at_ms)),
+        Placed::Over(state, failure) => {
+            end(ports, failed, state, Some(failure), attempts).await?;
+            Ok(None)
+        }
         Placed::Refused(failure) => {
             let state =
                 if failure.code == FailureCode::Expired { JobState::Expired } else { JobState::Failed };
@@ -223,7 +226,8 @@ async fn park<P: RouterPorts>(
 }
 
 fn all_attempts(failed: &DeadLetter) -> Vec<AttemptFacts> {
-    let mut attempts = failed.assignment.history.clone();
+    let mut attempts: Vec<AttemptFacts> =
+        failed.assignment.history.iter().map(AttemptFacts::as_history).collect();
     attempts.push(failed.ended_attempt.clone());
     attempts
 }

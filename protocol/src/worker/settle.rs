@@ -1,10 +1,9 @@
 //! The end of a delivery: record, publish, then the confirmed acknowledgement, in this order. The only
 //! place where an outcome becomes an acknowledgement.
 
-use base64::Engine as _;
 use schemas::{
     Assignment, AttemptFacts, AttemptRecord, AttemptState, DeadLetter, Event, Fact, Failure, FailureCode,
-    JobState, MicroUsd, Outcome, Parked, SCHEMA_VERSION, subjects,
+    JobState, MicroUsd, Outcome, Parked, subjects,
 };
 
 use super::claim;
@@ -146,6 +145,7 @@ fn ended<P: WorkerPorts>(
         facts: assignment.facts(),
         state: JobState::Completed,
         artifacts: outcome.artifacts.clone(),
+        manifest: outcome.manifest.clone(),
         failure: None,
         attempts,
     };
@@ -196,15 +196,9 @@ pub(super) async fn park_unreadable<P: WorkerPorts>(
         Some(subjects::Subject::Work(_, _, job)) => Some(job),
         _ => None,
     };
-    let parked = Parked {
-        schema_version: SCHEMA_VERSION,
-        time_ms: ports.now_ms(),
-        failure: Failure::new(FailureCode::InvalidJob, format!("an assignment cannot be read: {error}")),
-        subject,
-        content_type,
-        payload_base64: base64::engine::general_purpose::STANDARD.encode(&payload),
-        attempts: Vec::new(),
-    };
+    let failure = Failure::new(FailureCode::InvalidJob, format!("an assignment cannot be read: {error}"));
+    let original = (subject.as_str(), content_type.as_deref(), payload.as_slice());
+    let parked = Parked::new(ports.now_ms(), failure, original, Vec::new());
     let id = format!("work.{sequence}.parked");
     match ports.store(Record::Parked { id: &id, tenant: None, job, parked: &parked }).await {
         // Not acknowledged, it is parked again under the same id.

@@ -1,6 +1,6 @@
 //! What came of placing an attempt.
 
-use schemas::Failure;
+use schemas::{Failure, JobState};
 
 /// What came of it.
 #[derive(Debug)]
@@ -11,4 +11,6 @@ pub enum Placed {
     Later(i64),
     /// It cannot be placed, ever.
     Refused(Failure),
+    /// It is not to be placed any more: it was cancelled, or its deadline passed, and nobody has the attempt.
+    Over(JobState, Failure),
 }
