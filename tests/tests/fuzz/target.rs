@@ -15,8 +15,9 @@ use crate::memory;
 const INPUTS: u64 = 1_000;
 /// The seed when no other is given.
 const SEED: u64 = 20_261_123;
-/// What any decoder may hold, whatever the input: nothing is set aside for what a list claims to have.
-const HELD_BYTES: usize = 64 * 1024;
+/// What any decoder may hold, whatever the input: the documents that some of them load first, and nothing for what a
+/// list claims to have.
+const HELD_BYTES: usize = 1024 * 1024;
 /// What it may hold for each byte of input. The worst is a list of one-byte values, each of which becomes a
 /// JSON value of 32 bytes in a vector that doubles.
 const HELD_PER_BYTE: usize = 160;

@@ -52,6 +52,7 @@ fn admitted(job: &Job) -> Result<usize, Failure> {
 
 /// The largest job that is admitted.
 fn largest_job() -> Job {
+    assert_eq!(admitted(&job(0)).err(), None, "all but the numbers is good");
     let (mut least, mut most) = (0, 128_000);
     while most - least > 1 {
         let middle = usize::midpoint(least, most);
