@@ -172,9 +172,9 @@ mod tests {
     #[test]
     fn an_offer_fits_into_a_message_whatever_its_server_lists() {
         let names = |count: usize, bytes: usize| {
-            Some((0..count).map(|n| format!("{n:0bytes$}")).collect::<std::collections::BTreeSet<_>>())
+            Some((0..count).map(|n| format!("{n:06}{}", "x".repeat(bytes))).collect::<std::collections::BTreeSet<_>>())
         };
-        let usual = Offer { models: names(2_000, 60), nodes: names(5_000, 30), ..samples::offer() };
+        let usual = Offer { models: names(2_000, 54), nodes: names(5_000, 24), ..samples::offer() };
         assert_eq!(codec::decode::<Offer>(None, &written(&usual)).as_ref(), Ok(&usual));
         let gpu = Gpu { name: "g".repeat(100_000), ..samples::offer().gpus[0].clone() };
         for large in [
