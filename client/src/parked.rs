@@ -4,7 +4,6 @@ use crate::submit;
 use anyhow::{Context as _, bail};
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, consumer};
-use base64::Engine as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use runtime::artifacts::sha256_hex;
 use runtime::broker::Broker;
@@ -120,8 +119,7 @@ fn entry(sequence: u64, subject: &str, header: Option<&str>, payload: &[u8]) -> 
 /// # Errors
 /// The parked message itself is damaged.
 pub fn original(parked: &Parked) -> anyhow::Result<(Vec<u8>, Result<Job, codec::DecodeError>)> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(&parked.payload_base64);
-    let bytes = bytes.context("the original bytes are damaged")?;
+    let bytes = parked.original()?;
     let job = codec::decode(parked.content_type.as_deref(), &bytes);
     Ok((bytes, job))
 }

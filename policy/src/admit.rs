@@ -11,6 +11,8 @@ mod shorten;
 mod sources;
 mod unknown;
 
+use schemas::codec;
+use schemas::job::JOB_WIRE_MAX_BYTES;
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
 use schemas::{
     Catalog, Failure, FailureCode, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant, TenantsConfig,
@@ -26,6 +28,10 @@ pub use unknown::{
 pub use self::admitted::{Admitted, Form};
 pub use self::limits::{INPUT_NAME_MAX_BYTES, LABEL_MAX_BYTES};
 pub use self::sources::{check_result, results};
+
+/// How many times longer than its publish a job can be as MessagePack: a list of `1e9` becomes one of nine bytes each,
+/// a struct by position gets its names.
+const WIRE_GROWTH_MAX: usize = 3;
 
 /// Checks a job against the limits and the catalog.
 ///
@@ -96,6 +102,7 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
             ),
         ));
     }
+    check_wire(job, payload_bytes)?;
     if job.schema_version == 0 {
         let words = format!("schema_version is 0: this fleet reads 1 to {SCHEMA_VERSION}");
         return Err(Failure::invalid("schema_version", words));
@@ -124,6 +131,30 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
         return Err(Failure::invalid("lane", "lane is not known: use interactive, standard or batch"));
     }
     Ok(())
+}
+
+/// A job travels on as MessagePack, in an assignment with its earlier attempts; that must fit into a message too. JSON
+/// can be much shorter: `0.5` has three characters there, and nine bytes as a number.
+fn check_wire(job: &Job, payload_bytes: usize) -> Result<(), Failure> {
+    // What is short cannot become too long: a number of four bytes becomes nine.
+    if payload_bytes <= JOB_WIRE_MAX_BYTES / WIRE_GROWTH_MAX {
+        return Ok(());
+    }
+    let bytes = codec::encode(job).len();
+    if bytes <= JOB_WIRE_MAX_BYTES {
+        return Ok(());
+    }
+    let largest = match &job.body.workflow {
+        Some(_) => "body.workflow",
+        None => ".",
+    };
+    Err(Failure::invalid(
+        largest,
+        format!(
+            "the job is {payload_bytes} bytes and takes {bytes} as it is handed on (a number with a fraction takes 9): at \
+             most {JOB_WIRE_MAX_BYTES} are possible; put long lists of numbers into a file and name it in body.inputs"
+        ),
+    ))
 }
 
 /// What is said of a job of a newer schema than is read here.

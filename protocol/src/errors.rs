@@ -14,6 +14,16 @@ pub enum PublishError {
         /// Where it was published.
         subject: String,
     },
+    /// It is longer than a message may be. It is never tried again: what it is made of has bounds, so this is a defect.
+    #[error("publishing to {subject}: {bytes} bytes are more than the {limit_bytes} of a message")]
+    TooLarge {
+        /// Where it was to be published.
+        subject: String,
+        /// How long it is.
+        bytes: usize,
+        /// How long a message may be.
+        limit_bytes: usize,
+    },
     /// The broker did not answer: absent, or slow.
     #[error("publishing to {subject}: {source}")]
     Away {

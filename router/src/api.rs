@@ -25,6 +25,7 @@ use schemas::api::{
     ExplainReply, JobRequest, Presence, StatusReply,
 };
 use schemas::codec::CONTENT_TYPE;
+use schemas::topology::MESSAGE_MAX_BYTES;
 use schemas::{Encoding, Fact, Offer, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +38,9 @@ const AT_ONCE: usize = 32;
 
 /// How long one answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The longest answer, with room for its headers.
+const REPLY_MAX_BYTES: usize = MESSAGE_MAX_BYTES as usize - 4 * 1024;
 
 /// The endpoints.
 const ENDPOINTS: [&str; 5] = ["status", "explain", "cancel", "estimate", "backends"];
@@ -111,6 +115,17 @@ async fn answer(router: &Router, endpoint: &'static str, request: Request) {
     };
     let answered = tokio::time::timeout(ANSWER_LIMIT, answering).await.unwrap_or_else(|_| {
         Err(Refusal { code: 504, error: "the answer took too long; ask again".to_owned(), field: None })
+    });
+    // An answer that is too long is never sent, and who asks would wait for it in vain.
+    let answered = answered.and_then(|bytes| match bytes.len() {
+        length if length <= REPLY_MAX_BYTES => Ok(bytes),
+        length => {
+            let error = format!(
+                "the answer has {length} bytes and a message at most {REPLY_MAX_BYTES}: read the job's events from the \
+                 stream EVENTS, with `argosy watch`"
+            );
+            Err(Refusal { code: 413, error, field: None })
+        }
     });
     metrics::ROUTER_REQUESTS.of([endpoint.into()]).increment(1);
     let mut headers = async_nats::HeaderMap::new();
@@ -215,7 +230,7 @@ fn backends(router: &Router) -> BackendsReply {
             let presence = view.offers.iter().map(|known| presence(known, max_age_ms, now_ms)).collect();
             let mut workers: Vec<Offer> = view.offers.into_iter().map(Known::into_offer).collect();
             // A worker's own node list is long and for the planner; people ask for health and load.
-            workers.iter_mut().for_each(|offer| offer.nodes = None);
+            workers.iter_mut().for_each(|offer| (offer.nodes, offer.file_choices) = (None, None));
             BackendStatus {
                 backend: backend.backend.clone(),
                 paid: is_paid(backend, config.catalog.services_of(&backend.backend), &workers),

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 pub use protocol::digest::sha256_hex;
 use protocol::errors::Source;
+use schemas::text::cut;
 use schemas::{Artifact, ArtifactRef, AttemptId};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +20,9 @@ pub const ARTIFACT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A file is kept in pieces of this size.
 const CHUNK_BYTES: usize = 128 * 1024;
+
+/// A provider names the type; this much of the name is kept.
+const MEDIA_TYPE_MAX_BYTES: usize = 100;
 
 /// How often a file is read that is stored anew meanwhile.
 const TRIES: u32 = 4;
@@ -199,13 +203,17 @@ impl Artifacts {
 /// All chunks of one version of a file, held against its size and its hash.
 async fn chunks(stream: &Stream<()>, info: &ObjectInfo) -> Result<Bytes, ArtifactError> {
     let subject = format!("$O.{}.C.{}", info.bucket, info.nuid);
-    let mut bytes = Vec::with_capacity(info.size);
+    // The size is a claim: no more than one chunk's worth is set aside before bytes are there.
+    let mut bytes = Vec::with_capacity(info.size.min(CHUNK_BYTES));
     let mut next = 1;
     for chunk in 1..=info.chunks {
         let message = stream.direct_get_next_for_subject(subject.as_str(), Some(next)).await;
         let message = message.map_err(away(format!("chunk {chunk} of {}", info.chunks)))?;
         next = message.sequence + 1;
         bytes.extend_from_slice(&message.payload);
+        if bytes.len() > info.size {
+            break;
+        }
     }
     let digest = format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(&bytes)));
     if bytes.len() != info.size || info.digest.as_ref().is_some_and(|announced| *announced != digest) {
@@ -221,7 +229,7 @@ pub fn describe(bucket: &str, attempt: AttemptId, index: usize, media_type: &str
     let dimensions = dimensions(bytes);
     Artifact {
         at: ArtifactRef::new(bucket, format!("out/{}/{}/{index}.{ending}", attempt.job, attempt.attempt)),
-        media_type: media_type.to_owned(),
+        media_type: cut(media_type, MEDIA_TYPE_MAX_BYTES).into_owned(),
         bytes: bytes.len() as u64,
         sha256: sha256_hex(bytes),
         width: dimensions.map(|(width, _)| width),

@@ -5,14 +5,17 @@
 //! a missing one. Every process reads the same file and takes its own sections.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
+use crate::address::Address;
 use crate::exit::{Exit, Fault};
 
 /// Sections that exist in the fleet. Those of other processes are skipped, all else is refused.
@@ -51,14 +54,21 @@ pub struct ClockConfig {
     pub shift_ms: i64,
 }
 
-/// The broker.
+/// The broker, and who we are to it. Every program reads the same keys, `argosy` included.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
-    /// For example `nats://127.0.0.1:4222`; several separated by commas.
-    pub url: String,
+    /// For example `nats://127.0.0.1:4222`; several separated by commas; `tls://` where the broker wants TLS. It
+    /// may hold user and password, or a token: they are never printed.
+    pub url: Address,
     /// A credentials file, where the broker wants one.
     pub credentials_file: Option<PathBuf>,
+    /// The user, where the broker wants one and the address does not name it.
+    pub user: String,
+    /// The user's password; set it in the environment.
+    pub password: Secret,
+    /// Certificates of those who may vouch for the broker, beside the usual ones (PEM).
+    pub ca_file: Option<PathBuf>,
     /// How long to go on trying at start, milliseconds.
     pub connect_patience_ms: u64,
     /// Write what is published at the same time in one batch: for a single node that syncs every write
@@ -69,8 +79,11 @@ pub struct NatsConfig {
 impl Default for NatsConfig {
     fn default() -> Self {
         Self {
-            url: "nats://127.0.0.1:4222".to_owned(),
+            url: "nats://127.0.0.1:4222".into(),
             credentials_file: None,
+            user: String::new(),
+            password: Secret::default(),
+            ca_file: None,
             connect_patience_ms: 10_000,
             group_writes: false,
         }
@@ -165,8 +178,57 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        secret_text(deserializer).map(Self)
     }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(text))
+    }
+}
+
+/// Reads a text whose value no error quotes. A password of digits is a number to TOML: the usual words would print it.
+pub(crate) fn secret_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct Text;
+
+    impl Text {
+        fn refuse<T, E: Error>() -> Result<T, E> {
+            Err(E::custom("it must be text: write it in quotes"))
+        }
+    }
+
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("text")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_i64<E: Error>(self, _: i64) -> Result<String, E> {
+            Self::refuse()
+        }
+
+        fn visit_u64<E: Error>(self, _: u64) -> Result<String, E> {
+            Self::refuse()
+        }
+
+        fn visit_f64<E: Error>(self, _: f64) -> Result<String, E> {
+            Self::refuse()
+        }
+
+        fn visit_bool<E: Error>(self, _: bool) -> Result<String, E> {
+            Self::refuse()
+        }
+    }
+
+    deserializer.deserialize_str(Text)
 }
 
 /// Where configuration comes from. The environment is a map, so that tests bring their own.
@@ -220,6 +282,14 @@ impl Source {
             }
         }
         Ok((self.read(common)?, self.read(mine)?))
+    }
+
+    /// Whether a key was set, in the file or in the environment.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub fn has(&self, section: &str, key: &str) -> Result<bool, Fault> {
+        Ok(self.table()?.get(section).is_some_and(|section| section.get(key).is_some()))
     }
 
     fn read<T: DeserializeOwned>(&self, table: Table) -> Result<T, Fault> {
@@ -305,7 +375,7 @@ mod tests {
         let env =
             [("ARGOSY_NATS__URL", "nats://b:2"), ("ARGOSY_ROUTER__LANES", "3"), ("ARGOSY_PG_BIN", "/x")];
         let (common, own): (Common, Own) = source(file, &env).load(&["router"]).expect("loads");
-        assert_eq!(common.nats.url, "nats://b:2");
+        assert_eq!(common.nats.url.expose(), "nats://b:2");
         assert_eq!(own.router.lanes, 3);
     }
 
@@ -333,5 +403,28 @@ mod tests {
         let (_, own): (Common, Own) = source("", &env).load(&["router"]).expect("loads");
         assert_eq!(own.router.key.expose(), "sk-hush");
         assert!(!format!("{own:?}").contains("hush"));
+        let env = [("ARGOSY_NATS__URL", "nats://svc:hush@b:2"), ("ARGOSY_NATS__PASSWORD", "hush")];
+        let (common, _): (Common, Own) = source("", &env).load(&["router"]).expect("loads");
+        assert!(!format!("{common:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_secret_of_digits_is_not_quoted_in_its_refusal() {
+        let keys = [
+            ("ARGOSY_NATS__PASSWORD", "password"),
+            ("ARGOSY_NATS__URL", "url"),
+            ("ARGOSY_ROUTER__KEY", "key"),
+        ];
+        for (name, key) in keys {
+            for value in ["31415926", "31415926.5", "-31415926", "[31415926]"] {
+                let fault = source("", &[(name, value)]).load::<Own>(&["router"]).expect_err(name);
+                assert!(
+                    fault.message.contains(key) && !fault.message.contains("31415926"),
+                    "{}",
+                    fault.message
+                );
+            }
+            assert!(source("", &[(name, "\"31415926\"")]).load::<Own>(&["router"]).is_ok(), "{name}");
+        }
     }
 }

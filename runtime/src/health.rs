@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -9,9 +10,13 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::bounded::{BoundedListener, Bounds, Lifetime};
 use crate::config::HttpConfig;
 use crate::exit::{Exit, Fault};
 use crate::reports::Inbox;
+
+/// What the pages let in: a supervisor and a few collectors, which reconnect when a connection's time is over.
+const BOUNDS: Bounds = Bounds { connections: 128, unknown: Duration::from_secs(60) };
 
 /// What a process needs to do its work, and whether it has it.
 #[derive(Debug, Clone, Default)]
@@ -115,6 +120,8 @@ impl Pages {
             .route("/readyz", get(ready))
             .route("/metrics", get(scrape))
             .merge(inbox.page());
-        axum::serve(self.listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
+        let listener = BoundedListener::new(self.listener, BOUNDS);
+        let pages = pages.into_make_service_with_connect_info::<Lifetime>();
+        axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }

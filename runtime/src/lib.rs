@@ -6,8 +6,10 @@
 //! these together.
 
 pub mod acknowledge;
+pub mod address;
 pub mod artifacts;
 pub mod bills;
+pub mod bounded;
 pub mod broker;
 pub mod cancels;
 pub mod claims;

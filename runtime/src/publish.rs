@@ -19,6 +19,8 @@ use wire::Wire;
 pub use message::Message;
 pub use protocol::{PublishError, Published};
 
+use schemas::topology::MESSAGE_MAX_BYTES;
+
 use crate::limits::REQUEST_TIMEOUT;
 use crate::loops::Loops;
 
@@ -28,6 +30,8 @@ use crate::loops::Loops;
 pub struct Publisher {
     wire: Wire,
     groups: Option<Groups>,
+    /// How long a message may be, headers included.
+    limit_bytes: usize,
     /// They run for as long as something publishes.
     _loops: Loops,
 }
@@ -47,7 +51,11 @@ impl Publisher {
         let acks = Acks::open(&client, lost, loops).await?;
         let wire = Wire { client, acks };
         let groups = group_writes.then(|| Groups::open(&wire, loops));
-        Ok(Self { wire, groups, _loops: loops.clone() })
+        let limit_bytes = match wire.client.server_info().max_payload {
+            0 => MESSAGE_MAX_BYTES.cast_unsigned() as usize,
+            limit_bytes => limit_bytes,
+        };
+        Ok(Self { wire, groups, limit_bytes, _loops: loops.clone() })
     }
 
     /// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
@@ -135,6 +143,7 @@ impl Publisher {
     }
 
     async fn once(&self, message: &Message) -> Result<Published, PublishError> {
+        message.check_size(self.limit_bytes)?;
         let awaited = self.start(message).await;
         read(message, awaited).await
     }
@@ -180,14 +189,15 @@ impl Sent {
     /// As [`Publisher::publish`].
     pub async fn landed(self) -> Result<Published, PublishError> {
         let Self { publisher, message, awaited } = self;
+        message.check_size(publisher.limit_bytes)?;
         let published = read(&message, awaited).await;
         publisher.settled(&message, published).await
     }
 }
 
-/// Whether the broker may store the message when it is published again: not where another one is in its place.
+/// Whether the broker may store the message when it is published again: not where another one is in its place, nor where it is too large.
 fn is_worth_a_try(error: &PublishError) -> bool {
-    !matches!(error, PublishError::Occupied { .. })
+    !matches!(error, PublishError::Occupied { .. } | PublishError::TooLarge { .. })
 }
 
 async fn read(message: &Message, awaited: Result<PendingAck, Unanswered>) -> Result<Published, PublishError> {

@@ -36,13 +36,16 @@ pub mod samples;
 pub mod state;
 pub mod subjects;
 pub mod tenants;
+pub mod text;
 pub mod topology;
 mod unknown;
 pub mod workflow;
 
 pub use artifact::{Artifact, ArtifactRef};
 pub use assignment::Assignment;
-pub use attempt::{AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Outcome};
+pub use attempt::{
+    AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Manifest, Outcome,
+};
 pub use catalog::{Catalog, Service};
 pub use codec::{DecodeError, Encoding};
 pub use config::PolicyConfig;

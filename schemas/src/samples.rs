@@ -228,6 +228,7 @@ pub fn events() -> Vec<Event> {
                 facts: facts.clone(),
                 state: JobState::Completed,
                 artifacts: vec![artifact()],
+                manifest: None,
                 failure: None,
                 attempts: vec![attempt_facts()],
             },
@@ -328,6 +329,8 @@ pub fn parked() -> Parked {
         subject: "argosy.jobs.interactive.studio-a".to_owned(),
         content_type: Some("application/json".to_owned()),
         payload_base64: "e30=".to_owned(),
+        payload: None,
+        cut_from_bytes: None,
         attempts: Vec::new(),
     }
 }

@@ -15,7 +15,7 @@ use runtime::clock::now_ms;
 use runtime::fleet_config::FleetConfig;
 use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Service, Unit, Usage};
 use tokio::sync::watch;
-use worker_host::{Attempt, Backend, Discovery, Stop};
+use worker_host::{Attempt, Backend, Discovery, Stop, python_json};
 
 use crate::backend::flight::Flight;
 use crate::backend::worker_time::WorkerTime;
@@ -151,7 +151,7 @@ impl Backend for RunPodBackend {
 
     /// The report is the job as its status shows it.
     fn reported_id(&self, report: &[u8]) -> Option<String> {
-        serde_json::from_slice::<RunReply>(report).ok().map(|job| job.id).filter(|id| !id.is_empty())
+        python_json::from_slice::<RunReply>(report).ok().map(|job| job.id).filter(|id| !id.is_empty())
     }
 
     async fn run(&self, attempt: &Attempt) -> Outcome {

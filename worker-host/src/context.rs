@@ -1,6 +1,7 @@
 //! What the worker's tasks share.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -35,10 +36,13 @@ pub struct WorkerConfig {
     pub slots: Option<u32>,
     /// The provider is a simulator: said in offers, reports and the ledger.
     pub simulated: bool,
-    /// Where the provider reaches this worker's pages, or those of any other worker of the backend, e.g.
+    /// Where the provider reaches this worker's reports, or those of any other worker of the backend, e.g.
     /// `https://fleet.example`. With it and a secret, providers that can report each attempt; work whose
     /// start was not confirmed is then found again instead of being given up as unknown.
     pub report_url: String,
+    /// Where this worker listens for reports, and for nothing else; `report_url` leads here. Beside the pages, on
+    /// `http.listen`, when absent: then whoever reaches the one reaches the other.
+    pub report_listen: Option<SocketAddr>,
     /// Shared by all workers of the backend; reports without it are not taken.
     pub report_secret: Secret,
     /// Where results that came in a provider's answer lie until they are stored. It must outlive the process;

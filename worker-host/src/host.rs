@@ -28,7 +28,7 @@ use runtime::fleet_config::{self, FleetConfig};
 use runtime::health::Health as Readiness;
 use runtime::lifecycle::Lifecycle;
 use runtime::process::Context;
-use runtime::reports::Inbox;
+use runtime::reports::{Inbox, Reports};
 use runtime::tasks::Tasks;
 
 pub use crate::context::WorkerConfig;
@@ -132,14 +132,26 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
     tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");
     let id = shared.worker.clone();
     let ports = NatsPorts::new(&shared, &backend);
+    let drained = drained(&shared, context.lifecycle.hard.clone());
     if let Some(address) = shared.reports.clone() {
-        context.inbox.open(Arc::new(Adopter { address, ports: ports.clone() }));
+        let adopter = Arc::new(Adopter { address, ports: ports.clone() });
+        match worker.report_listen {
+            Some(listen) => {
+                let reports = Reports::bind(listen, "worker.report_listen").await?;
+                context.tasks.spawn("reports", reports.serve(adopter, drained.clone()));
+            }
+            None => {
+                tracing::warn!(
+                    "reports come in beside the pages: set worker.report_listen to an address of their own"
+                );
+                context.inbox.open(adopter);
+            }
+        }
     }
     let workers = runtime::topology::open_bucket(jetstream, bucket::WORKERS).await?;
     rescue::mark(&ports).await;
     measure::measure_once(&shared).await;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
-    let drained = drained(&shared, context.lifecycle.hard.clone());
     let tasks = &context.tasks;
     tasks.spawn(
         "configuration",

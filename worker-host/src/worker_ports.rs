@@ -12,6 +12,7 @@ use schemas::{Artifact, Assignment, AttemptId, Class, FailureCode, JobId, Outcom
 
 use crate::attempt::{Attempt, Stopper};
 use crate::io::HostIo;
+use crate::manifest;
 use crate::nats::NatsPorts;
 use crate::progress;
 use crate::room::{Reserved, Waiting};
@@ -153,7 +154,7 @@ impl WorkerPorts for NatsPorts {
     }
 
     async fn run(&self, attempt: &Attempt) -> Outcome {
-        self.backend.run(attempt).await
+        manifest::bounded(attempt, self.backend.run(attempt).await).await
     }
 
     async fn find(&self, attempt: &Attempt) -> Found {

@@ -40,7 +40,7 @@ impl std::ops::Deref for Served {
 pub(crate) async fn broker() -> Served {
     let dir = scratch();
     let server = NatsServer::start(&found(), NatsOptions::new(dir.path())).await.expect("it starts");
-    let config = NatsConfig { url: server.url(), ..NatsConfig::default() };
+    let config = NatsConfig { url: server.url().into(), ..NatsConfig::default() };
     let broker = Broker::connect(&config, "test").await.expect("it is ready");
     runtime::topology::apply(&broker.jetstream, &Topology::new(1)).await.expect("the topology applies");
     Served { broker, _server: server, _dir: dir }

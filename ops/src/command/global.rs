@@ -1,14 +1,18 @@
 //! The options of every command.
 
 use clap::Args;
+use runtime::address::Address;
+use runtime::config::Secret;
 use std::path::PathBuf;
 
 /// What holds for every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The broker; the running fleet of this folder when absent, else nats://127.0.0.1:4222.
+    /// The broker; as the services are configured when absent, else the running fleet of this folder, else
+    /// nats://127.0.0.1:4222. Credentials come from ARGOSY_NATS__CREDENTIALS_FILE, ARGOSY_NATS__USER and
+    /// ARGOSY_NATS__PASSWORD, or the [nats] section of the file ARGOSY_CONFIG, as for every process.
     #[arg(long, global = true, env = "ARGOSY_NATS__URL", hide_env_values = true, value_name = "URL")]
-    pub(super) nats: Option<String>,
+    pub(super) nats: Option<Address>,
     /// Write many messages at once: for a broker of one node that syncs every write.
     #[arg(long, global = true, env = "ARGOSY_NATS__GROUP_WRITES")]
     pub(super) group_writes: bool,
@@ -20,7 +24,7 @@ pub(crate) struct Global {
         hide_env_values = true,
         value_name = "URL"
     )]
-    pub(super) database: Option<String>,
+    pub(super) database: Option<Secret>,
     /// JSON for programs, one value a line.
     #[arg(long, global = true)]
     pub(super) json: bool,

@@ -32,6 +32,7 @@ fn ended(n: u8, backend: &str) -> Event {
         facts: JobFacts { max_cost_micro_usd: Some(COST), ..facts.clone() },
         state: JobState::Completed,
         artifacts: vec![Artifact { at, ..artifacts[0].clone() }],
+        manifest: None,
         failure: None,
         attempts: vec![attempt],
     };

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use schemas::text::cut_owned;
 use schemas::workflow::Requirements;
 use schemas::{Backend, Class, FilterReason, Health, Offer, Service};
 
 use super::PlanInput;
 use super::rejections::Rejections;
 use crate::fleet::{BackendView, Known};
+
+/// How much is said of what is missing: a workflow may name hundreds of files.
+const WORDS_MAX_BYTES: usize = 500;
 
 /// The workers that could take the job now, added up.
 #[derive(Default)]
@@ -70,7 +74,7 @@ pub(super) fn capacity(
     } else if let Some((_, closest)) = closest {
         capacity.missing = needs.missing(closest);
         let words = format!("none of its workers has {}", capacity.missing.join(", "));
-        rejections.add(FilterReason::CapabilityMissing, words);
+        rejections.add(FilterReason::CapabilityMissing, cut_owned(words, WORDS_MAX_BYTES));
     } else {
         let class = &input.admitted.class;
         rejections.add(FilterReason::CapabilityMissing, format!("none of its workers makes class {class}"));

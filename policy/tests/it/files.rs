@@ -85,6 +85,7 @@ fn a_result_is_an_input_of_its_own_tenant_alone() {
             facts: JobFacts::of(&job, None, NOW_MS),
             state: JobState::Completed,
             artifacts: keys.iter().map(|key| artifact(key)).collect(),
+            manifest: None,
             failure: None,
             attempts: Vec::new(),
         };

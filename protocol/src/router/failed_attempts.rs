@@ -122,8 +122,7 @@ async fn place_next<P: RouterPorts>(
         }
     };
     // Published with the attempt it was made for: what follows need not carry it.
-    let history = attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
-    let history = carried(history);
+    let history = carried(attempts.iter().map(AttemptFacts::as_history).collect());
     let placement = Placement {
         job,
         admitted: &admitted,
@@ -144,6 +143,10 @@ async fn place_next<P: RouterPorts>(
             let wait = Wait { lane, waits_for: why, since_ms, next_look_ms: at_ms };
             ports.room().put_off(job.id, wait, ports.now_ms()).leave();
             Ok(Some(at_ms))
+        }
+        Placed::Over(state, failure) => {
+            end(ports, failed, state, Some(failure), attempts).await?;
+            Ok(None)
         }
         Placed::Refused(failure) => {
             let state =
@@ -247,7 +250,8 @@ async fn park<P: RouterPorts>(
 }
 
 fn all_attempts(failed: &DeadLetter) -> Vec<AttemptFacts> {
-    let mut attempts = failed.assignment.history.clone();
+    let mut attempts: Vec<AttemptFacts> =
+        failed.assignment.history.iter().map(AttemptFacts::as_history).collect();
     attempts.push(failed.ended_attempt.clone());
     attempts
 }

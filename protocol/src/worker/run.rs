@@ -259,7 +259,10 @@ impl<P: WorkerPorts> Run<'_, P> {
             class: &self.assignment.class,
             run_ms: (ended_at_ms - started_at_ms).max(0).unsigned_abs(),
             failure: outcome.failure.as_ref().map(|failure| failure.code),
-            stored_bytes: outcome.artifacts.iter().map(|artifact| artifact.bytes).sum(),
+            stored_bytes: match &outcome.manifest {
+                Some(manifest) => manifest.bytes,
+                None => outcome.artifacts.iter().map(|artifact| artifact.bytes).sum(),
+            },
         });
     }
 

@@ -1,10 +1,9 @@
 //! The end of a delivery: record, publish, then the confirmed acknowledgement, in this order. The only
 //! place where an outcome becomes an acknowledgement.
 
-use base64::Engine as _;
 use schemas::{
     Assignment, AttemptFacts, AttemptRecord, AttemptState, DeadLetter, Event, Fact, Failure, FailureCode,
-    JobState, MicroUsd, Outcome, Parked, SCHEMA_VERSION, subjects,
+    JobState, MicroUsd, Outcome, Parked, subjects,
 };
 
 use super::claim;
@@ -146,6 +145,7 @@ fn ended<P: WorkerPorts>(
         facts: assignment.facts(),
         state: JobState::Completed,
         artifacts: outcome.artifacts.clone(),
+        manifest: outcome.manifest.clone(),
         failure: None,
         attempts,
     };
@@ -208,15 +208,9 @@ pub(super) async fn pass_on_unreadable<P: WorkerPorts>(
 /// One whose subject names no job.
 async fn park_unnamed<P: WorkerPorts>(ports: &P, message: &P::Delivered, unreadable: Unreadable) {
     let Unreadable { error, subject, content_type, payload, sequence } = unreadable;
-    let parked = Parked {
-        schema_version: SCHEMA_VERSION,
-        time_ms: ports.now_ms(),
-        failure: Failure::new(FailureCode::InvalidJob, format!("an assignment cannot be read: {error}")),
-        subject,
-        content_type,
-        payload_base64: base64::engine::general_purpose::STANDARD.encode(&payload),
-        attempts: Vec::new(),
-    };
+    let failure = Failure::new(FailureCode::InvalidJob, format!("an assignment cannot be read: {error}"));
+    let original = (subject.as_str(), content_type.as_deref(), payload.as_slice());
+    let parked = Parked::new(ports.now_ms(), failure, original, Vec::new());
     let id = format!("work.{sequence}.parked");
     let stored = ports.store(Record::Parked { id: &id, tenant: None, job: None, parked: &parked }).await;
     acknowledge_stored(ports, message, stored.map(|_| ())).await;

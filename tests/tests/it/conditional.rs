@@ -16,7 +16,7 @@ use tests::fleet::root;
 
 async fn start(dir: &tempfile::TempDir, group_writes: bool) -> anyhow::Result<(NatsServer, Broker)> {
     let nats = NatsServer::start(&Found::load(&root())?, NatsOptions::new(dir.path())).await?;
-    let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
+    let config = NatsConfig { url: nats.url().into(), group_writes, ..NatsConfig::default() };
     let broker = Broker::connect(&config, "conditional").await?;
     Ok((nats, broker))
 }

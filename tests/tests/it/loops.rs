@@ -18,7 +18,7 @@ use tests::jobs::{prompt, tenant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connect(nats: &NatsServer) -> anyhow::Result<Broker> {
-    let config = NatsConfig { url: nats.url(), group_writes: true, ..NatsConfig::default() };
+    let config = NatsConfig { url: nats.url().into(), group_writes: true, ..NatsConfig::default() };
     Ok(Broker::connect(&config, "loops").await?)
 }
 

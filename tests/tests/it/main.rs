@@ -18,6 +18,7 @@ mod guides;
 mod inputs;
 mod join;
 mod keys;
+mod largest;
 mod life;
 mod loops;
 mod model;

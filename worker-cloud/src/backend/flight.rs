@@ -266,6 +266,6 @@ impl<'a> Flight<'a> {
         {
             tracing::warn!(provider_id = self.id, reason = failure.message, "outcome unknown");
         }
-        Outcome { artifacts, usage, provider_id: Some(self.id.clone()), energy_mj: None, failure }
+        Outcome { artifacts, usage, provider_id: Some(self.id.clone()), failure, ..Outcome::default() }
     }
 }

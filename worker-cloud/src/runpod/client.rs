@@ -8,6 +8,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry
 use runtime::fetch::{FetchError, Fetcher};
 use runtime::{metrics, telemetry};
 use serde::de::DeserializeOwned;
+use worker_host::python_json;
 
 use crate::config::{ConfigError, RunPodConfig};
 use crate::runpod::billing::BillingReply;
@@ -124,7 +125,7 @@ impl Client {
 
 async fn json<T: DeserializeOwned>(request: RequestBuilder, call: &'static str) -> Result<T, CallError> {
     let bytes = read(sent(request, call).await?, ANSWER_MAX_BYTES).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    python_json::from_slice(&bytes).map_err(|error| {
         let start: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
         CallError::Unreadable(format!("{error}: {start}"))
     })

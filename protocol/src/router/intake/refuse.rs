@@ -8,7 +8,8 @@ use super::verdict::Verdict;
 use crate::errors::StepError;
 use crate::note::Note;
 use crate::router::ending::{self, End};
-use crate::router::history;
+use crate::router::history::{self, History};
+use crate::router::place;
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::too_new::Resting;
 
@@ -25,6 +26,18 @@ pub(super) struct Refusal {
 /// The tenant of events about jobs whose tenant cannot be read.
 pub(crate) fn unknown_tenant() -> Tenant {
     subjects::UNKNOWN.parse().unwrap_or_else(|_| unreachable!("`{}` is a tenant's name", subjects::UNKNOWN))
+}
+
+/// Whether it is the tenant's own job that was decided on and could not be handed on, as an earlier release admitted what
+/// is refused now: nobody has it, and nothing else would end it.
+async fn is_stuck<P: RouterPorts>(
+    ports: &P,
+    tenant: &Tenant,
+    job: JobId,
+    history: &History,
+) -> Result<bool, StepError> {
+    let first = history.last_assigned().filter(|event| event.attempt == 1 && event.tenant == *tenant);
+    Ok(first.is_some() && place::is_unassigned(ports, job, 1).await?)
 }
 
 /// Refuses a publish.
@@ -64,8 +77,9 @@ pub(super) async fn refuse<P: RouterPorts>(
     }
     // A job that runs under this id is not ended by a bad publish that borrows it.
     let history = history::read(ports, id).await?;
-    if let Some(job) = job.filter(|_| history.facts().is_none()) {
-        let facts = JobFacts::of(&job, None, message.published_at_ms());
+    let ends = history.facts().is_none() || is_stuck(ports, &tenant, id, &history).await?;
+    if let Some(job) = job.filter(|_| ends) {
+        let facts = JobFacts::of_refused(&job, message.published_at_ms());
         let end = End {
             tenant,
             job: id,

@@ -1,6 +1,6 @@
 //! What came of placing an attempt.
 
-use schemas::Failure;
+use schemas::{Failure, JobState};
 
 /// What came of it.
 #[derive(Debug)]
@@ -16,4 +16,6 @@ pub enum Placed {
     },
     /// It cannot be placed, ever.
     Refused(Failure),
+    /// It is not to be placed any more: it was cancelled, or its deadline passed, and nobody has the attempt.
+    Over(JobState, Failure),
 }

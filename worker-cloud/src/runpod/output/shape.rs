@@ -84,7 +84,7 @@ fn gather(value: &Value, depth: usize, lines: &mut Vec<String>) {
 
 /// A handler that raised sends a JSON document in a string; its host name and versions are noise.
 pub(crate) fn raised(text: &str) -> Option<String> {
-    let document: Value = serde_json::from_str(text).ok()?;
+    let document: Value = worker_host::python_json::from_slice(text.as_bytes()).ok()?;
     let field = |name: &str| document.get(name).and_then(Value::as_str);
     let message = field("error_message")?;
     Some(field("error_type").map_or_else(|| message.to_owned(), |kind| format!("{kind}: {message}")))
