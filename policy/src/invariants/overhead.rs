@@ -51,7 +51,8 @@ fn unposted(backend: &Backend, days: &[BilledDay], input: &AuditInput, findings:
                     .push(format!("{backend}: start and idle of {endpoint} on {date} are only estimated"));
             }
             None => {
-                findings.push(format!("{backend}: the bill of {endpoint} on {date} is unknown to the ledger"));
+                findings
+                    .push(format!("{backend}: the bill of {endpoint} on {date} is unknown to the ledger"));
             }
         }
     }
