@@ -17,7 +17,7 @@ use crate::world::{World, assignment, attempt, fleet, simulated};
 /// 2026-11-23.
 const DAY: i32 = 20_780;
 
-fn days(records: Value) -> Result<Vec<(i32, i64)>, String> {
+fn days(records: &Value) -> Result<Vec<(i32, i64)>, String> {
     let reply: BillingReply =
         serde_json::from_value(json!({ "records": records })).map_err(|error| error.to_string())?;
     let days = reply.by_day("e").map_err(|error| error.to_string())?;
@@ -52,7 +52,7 @@ fn bills_are_read_by_day() {
             vec![(DAY, 1_000_000)],
         ),
     ] {
-        assert_eq!(days(records.clone()), Ok(wanted), "{records}");
+        assert_eq!(days(&records), Ok(wanted), "{records}");
     }
     for (records, words) in [
         (json!([record("yesterday", json!(1))]), "records[0].startTime is `yesterday`"),
@@ -63,7 +63,7 @@ fn bills_are_read_by_day() {
         (json!([record(day, Value::Null)]), "records[0].totalAmount is null"),
         (json!([{"startTime": day}]), "totalAmount"),
     ] {
-        let error = days(records.clone()).expect_err(words);
+        let error = days(&records).expect_err(words);
         assert!(error.contains(words), "{error} / {words}");
     }
 }
