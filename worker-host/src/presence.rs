@@ -120,7 +120,7 @@ fn written(offer: &Offer) -> Vec<u8> {
     if bytes.len() <= OFFER_MAX_BYTES {
         return bytes;
     }
-    tracing::warn!(bytes = bytes.len(), "the offer is too long to name nodes and models: it names none");
+    tracing::warn!("the offer has {} bytes, too long to name nodes and models: it names none", bytes.len());
     let short = |text: &String| cut(text, WORDS_MAX_BYTES).into_owned();
     codec::encode(&Offer {
         models: None,
@@ -172,7 +172,11 @@ mod tests {
     #[test]
     fn an_offer_fits_into_a_message_whatever_its_server_lists() {
         let names = |count: usize, bytes: usize| {
-            Some((0..count).map(|n| format!("{n:06}{}", "x".repeat(bytes))).collect::<std::collections::BTreeSet<_>>())
+            Some(
+                (0..count)
+                    .map(|n| format!("{n:06}{}", "x".repeat(bytes)))
+                    .collect::<std::collections::BTreeSet<_>>(),
+            )
         };
         let usual = Offer { models: names(2_000, 54), nodes: names(5_000, 24), ..samples::offer() };
         assert_eq!(codec::decode::<Offer>(None, &written(&usual)).as_ref(), Ok(&usual));
