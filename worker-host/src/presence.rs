@@ -123,7 +123,7 @@ fn written(offer: &Offer) -> Vec<u8> {
     if bytes.len() <= OFFER_MAX_BYTES {
         return bytes;
     }
-    tracing::warn!(bytes = bytes.len(), "the offer is too long to name nodes and models: it names none");
+    tracing::warn!("the offer has {} bytes, too long to name nodes and models: it names none", bytes.len());
     let short = |text: &String| cut(text, WORDS_MAX_BYTES).into_owned();
     codec::encode(&Offer {
         models: None,
