@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(redriven_id(7, &parked).time_ms(), Some(parked.time_ms), "it sorts by its time");
         // The same job, parked again after it was redriven; another one.
         assert_ne!(redriven_id(8, &parked), redriven_id(7, &parked));
-        let other = Parked { payload_base64: "e30=".to_owned(), ..parked.clone() };
+        let other = Parked { payload_base64: "bnVsbA==".to_owned(), ..parked.clone() };
         assert_ne!(redriven_id(7, &other), redriven_id(7, &parked));
     }
 

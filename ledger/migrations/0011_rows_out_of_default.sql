@@ -25,6 +25,7 @@ begin
             key := case when parent = 'jobs' then 'id' else 'job' end;
             begin
                 execute format('create table %I (like %I including all)', child, parent);
+                perform tune_partition(child, parent);
                 -- Moved, each row keeps all that it says: its old place is emptied by the words that fill the new one.
                 execute format(
                     'with gone as (delete from %I where %I >= %L and %I < %L returning *) '
@@ -36,7 +37,6 @@ begin
                 end if;
                 execute format('alter table %I attach partition %I for values from (%L) to (%L)', parent, child,
                     lowest, above);
-                perform leave_room(child, parent);
                 made := made + 1;
             exception when check_violation then
                 raise notice 'rows of % came into the default partition meanwhile: tried again later', child;

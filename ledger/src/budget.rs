@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(book.reserve(&wanted(1, 90), &tenants), Ok(()), "its own 80 are not in its way");
         assert!(book.reserve(&wanted(1, 91), &tenants).is_err());
         let refusal = book.reserve(&wanted(2, 1), &tenants).unwrap_err();
-        assert!(refusal.contains("90 of 90"), "{refusal}");
+        assert!(refusal.contains("$0.00009 of $0.00009"), "{refusal}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod status;
 mod submit;
 mod tenants;
 mod topology;
+mod unknown;
 mod up;
 mod watch;
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::secret_text;
+use crate::secret::secret_text;
 
 /// What is printed in the place of user and password.
 const HIDDEN: &str = "***@";

@@ -29,6 +29,7 @@ pub mod process;
 pub mod publish;
 pub mod reports;
 mod require;
+mod secret;
 pub mod store_room;
 pub mod tasks;
 pub mod telemetry;

@@ -120,7 +120,10 @@ async fn the_fleets_budget_holds_overhead_before_paid_work_starts() {
     let held = EndpointBill { standby_micro_usd: MicroUsd(60), day: today, ..bill("e", "w", None) };
     database.store.post_bill(&held).await.unwrap();
     let refusal = ask(1, 41).await.refusal.expect("60 of 100 are held");
-    assert_eq!(refusal, "daily budget of the fleet: 60 of 100 micro-USD are used, 41 more do not fit");
+    assert_eq!(
+        refusal,
+        "daily budget of the fleet: $0.00006 of $0.0001 used, until 00:00 UTC; $0.000041 more does not fit"
+    );
     assert!(ask(1, 40).await.granted);
     // Of another day it holds nothing.
     let tomorrow = EndpointBill { standby_micro_usd: MicroUsd(90), day: today + 1, ..bill("e", "w", None) };

@@ -3,14 +3,13 @@
 mod gather;
 
 use super::session::Session;
-use crate::doctor::{self, Asked, Connected, Finding, Varz, Verdict};
+use crate::doctor::{self, Asked, Finding, Varz, Verdict};
 use crate::exit::DoesNotHold;
 use crate::monitor;
 use crate::table::{self, Align};
 use clap::Args;
 use gather::within;
 use runtime::broker::Broker;
-use schemas::topology::Topology;
 
 /// Check broker, documents, database, routers, ledger, lanes, backends and clocks: what is not well or not safe is
 /// named with its cure, and the exit code is 1. Each check runs whatever the others say. A broker that does not sync

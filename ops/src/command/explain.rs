@@ -1,7 +1,7 @@
 //! `argosy explain`: why there.
 
 use super::session::Session;
-use super::status::unknown;
+use super::unknown::unknown;
 use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
 use clap::Args;

@@ -1,8 +1,8 @@
 //! `argosy status`: one job.
 
 use super::session::Session;
+use super::unknown::unknown;
 use super::watch;
-use crate::exit::DoesNotHold;
 use crate::table;
 use clap::Args;
 use client::api;
@@ -17,11 +17,6 @@ use schemas::api::{JobRequest, StatusReply};
 pub(crate) struct Status {
     /// Which job
     job: JobId,
-}
-
-/// No router, no lane and no event knows the id.
-pub(crate) fn unknown(job: JobId) -> anyhow::Error {
-    DoesNotHold(format!("job {job} is unknown: nothing is known of this id")).into()
 }
 
 impl Status {

@@ -2,7 +2,7 @@
 
 use super::live;
 use super::session::Session;
-use super::status::unknown;
+use super::unknown::unknown;
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;

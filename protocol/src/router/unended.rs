@@ -5,8 +5,8 @@
 
 use schemas::codec;
 use schemas::{
-    Assignment, AttemptFacts, Body, Event, Fact, Failure, Job, JobFacts, JobId, JobState, SCHEMA_VERSION,
-    Tenant,
+    Assignment, AttemptFacts, AttemptRecord, Body, Event, Fact, Failure, FailureCode, Job, JobFacts, JobId,
+    JobState, SCHEMA_VERSION, Tenant,
 };
 use serde::Deserialize;
 
@@ -39,13 +39,24 @@ pub async fn end<P: RouterPorts>(
     if let Some(assignment) = &open {
         let (id, reserved) = (assignment.id(), assignment.reserved_micro_usd);
         let claim = withdraw::claimant(ports, id, &assignment.backend, reserved, &failure).await?;
-        let failed = withdraw::failed_attempt(ports, assignment, claim.as_ref(), failure.clone());
+        let failed =
+            withdraw::failed_attempt(ports, assignment, claim.as_ref(), of_attempt(claim.as_ref(), &failure));
         attempts.push(failed.ended_attempt);
     }
     let attempt = attempts.last().map_or(0, |facts| facts.attempt);
     let end = End { tenant, job, attempt, facts, state: JobState::Failed, failure: Some(failure), attempts };
     ending::end(ports, end).await?;
     Ok(true)
+}
+
+/// How the open attempt ends: a worker with a claim may have started it at its provider, and nobody will find out.
+fn of_attempt(claim: Option<&AttemptRecord>, failure: &Failure) -> Failure {
+    match claim {
+        Some(claim) if claim.outcome.is_none() => {
+            Failure::new(FailureCode::OutcomeUnknown, failure.message.clone())
+        }
+        _ => failure.clone(),
+    }
 }
 
 /// The attempt that was placed last and has not ended, with a body in the place of the one that is gone.
@@ -120,6 +131,17 @@ mod tests {
         assert_eq!(owner((None, odd.as_bytes())), Some(tenant));
         assert_eq!(owner((None, &whole[..whole.len() / 2])), None, "cut off");
         assert_eq!(owner((None, br#"{"job": {"tenant": "ACME"}}"#)), None, "no tenant's name");
+    }
+
+    #[test]
+    fn an_attempt_that_may_have_been_started_ends_as_possibly_paid() {
+        let gone = Failure::new(FailureCode::Interrupted, "removed");
+        let claimed = samples::attempt_record();
+        let begun = AttemptRecord { outcome: None, ..claimed.clone() };
+        let settled = AttemptRecord { outcome: Some(schemas::Outcome::default()), ..claimed };
+        assert_eq!(of_attempt(Some(&begun), &gone).code, FailureCode::OutcomeUnknown);
+        assert_eq!(of_attempt(Some(&settled), &gone), gone);
+        assert_eq!(of_attempt(None, &gone), gone);
     }
 
     #[test]

@@ -80,14 +80,17 @@ impl Limit {
     }
 }
 
-impl FromStr for Limit {
-    type Err = String;
+/// No limit has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no limit: use one of {names}", names = Limit::ALL.map(Limit::as_str).join(", "))]
+pub struct UnknownLimit(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Limit {
+    type Err = UnknownLimit;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLimit> {
         let found = Self::ALL.into_iter().find(|limit| limit.as_str() == text);
-        found.ok_or_else(|| {
-            format!("`{text}` is no limit: use one of {}", Self::ALL.map(Self::as_str).join(", "))
-        })
+        found.ok_or_else(|| UnknownLimit(text.to_owned()))
     }
 }
 
@@ -182,6 +185,6 @@ mod tests {
         for limit in Limit::ALL {
             assert_eq!(limit.as_str().parse(), Ok(limit));
         }
-        assert!("max-age".parse::<Limit>().expect_err("no limit").contains("max_age"));
+        assert!("max-age".parse::<Limit>().expect_err("no limit").to_string().contains("max_age"));
     }
 }

@@ -199,7 +199,7 @@ async fn each_break_of_a_provider_is_named_with_its_cure() -> anyhow::Result<()>
     // A hanging ComfyUI, an empty endpoint, a key that is not valid.
     stack.simulator("local")?.set_faults(&json!([{"name": "hang", "times": 1}])).await?;
     stack.simulator("cloud")?.set_faults(&json!([{"name": "queue_forever", "times": 1}])).await?;
-    let key = json!([{"name": "api_key_invalid"}, {"name": "api_key_invalid", "node": "models"}]);
+    let key = json!([{"name": "api_key_invalid", "node": "models"}]);
     stack.simulator("gemini")?.set_faults(&key).await?;
     let stuck = [prompt("hangs"), paid_prompt("waits for ever", "cloud")];
     stack.submit(&stuck).await?;

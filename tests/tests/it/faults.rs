@@ -186,7 +186,7 @@ async fn a_paid_start_is_recorded_though_the_broker_is_away_for_longer_than_one_
     stack.member("simulator-runpod")?.resume()?;
     let log = stack.member("worker-cloud")?.log_path().to_owned();
     look_until("the worker tries to write its claim", async || {
-        Ok(std::fs::read_to_string(&log)?.contains("the claim was not written").then_some(()))
+        Ok(std::fs::read_to_string(&log)?.contains("the claim may not be written").then_some(()))
     })
     .await?;
     let (nodes, _) = stack.nats.parts();

@@ -214,10 +214,12 @@ const CHANGES: [&str; 11] = [
     "claims.write(",
 ];
 
-/// Where the processes make such calls: implementations of ports, and what may be lost (offers, progress).
-const CHANGED_BY: [&str; 6] = [
+/// Where the processes make such calls: implementations of ports, and what may be lost (offers, progress, answers to
+/// questions).
+const CHANGED_BY: [&str; 7] = [
     "router/src/ports.rs",
     "router/src/streams.rs",
+    "router/src/waiting.rs",
     "worker-host/src/nats.rs",
     "worker-host/src/presence.rs",
     "worker-host/src/progress.rs",

@@ -79,8 +79,6 @@ pub struct Told {
     pub ends: u64,
     /// Its end.
     pub state: Option<JobState>,
-    /// When the broker stored its end, Unix milliseconds.
-    pub ended_at_ms: Option<i64>,
     /// When the last of its attempts began, Unix milliseconds.
     pub last_start_ms: Option<i64>,
     /// The most that may be spent on it.
@@ -151,7 +149,6 @@ impl Story {
             Fact::Ended { facts, state, artifacts, attempts, .. } => {
                 told.ends += 1;
                 told.state = Some(*state);
-                told.ended_at_ms = Some(stored_at_ms);
                 told.last_start_ms = attempts.iter().filter_map(|attempt| attempt.started_at_ms).max();
                 told.max_cost_micro_usd = facts.max_cost_micro_usd;
                 told.announced.extend(artifacts.iter().map(|artifact| artifact.at.key.clone()));

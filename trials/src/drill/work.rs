@@ -180,7 +180,7 @@ mod tests {
         };
         assert_eq!(
             (asks(SPENDER), asks(THRIFTY), asks(FREE)),
-            (75, 0, 455),
+            (75, 0, 450),
             "jobs that ask for paid backends"
         );
         for (tenant, backend) in [(SPENDER, "cloud"), (SPENDER, "gemini")] {

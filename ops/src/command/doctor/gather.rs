@@ -1,6 +1,8 @@
 //! What `argosy doctor` looks at. Each look has a time limit of its own and comes to a row, whatever the others say.
 
-use super::{Asked, Connected, Finding, Session, Topology, Varz, Verdict, doctor, monitor};
+use crate::command::session::Session;
+use crate::doctor::{self, Asked, Connected, Finding, Varz, Verdict};
+use crate::monitor;
 use anyhow::Context as _;
 use async_nats::client::RequestErrorKind;
 use client::documents;
@@ -12,7 +14,7 @@ use runtime::store_room::StoreRoom;
 use runtime::{lanes, telemetry};
 use schemas::api::{BackendsReply, LaneStatus, RouterPresence};
 use schemas::reserve::{ReserveReply, ReserveRequest};
-use schemas::topology::{self, stream};
+use schemas::topology::{self, Topology, stream};
 use schemas::{SCHEMA_VERSION, codec, subjects};
 use std::time::Duration;
 
