@@ -7,7 +7,7 @@
 mod cluster;
 mod password;
 
-use self::cluster::SUPERUSER;
+use self::cluster::{READY_WITHIN, SUPERUSER, still_held};
 use super::place::{self, Place};
 use super::{Found, ServerError, free_port};
 use crate::process::{POLL_INTERVAL, ProcessError, RunAs, Spec, StopSignal, Supervised};
@@ -19,8 +19,6 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// Recovery after a kill replays the log since the last checkpoint.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Making a database copies a template of a few MiB.
 const CREATE_DATABASE_WITHIN: Duration = Duration::from_secs(30);
 /// Ports tried when the choice is ours and somebody is quicker.
@@ -267,10 +265,6 @@ async fn ready(child: &mut Supervised, place: &Place, port: u16) -> Result<(), S
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn still_held(log_tail: &str) -> bool {
-    log_tail.contains("pre-existing shared memory block") || log_tail.contains("Is another postmaster")
 }
 
 /// The first line of `postmaster.pid` is whose it is, the eighth its state; another server may hold the port.

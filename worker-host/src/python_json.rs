@@ -66,7 +66,7 @@ fn plain(bytes: &[u8]) -> Vec<u8> {
             match byte {
                 b'"' => write_string(token, &mut written),
                 b'-' | b'0'..=b'9' | b'N' | b'I' if is_beyond_json(token) => {
-                    written.extend_from_slice(b"null")
+                    written.extend_from_slice(b"null");
                 }
                 _ => written.extend_from_slice(token),
             }

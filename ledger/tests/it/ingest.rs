@@ -168,7 +168,7 @@ async fn rows_of_a_month_that_was_not_prepared_move_out_of_the_default_partition
     let ahead_ms = T + 183 * 86_400_000;
     for number in 0..3 {
         let mut story = Story::new(number);
-        story.job = schemas::JobId::from_parts(ahead_ms, [u8::try_from(number).unwrap(); 10]);
+        story.job = schemas::JobId::from_parts(ahead_ms, [number; 10]);
         database.store.ingest(&story.eventful()).await.unwrap();
     }
     let counts = "select (select count(*) from only jobs_default) + (select count(*) from only attempts_default) \

@@ -1,7 +1,7 @@
 //! The data directory: made by `initdb` when there is none, checked for its version when there is.
 
+use super::Place;
 use super::password::{self, Password};
-use super::{Place, READY_WITHIN, still_held};
 use crate::process::{ProcessError, RunAs, Spec, Supervised};
 use crate::{Found, ServerError};
 use std::io::Write as _;
@@ -15,6 +15,14 @@ use std::time::{Duration, Instant};
 pub(super) const SUPERUSER: &str = "argosy";
 /// A second or two on a laptop; a slow disk under load takes longer.
 const INITDB_WITHIN: Duration = Duration::from_secs(120);
+
+/// Recovery after a kill replays the log since the last checkpoint.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether what a server said at its end is that the children of a killed one still hold the data.
+pub(super) fn still_held(log_tail: &str) -> bool {
+    log_tail.contains("pre-existing shared memory block") || log_tail.contains("Is another postmaster")
+}
 
 pub(super) fn data_dir(place: &Place) -> PathBuf {
     place.dir.join("data")

@@ -157,6 +157,8 @@ fn events_offers_claims() {
     target::run(targets);
 }
 
+type Decoder = fn(&[u8]);
+
 /// A list or a map that claims four thousand million elements sets nothing aside, wherever it stands.
 #[test]
 fn a_claimed_length_sets_nothing_aside() {
@@ -170,7 +172,7 @@ fn a_claimed_length_sets_nothing_aside() {
     fn decoder<T: DeserializeOwned>(bytes: &[u8]) {
         drop(codec::decode::<T>(Some("application/msgpack"), bytes));
     }
-    let decoders: [(&str, fn(&[u8])); 8] = [
+    let decoders: [(&str, Decoder); 8] = [
         ("job", decoder::<Job>),
         ("assignment", decoder::<Assignment>),
         ("dead_letter", decoder::<DeadLetter>),

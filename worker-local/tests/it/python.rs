@@ -85,9 +85,12 @@ async fn what_python_writes_costs_no_job_and_no_health() {
     assert_eq!((outcome.failure, outcome.artifacts.len()), (None, 1));
 }
 
+/// What a broken server makes of an answer.
+type Break = fn(String) -> (StatusCode, String);
+
 #[tokio::test]
 async fn a_record_that_cannot_be_read_ends_its_own_job_and_nothing_else() {
-    let breaks: [(&str, fn(String) -> (StatusCode, String)); 3] = [
+    let breaks: [(&str, Break); 3] = [
         ("not serialisable", |_| (StatusCode::INTERNAL_SERVER_ERROR, "500 Internal Server Error".to_owned())),
         ("cut short", |text| (StatusCode::OK, text[..text.len() / 2].to_owned())),
         ("no JSON", |_| (StatusCode::OK, "{'outputs': <object at 0x7f>}".to_owned())),
