@@ -23,7 +23,7 @@ const ANY_MODEL: &str = "*";
 /// RunPod bills time in steps of this, milliseconds ("per second, rounded up", its page "Serverless pricing").
 const BILLED_STEP_MS: u64 = 1_000;
 
-/// How much of a unit is billed where so much was used. Time at a provider is billed in whole seconds, rounded up once
+/// How much of a unit is billed for a used quantity. Time at a provider is billed in whole seconds, rounded up once
 /// for each attempt; everything else as it is counted. No time at all is billed as none.
 #[must_use]
 pub const fn billed_quantity(unit: Unit, used: u64) -> u64 {
@@ -33,7 +33,7 @@ pub const fn billed_quantity(unit: Unit, used: u64) -> u64 {
     }
 }
 
-/// The most of a unit that may be used where so much may be billed: the inverse of [`billed_quantity`].
+/// The most of a unit that may be used for a billed quantity: the inverse of [`billed_quantity`].
 const fn usable_quantity(unit: Unit, billed: u64) -> u64 {
     match unit {
         Unit::ExecutionMs if billed < u64::MAX => billed - billed % BILLED_STEP_MS,

@@ -11,7 +11,7 @@ use crate::cost::{self, CostError};
 
 /// A start that was waited for longer was a wait for a free worker, which is not billed, milliseconds.
 const START_MAX_MS: u64 = 10 * 60_000;
-/// Providers take so long to complete the bill of a day that is over, milliseconds.
+/// How long providers take to complete the bill of a day that is over, milliseconds.
 const BILL_SETTLES_AFTER_MS: i64 = 6 * 3_600_000;
 const DAY_MS: i64 = 86_400_000;
 

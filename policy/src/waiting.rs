@@ -1,6 +1,7 @@
-//! What a job waits for, in a sentence: the same whoever is asked.
+//! What a job waits for, in a sentence: every router answers in the same words.
 
 use schemas::api::JobWait;
+use schemas::calendar::date_of;
 use schemas::{Backend, Class, Lane};
 
 use crate::plan::WAITING;
@@ -15,23 +16,8 @@ pub fn utc(at_ms: i64, now_ms: i64) -> String {
     if at_ms.div_euclid(DAY_MS) == now_ms.div_euclid(DAY_MS) {
         return format!("{clock} UTC");
     }
-    let (year, month, day) = date(at_ms.div_euclid(DAY_MS));
+    let (year, month, day) = date_of(at_ms.div_euclid(DAY_MS));
     format!("{year:04}-{month:02}-{day:02} {clock} UTC")
-}
-
-/// The date of a day since 1970, in the proleptic Gregorian calendar.
-const fn date(day: i64) -> (i64, i64, i64) {
-    // Days from the first of March of year 0, so that a leap day is the last of its year.
-    let day = day + 719_468;
-    let era = day.div_euclid(146_097);
-    let of_era = day.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day_of_month = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day_of_month)
 }
 
 /// A job that a router holds.

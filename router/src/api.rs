@@ -116,7 +116,7 @@ async fn answer(router: &Router, endpoint: &'static str, request: Request) {
     let answered = tokio::time::timeout(ANSWER_LIMIT, answering).await.unwrap_or_else(|_| {
         Err(Refusal { code: 504, error: "the answer took too long; ask again".to_owned(), field: None })
     });
-    // An answer that is too long is never sent, and who asks would wait for it in vain.
+    // An answer that is too long is never sent, and the asker would wait for it in vain.
     let answered = answered.and_then(|bytes| match bytes.len() {
         length if length <= REPLY_MAX_BYTES => Ok(bytes),
         length => {

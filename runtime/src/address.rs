@@ -24,7 +24,7 @@ impl Address {
         Self(url.into())
     }
 
-    /// The whole text, password included: for whoever connects, and for files that only their owner reads.
+    /// The whole text, password included: only to connect, and for files that only their owner reads.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

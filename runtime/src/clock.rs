@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::Client;
+use schemas::calendar::day_of;
 use schemas::topology::stream;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ pub fn skew_ms() -> Option<i64> {
     IS_MEASURED.load(Ordering::Relaxed).then(|| SKEW_MS.load(Ordering::Relaxed))
 }
 
-/// Makes this process's clock wrong, as on a machine whose clock nobody sets.
+/// Makes this process's clock wrong, as on a machine without time synchronisation.
 pub(crate) fn shift(shift_ms: i64) {
     SHIFT_MS.store(shift_ms, Ordering::Relaxed);
 }
@@ -90,11 +91,7 @@ pub fn utc_ms(text: &str) -> Option<i64> {
     };
     let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(clock, ':')?);
     let thousandths: i64 = fraction.chars().chain("000".chars()).take(3).collect::<String>().parse().ok()?;
-    // Years begin in March here, so that a leap day is the last of its year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let days = 365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + thousandths)
+    Some((((day_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + thousandths)
 }
 
 /// The correction after a measurement.

@@ -52,7 +52,7 @@ pub struct ClockConfig {
     pub shift_ms: i64,
 }
 
-/// The broker, and who we are to it. Every program reads the same keys, `argosy` included.
+/// The broker, and the credentials for it. Every program reads the same keys, `argosy` included.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
@@ -65,7 +65,7 @@ pub struct NatsConfig {
     pub user: String,
     /// The user's password; set it in the environment.
     pub password: Secret,
-    /// Certificates of those who may vouch for the broker, beside the usual ones (PEM).
+    /// Certificate authorities that are trusted beside the usual ones (PEM).
     pub ca_file: Option<PathBuf>,
     /// How long to go on trying at start, milliseconds.
     pub connect_patience_ms: u64,

@@ -50,7 +50,7 @@ pub enum NotTaken {
 /// Who takes reports.
 #[async_trait]
 pub trait TakeReport: Send + Sync + 'static {
-    /// Whether whoever sends it knows the secret; asked before anything else.
+    /// Whether the sender knows the secret; checked before anything else.
     fn knows(&self, secret: &str) -> bool;
 
     /// Makes durable what the report says; a repeat changes nothing.

@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// The same loop logs at most so often.
 const LOG_EVERY: Duration = Duration::from_secs(30);
 
-/// A loop that has gone well for so long begins with the first wait again.
+/// After this time without a failure a loop begins with the first wait again.
 const CALM: Duration = Duration::from_secs(10);
 
 /// The failures of one loop.

@@ -15,6 +15,7 @@ pub mod artifact;
 pub mod assignment;
 pub mod attempt;
 pub mod bill;
+pub mod calendar;
 pub mod catalog;
 pub mod codec;
 pub mod config;

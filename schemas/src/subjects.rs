@@ -116,7 +116,7 @@ pub fn parked(tenant: Option<&Tenant>, code: FailureCode, job: Option<JobId>) ->
     format!("argosy.parked.{tenant}.{}.{job}", code.as_str())
 }
 
-/// What is parked of a job for a newer router, whoever's it is.
+/// What is parked of a job for a newer router, of any tenant.
 #[must_use]
 pub fn parked_too_new(job: JobId) -> String {
     format!("argosy.parked.*.{}.{job}", FailureCode::TooNew.as_str())

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use schemas::topology::bucket;
+use schemas::{AttemptRecord, JobId, codec};
 use stack::{Stack, StackOptions};
 use trials::audience::Audience;
 
@@ -70,4 +72,26 @@ pub struct Silent;
 impl Audience for Silent {
     fn ended(&mut self, _: usize, _: usize) {}
     fn line(&mut self, _: &str) {}
+}
+
+/// Waits until the first attempt's claim of each job is as expected.
+///
+/// # Errors
+/// They do not become so in time, or the broker does not answer.
+pub async fn until_claims(
+    fleet: &TestFleet,
+    jobs: &[JobId],
+    what: &str,
+    expected: fn(&AttemptRecord) -> bool,
+) -> anyhow::Result<()> {
+    let claims = fleet.stack.broker.jetstream.get_key_value(bucket::ATTEMPTS).await?;
+    for job in jobs {
+        look_until(&format!("claims that are {what}"), async || {
+            let bytes = claims.get(format!("{job}.1")).await?;
+            let claim = bytes.map(|bytes| codec::decode::<AttemptRecord>(None, &bytes)).transpose()?;
+            Ok(claim.as_ref().is_some_and(expected).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }

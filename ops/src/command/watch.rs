@@ -54,7 +54,7 @@ impl Watch {
     }
 }
 
-/// Refuses to wait for jobs that nobody knows. Of many, or where no router answers, that cannot be told soon.
+/// Refuses to wait for unknown jobs. Of many jobs, or where no router answers, this is not checked.
 async fn refuse_unknown(broker: &Broker, jobs: &[JobId]) -> anyhow::Result<()> {
     if jobs.len() > ASKED_MAX {
         return Ok(());

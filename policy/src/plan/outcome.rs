@@ -54,7 +54,7 @@ pub struct Assign {
 }
 
 impl Assign {
-    /// A slot is free for it: nobody is expected to end before.
+    /// A slot is free for it: it does not wait for another attempt to end.
     #[must_use]
     pub fn starts_at_once(&self) -> bool {
         self.decision.candidates.first().is_some_and(|winner| winner.wait_ms == 0)

@@ -75,7 +75,7 @@ impl Drop for Noted {
 /// Waits that are remembered of jobs whose messages went back to the broker.
 const PUT_OFF_MAX: usize = 20_000;
 
-/// A note is good for so long after its time: by then another look was made, here or elsewhere.
+/// How long after its time a note is valid: by then another look was made, here or elsewhere.
 const PUT_OFF_GRACE_MS: i64 = 2_000;
 
 /// The waiting room.

@@ -1,4 +1,4 @@
-//! Jobs whose work is gone: an assignment or a failed attempt that nobody can read, or one that an operator removed.
+//! Jobs whose work is gone: an assignment or a failed attempt that cannot be read, or one that an operator removed.
 //!
 //! The job's body is in what is gone, so nothing of it can be tried again. Such a job ends with the reason, in the name of
 //! its tenant, and with what its attempts may have cost.
@@ -49,7 +49,7 @@ pub async fn end<P: RouterPorts>(
     Ok(true)
 }
 
-/// How the open attempt ends: a worker with a claim may have started it at its provider, and nobody will find out.
+/// How the open attempt ends: a worker with a claim may have started it at its provider, and no delivery is left to find out.
 fn of_attempt(claim: Option<&AttemptRecord>, failure: &Failure) -> Failure {
     match claim {
         Some(claim) if claim.outcome.is_none() => {

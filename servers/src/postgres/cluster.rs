@@ -28,7 +28,7 @@ pub(super) fn data_dir(place: &Place) -> PathBuf {
     place.dir.join("data")
 }
 
-/// Who may connect: everybody on loopback who knows the password.
+/// Access rules: on loopback, with the password.
 const ACCESS: &str = "# Written by argosy at each start.\nhost all all 127.0.0.1/32 scram-sha-256\n";
 
 /// Makes the cluster if there is none, and sees to it that only its password opens it. The caller holds the lock of the
@@ -111,7 +111,7 @@ fn close(data: &Path, user: Option<RunAs>) -> Result<(), ServerError> {
     write().map_err(ServerError::files(&path))
 }
 
-/// Sets the superuser's password while nobody can connect: in PostgreSQL's single-user mode, which asks for none.
+/// Sets the superuser's password in PostgreSQL's single-user mode, which accepts no connections and asks for no password.
 async fn set_password(place: &Place, user: Option<RunAs>, password: &Password) -> Result<(), ServerError> {
     let deadline = Instant::now() + READY_WITHIN;
     loop {

@@ -17,7 +17,7 @@ const BYTES: usize = 16;
 pub(super) struct Password(String);
 
 impl Password {
-    /// For whoever connects.
+    /// The text, only to connect.
     pub(super) fn expose(&self) -> &str {
         &self.0
     }

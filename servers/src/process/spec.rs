@@ -48,7 +48,7 @@ pub struct Spec {
     pub log: PathBuf,
     /// The account it runs under; ours when absent.
     pub run_as: Option<RunAs>,
-    /// Its own process group: Ctrl-C at the terminal then reaches only us, and we decide who stops when.
+    /// Its own process group: Ctrl-C at the terminal then reaches only us, and we decide the order of the stops.
     pub own_group: bool,
     /// Asks it to stop.
     pub stop_signal: StopSignal,

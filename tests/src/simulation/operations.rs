@@ -47,7 +47,7 @@ pub enum Operation {
         /// Which.
         job: u32,
     },
-    /// An operator removes a job's assignment from its queue, whoever has it in hand. One that carries its decision is
+    /// An operator removes a job's assignment from its queue, also while a worker has it in hand. One that carries its decision is
     /// the only track of its job, so that nothing could know of the job any more: it stays.
     Purge {
         /// Which.

@@ -1,9 +1,9 @@
-//! RunPod's bill: attempts and what comes beside them are all of it, whoever is killed when.
+//! RunPod's bill: attempts and overhead are all of it, whichever process is killed.
 
 use anyhow::ensure;
 use ledger_read::OverheadRow;
 use schemas::{Job, JobId, JobState};
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, until_claims};
 use tests::jobs::{prompt, tenant};
 
 fn paid(number: usize) -> Job {
@@ -44,6 +44,8 @@ async fn attempts_and_overhead_are_the_bill_although_the_worker_is_killed() -> a
         anyhow::Ok(())
     };
     tokio::time::timeout(LIMIT, started).await??;
+    // A start whose id is not recorded yet would wait for the provider's report for longer than this test.
+    until_claims(&fleet, &ids, "started", |claim| claim.provider_id.is_some()).await?;
     fleet.stack.member("worker-cloud")?.kill9()?;
     fleet.stack.member("worker-cloud")?.restart()?;
     let tracker = fleet.stack.wait_ended(&ids, LIMIT).await?;

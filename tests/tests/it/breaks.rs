@@ -14,7 +14,7 @@ use tests::jobs::{paid_prompt, prompt};
 /// Within this time a break is reported.
 const NAMED_WITHIN: Duration = Duration::from_secs(15);
 
-/// Providers so much faster than life.
+/// Wall time per provider time.
 const TIME_SCALE: f64 = 0.02;
 
 /// A row of the doctor's table: its check, and words in what it saw.

@@ -10,7 +10,7 @@ use stack::Role;
 use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::prompt;
 
-/// A fleet whose only worker has a clock that is off by so much.
+/// A fleet whose only worker has a clock that is off by `shift_ms`.
 async fn with_clock(shift_ms: i64) -> anyhow::Result<TestFleet> {
     let mut fleet = TestFleet::start(|options| {
         options.comfyui.truncate(1);

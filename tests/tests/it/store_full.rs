@@ -4,9 +4,9 @@ use anyhow::ensure;
 use client::api;
 use schemas::api::BackendsReply;
 use schemas::topology::bucket;
-use schemas::{AttemptRecord, Job, JobId, JobState, Kind, codec};
+use schemas::{Job, JobId, JobState, Kind};
 use serde_json::json;
-use tests::fleet::{LIMIT, TestFleet, look_until};
+use tests::fleet::{LIMIT, TestFleet, look_until, until_claims};
 use tests::jobs::paid_prompt;
 
 /// Room for everything.
@@ -30,25 +30,6 @@ async fn limit_store(fleet: &TestFleet, max_bytes: i64) -> anyhow::Result<()> {
     let mut config = stream.cached_info().config.clone();
     config.max_bytes = max_bytes;
     jetstream.update_stream(config).await?;
-    Ok(())
-}
-
-/// Waits until the first attempt's claim of each job is as expected.
-async fn until_claims(
-    fleet: &TestFleet,
-    jobs: &[Job],
-    what: &str,
-    expected: fn(&AttemptRecord) -> bool,
-) -> anyhow::Result<()> {
-    let claims = fleet.stack.broker.jetstream.get_key_value(bucket::ATTEMPTS).await?;
-    for job in jobs {
-        look_until(&format!("claims that are {what}"), async || {
-            let bytes = claims.get(format!("{}.1", job.id)).await?;
-            let claim = bytes.map(|bytes| codec::decode::<AttemptRecord>(None, &bytes)).transpose()?;
-            Ok(claim.as_ref().is_some_and(expected).then_some(()))
-        })
-        .await?;
-    }
     Ok(())
 }
 
@@ -88,13 +69,13 @@ async fn what_is_delivered_to_a_full_store_is_kept_through_kills_and_paid_once()
         paid_prompt("one more there", "cloud"),
     ];
     stack.submit(&jobs).await?;
-    until_claims(&fleet, &jobs, "made", |_| true).await?;
+    until_claims(&fleet, &ids(&jobs), "made", |_| true).await?;
     // Whatever is under way was started while there was room; there is none when it is delivered.
     limit_store(&fleet, 1).await?;
     for simulator in ["simulator-gemini", "simulator-runpod"] {
         fleet.stack.member(simulator)?.resume()?;
     }
-    until_claims(&fleet, &jobs, "delivered", |claim| claim.delivered.is_some()).await?;
+    until_claims(&fleet, &ids(&jobs), "delivered", |claim| claim.delivered.is_some()).await?;
     for worker in ["worker-gemini", "worker-cloud"] {
         let member = fleet.stack.member(worker)?;
         member.kill9()?;

@@ -165,13 +165,8 @@ mod tests {
         assert_eq!((of(FREE), of(FLOODER), of(SPENDER), of(THRIFTY)), (810, 90, 75, 25));
         assert_eq!(orders.iter().filter(|order| order.deadline_after_ms.is_some()).count(), 25);
         assert_eq!(orders.iter().filter(|order| order.cancel_after_ms.is_some()).count(), 25);
-        let with_deadline = orders.iter().find(|order| order.deadline_after_ms == Some(0)).or(orders.get(7));
-        let after_ms = with_deadline.and_then(|order| order.deadline_after_ms);
-        let published = with_deadline.map(|order| order.published(1_000));
-        assert_eq!(
-            published.and_then(|job| job.constraints.deadline_ms),
-            after_ms.map(|after| after + 1_000)
-        );
+        let after_ms = orders[DEADLINE_AT].deadline_after_ms.expect("it has a deadline");
+        assert_eq!(orders[DEADLINE_AT].published(1_000).constraints.deadline_ms, Some(1_000 + after_ms));
         let asks = |tenant: &str| {
             all.iter()
                 .filter(|job| job.tenant.as_str() == tenant)

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use schemas::MicroUsd;
+use schemas::calendar::day_of;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -83,20 +84,16 @@ fn micro_usd(amount: &Value) -> Option<i64> {
     (0.0..1e12).contains(&dollars).then(|| (dollars * 1e6).round() as i64)
 }
 
-/// The day of `2026-05-01T…Z`, days since 1970-01-01, by the proleptic Gregorian calendar.
+/// The day of `2026-05-01T…Z`, days since 1970-01-01.
 fn utc_day(time: &str) -> Option<i32> {
     let (date, clock) = time.split_once('T')?;
     if !(clock.ends_with('Z') || clock.ends_with("+00:00")) {
         return None;
     }
-    let mut parts = date.splitn(3, '-').map(|part| part.parse::<i32>().ok());
+    let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     if !(1970..=9_999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    // Years begin in March here, so that the leap day is the last of its year.
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year / 400, year % 400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+    i32::try_from(day_of(year, month, day)).ok()
 }

@@ -29,7 +29,7 @@ pub(crate) fn unknown_tenant() -> Tenant {
 }
 
 /// Whether it is the tenant's own job that was decided on and could not be handed on, as an earlier release admitted what
-/// is refused now: nobody has it, and nothing else would end it.
+/// is refused now: no queue holds it, and nothing else would end it.
 async fn is_stuck<P: RouterPorts>(
     ports: &P,
     tenant: &Tenant,

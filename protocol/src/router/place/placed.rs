@@ -16,6 +16,6 @@ pub enum Placed {
     },
     /// It cannot be placed, ever.
     Refused(Failure),
-    /// It is not to be placed any more: it was cancelled, or its deadline passed, and nobody has the attempt.
+    /// It is not to be placed any more: it was cancelled, or its deadline passed, and no queue holds the attempt.
     Over(JobState, Failure),
 }
