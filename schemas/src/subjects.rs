@@ -116,6 +116,12 @@ pub fn parked(tenant: Option<&Tenant>, code: FailureCode, job: Option<JobId>) ->
     format!("argosy.parked.{tenant}.{}.{job}", code.as_str())
 }
 
+/// Everything that is parked of a tenant, or of nobody that is known.
+#[must_use]
+pub fn parked_of_tenant(tenant: Option<&Tenant>) -> String {
+    format!("argosy.parked.{}.>", tenant.map_or(UNKNOWN, Tenant::as_str))
+}
+
 /// What is parked of a job for a newer router, of any tenant.
 #[must_use]
 pub fn parked_too_new(job: JobId) -> String {

@@ -47,6 +47,8 @@ table! {
         "Messages that the broker no longer delivered and that were therefore published again.";
     Counter ROUTER_PARKED, "argosy_router_parked_total", Router, "messages", ["code"],
         "Messages that were parked for an operator, by failure code; `argosy parked list` shows them.";
+    Counter ROUTER_NOT_PARKED, "argosy_router_not_parked_total", Router, "messages", ["code"],
+        "Messages that could not be parked, by failure code: the inbox is full, or their tenant's share of it is used up. Their jobs end all the same.";
     Counter ROUTER_REFUSED, "argosy_router_refused_total", Router, "jobs", ["code"],
         "Jobs that were refused at intake, by failure code.";
     Counter ROUTER_REQUESTS, "argosy_router_requests_total", Router, "requests", ["endpoint"],
