@@ -70,7 +70,11 @@ mod tests {
         assert_eq!(inbox(WHOLE_MESSAGES, 0).share(), InboxShare::Brief);
         assert_eq!(inbox(19_999, 0).share(), InboxShare::Brief);
         assert_eq!(inbox(20_000, 0).share(), InboxShare::Nothing);
-        assert_eq!(inbox(0, 1_000 * MIB).share(), InboxShare::Nothing, "what is left is for what must lie there");
+        assert_eq!(
+            inbox(0, 1_000 * MIB).share(),
+            InboxShare::Nothing,
+            "what is left is for what must lie there"
+        );
         assert_eq!(Inbox { limit_bytes: None, ..inbox(0, 9_000 * MIB) }.share(), InboxShare::Whole);
         assert_eq!(Inbox { tenant_messages_max: 2, ..inbox(1, 0) }.share(), InboxShare::Brief);
     }

@@ -23,6 +23,7 @@ pub mod invariants;
 pub mod overdue;
 pub mod overhead;
 pub mod plan;
+pub mod retention;
 pub mod stuck;
 pub mod validate;
 pub mod waiting;

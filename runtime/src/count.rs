@@ -16,11 +16,7 @@ const GONE_AFTER: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The stream is not there, or the broker does not answer.
-pub async fn messages(
-    jetstream: &jetstream::Context,
-    stream: &str,
-    filter: &str,
-) -> Result<u64, PortError> {
+pub async fn messages(jetstream: &jetstream::Context, stream: &str, filter: &str) -> Result<u64, PortError> {
     let away = |error: async_nats::Error| PortError::Away { what: WHAT, source: error };
     let stream = jetstream.get_stream_no_info(stream).await.map_err(|error| away(error.into()))?;
     let config = pull::Config {

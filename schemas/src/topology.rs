@@ -204,7 +204,8 @@ fn streams() -> Vec<StreamSpec> {
             ..queue(stream::WORK, "Routers to workers", subjects::WORK_FILTER, GIB)
         },
         queue(stream::DEAD, "Failed attempts, to routers", "argosy.dead.*.*", GIB),
-        log(stream::EVENTS, "Facts about jobs", subjects::EVENTS_FILTER, 7 * DAY_MS, 3 * GIB),
+        // The ledger makes room (`ledger/src/room.rs`): what it has not booked stays, however long it is away.
+        log(stream::EVENTS, "Facts about jobs", subjects::EVENTS_FILTER, 0, 3 * GIB),
         StreamSpec {
             // A parked message holds its original's bytes as base64, and the history.
             max_message_bytes: 2 * MESSAGE_MAX_BYTES,

@@ -132,7 +132,12 @@ pub async fn park<P: RouterPorts>(
 fn not_parked<P: Ports>(ports: &P, job: Option<JobId>, code: FailureCode, why: &'static str) {
     ports.note(Note::NotParked(code));
     let job = job.map(|job| job.to_string());
-    tracing::warn!(job, code = code.as_str(), reason = why, "not put aside; its end and its reason are published");
+    tracing::warn!(
+        job,
+        code = code.as_str(),
+        reason = why,
+        "not put aside; its end and its reason are published"
+    );
 }
 
 /// Publishes that a message was not accepted as a job.

@@ -102,6 +102,10 @@ table! {
         "Events that were in the database already; a repeat changes nothing.";
     Counter LEDGER_EVENTS_PARKED, "argosy_ledger_events_parked_total", Ledger, "events", [],
         "Events that could not be read and were parked; `argosy parked list` shows them.";
+    Counter LEDGER_FACTS_REMOVED, "argosy_ledger_facts_removed_total", Ledger, "events", [],
+        "Booked events that left the stream of events to make room.";
+    Counter LEDGER_FACTS_KEPT, "argosy_ledger_facts_kept_total", Ledger, "events", [],
+        "Events that were stored again before older ones were removed: markers of ended jobs, and what is known of open jobs.";
     Counter LEDGER_JOBS_ENDED, "argosy_ledger_jobs_ended_total", Ledger, "jobs", [],
         "Jobs whose end was committed to the database.";
     Counter LEDGER_RESERVATIONS, "argosy_ledger_reservations_total", Ledger, "reservations", ["outcome"],
