@@ -19,7 +19,7 @@ use schemas::{Event, JobId, Tenant, subjects};
 use tokio_util::sync::CancellationToken;
 
 /// How often the stream is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long to rest where most of what left had to be stored again: more haste would only turn it over.
 const REST: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ pub async fn run(broker: Broker, limits: Limits, stop: CancellationToken) -> Res
             }
             Err(StepError::Publish(PublishError::Refused { .. })) if lent_on.is_none() => {
                 lent_on = events.lend().await;
-                LOOK_EVERY / 5
+                Duration::ZERO
             }
             Err(error) => {
                 tracing::warn!(%error, "no room could be made in the stream of events");

@@ -14,6 +14,9 @@ pub fn jobs(lane: Lane, tenant: &Tenant) -> String {
     format!("argosy.jobs.{}.{tenant}", lane.as_str())
 }
 
+/// How the subjects of all jobs begin.
+pub const JOBS_PREFIX: &str = "argosy.jobs.";
+
 /// All jobs, and everything else that may lie in their stream.
 pub const JOBS_FILTER: &str = "argosy.jobs.>";
 
