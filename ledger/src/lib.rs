@@ -24,6 +24,7 @@ mod recent;
 mod reserve;
 pub mod reserving;
 pub mod rollup;
+pub mod room;
 pub mod store;
 
 pub use error::Error;

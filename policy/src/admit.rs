@@ -73,10 +73,26 @@ pub fn admit_tenant(tenant: &Tenant, tenants: &TenantsConfig) -> Result<(), Fail
 /// How far ahead of its publish an id may seem to have been made, milliseconds: clocks differ.
 pub const ID_AHEAD_MAX_MS: i64 = 86_400_000;
 
-/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared. One
-/// from the past harms nothing: what was parked, or kept by a client, is published late.
+/// How long before its publish an id may have been made, milliseconds. For so long the fleet remembers that a job has
+/// ended ([`crate::retention`]); a publish that comes later could be the repeat of one that nobody remembers.
+pub const ID_BEHIND_MAX_MS: i64 = 7 * 86_400_000;
+
+/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared. One from
+/// the past may have ended before.
 fn made_at(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
-    // An id that is no UUIDv7 has no time, and its rows have a place of their own.
+    // An id that is no UUIDv7 has no time, and its rows have a place of their own; a repeat says the same time itself.
+    let made_ms = job.id.time_ms().unwrap_or(job.time_ms);
+    let behind_ms = published_at_ms.saturating_sub(made_ms);
+    if behind_ms > ID_BEHIND_MAX_MS {
+        let words = format!(
+            "id {} was made {} days before it was published: at most {} are possible, since a publish as late could repeat \
+             a job that has ended; publish the request under a new UUIDv7",
+            job.id,
+            behind_ms / 86_400_000,
+            ID_BEHIND_MAX_MS / 86_400_000
+        );
+        return Err(Failure::invalid("id", words));
+    }
     let ahead_ms = job.id.time_ms().map_or(0, |made_ms| made_ms.saturating_sub(published_at_ms));
     if ahead_ms <= ID_AHEAD_MAX_MS {
         return Ok(());

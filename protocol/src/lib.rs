@@ -5,6 +5,7 @@
 
 pub mod digest;
 pub mod errors;
+pub mod make_room;
 pub mod note;
 pub mod ports;
 pub mod race;

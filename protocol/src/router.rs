@@ -37,4 +37,4 @@ pub mod unended;
 pub mod withdraw;
 
 pub use job::{AdmittedJob, Placement};
-pub use ports::{Delivery, LastAssigned, LedgerAway, Queued, RouterPorts};
+pub use ports::{Delivery, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};

@@ -8,9 +8,10 @@ use async_nats::Subject;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::kv::CreateErrorKind;
 use policy::fleet::Fleet;
+use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
-use protocol::router::{LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::router::{KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
 use protocol::{
     Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
     StoredMessage,
@@ -149,6 +150,20 @@ impl RouterPorts for Router {
         let subject = subjects::event(tenant, job, "ended");
         let Some(message) = streams::last(&events, stream::EVENTS, &subject).await? else { return Ok(None) };
         codec::decode(None, &message.payload).map(Some).map_err(unreadable("an ended event"))
+    }
+
+    async fn inbox_share(&self, tenant: Option<&Tenant>) -> InboxShare {
+        self.quotas.inbox_share(&self.broker.jetstream, tenant).await
+    }
+
+    async fn keys_left(&self, tenant: &Tenant) -> KeysLeft {
+        self.quotas.keys_left(&self.broker.jetstream, tenant).await
+    }
+
+    async fn read_key(&self, name: &str) -> Result<Option<KeyRecord>, PortError> {
+        const WHAT: &str = "an idempotency key";
+        let Some(bytes) = self.keys.get(name).await.map_err(away(WHAT))? else { return Ok(None) };
+        codec::decode(None, &bytes).map(Some).map_err(unreadable(WHAT))
     }
 
     async fn create_key(&self, name: &str, record: &KeyRecord) -> Result<Option<KeyRecord>, PortError> {

@@ -19,6 +19,7 @@ use schemas::{Lane, SCHEMA_VERSION};
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::quotas::{self, Quotas};
 use crate::reserving::Reserver;
 use crate::shared::{Assigned, Router};
 use crate::{advisories, api, failed_attempts, fleet, intake, sweep, waiting};
@@ -43,11 +44,21 @@ pub struct RouterConfig {
     /// How long a job of a newer schema is handed back for other routers, milliseconds since its publish; then it is
     /// put aside as `too_new`.
     pub too_new_wait_ms: u64,
+    /// Messages of one tenant in the operator's inbox; further ones are not put aside, and their jobs end all the same.
+    pub parked_per_tenant: u64,
+    /// Idempotency keys that one tenant may have at a time; a job with a further one is refused.
+    pub keys_per_tenant: u64,
 }
 
 impl Default for RouterConfig {
     fn default() -> Self {
-        Self { in_hand: 1_024, schema_version_max: SCHEMA_VERSION, too_new_wait_ms: 600_000 }
+        Self {
+            in_hand: 1_024,
+            schema_version_max: SCHEMA_VERSION,
+            too_new_wait_ms: 600_000,
+            parked_per_tenant: 20_000,
+            keys_per_tenant: 100_000,
+        }
     }
 }
 
@@ -72,6 +83,10 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         reserver: Reserver::start(context.broker.clone(), tasks, soft.clone()),
         claims: Claims::new(open_bucket(jetstream, bucket::ATTEMPTS).await?),
         keys: open_bucket(jetstream, bucket::KEYS).await?,
+        quotas: Quotas::new(quotas::Limits {
+            parked_per_tenant: settings.parked_per_tenant,
+            keys_per_tenant: settings.keys_per_tenant,
+        }),
         room: Room::default(),
         events_short: Arc::default(),
         assigned: Assigned::default(),

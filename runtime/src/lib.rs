@@ -15,6 +15,7 @@ pub mod cancels;
 pub mod claims;
 pub mod clock;
 pub mod config;
+pub mod count;
 pub mod exit;
 pub mod fetch;
 pub mod fleet_config;

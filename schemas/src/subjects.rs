@@ -14,6 +14,9 @@ pub fn jobs(lane: Lane, tenant: &Tenant) -> String {
     format!("argosy.jobs.{}.{tenant}", lane.as_str())
 }
 
+/// How the subjects of all jobs begin.
+pub const JOBS_PREFIX: &str = "argosy.jobs.";
+
 /// All jobs, and everything else that may lie in their stream.
 pub const JOBS_FILTER: &str = "argosy.jobs.>";
 
@@ -114,6 +117,12 @@ pub fn parked(tenant: Option<&Tenant>, code: FailureCode, job: Option<JobId>) ->
     let tenant = tenant.map_or(UNKNOWN, Tenant::as_str);
     let job = job.map_or_else(|| UNKNOWN.to_owned(), |job| job.to_string());
     format!("argosy.parked.{tenant}.{}.{job}", code.as_str())
+}
+
+/// Everything that is parked of a tenant, or of nobody that is known.
+#[must_use]
+pub fn parked_of_tenant(tenant: Option<&Tenant>) -> String {
+    format!("argosy.parked.{}.>", tenant.map_or(UNKNOWN, Tenant::as_str))
 }
 
 /// What is parked of a job for a newer router, of any tenant.

@@ -44,12 +44,24 @@ pub async fn read_first<P: RouterPorts>(ports: &P, job: JobId) -> Result<(JobId,
     }
 }
 
+/// The order of what happens in an attempt.
+const fn step(fact: &Fact) -> u8 {
+    match fact {
+        Fact::Assigned { .. } => 0,
+        Fact::Running { .. } => 1,
+        Fact::Retrying { .. } => 2,
+        _ => 3,
+    }
+}
+
 impl History {
     /// A history made of a job's tracks, which must be read in this order.
     #[must_use]
     pub fn of(queued: Option<&Assignment>, failed: Option<&DeadLetter>, mut events: Vec<Event>) -> Self {
         let assignment = queued.or(failed.map(|failed| &failed.assignment));
         let without_event = assignment.and_then(Assignment::told);
+        // Facts that were stored again, to make room, come after others than they did.
+        events.sort_by_key(|event| (event.attempt, step(&event.fact)));
         let is_first_without_event = without_event.is_some();
         events.splice(0..0, without_event);
         let failed = failed.map(|failed| failed.ended_attempt.attempt);
@@ -159,6 +171,10 @@ impl History {
             if !warnings.contains(warning) {
                 warnings.push(warning.clone());
             }
+        }
+        if self.ended().is_some_and(Event::is_marker) {
+            warnings
+                .push("its events were removed to make room; the ledger has them (argosy jobs)".to_owned());
         }
         warnings
     }

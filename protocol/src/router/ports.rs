@@ -1,6 +1,7 @@
 //! What only routers need of the world.
 
 use policy::fleet::Fleet;
+use policy::inbox::InboxShare;
 use schemas::codec::{self, DecodeError};
 use schemas::reserve::{Grant, Reservation};
 use schemas::{Assignment, Backend, Class, DeadLetter, Event, Job, JobId, KeyRecord, Lane, Tenant};
@@ -64,6 +65,18 @@ pub struct Queued {
     pub assignment: Assignment,
 }
 
+/// How many more idempotency keys a tenant may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeysLeft {
+    /// At least one.
+    Some,
+    /// None: it has as many as a tenant may have.
+    None {
+        /// How many that is.
+        limit: u64,
+    },
+}
+
 /// The ledger did not answer: nothing was reserved as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger does not answer")]
@@ -113,6 +126,13 @@ pub trait RouterPorts: Ports {
         job: JobId,
     ) -> impl Future<Output = Result<Option<Event>, PortError>>;
 
+    /// What the operator's inbox takes of one more message of a tenant, or of nobody's.
+    fn inbox_share(&self, tenant: Option<&Tenant>) -> impl Future<Output = InboxShare>;
+
+    /// How many more idempotency keys a tenant may have.
+    fn keys_left(&self, tenant: &Tenant) -> impl Future<Output = KeysLeft>;
+    /// The record of a key.
+    fn read_key(&self, name: &str) -> impl Future<Output = Result<Option<KeyRecord>, PortError>>;
     /// Creates the record of a key, which the broker grants once; what is there where it is not granted.
     fn create_key(
         &self,

@@ -47,6 +47,8 @@ table! {
         "Messages that the broker no longer delivered and that were therefore published again.";
     Counter ROUTER_PARKED, "argosy_router_parked_total", Router, "messages", ["code"],
         "Messages that were parked for an operator, by failure code; `argosy parked list` shows them.";
+    Counter ROUTER_NOT_PARKED, "argosy_router_not_parked_total", Router, "messages", ["code"],
+        "Messages that could not be parked, by failure code: the inbox is full, or their tenant's share of it is used up. Their jobs end all the same.";
     Counter ROUTER_REFUSED, "argosy_router_refused_total", Router, "jobs", ["code"],
         "Jobs that were refused at intake, by failure code.";
     Counter ROUTER_REQUESTS, "argosy_router_requests_total", Router, "requests", ["endpoint"],
@@ -100,6 +102,10 @@ table! {
         "Events that were in the database already; a repeat changes nothing.";
     Counter LEDGER_EVENTS_PARKED, "argosy_ledger_events_parked_total", Ledger, "events", [],
         "Events that could not be read and were parked; `argosy parked list` shows them.";
+    Counter LEDGER_FACTS_REMOVED, "argosy_ledger_facts_removed_total", Ledger, "events", [],
+        "Booked events that left the stream of events to make room.";
+    Counter LEDGER_FACTS_KEPT, "argosy_ledger_facts_kept_total", Ledger, "events", [],
+        "Events that were stored again before older ones were removed: markers of ended jobs, and what is known of open jobs.";
     Counter LEDGER_JOBS_ENDED, "argosy_ledger_jobs_ended_total", Ledger, "jobs", [],
         "Jobs whose end was committed to the database.";
     Counter LEDGER_RESERVATIONS, "argosy_ledger_reservations_total", Ledger, "reservations", ["outcome"],

@@ -120,6 +120,8 @@ pub(crate) struct Broker {
     sequence: u64,
     /// All events of each job, oldest first.
     pub(crate) log: Vec<Vec<Rc<Event>>>,
+    /// All events as they lie in their stream, with their jobs and when they were stored.
+    pub(crate) facts: BTreeMap<u64, (u32, Rc<Event>, i64)>,
     /// Where the last event of a kind lies, by job.
     last_of_kind: HashMap<(u32, &'static str), u64>,
     pub(crate) keys: HashMap<String, KeyRecord>,
@@ -181,6 +183,7 @@ impl Broker {
         if let Payload::Event(event) = &message.payload {
             self.log[message.job as usize].push(Rc::clone(event));
             self.last_of_kind.insert((message.job, event.fact.kind()), self.sequence);
+            self.facts.insert(self.sequence, (message.job, Rc::clone(event), now_ms));
         }
         let is_unread = matches!(&message.payload, Payload::Job(job) if job.lane == Lane::Unknown);
         let stored = Stored {
@@ -219,6 +222,17 @@ impl Broker {
     /// Where the last event of a kind lies; 0 where there is none.
     pub(crate) fn last_of(&self, job: u32, kind: &'static str) -> u64 {
         self.last_of_kind.get(&(job, kind)).copied().unwrap_or_default()
+    }
+
+    /// Purges the stream of events up to a sequence.
+    pub(crate) fn purge_facts(&mut self, up_to: u64) {
+        let stay = self.facts.split_off(&(up_to + 1));
+        for (sequence, (job, event, _)) in std::mem::replace(&mut self.facts, stay) {
+            self.log[job as usize].retain(|there| !Rc::ptr_eq(there, &event));
+            if self.last_of(job, event.fact.kind()) == sequence {
+                self.last_of_kind.remove(&(job, event.fact.kind()));
+            }
+        }
     }
 
     /// The failed attempt of a job that was not followed up yet.

@@ -40,11 +40,13 @@ pub enum Mutation {
     AcknowledgeTheFailureFirst,
     /// Routers take refused money for granted.
     SpendWhatWasRefused,
+    /// The ledger removes the ends of jobs and leaves no marker of them.
+    SkipTheMarker,
 }
 
 impl Mutation {
     /// All of them, with the word by which a list names them.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::SkipTheIntent, "skip-the-intent"),
         (Self::AcknowledgeFirst, "acknowledge-first"),
         (Self::DropTheMessageId, "drop-the-message-id"),
@@ -62,5 +64,6 @@ impl Mutation {
         (Self::DeleteWhatIsReadPast, "delete-what-is-read-past"),
         (Self::AcknowledgeTheFailureFirst, "acknowledge-the-failure-first"),
         (Self::SpendWhatWasRefused, "spend-what-was-refused"),
+        (Self::SkipTheMarker, "skip-the-marker"),
     ];
 }

@@ -126,6 +126,8 @@ pub enum Operation {
         /// Which, by number ([`super::broker`]).
         consumer: usize,
     },
+    /// The ledger makes room in the stream of events.
+    MakeRoom,
     /// The broker restarts; acknowledgements that it had not confirmed may be gone.
     Broker {
         /// How long it is away.

@@ -45,7 +45,7 @@ impl World {
     }
 
     /// The ports of a router's task, about a job if it is about one.
-    fn router_ports(&self, process: usize, job: Option<u32>) -> SimulatedPorts {
+    pub(crate) fn router_ports(&self, process: usize, job: Option<u32>) -> SimulatedPorts {
         let shared = self.shared.upgrade().expect("the world runs");
         SimulatedPorts::new(shared, self, process, job)
     }

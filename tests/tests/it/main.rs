@@ -13,6 +13,7 @@ mod doctor;
 mod documents;
 mod drill;
 mod faults;
+mod full;
 mod groups;
 mod guides;
 mod inputs;

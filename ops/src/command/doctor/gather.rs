@@ -1,7 +1,7 @@
 //! What `argosy doctor` looks at. Each look has a time limit of its own and comes to a row, whatever the others say.
 
 use crate::command::session::Session;
-use crate::doctor::{self, Asked, Connected, Finding, Varz, Verdict};
+use crate::doctor::{self, Asked, Connected, Filling, Finding, Varz, Verdict};
 use crate::monitor;
 use anyhow::Context as _;
 use async_nats::client::RequestErrorKind;
@@ -84,13 +84,17 @@ pub(super) async fn topology(broker: &Broker, replicas: usize) -> Finding {
 /// Streams that are nearly full.
 pub(super) async fn rooms(broker: &Broker, replicas: usize) -> Vec<Finding> {
     let look = async {
-        let mut findings = Vec::new();
+        let (mut findings, mut filling) = (Vec::new(), Vec::new());
         for spec in Topology::new(replicas).streams {
             // One that is missing was named by the topology's check.
             let Ok(stream) = broker.jetstream.get_stream(&spec.name).await else { continue };
             let info = stream.cached_info();
             findings.extend(doctor::room(&spec.name, info.state.bytes, info.config.max_bytes));
+            if [stream::EVENTS, stream::PARKED].contains(&spec.name.as_str()) {
+                filling.push(Filling { stream: spec.name, room: StoreRoom::of_stream(info, now_ms()) });
+            }
         }
+        findings.push(doctor::storage(&filling));
         Ok(findings)
     };
     within(look).await.unwrap_or_else(|error| vec![unknown("room", &error)])

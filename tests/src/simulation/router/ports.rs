@@ -5,9 +5,10 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use policy::fleet::Fleet;
+use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
-use protocol::router::{LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::router::{KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
 use protocol::worker::Stop;
 use protocol::{Answer, PortError, StoredMessage};
 use schemas::reserve::{Grant, Reservation};
@@ -145,6 +146,18 @@ impl RouterPorts for SimulatedPorts {
 
     fn schemas(&self) -> &Limits {
         &self.router.limits
+    }
+
+    async fn inbox_share(&self, _tenant: Option<&Tenant>) -> InboxShare {
+        InboxShare::Whole
+    }
+
+    async fn keys_left(&self, _tenant: &Tenant) -> KeysLeft {
+        KeysLeft::Some
+    }
+
+    async fn read_key(&self, _name: &str) -> Result<Option<KeyRecord>, PortError> {
+        Ok(None)
     }
 
     reads! {

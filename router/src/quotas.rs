@@ -1,0 +1,150 @@
+//! How much of the shared buckets and of the inbox each tenant uses, counted by the broker and remembered for a moment.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use policy::inbox::{Inbox, InboxShare};
+use protocol::router::KeysLeft;
+use runtime::count;
+use schemas::topology::{bucket, stream};
+use schemas::{Tenant, subjects};
+
+/// How long a count is believed; what this router adds meanwhile is added to it.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// Counts that are remembered.
+const COUNTS_MAX: usize = 10_000;
+
+/// What each tenant may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Messages of a tenant in the operator's inbox.
+    pub parked_per_tenant: u64,
+    /// Idempotency keys of a tenant.
+    pub keys_per_tenant: u64,
+}
+
+/// What each tenant uses, as it was counted last.
+#[derive(Debug, Clone)]
+pub struct Quotas {
+    limits: Limits,
+    counts: Arc<Mutex<HashMap<String, Count>>>,
+    /// Bytes of the inbox, and its limit.
+    inbox: Arc<Mutex<Option<(Instant, u64, Option<u64>)>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    at: Instant,
+    messages: u64,
+}
+
+impl Quotas {
+    /// Nothing is counted yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, counts: Arc::default(), inbox: Arc::default() }
+    }
+
+    /// What the inbox takes of one more message, which is then counted.
+    pub(crate) async fn inbox_share(
+        &self,
+        jetstream: &jetstream::Context,
+        tenant: Option<&Tenant>,
+    ) -> InboxShare {
+        let filter = subjects::parked_of_tenant(tenant);
+        let tenant_messages = self.count(jetstream, stream::PARKED, &filter).await;
+        let (bytes, limit_bytes) = self.inbox_bytes(jetstream).await;
+        let tenant_messages_max = self.limits.parked_per_tenant;
+        let share = Inbox { tenant_messages, tenant_messages_max, bytes, limit_bytes }.share();
+        if share != InboxShare::Nothing {
+            self.add(&filter);
+        }
+        share
+    }
+
+    /// Whether the tenant may have one more key, which is then counted.
+    pub(crate) async fn keys_left(&self, jetstream: &jetstream::Context, tenant: &Tenant) -> KeysLeft {
+        let filter = format!("$KV.{}.{tenant}.>", bucket::KEYS);
+        let limit = self.limits.keys_per_tenant;
+        if self.count(jetstream, &format!("KV_{}", bucket::KEYS), &filter).await >= limit {
+            return KeysLeft::None { limit };
+        }
+        self.add(&filter);
+        KeysLeft::Some
+    }
+
+    /// Messages of a stream that a filter lets through. A broker that does not answer is no reason to refuse anything.
+    async fn count(&self, jetstream: &jetstream::Context, stream: &str, filter: &str) -> u64 {
+        if let Some(known) = self.known(filter) {
+            return known;
+        }
+        match count::messages(jetstream, stream, filter).await {
+            Ok(messages) => {
+                self.remember(filter, messages);
+                messages
+            }
+            Err(error) => {
+                tracing::debug!(%error, stream, "counting what a tenant uses");
+                0
+            }
+        }
+    }
+
+    fn known(&self, filter: &str) -> Option<u64> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = counts.get(filter).filter(|count| count.at.elapsed() < COUNT_EVERY);
+        known.map(|count| count.messages)
+    }
+
+    fn remember(&self, filter: &str, messages: u64) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= COUNTS_MAX {
+            counts.retain(|_, count| count.at.elapsed() < COUNT_EVERY);
+        }
+        if counts.len() < COUNTS_MAX {
+            counts.insert(filter.to_owned(), Count { at: Instant::now(), messages });
+        }
+    }
+
+    fn add(&self, filter: &str) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(filter) {
+            count.messages += 1;
+        }
+    }
+
+    async fn inbox_bytes(&self, jetstream: &jetstream::Context) -> (u64, Option<u64>) {
+        let known = *self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, bytes, limit)) = known
+            && at.elapsed() < COUNT_EVERY
+        {
+            return (bytes, limit);
+        }
+        let Ok(parked) = jetstream.get_stream(stream::PARKED).await else { return (0, None) };
+        let info = parked.cached_info();
+        let limit = u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0);
+        *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), info.state.bytes, limit));
+        (info.state.bytes, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_counts_until_the_broker_is_asked_again() {
+        let quotas = Quotas::new(Limits { parked_per_tenant: 10, keys_per_tenant: 10 });
+        assert_eq!(quotas.known("argosy.parked.a.>"), None);
+        quotas.add("argosy.parked.a.>");
+        assert_eq!(quotas.known("argosy.parked.a.>"), None, "nothing is known before it is counted");
+        quotas.remember("argosy.parked.a.>", 7);
+        quotas.add("argosy.parked.a.>");
+        assert_eq!(quotas.known("argosy.parked.a.>"), Some(8));
+        assert_eq!(quotas.known("argosy.parked.b.>"), None);
+    }
+}
