@@ -34,6 +34,7 @@ mod simulation;
 mod stops;
 mod store_full;
 mod submit;
+mod tenants;
 mod tidy;
 mod unknown;
 mod unread;
