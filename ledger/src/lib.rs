@@ -21,6 +21,7 @@ mod locks;
 pub mod migrations;
 pub mod overhead;
 mod recent;
+mod reservation;
 mod reserve;
 pub mod reserving;
 pub mod rollup;

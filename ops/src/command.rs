@@ -29,6 +29,7 @@ mod topology;
 mod unknown;
 mod up;
 mod watch;
+mod whose;
 
 pub use backends::tables as backends_tables;
 

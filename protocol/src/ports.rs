@@ -123,8 +123,8 @@ pub trait Ports {
     fn is_stopping(&self) -> bool;
     /// Returns when the process is asked to stop.
     fn stopping(&self) -> impl Future<Output = ()>;
-    /// Whether a request to cancel the job is known here.
-    fn is_cancelled(&self, job: JobId) -> bool;
+    /// Whether a request to cancel the tenant's job is known here.
+    fn is_cancelled(&self, tenant: &Tenant, job: JobId) -> bool;
     /// The configuration as it stands.
     fn config(&self) -> FleetConfig;
     /// Puts a message together, so that what it was made of need not stay in memory until it is stored.

@@ -21,8 +21,8 @@ use runtime::publish::Message;
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::{bucket, stream};
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, Backend, Class, DeadLetter, Event, JobId, KeyRecord, Lane, Tenant,
-    codec, subjects,
+    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, Class, DeadLetter, Event, JobId, KeyRecord,
+    Lane, Tenant, codec, subjects,
 };
 
 use crate::message::QueueMessage;
@@ -48,8 +48,8 @@ impl Ports for Router {
         self.soft.cancelled().await;
     }
 
-    fn is_cancelled(&self, job: JobId) -> bool {
-        self.cancels.contains(job)
+    fn is_cancelled(&self, tenant: &Tenant, job: JobId) -> bool {
+        self.cancels.contains(tenant, job)
     }
 
     fn config(&self) -> FleetConfig {
@@ -179,11 +179,13 @@ impl RouterPorts for Router {
         codec::decode(None, &bytes).map(Some).map_err(unreadable(WHAT))
     }
 
-    async fn request_cancel(&self, job: JobId) -> Result<(), PortError> {
+    async fn request_cancel(&self, request: &CancelRequest) -> Result<(), PortError> {
         let requests = self.broker.jetstream.get_key_value(bucket::CANCELS).await;
         let requests = requests.map_err(away(bucket::CANCELS))?;
-        requests.put(job.to_string(), "cancel".into()).await.map_err(away(bucket::CANCELS))?;
-        self.cancels.request(job);
+        for (key, value) in request.entries() {
+            requests.put(key, value.into()).await.map_err(away(bucket::CANCELS))?;
+        }
+        self.cancels.request(request.clone(), clock::now_ms());
         Ok(())
     }
 

@@ -21,6 +21,7 @@ pub mod fetch;
 pub mod fleet_config;
 pub mod health;
 pub mod lanes;
+pub mod ledger;
 pub mod lifecycle;
 pub mod limits;
 pub mod log_fields;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{
     Artifact, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Input, Outcome, Phase,
-    Service, Usage, WorkerId,
+    Service, Tenant, Usage, WorkerId,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,16 +49,18 @@ pub trait AttemptIo: Send + Sync + 'static {
     /// Keeps a result on disk that its provider does not keep, until it is settled; whose disk, or none.
     async fn spool(
         &self,
+        _tenant: &Tenant,
         _attempt: AttemptId,
         _delivered: &DeliveredResult,
         _files: &[Made],
     ) -> Option<WorkerId> {
         None
     }
-    /// Stores a produced file; the same attempt and index give the same key. A failure with code
+    /// Stores a produced file; the same tenant, attempt and index give the same key. A failure with code
     /// `not_stored` is final; after any other it is tried again.
     async fn save(
         &self,
+        tenant: &Tenant,
         attempt: AttemptId,
         index: usize,
         media_type: &str,
@@ -162,7 +164,7 @@ impl Attempt {
         if largest > ARTIFACT_MAX_BYTES {
             return Outcome { failure: Some(too_large(largest)), ..outcome };
         }
-        let spooled_by = self.io.spool(self.id(), &delivered, &files).await;
+        let spooled_by = self.io.spool(&self.assignment.job.tenant, self.id(), &delivered, &files).await;
         self.note(DeliveredResult { spooled_by, ..delivered }).await;
         let mut artifacts = Vec::with_capacity(files.len());
         for (index, file) in files.into_iter().enumerate() {
@@ -218,7 +220,7 @@ impl Attempt {
         self.io.size(input).await
     }
 
-    /// Stores a produced file under a key of its own: `out/<job>/<attempt>/<index>.<ending>`. While the store
+    /// Stores a produced file under a key of its own: `out/<tenant>/<job>/<attempt>/<index>.<ending>`. While the store
     /// does not take it, it is tried again and again, until the attempt is stopped.
     ///
     /// # Errors
@@ -229,7 +231,8 @@ impl Attempt {
         }
         let mut tries = 0;
         loop {
-            let stored = self.io.save(self.id(), index, media_type, bytes.clone()).await;
+            let tenant = &self.assignment.job.tenant;
+            let stored = self.io.save(tenant, self.id(), index, media_type, bytes.clone()).await;
             let failure = match stored {
                 Err(failure) if failure.code != FailureCode::NotStored => failure,
                 ended => return ended,
@@ -329,6 +332,11 @@ impl Stopper {
         // The reason is written before the token fires, so a reader never sees a stop without one.
         let _ = self.reason.compare_exchange(0, stop as u8, Ordering::AcqRel, Ordering::Acquire);
         self.token.cancel();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_fired(&self) -> bool {
+        self.token.is_cancelled()
     }
 
     fn reason(&self) -> Stop {

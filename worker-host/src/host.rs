@@ -115,7 +115,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
         claims: Claims::new(runtime::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
         spool: spool(worker)?,
         room: Arc::default(),
-        cancels: Cancels::notifying(move |job| of_requests.cancel(job)),
+        cancels: Cancels::notifying(move |request| of_requests.cancel(request)),
         stoppers,
         config,
         reports: Address::new(&worker.report_url, &worker.report_secret),

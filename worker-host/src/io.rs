@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::worker::{SharedClaim, claim};
 use schemas::topology::bucket;
 use schemas::{
-    Artifact, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Input, Phase, WorkerId,
+    Artifact, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Input, Phase, Tenant, WorkerId,
 };
 
 use crate::AttemptIo;
@@ -55,13 +55,14 @@ impl AttemptIo for HostIo {
 
     async fn spool(
         &self,
+        tenant: &Tenant,
         attempt: AttemptId,
         delivered: &DeliveredResult,
         files: &[Made],
     ) -> Option<WorkerId> {
         let worker = self.ports.shared.worker.clone();
         let delivered = DeliveredResult { spooled_by: Some(worker.clone()), ..delivered.clone() };
-        let spooled = Spooled { delivered, files: files.to_vec() };
+        let spooled = Spooled { tenant: Some(tenant.clone()), delivered, files: files.to_vec() };
         let shared = Arc::clone(&self.ports.shared);
         let written = tokio::task::spawn_blocking(move || shared.spool.write(attempt, &spooled)).await;
         match written.map_err(std::io::Error::other).flatten() {
@@ -76,12 +77,14 @@ impl AttemptIo for HostIo {
 
     async fn save(
         &self,
+        tenant: &Tenant,
         attempt: AttemptId,
         index: usize,
         media_type: &str,
         bytes: Bytes,
     ) -> Result<Artifact, Failure> {
-        let artifact = artifacts::describe(bucket::ARTIFACTS, attempt, index, media_type, &bytes);
+        let artifact =
+            artifacts::describe(bucket::ARTIFACTS, Some(tenant), attempt, index, media_type, &bytes);
         let stored = self.ports.shared.artifacts.put(&artifact.at, &bytes).await;
         stored.map_err(|error| match error {
             ArtifactError::TooLarge(bytes) => too_large(bytes),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::{ClaimError, Claimed, Held, Note, Ports, PublishError, Published, Record};
 use runtime::metrics;
-use schemas::{AttemptId, AttemptRecord, JobId};
+use schemas::{AttemptId, AttemptRecord, JobId, Tenant};
 
 use crate::Backend;
 use crate::context::Shared;
@@ -45,8 +45,8 @@ impl Ports for NatsPorts {
         self.shared.lifecycle.soft.cancelled().await;
     }
 
-    fn is_cancelled(&self, job: JobId) -> bool {
-        self.shared.cancels.contains(job)
+    fn is_cancelled(&self, tenant: &Tenant, job: JobId) -> bool {
+        self.shared.cancels.contains(tenant, job)
     }
 
     fn config(&self) -> FleetConfig {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use async_nats::HeaderValue;
 use async_nats::jetstream::{AckKind, Message as Delivered};
-use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts};
+use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles, Unreadable, WorkerPorts};
 use protocol::{Answer, PortError};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::bucket;
-use schemas::{Artifact, Assignment, AttemptId, Class, FailureCode, JobId, Outcome, Phase, WorkerId};
+use schemas::{Assignment, AttemptId, Class, FailureCode, JobId, Outcome, Phase, WorkerId};
 
-use crate::attempt::{Attempt, Stopper};
+use crate::attempt::{Attempt, Made, Stopper};
 use crate::io::HostIo;
 use crate::manifest;
 use crate::nats::NatsPorts;
@@ -43,16 +43,17 @@ impl SpoolPorts for NatsPorts {
         }
     }
 
-    async fn store_spooled(&self, attempt: AttemptId, spooled: &Spooled) -> Result<Vec<Artifact>, PortError> {
-        let mut stored = Vec::with_capacity(spooled.files.len());
-        for (index, made) in spooled.files.iter().enumerate() {
+    async fn store_spooled(&self, attempt: AttemptId, spooled: &Spooled) -> Result<StoredFiles, PortError> {
+        let tenant = spooled.tenant.as_ref();
+        let store = |index, Made { media_type, bytes }| async move {
             let artifact =
-                artifacts::describe(bucket::ARTIFACTS, attempt, index, &made.media_type, &made.bytes);
-            let put = self.shared.artifacts.put(&artifact.at, &made.bytes).await;
-            put.map_err(|error| PortError::Refused { what: "the artifact store", source: error.into() })?;
-            stored.push(artifact);
-        }
-        Ok(stored)
+                artifacts::describe(bucket::ARTIFACTS, tenant, attempt, index, &media_type, &bytes);
+            match self.shared.artifacts.put(&artifact.at, &bytes).await {
+                Ok(()) => Ok(artifact),
+                Err(error) => Err(PortError::Refused { what: "the artifact store", source: error.into() }),
+            }
+        };
+        manifest::store_all(&spooled.files, store).await
     }
 
     fn release_spooled(&self, attempt: AttemptId) {
@@ -142,7 +143,7 @@ impl WorkerPorts for NatsPorts {
     }
 
     fn register(&self, attempt: &Attempt) {
-        self.shared.stoppers.running(attempt.assignment.job.id, attempt.stopper());
+        self.shared.stoppers.running(&attempt.assignment.job, attempt.stopper());
         self.shared.runs(&attempt.assignment);
         self.shared.figures.attempts_running.increment(1.0);
     }

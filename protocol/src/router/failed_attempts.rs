@@ -69,7 +69,7 @@ async fn follow_up<P: RouterPorts>(
 ) -> Result<Option<i64>, StepError> {
     let config = ports.config();
     let job = &failed.assignment.job;
-    let disposition = if ports.is_cancelled(job.id) {
+    let disposition = if ports.is_cancelled(&job.tenant, job.id) {
         Disposition::End { state: JobState::Cancelled }
     } else {
         dispose(failed, &config.policy)
@@ -140,7 +140,8 @@ async fn place_next<P: RouterPorts>(
         Placed::Done => Ok(None),
         Placed::Later { at_ms, why } => {
             let (lane, since_ms) = (job.lane, failed.time_ms);
-            let wait = Wait { lane, waits_for: why, since_ms, next_look_ms: at_ms };
+            let tenant = failed.assignment.job.tenant.clone();
+            let wait = Wait { tenant, lane, waits_for: why, since_ms, next_look_ms: at_ms };
             ports.room().put_off(job.id, wait, ports.now_ms()).leave();
             Ok(Some(at_ms))
         }

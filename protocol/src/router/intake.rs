@@ -223,7 +223,7 @@ impl Intake {
         }
         loop {
             if let Some((state, failure)) =
-                admitted.is_over(ports.is_cancelled(admitted.job.id), ports.now_ms())
+                admitted.is_over(ports.is_cancelled(&admitted.job.tenant, admitted.job.id), ports.now_ms())
             {
                 if let Some(Plan::Assign(assign)) = &plan {
                     place::give_room_back(ports, assign);
@@ -319,7 +319,11 @@ async fn wait_for_room<P: RouterPorts>(
 /// Plans again for the jobs in hand that wait for room.
 pub fn look_at_room<P: RouterPorts>(ports: &P) {
     ports.room().look(
-        |admitted| admitted.is_over(ports.is_cancelled(admitted.job.id), ports.now_ms()).is_some(),
+        |admitted| {
+            admitted
+                .is_over(ports.is_cancelled(&admitted.job.tenant, admitted.job.id), ports.now_ms())
+                .is_some()
+        },
         |admitted| place::decide(ports, &admitted.first_attempt(), &[]),
         |plan| {
             if let Plan::Assign(assign) = plan {

@@ -4,7 +4,9 @@ use policy::fleet::Fleet;
 use policy::inbox::InboxShare;
 use schemas::codec::{self, DecodeError};
 use schemas::reserve::{Grant, Reservation};
-use schemas::{Assignment, Backend, Class, DeadLetter, Event, Job, JobId, KeyRecord, Lane, Tenant};
+use schemas::{
+    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Job, JobId, KeyRecord, Lane, Tenant,
+};
 
 use crate::errors::PortError;
 use crate::ports::{Answer, Ports, StoredMessage};
@@ -139,8 +141,8 @@ pub trait RouterPorts: Ports {
         name: &str,
         record: &KeyRecord,
     ) -> impl Future<Output = Result<Option<KeyRecord>, PortError>>;
-    /// Stores the request to cancel a job, and makes it known here at once.
-    fn request_cancel(&self, job: JobId) -> impl Future<Output = Result<(), PortError>>;
+    /// Stores a request to cancel a job, and makes it known here at once.
+    fn request_cancel(&self, request: &CancelRequest) -> impl Future<Output = Result<(), PortError>>;
 
     /// From which sequence on no worker has got anything of a backend and class; none when no worker ever served it.
     fn undelivered_from(

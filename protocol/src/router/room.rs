@@ -32,6 +32,8 @@ pub enum WaitOutcome {
 /// What a job waits for that a router looks at again later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
+    /// Whose job it is.
+    pub tenant: Tenant,
     /// In which lane it came.
     pub lane: Lane,
     /// What it waits for.
@@ -46,7 +48,8 @@ impl Wait {
     /// Of a job that was admitted and could not be placed.
     #[must_use]
     pub fn of(admitted: &AdmittedJob, waits_for: String, next_look_ms: i64) -> Self {
-        Self { lane: admitted.job.lane, waits_for, since_ms: admitted.submitted_at_ms, next_look_ms }
+        let (tenant, lane) = (admitted.job.tenant.clone(), admitted.job.lane);
+        Self { tenant, lane, waits_for, since_ms: admitted.submitted_at_ms, next_look_ms }
     }
 }
 

@@ -8,7 +8,7 @@ use schemas::{AttemptId, AttemptRecord, AttemptState, Outcome};
 
 use super::claim::delivered_record;
 use super::errors::Unsettled;
-use super::ports::SpoolPorts;
+use super::ports::{SpoolPorts, StoredFiles};
 use crate::errors::ClaimError;
 use crate::race::{Raced, race};
 
@@ -89,8 +89,10 @@ async fn rescue<P: SpoolPorts>(ports: &P, attempt: AttemptId, spooled: &P::Spool
         let record = delivered_record(&held.record, delivered);
         ports.write_claim(&mut held, record).await?;
     }
+    let StoredFiles { artifacts, manifest } = ports.store_spooled(attempt, spooled).await?;
     let outcome = Outcome {
-        artifacts: ports.store_spooled(attempt, spooled).await?,
+        artifacts,
+        manifest,
         usage: delivered.usage.clone(),
         provider_id: delivered.provider_id.clone(),
         ..Outcome::default()

@@ -100,7 +100,7 @@ impl<P: WorkerPorts> Run<'_, P> {
     fn delivery(&self) -> Delivery {
         Delivery {
             delivered: self.ports.deliveries(self.message),
-            cancelled: self.ports.is_cancelled(self.assignment.job.id),
+            cancelled: self.ports.is_cancelled(&self.assignment.job.tenant, self.assignment.job.id),
             expired: self.is_expired(),
             paid: self.assignment.is_paid(),
         }
@@ -175,7 +175,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let attempt = self.attempt(&held, resume_id, delivered)?;
         ports.register(&attempt);
         // A request that came before the attempt was registered stopped nothing.
-        if ports.is_cancelled(job) {
+        if ports.is_cancelled(&self.assignment.job.tenant, job) {
             attempt.stop(Stop::Cancelled);
         }
         let outcome = self.run_in_time(&attempt, started_at_ms).await;

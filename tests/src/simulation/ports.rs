@@ -11,7 +11,7 @@ use protocol::{
     Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
 };
 use schemas::reserve::Reservation;
-use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, WorkerId};
+use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, Tenant, WorkerId};
 
 use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
 use super::executor::{Shared, until, when};
@@ -228,7 +228,7 @@ impl Ports for SimulatedPorts {
     }
 
     #[track_caller]
-    fn is_cancelled(&self, job: JobId) -> bool {
+    fn is_cancelled(&self, _: &Tenant, job: JobId) -> bool {
         let muted = self.is_muted(Location::caller(), "is_cancelled");
         !muted && self.world(|world| world.processes[self.process].cancels.contains(&number(job)))
     }

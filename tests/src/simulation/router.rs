@@ -77,7 +77,7 @@ impl World {
         let Some(body) = self.jobs[job as usize].clone() else { return };
         let ports = self.router_ports(process, Some(job));
         let steps = Steps::new(async move {
-            let _ = cancel::cancel(&ports, body.id).await;
+            let _ = cancel::cancel(&ports, Some(&body.tenant), body.id).await;
         });
         self.begin(process, Task::Router(steps));
     }

@@ -35,6 +35,7 @@ mod simulation;
 mod stops;
 mod store_full;
 mod submit;
+mod tenants;
 mod tidy;
 mod unknown;
 mod unread;

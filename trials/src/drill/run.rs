@@ -278,7 +278,7 @@ async fn publish(broker: &Broker, take: mpsc::Receiver<&Order>, told: mpsc::Send
 async fn cancel(broker: &Broker, job: JobId, told: &mpsc::Sender<Line>) {
     let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: None }).await;
     loop {
-        match api::request::<_, CancelReply>(&broker.client, "cancel", &JobRequest { job }).await {
+        match api::request::<_, CancelReply>(&broker.client, "cancel", &JobRequest::of(job)).await {
             Ok(reply) => {
                 let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: Some(reply.state) }).await;
                 return;

@@ -147,7 +147,7 @@ pub(super) async fn fleet(broker: &Broker, monitor_urls: &[String]) -> Fleet {
 
 async fn backends(broker: &Broker) -> Asked<BackendsReply> {
     const QUESTIONS: u32 = 4;
-    let subject = format!("{}.backends", subjects::API);
+    let subject = subjects::api(None, "backends");
     for _ in 0..QUESTIONS {
         let asking = broker.client.request(subject.clone(), "".into());
         match tokio::time::timeout(CHECK_WITHIN / QUESTIONS, asking).await {
@@ -169,7 +169,7 @@ async fn presences(broker: &Broker) -> Vec<RouterPresence> {
     let look = async {
         let inbox = broker.client.new_inbox();
         let mut answers = broker.client.subscribe(inbox.clone()).await?;
-        broker.client.publish_with_reply(subjects::ROUTER_PRESENCE, inbox, "".into()).await?;
+        broker.client.publish_with_reply(subjects::FLEET_PRESENCE, inbox, "".into()).await?;
         let mut routers = Vec::new();
         // There is no telling how many will answer.
         while let Ok(Some(answer)) = tokio::time::timeout(PRESENCE_WITHIN, answers.next()).await {
@@ -218,7 +218,7 @@ pub(super) async fn behind(broker: &Broker) -> Option<u64> {
 /// Asks the ledger for nothing, as routers do to see whether it is there: why it cannot reserve, if it cannot.
 pub(super) async fn ledger(broker: &Broker) -> Asked<Option<String>> {
     let question = ReserveRequest { schema_version: SCHEMA_VERSION, reservations: Vec::new() };
-    let asking = broker.client.request(subjects::LEDGER_RESERVE, codec::encode(&question).into());
+    let asking = runtime::ledger::ask(&broker.client, codec::encode(&question).into());
     match tokio::time::timeout(CHECK_WITHIN, asking).await {
         Err(_) => Asked::Silent,
         Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Asked::Absent,

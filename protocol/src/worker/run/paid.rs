@@ -159,7 +159,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let job = &self.assignment.job;
         tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting for the provider's report");
         while machine::may_be_reported(&held.record, self.assignment.timeout_ms, ports.now_ms()) {
-            if self.is_expired() || ports.is_cancelled(job.id) {
+            if self.is_expired() || ports.is_cancelled(&job.tenant, job.id) {
                 break;
             }
             match race(ports.sleep(LOOK_FOR_REPORT_EVERY), ports.stopping()).await {

@@ -65,7 +65,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let job = &self.assignment.job;
         tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting until its spooled result is stored");
         loop {
-            let ended = if ports.is_cancelled(job.id) {
+            let ended = if ports.is_cancelled(&job.tenant, job.id) {
                 Some(Stop::Cancelled)
             } else if self.is_expired() {
                 Some(Stop::Expired)

@@ -14,8 +14,8 @@ use protocol::{Answer, PortError, StoredMessage};
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::stream;
 use schemas::{
-    Assignment, Backend, Class, DeadLetter, Event, Fact, JobId, KeyRecord, Lane, SCHEMA_VERSION, Tenant,
-    subjects,
+    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Fact, JobId, KeyRecord, Lane,
+    SCHEMA_VERSION, Tenant, subjects,
 };
 
 use super::delivery::SimulatedDelivery;
@@ -297,8 +297,9 @@ impl RouterPorts for SimulatedPorts {
     }
 
     #[track_caller]
-    fn request_cancel(&self, job: JobId) -> impl Future<Output = Result<(), PortError>> {
+    fn request_cancel(&self, request: &CancelRequest) -> impl Future<Output = Result<(), PortError>> {
         let muted = self.is_muted(Location::caller(), "request_cancel");
+        let job = request.job;
         async move { if muted { Ok(()) } else { self.call(|world| request_cancel(world, number(job))).await } }
     }
 

@@ -4,11 +4,11 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts, machine};
-use protocol::{Answer, PortError};
-use schemas::{
-    Artifact, Assignment, AttemptId, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId,
+use protocol::worker::{
+    Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles, Unreadable, WorkerPorts, machine,
 };
+use protocol::{Answer, PortError};
+use schemas::{Assignment, AttemptId, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId};
 
 use super::attempt::SimulatedAttempt;
 use super::backend::artifact_of;
@@ -48,14 +48,16 @@ impl SpoolPorts for SimulatedPorts {
         &self,
         attempt: AttemptId,
         _spooled: &Spooled,
-    ) -> impl Future<Output = Result<Vec<Artifact>, PortError>> {
+    ) -> impl Future<Output = Result<StoredFiles, PortError>> {
         let muted = self.is_muted(Location::caller(), "store_spooled");
         async move {
-            if muted {
-                return Ok(Vec::new());
-            }
-            self.call(|_| ()).await?;
-            Ok(vec![artifact_of(attempt)])
+            let artifacts = if muted {
+                Vec::new()
+            } else {
+                self.call(|_| ()).await?;
+                vec![artifact_of(attempt)]
+            };
+            Ok(StoredFiles { artifacts, manifest: None })
         }
     }
 
