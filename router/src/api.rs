@@ -217,20 +217,24 @@ struct FoundJob {
 
 impl FoundJob {
     async fn of(router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
-        let known = Self::look(router, request).await?;
-        if known.is_known() {
-            return Ok(known);
+        let found = Self::read(router, request).await?.with_wait(router, request).await?;
+        if found.is_known() {
+            return Ok(found);
         }
-        // It may have left its lane while the lanes were looked at: what it became is stored before.
-        Self::look(router, request).await
+        // It may have left its lane while the lanes were looked at: what it became was stored before.
+        let again = Self::read(router, request).await?;
+        if again.is_known() { again.with_wait(router, request).await } else { Ok(again) }
     }
 
-    async fn look(router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
-        let whose = request.tenant.as_ref();
-        let read = history::read_first(router, whose, request.job).await;
+    async fn read(router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
+        let read = history::read_first(router, request.tenant.as_ref(), request.job).await;
         let (job, history) = read.map_err(Refusal::broker)?;
-        let waiting = waiting::of(router, whose, job, &history).await.map_err(Refusal::broker)?;
-        Ok(Self { job, history, waiting })
+        Ok(Self { job, history, waiting: None })
+    }
+
+    async fn with_wait(self, router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
+        let waiting = waiting::of(router, request.tenant.as_ref(), self.job, &self.history).await;
+        Ok(Self { waiting: waiting.map_err(Refusal::broker)?, ..self })
     }
 
     const fn is_known(&self) -> bool {

@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod limits;
 pub mod log_fields;
+mod log_limit;
 pub mod loops;
 pub mod metrics;
 pub mod process;

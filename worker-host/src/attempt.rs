@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemas::text::cut_owned;
 use schemas::{
     Artifact, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Input, Outcome, Phase,
     Service, Tenant, Usage, WorkerId,
@@ -19,6 +20,9 @@ use runtime::metrics;
 
 /// For how long a result is kept where nothing says otherwise, milliseconds.
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The longest id of a provider that is kept, bytes: RunPod's have about 40, Gemini's about 100.
+pub(crate) const PROVIDER_ID_MAX_BYTES: usize = 512;
 
 /// A file that an attempt made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +159,7 @@ impl Attempt {
     /// Stores what came in the provider's answer and is kept nowhere else: it is put on disk, and the claim
     /// says so, before it is stored. `outcome` is what else the answer says.
     pub async fn keep(&self, files: Vec<Made>, outcome: Outcome) -> Outcome {
+        let outcome = with_short_id(outcome);
         let delivered = DeliveredResult {
             usage: outcome.usage.clone(),
             provider_id: outcome.provider_id.clone(),
@@ -199,8 +204,15 @@ impl Attempt {
     /// Makes the provider's id durable; call it right after the provider answered.
     ///
     /// # Errors
-    /// The failure to end the attempt with: the id could not be recorded.
+    /// The failure to end the attempt with: the id could not be recorded, or is longer than an id may be.
     pub async fn started(&self, provider_id: &str) -> Result<(), Failure> {
+        if provider_id.len() > PROVIDER_ID_MAX_BYTES {
+            let message = format!(
+                "started at the provider, whose id for it has {} bytes: at most {PROVIDER_ID_MAX_BYTES} can be recorded",
+                provider_id.len()
+            );
+            return Err(Failure::new(FailureCode::OutcomeUnknown, message));
+        }
         self.io.started(self.id(), provider_id).await
     }
 
@@ -311,6 +323,12 @@ impl AttemptControl for Attempt {
     fn resumed_by(self, id: String) -> Self {
         Self { resume_id: Some(id), ..self }
     }
+}
+
+/// An outcome whose provider's id is one that a message and a claim can hold: a longer one is cut, with a mark.
+pub(crate) fn with_short_id(outcome: Outcome) -> Outcome {
+    let provider_id = outcome.provider_id.map(|id| cut_owned(id, PROVIDER_ID_MAX_BYTES));
+    Outcome { provider_id, ..outcome }
 }
 
 /// The failure of a file that the store never takes.

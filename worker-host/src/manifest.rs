@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::worker::StoredFiles;
 use schemas::{Artifact, Manifest, Outcome};
 
-use crate::attempt::{Attempt, Made};
+use crate::attempt::{Attempt, Made, with_short_id};
 
 /// What a manifest is.
 const MEDIA_TYPE: &str = "application/json";
@@ -12,6 +12,7 @@ const MEDIA_TYPE: &str = "application/json";
 /// An outcome that names no more files than a message can: of more, the whole list is stored beside them, under the next
 /// index. One that cannot be stored ends the attempt as its files would.
 pub(crate) async fn bounded(attempt: &Attempt, outcome: Outcome) -> Outcome {
+    let outcome = with_short_id(outcome);
     if outcome.artifacts.len() <= Manifest::INLINE_MAX {
         return outcome;
     }
@@ -96,6 +97,30 @@ mod tests {
             let listed: Vec<Artifact> =
                 serde_json::from_slice(&files[&manifest.file.at.key]).expect("a list");
             assert_eq!(listed, made(count).artifacts);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_of_a_provider_that_is_too_long_gets_into_no_record_and_no_message() {
+        let io = Arc::new(MemoryIo::default());
+        let attempt = attempt(&io);
+        for (length, fits) in [(1, true), (512, true), (513, false), (400_000, false)] {
+            let id = "i".repeat(length);
+            let started = attempt.started(&id).await;
+            assert_eq!(started.is_ok(), fits, "{length}");
+            let recorded = io.started.lock().expect("no panic").remove(&attempt.id());
+            assert_eq!(recorded, fits.then(|| id.clone()));
+            if let Err(failure) = started {
+                assert_eq!(failure.code, schemas::FailureCode::OutcomeUnknown, "it may be paid");
+                assert!(failure.message.contains(&format!("{length} bytes")), "{}", failure.message);
+            }
+            let outcome = Outcome { provider_id: Some(id.clone()), ..made(1) };
+            let told = bounded(&attempt, outcome.clone()).await.provider_id.expect("an id");
+            assert!(told.len() <= 512 && (told == id) == fits, "{length}");
+            let kept = attempt.keep(Vec::new(), outcome).await.provider_id.expect("an id");
+            assert_eq!(kept, told);
+            let delivered = io.delivered.lock().expect("no panic").remove(&attempt.id());
+            assert_eq!(delivered.expect("it is noted").provider_id, Some(told));
         }
     }
 

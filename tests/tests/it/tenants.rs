@@ -194,8 +194,9 @@ async fn what_waits_is_known_to_its_tenant_and_cancels_of_no_job_are_not_kept() 
         }
     }
     ensure!(cancels(&fleet).await?.status().await?.values() == 0, "nothing is kept");
-    let reply: CancelReply = api::request_as(client, Some(&own), "cancel", &request).await?;
-    ensure!(reply.known, "{reply:?}");
+    let service = client::Client::connect(&fleet.stack.nats_url(), "tenants").await?;
+    ensure!(!service.status(&other, job.id).await?.known && service.status(&own, job.id).await?.known);
+    ensure!(service.cancel(&own, job.id).await?.known);
     let tracker = fleet.stack.wait_ended(&[job.id], LIMIT).await?;
     ensure!(tracker.jobs()[&job.id].state == JobState::Cancelled);
     Ok(())

@@ -21,7 +21,7 @@ use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use schemas::api::{CancelReply, JobRequest};
 use schemas::topology::stream;
-use schemas::{Artifact, Backend, JobId, MicroUsd};
+use schemas::{Artifact, Backend, Job, JobId, MicroUsd};
 use stack::Stack;
 use stack::audit;
 use std::collections::BTreeMap;
@@ -268,17 +268,19 @@ async fn publish(broker: &Broker, take: mpsc::Receiver<&Order>, told: mpsc::Send
         let _ = told.send(Line::Accepted { job: job.id, at_ms: now_ms(), tries, deadline_ms }).await;
         if let Some(after_ms) = order.cancel_after_ms {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
-            cancel(broker, job.id, told).await;
+            cancel(broker, &job, told).await;
         }
     };
     orders.for_each_concurrent(submit::PUBLISHES_IN_FLIGHT, each).await;
 }
 
-/// Asks until a router answers, as a client would.
-async fn cancel(broker: &Broker, job: JobId, told: &mpsc::Sender<Line>) {
+/// Asks until a router answers, as its tenant would.
+async fn cancel(broker: &Broker, job: &Job, told: &mpsc::Sender<Line>) {
+    let (tenant, job) = (Some(&job.tenant), job.id);
     let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: None }).await;
     loop {
-        match api::request::<_, CancelReply>(&broker.client, "cancel", &JobRequest::of(job)).await {
+        let request = JobRequest::of(job);
+        match api::request_as::<_, CancelReply>(&broker.client, tenant, "cancel", &request).await {
             Ok(reply) => {
                 let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: Some(reply.state) }).await;
                 return;
