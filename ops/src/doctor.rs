@@ -4,6 +4,7 @@ mod backends;
 mod clocks;
 mod documents;
 mod identity;
+mod lifetimes;
 mod queue;
 
 use runtime::store_room::{StoreRoom, mib};
@@ -14,6 +15,7 @@ pub use self::backends::backends;
 pub use self::clocks::clocks;
 pub use self::documents::documents;
 pub use self::identity::{Connected, identity};
+pub use self::lifetimes::{claims, guards, inputs};
 pub use self::queue::{Asked, ledger, parked, process, queue, routers};
 
 /// From this share of its limit on a stream is nearly full.

@@ -18,6 +18,7 @@ pub mod fair;
 pub mod fill;
 pub mod fleet;
 pub mod funds;
+pub mod inputs;
 pub mod invariants;
 pub mod overdue;
 pub mod overhead;

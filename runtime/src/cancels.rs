@@ -16,7 +16,8 @@ use crate::trouble::Trouble;
 /// Called with each job of which a request arrives.
 type Listener = dyn Fn(JobId) + Send + Sync;
 
-/// Jobs that are to be cancelled. The bucket's expiry (a day) and size bound it. Clones share it.
+/// Jobs that are to be cancelled. The bucket's size bounds it: routers remove the requests of jobs that are over. Clones
+/// share it.
 #[derive(Clone, Default)]
 pub struct Cancels {
     requested: Arc<Mutex<HashSet<JobId>>>,
