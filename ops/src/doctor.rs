@@ -4,6 +4,7 @@ mod backends;
 mod clocks;
 mod documents;
 mod identity;
+mod lifetimes;
 mod queue;
 mod storage;
 
@@ -15,6 +16,7 @@ pub use self::backends::backends;
 pub use self::clocks::clocks;
 pub use self::documents::documents;
 pub use self::identity::{Connected, identity};
+pub use self::lifetimes::{claims, guards, inputs};
 pub use self::queue::{Asked, ledger, parked, process, queue, routers};
 pub use self::storage::{Filling, storage};
 

@@ -19,6 +19,7 @@ pub mod fill;
 pub mod fleet;
 pub mod funds;
 pub mod inbox;
+pub mod inputs;
 pub mod invariants;
 pub mod overdue;
 pub mod overhead;

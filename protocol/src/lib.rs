@@ -3,6 +3,7 @@
 //! The processes run these steps over NATS, the simulation runs the same steps over a simulated broker. So this crate
 //! knows no broker, no runtime and no clock: everything outside is a [`Ports`] call.
 
+pub mod claim_store;
 pub mod digest;
 pub mod errors;
 pub mod make_room;
@@ -12,6 +13,7 @@ pub mod race;
 pub mod router;
 pub mod worker;
 
+pub use claim_store::ClaimStore;
 pub use errors::{ClaimError, PortError, PublishError, StepError};
 pub use note::Note;
 pub use ports::{Answer, Claimed, FleetConfig, Held, Ports, Published, Record, StoredMessage};

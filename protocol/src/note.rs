@@ -35,4 +35,8 @@ pub enum Note<'a> {
     },
     /// A paid attempt was handed back because its reservation does not suffice.
     Unfunded,
+    /// A job that waited ended because an input file goes.
+    InputGone,
+    /// A claim was not written because its bucket is full.
+    ClaimsFull,
 }

@@ -11,7 +11,8 @@ use schemas::{
     Tenant, TenantsConfig,
 };
 
-use crate::errors::{ClaimError, PublishError};
+use crate::claim_store::ClaimStore;
+use crate::errors::{ClaimError, PortError, PublishError};
 use crate::note::Note;
 
 /// What the broker did with a message.
@@ -141,6 +142,8 @@ pub trait Ports {
         held: &mut Held,
         record: AttemptRecord,
     ) -> impl Future<Output = Result<(), ClaimError>>;
+    /// The claims' bucket as the broker has it now: an operator may have changed it.
+    fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>>;
     /// Takes note of what happened, for metrics.
     fn note(&self, note: Note<'_>);
 

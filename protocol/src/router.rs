@@ -21,7 +21,9 @@
 pub mod cancel;
 pub mod ending;
 pub mod failed_attempts;
+pub mod guards;
 pub mod history;
+pub mod inputs;
 pub mod intake;
 pub mod job;
 pub mod keys;
@@ -37,4 +39,4 @@ pub mod unended;
 pub mod withdraw;
 
 pub use job::{AdmittedJob, Placement};
-pub use ports::{Delivery, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
+pub use ports::{BucketEntry, Delivery, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};

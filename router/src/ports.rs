@@ -11,18 +11,18 @@ use policy::fleet::Fleet;
 use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
-use protocol::router::{KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
 use protocol::{
-    Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
-    StoredMessage,
+    Answer, ClaimError, ClaimStore, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError,
+    Published, Record, StoredMessage,
 };
 use runtime::clock;
 use runtime::publish::Message;
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::{bucket, stream};
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, Class, DeadLetter, Event, JobId, KeyRecord,
-    Lane, Tenant, codec, subjects,
+    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, Class, DeadLetter, Event, Input, JobId,
+    KeyRecord, Lane, Tenant, codec, subjects,
 };
 
 use crate::message::QueueMessage;
@@ -74,6 +74,10 @@ impl Ports for Router {
 
     async fn write_claim(&self, held: &mut Held, record: AttemptRecord) -> Result<(), ClaimError> {
         self.claims.write(held, record).await
+    }
+
+    async fn claim_store(&self) -> Result<ClaimStore, PortError> {
+        self.claims.store().await
     }
 
     fn note(&self, note: Note<'_>) {
@@ -177,6 +181,18 @@ impl RouterPorts for Router {
         let bytes =
             self.keys.get(name).await.map_err(away(WHAT))?.ok_or(PortError::Missing { what: WHAT })?;
         codec::decode(None, &bytes).map(Some).map_err(unreadable(WHAT))
+    }
+
+    async fn input_kept(&self, input: &Input) -> Result<Option<(i64, i64)>, PortError> {
+        streams::input_kept(self, &input.artifact).await
+    }
+
+    async fn next_entry(&self, bucket: &'static str, from: u64) -> Result<Option<BucketEntry>, PortError> {
+        streams::next_entry(self, bucket, from).await
+    }
+
+    async fn remove_entry(&self, bucket: &'static str, entry: &BucketEntry) -> Result<(), PortError> {
+        streams::remove_entry(self, bucket, entry).await
     }
 
     async fn request_cancel(&self, request: &CancelRequest) -> Result<(), PortError> {

@@ -76,8 +76,9 @@ impl Router {
                 metrics::ROUTER_DISPOSITIONS.of([code.as_str().into(), follows.into()]).increment(1);
             }
             Note::Orphan { stream } => metrics::ROUTER_ORPHANS.of([stream.into()]).increment(1),
-            // It happens in workers only.
-            Note::Unfunded => {}
+            Note::InputGone => metrics::ROUTER_INPUTS_GONE.increment(1),
+            // They happen in workers only.
+            Note::Unfunded | Note::ClaimsFull => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use runtime::exit::Fault;
 use runtime::fleet_config;
 use runtime::process::Context;
 use runtime::topology::open_bucket;
-use schemas::topology::bucket;
+use schemas::topology::{DAY_MS, bucket};
 use schemas::{Lane, SCHEMA_VERSION};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -48,6 +48,10 @@ pub struct RouterConfig {
     pub parked_per_tenant: u64,
     /// Idempotency keys that one tenant may have at a time; a job with a further one is refused.
     pub keys_per_tenant: u64,
+    /// How long an idempotency key is kept at the least, milliseconds; beyond that for as long as its first job is open.
+    pub keys_kept_ms: u64,
+    /// How long a request to cancel is kept at the least, milliseconds; beyond that for as long as its job is open.
+    pub cancels_kept_ms: u64,
 }
 
 impl Default for RouterConfig {
@@ -58,6 +62,8 @@ impl Default for RouterConfig {
             too_new_wait_ms: 600_000,
             parked_per_tenant: 20_000,
             keys_per_tenant: 100_000,
+            keys_kept_ms: DAY_MS,
+            cancels_kept_ms: DAY_MS,
         }
     }
 }
@@ -114,6 +120,8 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("advisories", advisories::follow(router.clone()));
     tasks.spawn("taking back", sweep::take_back(router.clone()));
     tasks.spawn("orphans", sweep::send_orphans_again(router.clone()));
+    let kept = sweep::Kept { keys_ms: settings.keys_kept_ms, cancels_ms: settings.cancels_kept_ms };
+    tasks.spawn("guards", sweep::remove_guards(router.clone(), kept));
     tasks.spawn("lost work", sweep::end_lost(router.clone()));
     tasks.spawn("api", api::serve(router));
     context.health.good("running");

@@ -94,6 +94,10 @@ fn held(router: &Router, whose: Option<&Tenant>, job: JobId) -> Option<JobWait> 
         Plan::Defer { why, .. } => why,
         plan => plan.decision().reason.clone(),
     };
+    let waits_for = match admitted.inputs.warning(now_ms) {
+        Some(warning) => format!("{waits_for}; {warning}"),
+        None => waits_for,
+    };
     let (since_ms, lane) = (admitted.submitted_at_ms, admitted.job.lane);
     Some(waiting::held(&waits_for, since_ms, Some(now_ms + LOOK_EVERY_MS), lane, now_ms))
 }

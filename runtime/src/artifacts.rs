@@ -136,7 +136,7 @@ impl Artifacts {
             "digest": format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(bytes))),
             "options": { "max_chunk_size": CHUNK_BYTES },
         });
-        let subject = format!("$O.{}.M.{}", at.bucket, URL_SAFE.encode(&at.key));
+        let subject = entry_subject(at);
         let mut headers = async_nats::HeaderMap::new();
         // The entry replaces the one before.
         headers.insert("Nats-Rollup", "sub");
@@ -199,6 +199,12 @@ impl Artifacts {
         let store = self.jetstream.get_object_store(bucket).await;
         store.map_err(away(format!("bucket {bucket}")))
     }
+}
+
+/// Where the entry of a file lies that makes its chunks a file.
+#[must_use]
+pub fn entry_subject(at: &ArtifactRef) -> String {
+    format!("$O.{}.M.{}", at.bucket, URL_SAFE.encode(&at.key))
 }
 
 /// All chunks of one version of a file, held against its size and its hash.

@@ -21,8 +21,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// Called with each request that arrives.
 type Listener = dyn Fn(&CancelRequest) + Send + Sync;
 
-/// Jobs that are to be cancelled. The bucket's size bounds it, and what is removed from the bucket or expires there is
-/// forgotten here. Clones share it.
+/// Jobs that are to be cancelled. The bucket's size bounds it: routers remove the requests of jobs that are over, and what is
+/// removed from the bucket or expires there is forgotten here. Clones share it.
 #[derive(Clone, Default)]
 pub struct Cancels {
     requested: Arc<Mutex<Requested>>,

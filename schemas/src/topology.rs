@@ -175,6 +175,24 @@ impl Topology {
         self
     }
 
+    /// The same with claims on paid attempts that are kept for so many days.
+    #[must_use]
+    pub fn with_claims_days(mut self, days: u64) -> Self {
+        for bucket in self.buckets.iter_mut().filter(|bucket| bucket.name == bucket::ATTEMPTS) {
+            bucket.max_age_ms = days.saturating_mul(DAY_MS);
+        }
+        self
+    }
+
+    /// The same with files that are kept for so many days.
+    #[must_use]
+    pub fn with_artifacts_days(mut self, days: u64) -> Self {
+        for store in &mut self.object_stores {
+            store.max_age_ms = days.saturating_mul(DAY_MS);
+        }
+        self
+    }
+
     /// The topology of this version.
     #[must_use]
     pub fn new(replicas: usize) -> Self {
@@ -311,9 +329,10 @@ fn buckets() -> Vec<BucketSpec> {
     };
     vec![
         bucket(bucket::WORKERS, "Worker id to offer", OFFER_TTL_MS, 1, 64 * MIB),
-        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 7 * DAY_MS, 5, 512 * MIB),
-        bucket(bucket::KEYS, "Idempotency keys: the first job of each", DAY_MS, 1, 256 * MIB),
-        bucket(bucket::CANCELS, "Jobs to be cancelled", DAY_MS, 1, 64 * MIB),
+        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 14 * DAY_MS, 5, 512 * MIB),
+        // No age: routers remove what is old and whose job is over.
+        bucket(bucket::KEYS, "Idempotency keys: the first job of each", 0, 1, 256 * MIB),
+        bucket(bucket::CANCELS, "Jobs to be cancelled", 0, 1, 64 * MIB),
         bucket(bucket::BILLS, "What providers bill for an endpoint and day", BILLS_AGE_MS, 1, 16 * MIB),
         bucket(bucket::CONFIG, "Policy, catalog, prices, tenants", 0, 20, 64 * MIB),
     ]

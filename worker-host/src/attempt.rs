@@ -364,6 +364,7 @@ impl Stopper {
             3 => Stop::Expired,
             5 => Stop::Unfunded,
             6 => Stop::NotStored,
+            7 => Stop::Poison,
             _ => Stop::Drain,
         }
     }

@@ -16,11 +16,14 @@ use crate::nats::NatsPorts;
 use crate::progress;
 use crate::spool::Spooled;
 use runtime::artifacts::{self, ArtifactError};
+use runtime::clock;
 
 /// One attempt's way to the broker.
 pub(crate) struct HostIo {
     pub(crate) ports: NatsPorts,
     pub(crate) held: SharedClaim,
+    /// When the job was submitted, Unix milliseconds.
+    pub(crate) submitted_at_ms: i64,
 }
 
 #[async_trait]
@@ -34,7 +37,12 @@ impl AttemptIo for HostIo {
     }
 
     async fn size(&self, input: &Input) -> Result<u64, Failure> {
-        self.ports.shared.artifacts.size(&input.artifact).await.map_err(|error| unloadable(input, &error))
+        self.ports
+            .shared
+            .artifacts
+            .size(&input.artifact)
+            .await
+            .map_err(|error| self.unloadable(input, &error))
     }
 
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
@@ -46,7 +54,7 @@ impl AttemptIo for HostIo {
             );
             return Err(Failure::invalid("body.inputs", words));
         }
-        self.ports.shared.artifacts.get(&input.artifact).await.map_err(|error| unloadable(input, &error))
+        self.ports.shared.artifacts.get(&input.artifact).await.map_err(|error| self.unloadable(input, &error))
     }
 
     async fn delivered(&self, attempt: AttemptId, delivered: &DeliveredResult) {
@@ -98,16 +106,19 @@ impl AttemptIo for HostIo {
     }
 }
 
-/// The failure of an attempt whose input cannot be had.
-fn unloadable(input: &Input, error: &ArtifactError) -> Failure {
-    match error {
-        ArtifactError::Missing { .. } => Failure::invalid(
-            "body.inputs",
-            format!("input `{}`: {error}; store the file before publishing the job", input.name),
-        ),
-        ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
-        ArtifactError::Away { .. } | ArtifactError::Unreadable { .. } => {
-            Failure::new(FailureCode::Transient, error.to_string())
+impl HostIo {
+    /// The failure of an attempt whose input cannot be had.
+    fn unloadable(&self, input: &Input, error: &ArtifactError) -> Failure {
+        match error {
+            ArtifactError::Missing { bucket, key } => {
+                let kept_ms = self.ports.shared.room.store_age_ms();
+                let at = format!("{bucket}/{key}");
+                policy::inputs::missing(&input.name, &at, self.submitted_at_ms, kept_ms, clock::now_ms())
+            }
+            ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
+            ArtifactError::Away { .. } | ArtifactError::Unreadable { .. } => {
+                Failure::new(FailureCode::Transient, error.to_string())
+            }
         }
     }
 }

@@ -8,7 +8,9 @@ use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles,
 use protocol::{Answer, PortError};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::bucket;
-use schemas::{Assignment, AttemptId, Class, FailureCode, JobId, Outcome, Phase, WorkerId};
+use schemas::{
+    Assignment, AttemptId, AttemptRecord, Class, FailureCode, JobId, Outcome, Phase, WorkerId,
+};
 
 use crate::attempt::{Attempt, Made, Stopper};
 use crate::io::HostIo;
@@ -18,6 +20,7 @@ use crate::progress;
 use crate::room::{Reserved, Waiting};
 use crate::spool::Spooled;
 use runtime::artifacts;
+use runtime::clock;
 
 impl SpoolPorts for NatsPorts {
     type Spooled = Spooled;
@@ -58,10 +61,34 @@ impl SpoolPorts for NatsPorts {
 
     fn release_spooled(&self, attempt: AttemptId) {
         self.shared.spool.release(attempt);
+        self.shared.kept_claims.release(attempt);
     }
 
     fn remove_spooled(&self, attempt: AttemptId) {
         self.shared.spool.remove(attempt);
+    }
+
+    async fn keep_claim(&self, record: &AttemptRecord) -> bool {
+        let (shared, kept) = (Arc::clone(&self.shared), record.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            shared.spool.make_dir()?;
+            shared.kept_claims.write(&kept)
+        });
+        let written = written.await.map_err(std::io::Error::other).flatten();
+        let dir = self.shared.spool.dir().display();
+        written
+            .inspect_err(|error| {
+                tracing::error!(job = %record.job, attempt = record.attempt, %error, path = %dir, "the provider's id is in memory only");
+            })
+            .is_ok()
+    }
+
+    fn kept_claims(&self) -> Vec<AttemptRecord> {
+        self.shared.kept_claims.all()
+    }
+
+    fn forget_claim(&self, attempt: AttemptId) {
+        self.shared.kept_claims.remove(attempt);
     }
 }
 
@@ -100,6 +127,11 @@ impl WorkerPorts for NatsPorts {
         Ok(Arc::new(assignment))
     }
 
+    fn stored_at_ms(&self, delivered: &Delivered) -> i64 {
+        // A message of a stream always says it; one that does not is taken for the oldest.
+        delivered.info().map_or(0, |info| clock::ms_of_ns(info.published.unix_timestamp_nanos()))
+    }
+
     fn deliveries(&self, delivered: &Delivered) -> i64 {
         delivered.info().map_or(1, |info| info.delivered)
     }
@@ -136,7 +168,7 @@ impl WorkerPorts for NatsPorts {
         let Preparation { assignment, catalog, service, resume_id, delivered, held } = preparation;
         let report_url = self.report_url(assignment, &service);
         let kept_ms = self.backend.kept_ms(&service);
-        let io = Arc::new(HostIo { ports: self.clone(), held });
+        let io = Arc::new(HostIo { ports: self.clone(), held, submitted_at_ms: assignment.submitted_at_ms });
         let (assignment, stopper) = (Arc::clone(assignment), Stopper::default());
         let attempt = Attempt::new(assignment, catalog, service, resume_id, io, stopper);
         attempt.reporting_to(report_url).keeping(kept_ms, delivered)

@@ -39,6 +39,13 @@ enum Action {
         storage_bytes: Option<i64>,
         #[command(flatten)]
         monitor: Monitor,
+        /// Days for which files are kept; jobs that wait for longer end, since their inputs go
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3_650))]
+        artifacts_days: Option<u64>,
+        /// Days for which claims on paid attempts are kept: a fleet that is off for longer books what was under way as
+        /// possibly paid
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3_650))]
+        claims_days: Option<u64>,
         /// Limits that may be lowered to what this version or --replicas says, for example replicas,max_bytes; without
         /// this word no limit of what is there is lowered
         #[arg(long, value_delimiter = ',', value_name = "LIMIT,LIMIT")]
@@ -57,7 +64,7 @@ impl TopologyCommand {
         };
         let topology = Topology::new(replicas);
         match self.action {
-            Action::Apply { artifacts_bytes, storage_bytes, monitor, lower } => {
+            Action::Apply { artifacts_bytes, storage_bytes, monitor, artifacts_days, claims_days, lower } => {
                 let storage_bytes = match storage_bytes {
                     Some(bytes) => Some(bytes),
                     None if runtime::topology::is_new(&broker.jetstream).await? => {
@@ -67,14 +74,19 @@ impl TopologyCommand {
                     }
                     None => None,
                 };
-                let topology = match storage_bytes {
-                    Some(bytes) => topology.with_storage_bytes(bytes),
-                    None => topology,
-                };
-                let topology = match artifacts_bytes {
-                    Some(bytes) => topology.with_artifacts_bytes(bytes),
-                    None => topology,
-                };
+                let mut topology = topology;
+                if let Some(bytes) = storage_bytes {
+                    topology = topology.with_storage_bytes(bytes);
+                }
+                if let Some(bytes) = artifacts_bytes {
+                    topology = topology.with_artifacts_bytes(bytes);
+                }
+                if let Some(days) = artifacts_days {
+                    topology = topology.with_artifacts_days(days);
+                }
+                if let Some(days) = claims_days {
+                    topology = topology.with_claims_days(days);
+                }
                 let mut done =
                     runtime::topology::apply_lowering(&broker.jetstream, &topology, &lower).await?;
                 let seeded = documents::seed(&broker.jetstream, &Documents::default()).await?;

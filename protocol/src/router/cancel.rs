@@ -8,7 +8,7 @@ use crate::ports::Record;
 use crate::router::ending::{self, End};
 use crate::router::history;
 use crate::router::ports::RouterPorts;
-use crate::router::withdraw;
+use crate::router::withdraw::{self, Waiting};
 
 /// What a cancel request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,10 +90,15 @@ async fn may_be_taken_out<P: RouterPorts>(ports: &P, assigned: &Event) -> Result
             return Ok(false);
         }
     }
-    let attempt = AttemptId { job: assigned.job, attempt: assigned.attempt };
+    let waiting = Waiting {
+        attempt: AttemptId { job: assigned.job, attempt: assigned.attempt },
+        backend,
+        reserved_micro_usd: *reserved_micro_usd,
+        assigned_at_ms: assigned.time_ms,
+    };
     // Uncounted and free of charge for a worker that reads it; what ends the job is its cancel request.
     let failure = Failure::new(FailureCode::Interrupted, "taken out of its queue to be cancelled");
-    withdraw::claim_unrun(ports, attempt, backend, *reserved_micro_usd, &failure).await
+    withdraw::claim_unrun(ports, waiting, &failure).await
 }
 
 #[cfg(test)]

@@ -17,13 +17,14 @@ use std::time::Duration;
 
 use futures::future::Either;
 use policy::plan::Plan;
-use schemas::{Class, Failure, Job, Lane, topology};
+use schemas::{Class, Failure, Job, JobState, Lane, topology};
 
 use crate::errors::{PortError, StepError};
 use crate::note::Note;
 use crate::ports::Answer;
 use crate::race::{Raced, race};
 use crate::router::ending;
+use crate::router::inputs;
 use crate::router::job::AdmittedJob;
 use crate::router::keys::{self, Keyed};
 use crate::router::place::{self, Placed};
@@ -231,9 +232,20 @@ impl Intake {
                 ending::end(ports, admitted.end(state, failure)).await?;
                 return Ok(Verdict::Done);
             }
+            if let Some(failure) = inputs::ends(ports, &admitted.job, &admitted.inputs).await {
+                if let Some(Plan::Assign(assign)) = &plan {
+                    place::give_room_back(ports, assign);
+                }
+                ports.note(Note::InputGone);
+                ending::end(ports, admitted.end(JobState::Failed, failure)).await?;
+                return Ok(Verdict::Done);
+            }
             let just_planned = plan.is_some();
             let planned = match plan.take() {
                 None | Some(Plan::Defer { .. }) => {
+                    if held.is_none() {
+                        inputs::look(ports, &admitted.job, &admitted.inputs).await;
+                    }
                     let held = held.get_or_insert_with(|| self.hold(arrived));
                     match wait_for_room(ports, arrived, &admitted, held, just_planned).await {
                         Ok(WaitOutcome::Plan(plan)) => plan,
@@ -246,6 +258,9 @@ impl Intake {
             match place::execute(ports, admitted.first_attempt(), planned).await? {
                 // Its money was refused just now; others may have room meanwhile.
                 Placed::Later { at_ms, why } => {
+                    if held.is_none() {
+                        inputs::look(ports, &admitted.job, &admitted.inputs).await;
+                    }
                     held.get_or_insert_with(|| self.hold(arrived));
                     let wait = Wait::of(&admitted, why, at_ms);
                     // Known until it is placed, also while it is planned again.
@@ -320,9 +335,9 @@ async fn wait_for_room<P: RouterPorts>(
 pub fn look_at_room<P: RouterPorts>(ports: &P) {
     ports.room().look(
         |admitted| {
-            admitted
-                .is_over(ports.is_cancelled(&admitted.job.tenant, admitted.job.id), ports.now_ms())
-                .is_some()
+            let now_ms = ports.now_ms();
+            let is_cancelled = ports.is_cancelled(&admitted.job.tenant, admitted.job.id);
+            admitted.is_over(is_cancelled, now_ms).is_some() || admitted.inputs.is_going(now_ms)
         },
         |admitted| place::decide(ports, &admitted.first_attempt(), &[]),
         |plan| {

@@ -1,4 +1,5 @@
-//! Idempotency keys: the first job that comes with a key has it for a day.
+//! Idempotency keys: the first job that comes with a key has it for a day, and for as long as it has not ended
+//! ([`crate::router::guards`]).
 //!
 //! The broker decides which job is first: the key's record is *created*, which it grants once. A router that
 //! dies right after finds the record at the redelivery, with the same job in it, and goes on.
@@ -61,8 +62,8 @@ fn compare(first: &KeyRecord, mine: &KeyRecord) -> Keyed {
     };
     if !is_same {
         let words = format!(
-            "idempotency_key came with another content in job {} within the last day: use a new key for a new \
-             request, or publish the same content",
+            "idempotency_key came with another content in job {}, within the last day or while that job is open: use a \
+             new key for a new request, or publish the same content",
             first.job
         );
         return Keyed::Refused(Failure::invalid("idempotency_key", words));

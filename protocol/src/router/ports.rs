@@ -5,7 +5,7 @@ use policy::inbox::InboxShare;
 use schemas::codec::{self, DecodeError};
 use schemas::reserve::{Grant, Reservation};
 use schemas::{
-    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Job, JobId, KeyRecord, Lane, Tenant,
+    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Input, Job, JobId, KeyRecord, Lane, Tenant,
 };
 
 use crate::errors::PortError;
@@ -79,6 +79,21 @@ pub enum KeysLeft {
     },
 }
 
+/// One revision of an entry of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketEntry {
+    /// Its key.
+    pub key: String,
+    /// What it says.
+    pub value: Vec<u8>,
+    /// Its revision.
+    pub revision: u64,
+    /// When it was stored, Unix milliseconds.
+    pub stored_at_ms: i64,
+    /// It is the mark that an entry was removed.
+    pub is_removed: bool,
+}
+
 /// The ledger did not answer: nothing was reserved as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger does not answer")]
@@ -141,6 +156,20 @@ pub trait RouterPorts: Ports {
         name: &str,
         record: &KeyRecord,
     ) -> impl Future<Output = Result<Option<KeyRecord>, PortError>>;
+    /// When an input file was stored and when it goes by its age, Unix milliseconds; none where it stays, or is not there.
+    fn input_kept(&self, input: &Input) -> impl Future<Output = Result<Option<(i64, i64)>, PortError>>;
+    /// The next entry of a bucket from a revision on, oldest first.
+    fn next_entry(
+        &self,
+        bucket: &'static str,
+        from: u64,
+    ) -> impl Future<Output = Result<Option<BucketEntry>, PortError>>;
+    /// Removes an entry up to this revision of it, without a mark. One that was written since stays.
+    fn remove_entry(
+        &self,
+        bucket: &'static str,
+        entry: &BucketEntry,
+    ) -> impl Future<Output = Result<(), PortError>>;
     /// Stores a request to cancel a job, and makes it known here at once.
     fn request_cancel(&self, request: &CancelRequest) -> impl Future<Output = Result<(), PortError>>;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::lock::Mutex;
 use schemas::codec::DecodeError;
 use schemas::{
-    Artifact, Assignment, AttemptId, Catalog, Class, DeliveredResult, FailureCode, JobId, Manifest, Outcome,
-    Phase, Service, WorkerId,
+    Artifact, Assignment, AttemptId, AttemptRecord, Catalog, Class, DeliveredResult, FailureCode, JobId,
+    Manifest, Outcome, Phase, Service, WorkerId,
 };
 
 use super::stop::Stop;
@@ -125,6 +125,13 @@ pub trait SpoolPorts: Ports {
     fn release_spooled(&self, attempt: AttemptId);
     /// Removes a result.
     fn remove_spooled(&self, attempt: AttemptId);
+
+    /// Puts a claim on disk that the broker does not take; whether it lies there.
+    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = bool>;
+    /// The claims that lie there.
+    fn kept_claims(&self) -> Vec<AttemptRecord>;
+    /// Removes a claim: the broker has it.
+    fn forget_claim(&self, attempt: AttemptId);
 }
 
 /// What a worker needs.
@@ -150,6 +157,8 @@ pub trait WorkerPorts: SpoolPorts {
     /// # Errors
     /// It is no assignment.
     fn open(&self, delivered: &mut Self::Delivered) -> Result<Arc<Assignment>, Box<Unreadable>>;
+    /// When the broker took it in, Unix milliseconds.
+    fn stored_at_ms(&self, delivered: &Self::Delivered) -> i64;
     /// How often the broker has delivered it, this time included.
     fn deliveries(&self, delivered: &Self::Delivered) -> i64;
     /// Answers the broker, without a confirmation.

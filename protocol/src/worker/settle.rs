@@ -118,8 +118,9 @@ async fn record<P: WorkerPorts>(ports: &P, mut held: Held, outcome: &Outcome) ->
         ..AttemptRecord::clone(&held.record)
     };
     let attempt = record.id();
-    claim::write_patiently(ports, &mut held, record).await.map_err(Unsettled::NotRecorded)?;
+    claim::write_when_room(ports, &mut held, record).await.map_err(Unsettled::NotRecorded)?;
     ports.remove_spooled(attempt);
+    ports.forget_claim(attempt);
     Ok(())
 }
 

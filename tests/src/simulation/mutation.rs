@@ -42,11 +42,15 @@ pub enum Mutation {
     SpendWhatWasRefused,
     /// The ledger removes the ends of jobs and leaves no marker of them.
     SkipTheMarker,
+    /// Routers and workers take a claim that is gone by its age for one that never was.
+    IgnoreTheAgeOfClaims,
+    /// Routers remove old keys and cancel requests whether or not their jobs are over.
+    RemoveWhatGuards,
 }
 
 impl Mutation {
     /// All of them, with the word by which a list names them.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 20] = [
         (Self::SkipTheIntent, "skip-the-intent"),
         (Self::AcknowledgeFirst, "acknowledge-first"),
         (Self::DropTheMessageId, "drop-the-message-id"),
@@ -65,5 +69,7 @@ impl Mutation {
         (Self::AcknowledgeTheFailureFirst, "acknowledge-the-failure-first"),
         (Self::SpendWhatWasRefused, "spend-what-was-refused"),
         (Self::SkipTheMarker, "skip-the-marker"),
+        (Self::IgnoreTheAgeOfClaims, "ignore-the-age-of-claims"),
+        (Self::RemoveWhatGuards, "remove-what-guards"),
     ];
 }

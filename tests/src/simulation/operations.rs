@@ -128,6 +128,11 @@ pub enum Operation {
     },
     /// The ledger makes room in the stream of events.
     MakeRoom,
+    /// The bucket of claims is full for a while.
+    ClaimsFull {
+        /// For how long.
+        for_ms: i64,
+    },
     /// The broker restarts; acknowledgements that it had not confirmed may be gone.
     Broker {
         /// How long it is away.

@@ -1,10 +1,12 @@
 //! End to end with real servers and our real binaries, and the workspace's own rules.
 
+mod ages;
 mod backpressure;
 mod bench;
 mod bill;
 mod breaks;
 mod cancel;
+mod claims_full;
 mod clocks;
 mod conditional;
 mod consent;
@@ -15,8 +17,10 @@ mod drill;
 mod faults;
 mod full;
 mod groups;
+mod guards;
 mod guides;
 mod inputs;
+mod inputs_age;
 mod join;
 mod keys;
 mod largest;

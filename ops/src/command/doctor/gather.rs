@@ -9,12 +9,13 @@ use client::documents;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use runtime::broker::Broker;
+use runtime::claims::Claims;
 use runtime::clock::now_ms;
 use runtime::store_room::StoreRoom;
 use runtime::{lanes, telemetry};
 use schemas::api::{BackendsReply, LaneStatus, RouterPresence};
 use schemas::reserve::{ReserveReply, ReserveRequest};
-use schemas::topology::{self, Topology, stream};
+use schemas::topology::{self, Topology, bucket, stream};
 use schemas::{SCHEMA_VERSION, codec, subjects};
 use std::time::Duration;
 
@@ -47,8 +48,18 @@ pub(super) fn without_broker(error: &str, nodes: &Result<Vec<Varz>, String>) -> 
     let seen = format!("it does not answer: {error}; nothing is accepted meanwhile");
     let mut findings = vec![Finding { verdict: Verdict::Bad, ..Finding::unknown("broker", seen, cure) }];
     findings.extend(nodes.as_ref().err().map(|error| no_monitor(error)));
-    let checks =
-        ["topology", "room", "documents", "artifact store", "router", "queue", "ledger", "backend", "parked"];
+    let checks = [
+        "topology",
+        "room",
+        "claims",
+        "documents",
+        "artifact store",
+        "router",
+        "queue",
+        "ledger",
+        "backend",
+        "parked",
+    ];
     findings.extend(checks.map(|check| unknown(check, "the broker does not answer")));
     findings
 }
@@ -94,10 +105,25 @@ pub(super) async fn rooms(broker: &Broker, replicas: usize) -> Vec<Finding> {
                 filling.push(Filling { stream: spec.name, room: StoreRoom::of_stream(info, now_ms()) });
             }
         }
+        for name in [bucket::KEYS, bucket::CANCELS] {
+            let Ok(stream) = broker.jetstream.get_stream(format!("KV_{name}")).await else { continue };
+            let info = stream.cached_info();
+            findings.extend(doctor::guards(name, info.state.bytes, info.config.max_bytes));
+        }
         findings.push(doctor::storage(&filling));
         Ok(findings)
     };
     within(look).await.unwrap_or_else(|error| vec![unknown("room", &error)])
+}
+
+/// The claims on paid attempts.
+pub(super) async fn claims(broker: &Broker) -> Finding {
+    let look = async {
+        let bucket = runtime::topology::open_bucket(&broker.jetstream, bucket::ATTEMPTS).await?;
+        let (store, room) = Claims::new(bucket).look().await?;
+        Ok(doctor::claims(&store, &room))
+    };
+    within(look).await.unwrap_or_else(|error| unknown("claims", &error))
 }
 
 /// The configuration documents.
@@ -115,12 +141,12 @@ pub(super) async fn documents(broker: &Broker) -> Vec<Finding> {
     within(look).await.unwrap_or_else(|error| vec![unknown("documents", &error)])
 }
 
-/// The room for files.
-pub(super) async fn artifact_store(broker: &Broker) -> Finding {
+/// The room for files, and for how long they are kept, milliseconds; 0 for ever.
+pub(super) async fn artifact_store(broker: &Broker) -> (Finding, u64) {
     let look = async { StoreRoom::measure(&broker.jetstream, now_ms()).await.map_err(anyhow::Error::msg) };
     match within(look).await {
-        Ok(room) => doctor::artifact_store(&room),
-        Err(error) => unknown("artifact store", &error),
+        Ok(room) => (doctor::artifact_store(&room), room.max_age_ms),
+        Err(error) => (unknown("artifact store", &error), 0),
     }
 }
 

@@ -9,6 +9,7 @@ use schemas::codec::{self, CONTENT_TYPE};
 use super::address::{check_address, sniff_id};
 use super::arrived::Arrived;
 use super::refuse::Refusal;
+use crate::router::inputs::FirstToGo;
 use crate::router::job::AdmittedJob;
 use crate::router::place::{self, Prepared};
 use crate::router::ports::{Delivery, RouterPorts};
@@ -85,7 +86,7 @@ pub(super) fn read<P: RouterPorts>(
         Ok(()) => admit(&job, &config.catalog, &config.policy, message.payload().len(), submitted_at_ms),
     };
     match admitted {
-        Ok(admitted) => Ok(AdmittedJob { job, admitted, submitted_at_ms }),
+        Ok(admitted) => Ok(AdmittedJob { job, admitted, submitted_at_ms, inputs: FirstToGo::default() }),
         Err(failure) => Err(Box::new(Refusal { id: Some(job.id), job: Some(job), failure })),
     }
 }

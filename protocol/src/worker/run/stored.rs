@@ -43,7 +43,7 @@ impl<P: WorkerPorts> Run<'_, P> {
                 return Some(delivered::charged(failed(stop.failure()), &result));
             }
             attempt = attempt.resumed_by(id.unwrap_or_default());
-            outcome = self.run_in_time(&attempt, started_at_ms).await?;
+            outcome = self.run_in_time(&attempt, started_at_ms, held).await?;
         }
     }
 

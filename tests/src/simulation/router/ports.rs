@@ -8,14 +8,14 @@ use policy::fleet::Fleet;
 use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
-use protocol::router::{KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
 use protocol::worker::Stop;
 use protocol::{Answer, PortError, StoredMessage};
 use schemas::reserve::{Grant, Reservation};
-use schemas::topology::stream;
+use schemas::topology::{bucket, stream};
 use schemas::{
-    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Fact, JobId, KeyRecord, Lane,
-    SCHEMA_VERSION, Tenant, subjects,
+    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Fact, Input, JobId, KeyRecord, Lane,
+    SCHEMA_VERSION, Tenant, codec, subjects,
 };
 
 use super::delivery::SimulatedDelivery;
@@ -215,6 +215,15 @@ impl RouterPorts for SimulatedPorts {
                 work.find(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence)
             }
         }
+        fn input_kept(&self, _input: &Input) -> Option<(i64, i64)> {
+            move |_| None
+        }
+        fn next_entry(&self, bucket: &'static str, from: u64) -> Option<BucketEntry> {
+            move |world| {
+                let mut entries = world.broker.entries.range(from..);
+                entries.find(|(_, (of, _))| *of == bucket).map(|(_, (_, entry))| entry.clone())
+            }
+        }
         fn unread_subjects(&self) -> Vec<String> {
             move |world| {
                 let unread = world.broker.messages.values().filter_map(|stored| match (&stored.payload, stored.place) {
@@ -290,10 +299,22 @@ impl RouterPorts for SimulatedPorts {
                     return Some(first.clone());
                 }
                 world.broker.keys.insert(name.to_owned(), record.clone());
+                let (value, now_ms) = (codec::encode(record), world.now_ms);
+                world.broker.put_entry(bucket::KEYS, name.to_owned(), value, now_ms);
                 None
             })
             .await
         }
+    }
+
+    #[track_caller]
+    fn remove_entry(
+        &self,
+        _bucket: &'static str,
+        entry: &BucketEntry,
+    ) -> impl Future<Output = Result<(), PortError>> {
+        let muted = self.is_muted(Location::caller(), "remove_entry");
+        async move { if muted { Ok(()) } else { self.call(|world| world.broker.remove_entry(entry)).await } }
     }
 
     #[track_caller]
@@ -365,6 +386,10 @@ impl SimulatedPorts {
 /// The request is durable, and every process that watches learns of it.
 fn request_cancel(world: &mut World, job: u32) {
     world.broker.cancels.insert(job);
+    if let Some(body) = world.jobs[job as usize].clone() {
+        let now_ms = world.now_ms;
+        world.broker.put_entry(bucket::CANCELS, body.id.to_string(), Vec::new(), now_ms);
+    }
     for process in 0..world.processes.len() {
         let found = &world.processes[process];
         if found.up && world.now_ms >= found.cut_until_ms {

@@ -77,6 +77,36 @@ impl SpoolPorts for SimulatedPorts {
             });
         }
     }
+
+    #[track_caller]
+    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = bool> {
+        let muted = self.is_muted(Location::caller(), "keep_claim");
+        async move {
+            if !muted {
+                self.world(|world| {
+                    world.kept_claims[self.process].insert(record.id(), record.clone());
+                    world.processes[self.process].spooled_in_hand.insert(record.id());
+                });
+                self.moment().await;
+            }
+            true
+        }
+    }
+
+    fn kept_claims(&self) -> Vec<AttemptRecord> {
+        self.world(|world| {
+            let in_hand = &world.processes[self.process].spooled_in_hand;
+            let kept = world.kept_claims[self.process].iter();
+            kept.filter(|(attempt, _)| !in_hand.contains(attempt)).map(|(_, record)| record.clone()).collect()
+        })
+    }
+
+    #[track_caller]
+    fn forget_claim(&self, attempt: AttemptId) {
+        if !self.is_muted(Location::caller(), "forget_claim") {
+            self.world(|world| world.kept_claims[self.process].remove(&attempt));
+        }
+    }
 }
 
 impl WorkerPorts for SimulatedPorts {
@@ -100,6 +130,10 @@ impl WorkerPorts for SimulatedPorts {
     fn open(&self, delivered: &mut Delivery) -> Result<Arc<Assignment>, Box<Unreadable>> {
         let Payload::Work(assignment) = &delivered.payload else { unreachable!("workers pull assignments") };
         Ok(Arc::new(Assignment::clone(assignment)))
+    }
+
+    fn stored_at_ms(&self, delivered: &Delivery) -> i64 {
+        delivered.published_ms
     }
 
     fn deliveries(&self, delivered: &Delivery) -> i64 {
