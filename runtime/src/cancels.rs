@@ -1,11 +1,11 @@
 //! Requests to cancel jobs: the `CANCELS` bucket, watched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, kv};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use schemas::topology::bucket;
 use schemas::{CancelRequest, JobId, Tenant};
 use tokio_util::sync::CancellationToken;
@@ -87,9 +87,8 @@ impl Cancels {
             let entry = tokio::select! {
                 entry = requests.next() => entry,
                 _ = forget.tick() => {
-                    // The bucket says for how long it keeps a request: that may be changed while this runs.
-                    if let Ok(status) = store.status().await {
-                        self.requested().forget(clock::now_ms(), status.max_age());
+                    if let Err(reason) = self.forget_removed(&store).await {
+                        return reason;
                     }
                     continue;
                 }
@@ -100,6 +99,21 @@ impl Cancels {
                 None => return "the watch closed".to_owned(),
             }
         }
+    }
+
+    /// Forgets what the bucket no longer has. What a router removes there leaves no mark of which a watch would tell.
+    async fn forget_removed(&self, store: &kv::Store) -> Result<(), String> {
+        let began_ms = clock::now_ms();
+        let status = store.status().await.map_err(|error| telemetry::chain(&error))?;
+        // The bucket says for how long it keeps a request: that may be changed while this runs.
+        self.requested().forget(began_ms, status.max_age());
+        if self.requested().entries() <= status.values() {
+            return Ok(());
+        }
+        let keys = store.keys().await.map_err(|error| telemetry::chain(&error))?;
+        let keys: HashSet<String> = keys.try_collect().await.map_err(|error| telemetry::chain(&error))?;
+        self.requested().retain(&keys, began_ms);
+        Ok(())
     }
 
     fn take(&self, entry: &kv::Entry) {
@@ -140,6 +154,24 @@ impl Requested {
                 self.jobs.remove(&request.job);
             }
         }
+    }
+
+    /// How many entries of the bucket these requests are.
+    fn entries(&self) -> u64 {
+        let each = |(tenant, _): &(Option<Tenant>, i64)| if tenant.is_some() { 2 } else { 1 };
+        self.jobs.values().flatten().map(each).sum()
+    }
+
+    /// Forgets what is not among the bucket's keys, as they were listed from `began_ms` on; what came later stays.
+    fn retain(&mut self, keys: &HashSet<String>, began_ms: i64) {
+        let later_ms = began_ms.saturating_sub(i64::try_from(FORGET_EVERY.as_millis()).unwrap_or(i64::MAX));
+        self.jobs.retain(|job, requests| {
+            requests.retain(|(tenant, at_ms)| {
+                let request = CancelRequest { tenant: tenant.clone(), job: *job };
+                *at_ms >= later_ms || request.entries().iter().any(|(key, _)| keys.contains(key))
+            });
+            !requests.is_empty()
+        });
     }
 
     /// Forgets what is older than what the bucket keeps; a bucket without an age keeps everything.
@@ -209,6 +241,24 @@ mod tests {
         assert!(!requested.contains(&tenant("a"), job));
         requested.remove(&of("b", job));
         assert!(requested.jobs.is_empty(), "the set shrinks");
+    }
+
+    #[test]
+    fn what_routers_removed_without_a_mark_is_forgotten() {
+        let (kept, gone, any, young) = (JobId::new(), JobId::new(), JobId::new(), JobId::new());
+        let mut requested = Requested::default();
+        let now_ms = 100 * 3_600_000;
+        for request in [of("a", kept), of("b", kept), of("a", gone), of_any(any)] {
+            requested.insert(&request, 1);
+        }
+        requested.insert(&of("a", young), now_ms);
+        assert_eq!(requested.entries(), 9);
+        let keys = [format!("a.{kept}"), any.to_string()].into();
+        requested.retain(&keys, now_ms);
+        assert!(requested.contains(&tenant("a"), kept) && !requested.contains(&tenant("b"), kept));
+        assert!(!requested.contains(&tenant("a"), gone) && requested.contains(&tenant("z"), any));
+        assert!(requested.contains(&tenant("a"), young), "it was stored while the keys were listed");
+        assert_eq!(requested.jobs.len(), 3);
     }
 
     #[test]

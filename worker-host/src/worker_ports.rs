@@ -8,9 +8,7 @@ use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles,
 use protocol::{Answer, PortError};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::bucket;
-use schemas::{
-    Assignment, AttemptId, AttemptRecord, Class, FailureCode, JobId, Outcome, Phase, WorkerId,
-};
+use schemas::{Assignment, AttemptId, AttemptRecord, Class, FailureCode, JobId, Outcome, Phase, WorkerId};
 
 use crate::attempt::{Attempt, Made, Stopper};
 use crate::io::HostIo;
