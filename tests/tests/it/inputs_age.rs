@@ -54,7 +54,7 @@ async fn keep_files_for(fleet: &TestFleet, age: Duration) -> anyhow::Result<()> 
 
 async fn until_waiting(fleet: &TestFleet, job: JobId, words: &str) -> anyhow::Result<()> {
     look_until(words, async || {
-        let asked = JobRequest { job };
+        let asked = JobRequest { job, tenant: None };
         let reply: StatusReply = api::request(&fleet.stack.broker.client, "status", &asked).await?;
         Ok(reply.waiting.is_some_and(|wait| wait.sentence.contains(words)).then_some(()))
     })

@@ -8,7 +8,9 @@ use protocol::worker::{
     Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles, Unreadable, WorkerPorts, machine,
 };
 use protocol::{Answer, PortError};
-use schemas::{Assignment, AttemptId, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId};
+use schemas::{
+    Assignment, AttemptId, AttemptRecord, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId,
+};
 
 use super::attempt::SimulatedAttempt;
 use super::backend::artifact_of;
