@@ -102,9 +102,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_id_of_a_provider_that_is_too_long_gets_into_no_record_and_no_message() {
-        let io = Arc::new(MemoryIo::default());
-        let attempt = attempt(&io);
         for (length, fits) in [(1, true), (512, true), (513, false), (400_000, false)] {
+            let io = Arc::new(MemoryIo::default());
+            let attempt = attempt(&io);
             let id = "i".repeat(length);
             let started = attempt.started(&id).await;
             assert_eq!(started.is_ok(), fits, "{length}");
