@@ -77,22 +77,35 @@ pub const ID_AHEAD_MAX_MS: i64 = 86_400_000;
 /// ended ([`crate::retention`]); a publish that comes later could be the repeat of one that nobody remembers.
 pub const ID_BEHIND_MAX_MS: i64 = 7 * 86_400_000;
 
-/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared. One from
-/// the past may have ended before.
-fn made_at(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
-    // An id that is no UUIDv7 has no time, and its rows have a place of their own; a repeat says the same time itself.
-    let made_ms = job.id.time_ms().unwrap_or(job.time_ms);
+/// Checks at its publish that a job is not older than the fleet's memory of what has ended. Of an id without a time the job's
+/// own time counts: a repeat says the same.
+///
+/// # Errors
+/// `invalid_job`: it was made too long ago, or an id without a time comes with a time that is to come.
+pub fn check_age(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
+    let (field, made_ms) = match job.id.time_ms() {
+        Some(made_ms) => ("id", made_ms),
+        None => ("time_ms", job.time_ms),
+    };
     let behind_ms = published_at_ms.saturating_sub(made_ms);
-    if behind_ms > ID_BEHIND_MAX_MS {
-        let words = format!(
-            "id {} was made {} days before it was published: at most {} are possible, since a publish as late could repeat \
-             a job that has ended; publish the request under a new UUIDv7",
-            job.id,
-            behind_ms / 86_400_000,
-            ID_BEHIND_MAX_MS / 86_400_000
-        );
-        return Err(Failure::invalid("id", words));
+    // How far ahead a UUIDv7 may be is looked at in `made_at`.
+    let is_ahead = field == "time_ms" && behind_ms < -ID_AHEAD_MAX_MS;
+    if behind_ms <= ID_BEHIND_MAX_MS && !is_ahead {
+        return Ok(());
     }
+    let words = format!(
+        "by its {field} job {} was made {} days before it was published: at most {} are possible, and none after it, since a \
+         publish as late could repeat a job that has ended; publish the request under a new UUIDv7",
+        job.id,
+        behind_ms / 86_400_000,
+        ID_BEHIND_MAX_MS / 86_400_000
+    );
+    Err(Failure::invalid(field, words))
+}
+
+/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared.
+fn made_at(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
+    // An id that is no UUIDv7 has no time, and its rows have a place of their own.
     let ahead_ms = job.id.time_ms().map_or(0, |made_ms| made_ms.saturating_sub(published_at_ms));
     if ahead_ms <= ID_AHEAD_MAX_MS {
         return Ok(());

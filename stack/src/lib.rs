@@ -101,7 +101,7 @@ impl Stack {
     /// What is free on the disk of the fleet's folder, bytes; none where the system does not say.
     #[must_use]
     pub fn free_disk_bytes(&self) -> Option<i64> {
-        let disk = rustix::fs::statvfs(&self.options.dir).ok()?;
+        let disk = rustix::fs::statvfs(self.options.dir.as_path()).ok()?;
         i64::try_from(disk.f_bavail.saturating_mul(disk.f_frsize)).ok()
     }
 

@@ -1,7 +1,7 @@
 //! What most jobs are: placed by one look at the fleet, for free. Such a job is read, decided on and written down
 //! before anything is awaited; what then stays in memory are the messages that place it, and its own as it came.
 
-use policy::admit::{admit, admit_tenant, check_unknown};
+use policy::admit::{admit, admit_tenant, check_age, check_unknown};
 use policy::plan::Plan;
 use schemas::Failure;
 use schemas::codec::{self, CONTENT_TYPE};
@@ -80,6 +80,7 @@ pub(super) fn read<P: RouterPorts>(
     }
     let config = ports.config();
     let address = check_address(message.subject(), &job).and_then(|()| check_unknown(&job));
+    let address = address.and_then(|()| check_age(&job, submitted_at_ms));
     let admitted = match address.and_then(|()| admit_tenant(&job.tenant, &config.tenants)) {
         Err(failure) => Err(failure),
         // As of the time it was submitted: a deadline that passes while it waits is no fault of the job's.
