@@ -66,19 +66,16 @@ impl SpoolPorts for NatsPorts {
         self.shared.spool.remove(attempt);
     }
 
-    async fn keep_claim(&self, record: &AttemptRecord) -> bool {
+    async fn keep_claim(&self, record: &AttemptRecord) {
         let (shared, kept) = (Arc::clone(&self.shared), record.clone());
         let written = tokio::task::spawn_blocking(move || {
             shared.spool.make_dir()?;
             shared.kept_claims.write(&kept)
         });
-        let written = written.await.map_err(std::io::Error::other).flatten();
-        let dir = self.shared.spool.dir().display();
-        written
-            .inspect_err(|error| {
-                tracing::error!(job = %record.job, attempt = record.attempt, %error, path = %dir, "the provider's id is in memory only");
-            })
-            .is_ok()
+        if let Err(error) = written.await.map_err(std::io::Error::other).flatten() {
+            let dir = self.shared.spool.dir().display();
+            tracing::error!(job = %record.job, attempt = record.attempt, %error, path = %dir, "the provider's id is in memory only");
+        }
     }
 
     fn kept_claims(&self) -> Vec<AttemptRecord> {

@@ -54,8 +54,8 @@ pub async fn record_started<P: SpoolPorts>(
     if !matches!(error, ClaimError::Lost(_)) {
         note_full(ports, &error);
         *claim.record = record;
-        let is_kept = ports.keep_claim(&claim.record).await;
-        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, provider_id, is_kept, %error, "the provider's id is not in the claim yet: the work goes on");
+        ports.keep_claim(&claim.record).await;
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id is not in the claim yet: the work goes on");
         return Ok(());
     }
     tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id could not be recorded");

@@ -126,8 +126,8 @@ pub trait SpoolPorts: Ports {
     /// Removes a result.
     fn remove_spooled(&self, attempt: AttemptId);
 
-    /// Puts a claim on disk that the broker does not take; whether it lies there.
-    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = bool>;
+    /// Puts a claim on disk that the broker does not take. Where the disk does not take it either, it is in memory only.
+    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = ()>;
     /// The claims that lie there.
     fn kept_claims(&self) -> Vec<AttemptRecord>;
     /// Removes a claim: the broker has it.

@@ -28,9 +28,7 @@ impl<P: WorkerPorts> Run<'_, P> {
             Waited::Stopping(reason) => (None, Some(Failure::new(FailureCode::Interrupted, reason))),
         };
         let delivery = self.delivery();
-        let absence = self.absence().await?;
-        let claimed = self.create_claim().await?;
-        match (claimed, absence) {
+        match self.create_claim().await? {
             (Claimed::AlreadyClaimed(held), _) => self.take_over(held, delivery.delivered).await,
             (Claimed::Granted(held), Absence::Unknowable(failure)) => self.find(held, failure, false).await,
             (Claimed::Granted(held), Absence::NotStarted) => {
@@ -62,9 +60,11 @@ impl<P: WorkerPorts> Run<'_, P> {
         Ok(self.ports.claim_store().await?.absence(assigned_at_ms, now_ms))
     }
 
-    /// Takes the claim. While its bucket is full the assignment waits in place and nothing is started.
-    async fn create_claim(&self) -> Result<Claimed, ClaimError> {
+    /// Takes the claim, and says what it means if there was none. While its bucket is full the assignment waits in place
+    /// and nothing is started.
+    async fn create_claim(&self) -> Result<(Claimed, Absence), Unsettled> {
         loop {
+            let absence = self.absence().await?;
             match self.try_to_create_claim().await {
                 Err(error @ ClaimError::Full { .. }) => {
                     let words = error.to_string();
@@ -73,10 +73,10 @@ impl<P: WorkerPorts> Run<'_, P> {
                     self.ports.progress(self.assignment, Phase::Queued, Some(&words));
                     self.ports.rest(claim::FULL_AGAIN_AFTER).await;
                     if self.ports.is_stopping() {
-                        return Err(error);
+                        return Err(error.into());
                     }
                 }
-                created => return created,
+                created => return Ok((created?, absence)),
             }
         }
     }

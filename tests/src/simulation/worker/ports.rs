@@ -81,7 +81,7 @@ impl SpoolPorts for SimulatedPorts {
     }
 
     #[track_caller]
-    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = bool> {
+    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = ()> {
         let muted = self.is_muted(Location::caller(), "keep_claim");
         async move {
             if !muted {
@@ -91,7 +91,6 @@ impl SpoolPorts for SimulatedPorts {
                 });
                 self.moment().await;
             }
-            true
         }
     }
 
