@@ -21,6 +21,7 @@
 pub mod cancel;
 pub mod ending;
 pub mod failed_attempts;
+pub mod first_to_go;
 pub mod guards;
 pub mod history;
 pub mod inputs;

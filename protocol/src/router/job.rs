@@ -4,7 +4,7 @@ use policy::admit::Admitted;
 use schemas::{AttemptFacts, Failure, FailureCode, Job, JobState};
 
 use crate::router::ending::End;
-use crate::router::inputs::FirstToGo;
+use crate::router::first_to_go::FirstToGo;
 
 /// A job that was admitted.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use schemas::codec::{self, CONTENT_TYPE};
 use super::address::{check_address, sniff_id};
 use super::arrived::Arrived;
 use super::refuse::Refusal;
-use crate::router::inputs::FirstToGo;
+use crate::router::first_to_go::FirstToGo;
 use crate::router::job::AdmittedJob;
 use crate::router::place::{self, Prepared};
 use crate::router::ports::{Delivery, RouterPorts};
