@@ -201,7 +201,7 @@ impl RouterPorts for Router {
         for (key, value) in request.entries() {
             requests.put(key, value.into()).await.map_err(away(bucket::CANCELS))?;
         }
-        self.cancels.request(request.clone(), clock::now_ms());
+        self.cancels.request(request, clock::now_ms());
         Ok(())
     }
 

@@ -44,10 +44,10 @@ impl Cancels {
     }
 
     /// Takes a request that the broker took in at that time, Unix milliseconds.
-    pub fn request(&self, request: CancelRequest, at_ms: i64) {
-        self.requested().insert(&request, at_ms);
+    pub fn request(&self, request: &CancelRequest, at_ms: i64) {
+        self.requested().insert(request, at_ms);
         if let Some(listener) = &self.listener {
-            listener(&request);
+            listener(request);
         }
     }
 
@@ -120,7 +120,7 @@ impl Cancels {
         let Some(request) = CancelRequest::read(&entry.key, &entry.value) else { return };
         match entry.operation {
             kv::Operation::Put => {
-                self.request(request, clock::ms_of_ns(entry.created.unix_timestamp_nanos()));
+                self.request(&request, clock::ms_of_ns(entry.created.unix_timestamp_nanos()));
             }
             kv::Operation::Delete | kv::Operation::Purge => self.requested().remove(&request),
         }
@@ -211,7 +211,7 @@ mod tests {
         let into = Arc::clone(&heard);
         let cancels = Cancels::notifying(move |request| into.lock().expect("sound").push(request.clone()));
         let (job, other) = (JobId::new(), JobId::new());
-        cancels.clone().request(of("a", job), 1);
+        cancels.clone().request(&of("a", job), 1);
         assert_eq!(*heard.lock().expect("sound"), [of("a", job)]);
         assert!(cancels.contains(&tenant("a"), job) && !cancels.contains(&tenant("a"), other));
     }
@@ -281,9 +281,9 @@ mod tests {
         requested.forget(now_ms, 2 * HOUR);
         assert_eq!(requested.jobs.len(), 2);
         assert!(requested.contains(&tenant("a"), young) && requested.contains(&tenant("a"), again));
-        requested.forget(now_ms + FORGET_EVERY.as_millis() as i64, HOUR);
+        requested.forget(now_ms + 60_000, HOUR);
         assert_eq!(requested.jobs.len(), 2, "never before the bucket");
-        requested.forget(now_ms + FORGET_EVERY.as_millis() as i64 + 1, HOUR);
+        requested.forget(now_ms + 60_001, HOUR);
         assert!(requested.jobs.is_empty());
     }
 }

@@ -95,7 +95,7 @@ pub async fn status(jetstream: &jetstream::Context) -> Result<Vec<LaneStatus>, L
 #[derive(Debug)]
 pub enum Search {
     /// It lies there.
-    Found(Lying),
+    Found(Box<Lying>),
     /// It does not: all was looked at.
     Absent,
     /// It is not among the first [`LOOKED_AT_MAX`], and more lie behind them.
@@ -123,7 +123,7 @@ pub async fn find(client: &Client, mut is_found: impl FnMut(&Lying) -> bool) -> 
             let Some(number) = Lane::ALL.iter().position(|known| *known == lane) else { continue };
             let lying = Lying { lane, tenant, ahead: ahead[number], accepted_at_ms, message };
             if is_found(&lying) {
-                return Ok(Search::Found(lying));
+                return Ok(Search::Found(Box::new(lying)));
             }
             ahead[number] += 1;
         }

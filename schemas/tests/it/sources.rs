@@ -18,7 +18,7 @@ fn inputs_and_results_are_told_apart_and_all_else_is_refused() {
         match origin("ARTIFACTS", &key) {
             Ok(found) => assert!(is_own && found == Origin::ResultOf(job), "{key}"),
             Err(error) => {
-                assert!(!is_own && matches!(error, OriginError::OtherTenant { .. }), "{key}: {error}")
+                assert!(!is_own && matches!(error, OriginError::OtherTenant { .. }), "{key}: {error}");
             }
         }
     }
