@@ -343,6 +343,14 @@ fn presence(known: &Known, max_age_ms: u64, now_ms: i64) -> Presence {
     }
 }
 
+fn too_many_cancels(tenant: &Tenant, limit: u64) -> Refusal {
+    let error = format!(
+        "tenant {tenant} has {limit} requests to cancel, as many as a tenant may have at a time: wait until old ones are \
+         removed (router.cancels_kept_ms), or raise router.cancels_per_tenant"
+    );
+    Refusal { code: 429, error, field: Some("tenant".to_owned()) }
+}
+
 async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Refusal> {
     // Before the request ends what waits.
     let found = FoundJob::of(router, &request).await?;
@@ -352,6 +360,10 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
         return Ok(CancelReply { job, state: found.history.state(), effect, known });
     }
     let whose = request.tenant.as_ref();
+    if let Some(tenant) = whose {
+        let taken = router.quotas.take_cancel(&router.broker.jetstream, tenant).await;
+        taken.map_err(|limit| too_many_cancels(tenant, limit))?;
+    }
     let cancelled = protocol::router::cancel::cancel(router, whose, request.job).await;
     let Cancelled { job, state, effect } = cancelled.map_err(Refusal::broker)?;
     let effect =

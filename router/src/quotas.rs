@@ -24,6 +24,8 @@ pub struct Limits {
     pub parked_per_tenant: u64,
     /// Idempotency keys of a tenant.
     pub keys_per_tenant: u64,
+    /// Requests to cancel of a tenant.
+    pub cancels_per_tenant: u64,
 }
 
 /// What each tenant uses, as it was counted last.
@@ -67,13 +69,31 @@ impl Quotas {
 
     /// Whether the tenant may have one more key, which is then counted.
     pub(crate) async fn keys_left(&self, jetstream: &jetstream::Context, tenant: &Tenant) -> KeysLeft {
-        let filter = format!("$KV.{}.{tenant}.>", bucket::KEYS);
         let limit = self.limits.keys_per_tenant;
-        if self.count(jetstream, &format!("KV_{}", bucket::KEYS), &filter).await >= limit {
-            return KeysLeft::None { limit };
+        if self.takes(jetstream, bucket::KEYS, tenant, limit).await {
+            KeysLeft::Some
+        } else {
+            KeysLeft::None { limit }
+        }
+    }
+
+    /// Whether the tenant may have one more request to cancel, which is then counted; how many it may have where not.
+    pub(crate) async fn take_cancel(
+        &self,
+        jetstream: &jetstream::Context,
+        tenant: &Tenant,
+    ) -> Result<(), u64> {
+        let limit = self.limits.cancels_per_tenant;
+        if self.takes(jetstream, bucket::CANCELS, tenant, limit).await { Ok(()) } else { Err(limit) }
+    }
+
+    async fn takes(&self, jetstream: &jetstream::Context, bucket: &str, tenant: &Tenant, limit: u64) -> bool {
+        let filter = format!("$KV.{bucket}.{tenant}.>");
+        if self.count(jetstream, &format!("KV_{bucket}"), &filter).await >= limit {
+            return false;
         }
         self.add(&filter);
-        KeysLeft::Some
+        true
     }
 
     /// Messages of a stream that a filter lets through. A broker that does not answer is no reason to refuse anything.
@@ -138,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_is_added_counts_until_the_broker_is_asked_again() {
-        let quotas = Quotas::new(Limits { parked_per_tenant: 10, keys_per_tenant: 10 });
+        let quotas =
+            Quotas::new(Limits { parked_per_tenant: 10, keys_per_tenant: 10, cancels_per_tenant: 10 });
         assert_eq!(quotas.known("argosy.parked.a.>"), None);
         quotas.add("argosy.parked.a.>");
         assert_eq!(quotas.known("argosy.parked.a.>"), None, "nothing is known before it is counted");

@@ -48,6 +48,8 @@ pub struct RouterConfig {
     pub parked_per_tenant: u64,
     /// Idempotency keys that one tenant may have at a time; a job with a further one is refused.
     pub keys_per_tenant: u64,
+    /// Requests to cancel that one tenant may have at a time; a further one is refused.
+    pub cancels_per_tenant: u64,
     /// How long an idempotency key is kept at the least, milliseconds; beyond that for as long as its first job is open.
     pub keys_kept_ms: u64,
     /// How long a request to cancel is kept at the least, milliseconds; beyond that for as long as its job is open.
@@ -62,6 +64,7 @@ impl Default for RouterConfig {
             too_new_wait_ms: 600_000,
             parked_per_tenant: 20_000,
             keys_per_tenant: 100_000,
+            cancels_per_tenant: 100_000,
             keys_kept_ms: DAY_MS,
             cancels_kept_ms: DAY_MS,
         }
@@ -92,6 +95,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         quotas: Quotas::new(quotas::Limits {
             parked_per_tenant: settings.parked_per_tenant,
             keys_per_tenant: settings.keys_per_tenant,
+            cancels_per_tenant: settings.cancels_per_tenant,
         }),
         room: Room::default(),
         events_short: Arc::default(),

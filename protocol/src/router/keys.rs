@@ -48,7 +48,8 @@ pub async fn take<P: RouterPorts>(ports: &P, job: &Job) -> Result<Keyed, PortErr
 
 fn used_up(tenant: &Tenant, limit: u64) -> Keyed {
     let words = format!(
-        "tenant {tenant} has {limit} idempotency keys, as many as a tenant may have at a time: publish without a key, wait          until old ones expire, or raise router.keys_per_tenant"
+        "tenant {tenant} has {limit} idempotency keys, as many as a tenant may have at a time: publish without a key, wait \
+         until old ones are removed (router.keys_kept_ms), or raise router.keys_per_tenant"
     );
     Keyed::Refused(Failure::invalid("idempotency_key", words))
 }

@@ -3,8 +3,10 @@
 
 use anyhow::{Context as _, ensure};
 use async_nats::jetstream::stream::Config;
+use client::api;
 use runtime::publish::Message;
 use runtime::topology::apply;
+use schemas::api::{CancelReply, JobRequest};
 use schemas::topology::{Topology, bucket, stream};
 use schemas::{Event, Fact, FailureCode, Job, JobId, JobState, codec, subjects};
 use stack::StackOptions;
@@ -180,6 +182,7 @@ async fn the_broker_refuses_more_jobs_of_a_tenant_than_may_wait() -> anyhow::Res
         local_only(options);
         options.routers = 1;
         options.env.push(("ARGOSY_ROUTER__KEYS_PER_TENANT".to_owned(), "2".to_owned()));
+        options.env.push(("ARGOSY_ROUTER__CANCELS_PER_TENANT".to_owned(), "2".to_owned()));
     })
     .await?;
     fleet.stack.member("router-1")?.pause()?;
@@ -218,6 +221,18 @@ async fn the_broker_refuses_more_jobs_of_a_tenant_than_may_wait() -> anyhow::Res
     let same = events.direct_get_last_for_subject(subjects::events_of_job(jobs[3].id)).await?;
     let same: Event = codec::decode(None, &same.payload)?;
     ensure!(matches!(same.fact, Fact::Duplicate { of } if of == jobs[0].id), "{same:?}");
+
+    // Requests to cancel what may be on its way: the third is refused, another tenant's is not.
+    let cancel = async |of: &str| {
+        let (client, asked) = (&fleet.stack.broker.client, JobRequest { job: JobId::new(), tenant: None });
+        api::request_as::<_, CancelReply>(client, Some(&tenant(of)), "cancel", &asked).await
+    };
+    for _ in 0..2 {
+        cancel("studio-c").await?;
+    }
+    let refusal = format!("{:#}", cancel("studio-c").await.err().context("refused")?);
+    ensure!(refusal.contains("tenant studio-c has 2") && refusal.contains("cancels_per_tenant"), "{refusal}");
+    cancel("studio-d").await?;
     Ok(())
 }
 
