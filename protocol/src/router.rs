@@ -8,7 +8,8 @@
 //! | [`keys`] | idempotency keys: one job for each |
 //! | [`place`] | reserve, `assigned` event, assignment; resuming a half-done placement |
 //! | [`failed_attempts`] | retry, failover, end |
-//! | [`ending`] | terminal events, parking, refusals |
+//! | [`ending`] | terminal events, refusals |
+//! | [`parking`] | what is put aside for an operator |
 //! | [`history`] | what happened to one job, from its tracks |
 //! | [`withdraw`] | assignments that no worker will end |
 //! | [`take_back`] | waiting work of backends without workers, or far behind |
@@ -30,6 +31,7 @@ pub mod job;
 pub mod keys;
 pub mod lost;
 pub mod orphans;
+pub mod parking;
 pub mod place;
 pub mod ports;
 pub mod read_past;

@@ -57,12 +57,12 @@ impl Quotas {
         tenant: Option<&Tenant>,
     ) -> InboxShare {
         let filter = subjects::parked_of_tenant(tenant);
-        let tenant_messages = self.count(jetstream, stream::PARKED, &filter).await;
+        let tenant_messages = self.take(jetstream, stream::PARKED, &filter).await;
         let (bytes, limit_bytes) = self.inbox_bytes(jetstream).await;
         let tenant_messages_max = self.limits.parked_per_tenant;
         let share = Inbox { tenant_messages, tenant_messages_max, bytes, limit_bytes }.share();
-        if share != InboxShare::Nothing {
-            self.add(&filter);
+        if share == InboxShare::Nothing {
+            self.give_back(&filter);
         }
         share
     }
@@ -89,22 +89,23 @@ impl Quotas {
 
     async fn takes(&self, jetstream: &jetstream::Context, bucket: &str, tenant: &Tenant, limit: u64) -> bool {
         let filter = format!("$KV.{bucket}.{tenant}.>");
-        if self.count(jetstream, &format!("KV_{bucket}"), &filter).await >= limit {
-            return false;
+        let is_taken = self.take(jetstream, &format!("KV_{bucket}"), &filter).await < limit;
+        if !is_taken {
+            self.give_back(&filter);
         }
-        self.add(&filter);
-        true
+        is_taken
     }
 
-    /// Messages of a stream that a filter lets through. A broker that does not answer is no reason to refuse anything.
-    async fn count(&self, jetstream: &jetstream::Context, stream: &str, filter: &str) -> u64 {
-        if let Some(known) = self.known(filter) {
-            return known;
+    /// Messages of a stream that a filter lets through, before one more, which is counted with them. A broker that does
+    /// not answer is no reason to refuse anything.
+    async fn take(&self, jetstream: &jetstream::Context, stream: &str, filter: &str) -> u64 {
+        if let Some(before) = self.take_known(filter) {
+            return before;
         }
         match count::messages(jetstream, stream, filter).await {
             Ok(messages) => {
                 self.remember(filter, messages);
-                messages
+                self.take_known(filter).unwrap_or(messages)
             }
             Err(error) => {
                 tracing::debug!(%error, stream, "counting what a tenant uses");
@@ -113,14 +114,19 @@ impl Quotas {
         }
     }
 
-    fn known(&self, filter: &str) -> Option<u64> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = counts.get(filter).filter(|count| count.at.elapsed() < COUNT_EVERY);
-        known.map(|count| count.messages)
+    fn take_known(&self, filter: &str) -> Option<u64> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get_mut(filter).filter(|count| count.at.elapsed() < COUNT_EVERY)?;
+        count.messages += 1;
+        Some(count.messages - 1)
     }
 
+    /// Remembers what the broker counted, unless another has just remembered it: what was taken since is in that count.
     fn remember(&self, filter: &str, messages: u64) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.get(filter).is_some_and(|count| count.at.elapsed() < COUNT_EVERY) {
+            return;
+        }
         if counts.len() >= COUNTS_MAX {
             counts.retain(|_, count| count.at.elapsed() < COUNT_EVERY);
         }
@@ -129,10 +135,11 @@ impl Quotas {
         }
     }
 
-    fn add(&self, filter: &str) {
+    /// What was taken is not used.
+    fn give_back(&self, filter: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(filter) {
-            count.messages += 1;
+            count.messages = count.messages.saturating_sub(1);
         }
     }
 
@@ -160,12 +167,17 @@ mod tests {
     fn what_is_added_counts_until_the_broker_is_asked_again() {
         let quotas =
             Quotas::new(Limits { parked_per_tenant: 10, keys_per_tenant: 10, cancels_per_tenant: 10 });
-        assert_eq!(quotas.known("argosy.parked.a.>"), None);
-        quotas.add("argosy.parked.a.>");
-        assert_eq!(quotas.known("argosy.parked.a.>"), None, "nothing is known before it is counted");
+        assert_eq!(quotas.take_known("argosy.parked.a.>"), None, "nothing is known before it is counted");
         quotas.remember("argosy.parked.a.>", 7);
-        quotas.add("argosy.parked.a.>");
-        assert_eq!(quotas.known("argosy.parked.a.>"), Some(8));
-        assert_eq!(quotas.known("argosy.parked.b.>"), None);
+        assert_eq!(quotas.take_known("argosy.parked.a.>"), Some(7));
+        quotas.remember("argosy.parked.a.>", 7);
+        assert_eq!(
+            quotas.take_known("argosy.parked.a.>"),
+            Some(8),
+            "who counted at the same time changes nothing"
+        );
+        quotas.give_back("argosy.parked.a.>");
+        assert_eq!(quotas.take_known("argosy.parked.a.>"), Some(8));
+        assert_eq!(quotas.take_known("argosy.parked.b.>"), None);
     }
 }

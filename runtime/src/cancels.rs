@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, kv};
 use futures::{StreamExt, TryStreamExt};
+use protocol::PortError;
 use schemas::topology::bucket;
 use schemas::{CancelRequest, JobId, Tenant};
 use tokio_util::sync::CancellationToken;
@@ -87,8 +88,8 @@ impl Cancels {
             let entry = tokio::select! {
                 entry = requests.next() => entry,
                 _ = forget.tick() => {
-                    if let Err(reason) = self.forget_removed(&store).await {
-                        return reason;
+                    if let Err(error) = self.forget_removed(&store).await {
+                        return telemetry::chain(&error);
                     }
                     continue;
                 }
@@ -102,16 +103,15 @@ impl Cancels {
     }
 
     /// Forgets what the bucket no longer has. What a router removes there leaves no mark of which a watch would tell.
-    async fn forget_removed(&self, store: &kv::Store) -> Result<(), String> {
+    async fn forget_removed(&self, store: &kv::Store) -> Result<(), PortError> {
         let began_ms = clock::now_ms();
-        let status = store.status().await.map_err(|error| telemetry::chain(&error))?;
+        let status = store.status().await.map_err(away)?;
         // The bucket says for how long it keeps a request: that may be changed while this runs.
         self.requested().forget(began_ms, status.max_age());
         if self.requested().entries() <= status.values() {
             return Ok(());
         }
-        let keys = store.keys().await.map_err(|error| telemetry::chain(&error))?;
-        let keys: HashSet<String> = keys.try_collect().await.map_err(|error| telemetry::chain(&error))?;
+        let keys: HashSet<String> = store.keys().await.map_err(away)?.try_collect().await.map_err(away)?;
         self.requested().retain(&keys, began_ms);
         Ok(())
     }
@@ -125,6 +125,10 @@ impl Cancels {
             kv::Operation::Delete | kv::Operation::Purge => self.requested().remove(&request),
         }
     }
+}
+
+fn away<E: std::error::Error + Send + Sync + 'static>(error: E) -> PortError {
+    PortError::Away { what: bucket::CANCELS, source: error.into() }
 }
 
 /// The requests that are known: of each job, whose, and when the broker took the request in.

@@ -12,8 +12,9 @@ use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobSt
 use crate::errors::StepError;
 use crate::note::Note;
 use crate::ports::{Answer, Record};
-use crate::router::ending::{self, End, Original};
+use crate::router::ending::{self, End};
 use crate::router::job::Placement;
+use crate::router::parking::{self, Original};
 use crate::router::place::{self, Placed};
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::room::Wait;
@@ -194,7 +195,7 @@ async fn end<P: RouterPorts>(
         attempts,
     };
     if state == JobState::Failed {
-        ending::fail(ports, job, end, &Original::of(job)).await?;
+        parking::fail(ports, job, end, &Original::of(job)).await?;
     } else {
         ending::end(ports, end).await?;
     }
@@ -246,7 +247,7 @@ async fn park<P: RouterPorts>(
         payload: message.payload().to_vec(),
     };
     let id = format!("dead.{}.parked", message.sequence());
-    ending::park(ports, &id, (None, job), failure, &original, Vec::new()).await?;
+    parking::park(ports, &id, (None, job), failure, &original, Vec::new()).await?;
     Ok(None)
 }
 

@@ -56,7 +56,8 @@ async fn what_guards_an_open_job_stays_and_the_rest_is_removed() -> anyhow::Resu
     ensure!(tracker.jobs()[&open.id].state == JobState::Completed, "{:?}", tracker.jobs());
     // A request to cancel a job that is over, or that never was, goes as well.
     for job in [JobId::new(), JobId::new()] {
-        let _: CancelReply = api::request(&broker.client, "cancel", &JobRequest { job, tenant: None }).await?;
+        let _: CancelReply =
+            api::request(&broker.client, "cancel", &JobRequest { job, tenant: None }).await?;
         cancel_store.put(job.to_string(), "cancel".into()).await?;
     }
     cancel_store.put(over.id.to_string(), "cancel".into()).await?;

@@ -47,7 +47,8 @@ async fn keep_files_for(fleet: &TestFleet, age: Duration) -> anyhow::Result<()> 
     let jetstream = &fleet.stack.broker.jetstream;
     let stream = jetstream.get_stream(format!("OBJ_{}", bucket::ARTIFACTS)).await?;
     let mut config = stream.cached_info().config.clone();
-    config.max_age = age;
+    // The broker wants message ids remembered for no longer than messages are kept.
+    (config.max_age, config.duplicate_window) = (age, config.duplicate_window.min(age));
     jetstream.update_stream(config).await?;
     Ok(())
 }

@@ -9,7 +9,8 @@ use protocol::worker::{
 };
 use protocol::{Answer, PortError};
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId,
+    Assignment, AttemptId, AttemptRecord, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase,
+    WorkerId,
 };
 
 use super::attempt::SimulatedAttempt;
