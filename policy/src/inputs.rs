@@ -13,6 +13,9 @@ pub const LOAD_MS: i64 = 60_000;
 /// From this part of its life on it is said when an input goes: the last eighth.
 const SAID_PART: i64 = 8;
 
+/// And at the least for so long before the job ends for it, milliseconds: somebody has to read it.
+const SAID_MS: i64 = 2 * LOAD_MS;
+
 /// An input file that goes by its age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptInput {
@@ -35,7 +38,7 @@ impl KeptInput {
     #[must_use]
     pub fn warning(&self, now_ms: i64) -> Option<String> {
         let life_ms = self.kept_until_ms.saturating_sub(self.stored_at_ms);
-        let is_soon = self.kept_until_ms.saturating_sub(now_ms) <= (life_ms / SAID_PART).max(LOAD_MS);
+        let is_soon = self.kept_until_ms.saturating_sub(now_ms) <= (life_ms / SAID_PART).max(SAID_MS);
         is_soon.then(|| format!("input `{}` is kept until {}", self.name, utc(self.kept_until_ms, now_ms)))
     }
 

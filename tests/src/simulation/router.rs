@@ -1,6 +1,7 @@
 //! A simulated router: the steps of [`protocol::router`], started as the real one's loops start them. Its ports are in
 //! [`ports`].
 
+mod cancels;
 pub(crate) mod delivery;
 pub(crate) mod ports;
 

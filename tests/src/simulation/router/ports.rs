@@ -9,7 +9,6 @@ use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
 use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
-use protocol::worker::Stop;
 use protocol::{Answer, PortError, StoredMessage};
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::{bucket, stream};
@@ -397,21 +396,6 @@ fn request_cancel(world: &mut World, job: u32) {
             let at_ms = world.now_ms + world.moment();
             world.schedule.at(at_ms, Happening::Cancel { process, incarnation, job });
         }
-    }
-}
-
-impl World {
-    /// A process learns that a job is to be cancelled; what it runs for it stops.
-    pub(crate) fn learn_of_cancel(&mut self, process: usize, job: u32) {
-        if !self.processes[process].cancels.insert(job) {
-            return;
-        }
-        if let Some(stopper) = self.processes[process].running.get(&job)
-            && stopper.get().is_none()
-        {
-            stopper.set(Some(Stop::Cancelled));
-        }
-        self.tasks.of_job(process, job).into_iter().for_each(|number| self.wake(number));
     }
 }
 
