@@ -33,8 +33,15 @@ pub struct Limits {
 pub struct Quotas {
     limits: Limits,
     counts: Arc<Mutex<HashMap<String, Count>>>,
-    /// Bytes of the inbox, and its limit.
-    inbox: Arc<Mutex<Option<(Instant, u64, Option<u64>)>>>,
+    inbox: Arc<Mutex<Option<InboxBytes>>>,
+}
+
+/// Bytes of the inbox, as they were asked for last.
+#[derive(Debug, Clone, Copy)]
+struct InboxBytes {
+    at: Instant,
+    bytes: u64,
+    limit_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -145,17 +152,16 @@ impl Quotas {
 
     async fn inbox_bytes(&self, jetstream: &jetstream::Context) -> (u64, Option<u64>) {
         let known = *self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, bytes, limit)) = known
-            && at.elapsed() < COUNT_EVERY
-        {
-            return (bytes, limit);
+        if let Some(known) = known.filter(|known| known.at.elapsed() < COUNT_EVERY) {
+            return (known.bytes, known.limit_bytes);
         }
         let Ok(parked) = jetstream.get_stream(stream::PARKED).await else { return (0, None) };
         let info = parked.cached_info();
-        let limit = u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0);
+        let limit_bytes = u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0);
+        let (at, bytes) = (Instant::now(), info.state.bytes);
         *self.inbox.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), info.state.bytes, limit));
-        (info.state.bytes, limit)
+            Some(InboxBytes { at, bytes, limit_bytes });
+        (bytes, limit_bytes)
     }
 }
 

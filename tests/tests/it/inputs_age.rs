@@ -71,15 +71,28 @@ async fn a_job_that_waits_ends_before_its_input_goes() -> anyhow::Result<()> {
     let (ends, stays) = (with_input(goes), with_input(renewed));
     fleet.stack.submit(&[ends.clone(), stays.clone()]).await?;
     until_waiting(&fleet, ends.id, "input `photo.png` is kept until ").await?;
-    upload(&fleet, 448).await?;
-    let tracker = fleet.stack.wait_ended(&[ends.id], LIMIT).await?;
+    // The other's file is uploaded again until the first job has ended.
+    let renewing = async {
+        loop {
+            if let Err(error) = upload(&fleet, 448).await {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let ending = [ends.id];
+    let tracker = tokio::select! {
+        tracker = fleet.stack.wait_ended(&ending, LIMIT) => tracker?,
+        error = renewing => return Err(error),
+    };
+    keep_files_for(&fleet, Duration::from_secs(3_600)).await?;
     let view = &tracker.jobs()[&ends.id];
     let failure = view.failure.as_ref().context("it failed")?;
     ensure!(view.state == JobState::Failed && failure.field.as_deref() == Some("body.inputs"), "{view:?}");
     for words in ["input `photo.png` was uploaded at ", "is kept until ", "--artifacts-days"] {
         ensure!(failure.message.contains(words), "{failure:?}");
     }
-    // The other's file was uploaded again: its job waits on, and is made.
+    // Its job waits on, and is made.
     fleet.stack.member("worker-local-1")?.restart()?;
     let tracker = fleet.stack.wait_ended(&[stays.id], LIMIT).await?;
     ensure!(tracker.jobs()[&stays.id].state == JobState::Completed, "{:?}", tracker.jobs()[&stays.id]);
