@@ -129,7 +129,7 @@ impl Book {
         if wanted.attempt == 0 || i32::try_from(wanted.attempt).is_err() {
             return Err(format!("attempt: {} is not an attempt's number", wanted.attempt));
         }
-        // Whoever asks, nobody pays for another's job, nor keeps another from paying for his.
+        // Whichever process asks: no tenant pays for another's job, nor keeps another from paying for its own.
         let charged = self.jobs.get(&wanted.job).into_iter().flat_map(BTreeMap::values);
         let mut owners = self.owners.get(&wanted.job).into_iter().chain(charged.map(|before| &before.tenant));
         if owners.any(|owner| owner != wanted.tenant.as_str()) {

@@ -1,6 +1,7 @@
-//! Whether a reservation can be one at all, whoever asks: routers ask for nothing else.
+//! Whether a reservation can be one at all, whichever process asks: routers ask for nothing else.
 
 use schemas::MicroUsd;
+use schemas::calendar::DAY_MS;
 use schemas::reserve::Reservation;
 
 /// The most that one attempt may reserve: far above what any attempt costs, far below what would make a sum wrong.
@@ -8,7 +9,7 @@ const AMOUNT_MAX: MicroUsd = MicroUsd(10_000 * 1_000_000);
 
 /// How far the time of a reservation, and of its job's id, may be from now, milliseconds. Routers ask with the time of
 /// the moment; it decides which day's budget pays.
-const DAY_MS: i64 = 86_400_000;
+const APART_MAX_MS: i64 = DAY_MS;
 
 /// Checks amount, time and id.
 ///
@@ -24,13 +25,13 @@ pub(crate) fn check(wanted: &Reservation, now_ms: i64) -> Result<(), String> {
     if amount > AMOUNT_MAX {
         return Err(format!("amount_micro_usd is {amount}, and one attempt reserves at most {AMOUNT_MAX}"));
     }
-    if wanted.time_ms.abs_diff(now_ms) > DAY_MS.unsigned_abs() {
+    if wanted.time_ms.abs_diff(now_ms) > APART_MAX_MS.unsigned_abs() {
         return Err(format!(
             "time_ms is {} and now is {now_ms}: a reservation counts against the day in which it is made",
             wanted.time_ms
         ));
     }
-    if wanted.job.time_ms().is_some_and(|made_ms| made_ms.saturating_sub(now_ms) > DAY_MS) {
+    if wanted.job.time_ms().is_some_and(|made_ms| made_ms.saturating_sub(now_ms) > APART_MAX_MS) {
         return Err(format!("job {} has an id that is dated more than a day ahead", wanted.job));
     }
     Ok(())

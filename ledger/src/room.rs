@@ -110,7 +110,7 @@ impl Events {
         let info = events.cached_info();
         let mut config = info.config.clone();
         if config.max_bytes != limit.saturating_add(LENT_BYTES) {
-            // Somebody else changed it meanwhile.
+            // An operator changed it meanwhile.
             return true;
         }
         if i64::try_from(info.state.bytes).unwrap_or(i64::MAX) > limit / 10 * 9 {

@@ -11,6 +11,7 @@ mod shorten;
 mod sources;
 mod unknown;
 
+use schemas::calendar::DAY_MS;
 use schemas::codec;
 use schemas::job::JOB_WIRE_MAX_BYTES;
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
@@ -71,11 +72,11 @@ pub fn admit_tenant(tenant: &Tenant, tenants: &TenantsConfig) -> Result<(), Fail
 }
 
 /// How far ahead of its publish an id may seem to have been made, milliseconds: clocks differ.
-pub const ID_AHEAD_MAX_MS: i64 = 86_400_000;
+pub const ID_AHEAD_MAX_MS: i64 = DAY_MS;
 
-/// How long before its publish an id may have been made, milliseconds. For so long the fleet remembers that a job has
-/// ended ([`crate::retention`]); a publish that comes later could be the repeat of one that nobody remembers.
-pub const ID_BEHIND_MAX_MS: i64 = 7 * 86_400_000;
+/// How long before its publish an id may have been made, milliseconds. The fleet remembers for this time that a job
+/// has ended ([`crate::retention`]); a later publish could be the repeat of a job that is forgotten.
+pub const ID_BEHIND_MAX_MS: i64 = 7 * DAY_MS;
 
 /// Checks at its publish that a job is not older than the fleet's memory of what has ended. Of an id without a time the job's
 /// own time counts: a repeat says the same.
@@ -93,12 +94,16 @@ pub fn check_age(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
     if behind_ms <= ID_BEHIND_MAX_MS && !is_ahead {
         return Ok(());
     }
+    let (days, side, most_ms) = if is_ahead {
+        (-behind_ms / DAY_MS, "after", ID_AHEAD_MAX_MS)
+    } else {
+        (behind_ms / DAY_MS, "before", ID_BEHIND_MAX_MS)
+    };
     let words = format!(
-        "by its {field} job {} was made {} days before it was published: at most {} are possible, and none after it, since a \
-         publish as late could repeat a job that has ended; publish the request under a new UUIDv7",
+        "by its {field} job {} was made {days} days {side} it was published: at most {} are possible, since another publish \
+         could repeat a job that has ended; publish the request under a new UUIDv7",
         job.id,
-        behind_ms / 86_400_000,
-        ID_BEHIND_MAX_MS / 86_400_000
+        most_ms / DAY_MS
     );
     Err(Failure::invalid(field, words))
 }

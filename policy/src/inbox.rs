@@ -4,7 +4,7 @@
 /// Messages of a tenant that are kept whole, whatever their length.
 const WHOLE_MESSAGES: u64 = 100;
 
-/// Nothing is added while so much of the inbox is used, percent: the rest is for what has to lie there, jobs of a newer
+/// Nothing is added from this share of the inbox on, percent: the rest is for what has to lie there, jobs of a newer
 /// schema and events that the ledger cannot book.
 const FULL_PERCENT: u64 = 95;
 

@@ -5,7 +5,7 @@
 
 use schemas::Failure;
 
-use crate::waiting::utc;
+use crate::waiting::{length, utc};
 
 /// A job whose input goes within this time is not placed any more, milliseconds: a worker has to load it.
 pub const LOAD_MS: i64 = 60_000;
@@ -13,7 +13,7 @@ pub const LOAD_MS: i64 = 60_000;
 /// From this part of its life on it is said when an input goes: the last eighth.
 const SAID_PART: i64 = 8;
 
-/// And at the least for so long before the job ends for it, milliseconds: somebody has to read it.
+/// And at the least this time before it goes, milliseconds: there must be time to read it and to act.
 const SAID_MS: i64 = 2 * LOAD_MS;
 
 /// An input file that goes by its age.
@@ -67,14 +67,14 @@ pub fn missing(name: &str, at: &str, submitted_at_ms: i64, kept_ms: Option<i64>,
             "input `{name}` ({at}) was kept until {} at the latest: files are kept for {}, and the job was submitted at {}; \
              {CURE}",
             utc(submitted_at_ms + kept_ms, now_ms),
-            days(kept_ms),
+            length(kept_ms),
             utc(submitted_at_ms, now_ms)
         ),
         Some(kept_ms) => format!(
             "input `{name}`: {at} is not in the artifact store; it was not stored before the job was published, or before {} \
              and is gone: files are kept for {}",
             utc(now_ms.saturating_sub(kept_ms), now_ms),
-            days(kept_ms)
+            length(kept_ms)
         ),
         None => format!(
             "input `{name}`: {at} is not in the artifact store; store the file before publishing the job"
@@ -83,20 +83,11 @@ pub fn missing(name: &str, at: &str, submitted_at_ms: i64, kept_ms: Option<i64>,
     Failure::invalid("body.inputs", words)
 }
 
-/// A time in days or, where it is shorter, in hours or seconds.
-fn days(time_ms: i64) -> String {
-    match time_ms {
-        172_800_000.. => format!("{} days", time_ms / 86_400_000),
-        7_200_000.. => format!("{} hours", time_ms / 3_600_000),
-        _ => format!("{} seconds", time_ms / 1_000),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DAY_MS: i64 = 86_400_000;
+    use schemas::calendar::DAY_MS;
 
     fn input(days: i64) -> KeptInput {
         KeptInput { name: "photo".to_owned(), stored_at_ms: DAY_MS, kept_until_ms: DAY_MS + days * DAY_MS }

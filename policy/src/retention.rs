@@ -4,10 +4,12 @@
 //! finds it. So it is never removed while its job can come back, only replaced by its marker. Of a job that is open the
 //! placements and failed attempts stay; everything else is in the ledger.
 
+use schemas::calendar::DAY_MS;
+
 use crate::admit::{ID_AHEAD_MAX_MS, ID_BEHIND_MAX_MS};
 
 /// How long after its publish a job can be published again and be taken in, milliseconds: its id may be ahead of the first
-/// publish, and so far behind the last.
+/// publish, and behind the last by at most this.
 const REPEATED_FOR_MS: i64 = ID_AHEAD_MAX_MS + ID_BEHIND_MAX_MS;
 
 /// When room is made.
@@ -22,12 +24,12 @@ pub struct Limits {
     pub young_ms: u64,
 }
 
-/// Room is made until so much is free beyond what asked for it, percent of the limit.
+/// Room is made until this part of the limit is free below the mark, percent.
 const BEYOND_PERCENT: u64 = 10;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { full_percent: 60, age_ms: 7 * 86_400_000, young_ms: 300_000 }
+        Self { full_percent: 60, age_ms: 7 * DAY_MS.unsigned_abs(), young_ms: 300_000 }
     }
 }
 
@@ -146,7 +148,6 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
     const NOW_MS: i64 = 1_795_464_000_000;
-    const DAY_MS: i64 = 86_400_000;
 
     fn log(bytes: u64, booked_up_to: u64) -> Log {
         Log {

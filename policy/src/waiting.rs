@@ -1,12 +1,10 @@
 //! What a job waits for, in a sentence: every router answers in the same words.
 
 use schemas::api::JobWait;
-use schemas::calendar::date_of;
+use schemas::calendar::{DAY_MS, date_of};
 use schemas::{Backend, Class, Lane};
 
 use crate::plan::WAITING;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// A time of day in UTC, with the date where it is not today.
 #[must_use]
@@ -18,6 +16,14 @@ pub fn utc(at_ms: i64, now_ms: i64) -> String {
     }
     let (year, month, day) = date_of(at_ms.div_euclid(DAY_MS));
     format!("{year:04}-{month:02}-{day:02} {clock} UTC")
+}
+
+/// How long something is, in its largest whole unit.
+#[must_use]
+pub fn length(time_ms: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [(DAY_MS, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let unit = UNITS.into_iter().find(|(unit_ms, _)| time_ms >= 2 * unit_ms);
+    unit.map_or_else(|| format!("{time_ms} ms"), |(unit_ms, name)| format!("{} {name}", time_ms / unit_ms))
 }
 
 /// A job that a router holds.

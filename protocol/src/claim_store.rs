@@ -4,6 +4,7 @@
 //! keeps anything. Within that time no claim means that the attempt was never started. After it, a claim may have been
 //! there and be gone: whether the provider was called cannot be known, and the attempt must not be started.
 
+use policy::waiting::length;
 use schemas::{Failure, FailureCode};
 
 /// An assignment that is younger is not compared with the bucket's age, milliseconds: a bucket that keeps claims for less
@@ -56,8 +57,8 @@ impl ClaimStore {
         }
         let words = format!(
             "assigned {} ago, and bucket ATTEMPTS keeps claims for {}: whether the provider was called cannot be known",
-            words_of(age_ms),
-            words_of(kept_ms)
+            length(age_ms),
+            length(kept_ms)
         );
         Absence::Unknowable(Failure::new(FailureCode::OutcomeUnknown, words))
     }
@@ -67,13 +68,6 @@ impl ClaimStore {
     pub fn waits_too_long(&self, assigned_at_ms: i64, now_ms: i64) -> bool {
         self.kept_ms.is_some_and(|kept_ms| now_ms.saturating_sub(assigned_at_ms) >= kept_ms / WAITS_PART)
     }
-}
-
-/// A time in words, in its largest whole unit.
-fn words_of(time_ms: i64) -> String {
-    const UNITS: [(i64, &str); 4] = [(86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    let unit = UNITS.into_iter().find(|(unit_ms, _)| time_ms >= 2 * unit_ms);
-    unit.map_or_else(|| format!("{time_ms} ms"), |(unit_ms, name)| format!("{} {name}", time_ms / unit_ms))
 }
 
 #[cfg(test)]

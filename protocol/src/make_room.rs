@@ -17,7 +17,8 @@ use crate::ports::StoredMessage;
 /// Facts that are looked at in one go.
 const WINDOW: usize = 2_000;
 
-/// Facts that are replaced at once. So few are polled all together, which the simulation needs: it wakes nobody.
+/// Facts that are replaced at once. As few as this are all polled together, which the simulation needs: it wakes no single
+/// future.
 const AT_ONCE: usize = 30;
 
 /// A fact as it lies in the stream.

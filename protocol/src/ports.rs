@@ -11,7 +11,7 @@ use schemas::{
     Tenant, TenantsConfig,
 };
 
-use crate::claim_store::ClaimStore;
+use crate::claim_store::{self, Absence, ClaimStore};
 use crate::errors::{ClaimError, PortError, PublishError};
 use crate::note::Note;
 
@@ -146,6 +146,20 @@ pub trait Ports {
     fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>>;
     /// Takes note of what happened, for metrics.
     fn note(&self, note: Note<'_>);
+
+    /// What it means if an attempt has no claim. The bucket is asked about only for paid work that is not young.
+    fn absence_of_claim(
+        &self,
+        assigned_at_ms: i64,
+        is_paid: bool,
+    ) -> impl Future<Output = Result<Absence, PortError>> {
+        async move {
+            if !claim_store::is_to_be_compared(assigned_at_ms, is_paid, self.now_ms()) {
+                return Ok(Absence::NotStarted);
+            }
+            Ok(self.claim_store().await?.absence(assigned_at_ms, self.now_ms()))
+        }
+    }
 
     /// Sleeps, but not past the stop.
     fn rest(&self, time: Duration) -> impl Future<Output = ()> {

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(
             quotas.take_known("argosy.parked.a.>"),
             Some(8),
-            "who counted at the same time changes nothing"
+            "a count made at the same time changes nothing"
         );
         quotas.give_back("argosy.parked.a.>");
         assert_eq!(quotas.take_known("argosy.parked.a.>"), Some(8));

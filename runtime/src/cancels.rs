@@ -102,7 +102,7 @@ impl Cancels {
         }
     }
 
-    /// Forgets what the bucket no longer has. What a router removes there leaves no mark of which a watch would tell.
+    /// Forgets what the bucket no longer has. What a router removes there leaves no mark, so a watch does not see it.
     async fn forget_removed(&self, store: &kv::Store) -> Result<(), PortError> {
         let began_ms = clock::now_ms();
         let status = store.status().await.map_err(away)?;
@@ -225,7 +225,7 @@ mod tests {
         let (job, mut requested) = (JobId::new(), Requested::default());
         requested.insert(&of("a", job), 1);
         assert!(requested.contains(&tenant("a"), job));
-        assert!(!requested.contains(&tenant("b"), job), "who borrows an id cancels nothing of others");
+        assert!(!requested.contains(&tenant("b"), job), "a borrowed id cancels nothing of another tenant");
         requested.insert(&of_any(job), 1);
         assert!(requested.contains(&tenant("b"), job));
     }

@@ -5,7 +5,7 @@ use async_nats::{Client, Message};
 use bytes::Bytes;
 use schemas::subjects;
 
-/// Asks the ledger to reserve. One of release 0.1.0 listens on another subject: where nobody listens on the first, the
+/// Asks the ledger to reserve. One of release 0.1.0 listens on another subject: where no process listens on the first, the
 /// broker says so at once, and that one is asked.
 ///
 /// # Errors

@@ -84,7 +84,7 @@ impl ArtifactRef {
     /// What the reference is to a job of this tenant: by its bucket and key, whether or not it exists.
     ///
     /// An input is `in/<tenant>/<name>`. `in/<name>`, without a tenant, is how inputs were stored before tenants had
-    /// folders of their own; such names are hashes of the content, which only those know who have the file. A result is
+    /// folders of their own; such names are hashes of the content, which only holders of the file know. A result is
     /// `out/<tenant>/<job>/<attempt>/<name>`, or `out/<job>/<attempt>/<name>`, as results were stored then.
     ///
     /// # Errors

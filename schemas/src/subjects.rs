@@ -119,7 +119,7 @@ pub fn parked(tenant: Option<&Tenant>, code: FailureCode, job: Option<JobId>) ->
     format!("argosy.parked.{tenant}.{}.{job}", code.as_str())
 }
 
-/// Everything that is parked of a tenant, or of nobody that is known.
+/// Everything that is parked of a tenant, or of no known tenant.
 #[must_use]
 pub fn parked_of_tenant(tenant: Option<&Tenant>) -> String {
     format!("argosy.parked.{}.>", tenant.map_or(UNKNOWN, Tenant::as_str))
@@ -141,7 +141,7 @@ pub fn progress(tenant: &Tenant, job: JobId) -> String {
 pub const PROGRESS_FILTER: &str = "argosy.progress.>";
 
 /// The routers' request endpoints. `argosy.api.<endpoint>` is the operator's form and answers for all tenants;
-/// `argosy.api.<tenant>.<endpoint>` answers for one. The number of tokens tells the two apart, so a tenant may have any
+/// `argosy.api.<tenant>.<endpoint>` answers for one. The two differ in their number of tokens, so a tenant may have any
 /// name, an endpoint's too, and `argosy.api.<tenant>.>` is all that a tenant's permission has to name.
 pub const API: &str = "argosy.api";
 

@@ -1,7 +1,7 @@
 //! Claims that the broker does not take, on this machine's disk beside the spooled results.
 //!
 //! A provider's id that is not in the claim would be lost with the process, and the work with it. One file per attempt,
-//! synced before the work goes on. Whoever works on an attempt holds the file's lock, as in [`crate::spool`].
+//! synced before the work goes on. The process that works on an attempt holds the file's lock, as in [`crate::spool`].
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -84,7 +84,7 @@ impl KeptClaims {
         }
     }
 
-    /// Leaves it to whoever comes next.
+    /// Leaves it to the next process.
     pub(crate) fn release(&self, attempt: AttemptId) {
         self.held().remove(&attempt);
     }

@@ -156,7 +156,7 @@ async fn routers_get_their_grants_and_an_error_when_the_database_is_gone() {
     let reply = ask(request([70, 40])).await;
     assert_eq!(reply.grants.iter().map(|grant| grant.granted).collect::<Vec<_>>(), [true, false]);
     assert!(ask(b"garbage".to_vec()).await.error.is_some());
-    // As a router of release 0.1.0 asks. What no router asks for gets nothing, and is in nobody's way.
+    // As a router of release 0.1.0 asks. What no router asks for gets nothing, and does not delay the others.
     let reply = ask_on(subjects::FLEET_RESERVE_BEFORE, request([0, 30])).await;
     assert_eq!(reply.grants.iter().map(|grant| grant.granted).collect::<Vec<_>>(), [false, true]);
     let refusal = reply.grants[0].refusal.as_deref().unwrap_or_default();

@@ -5,7 +5,7 @@ use schemas::topology::stream;
 
 use super::{Finding, Verdict};
 
-/// Below so many days somebody should look.
+/// Below this many days it is a warning.
 const DAYS_MIN: u64 = 3;
 
 /// A stream, and how it fills.

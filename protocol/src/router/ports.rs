@@ -143,7 +143,7 @@ pub trait RouterPorts: Ports {
         job: JobId,
     ) -> impl Future<Output = Result<Option<Event>, PortError>>;
 
-    /// What the operator's inbox takes of one more message of a tenant, or of nobody's.
+    /// What the operator's inbox takes of one more message of a tenant, or of no known tenant.
     fn inbox_share(&self, tenant: Option<&Tenant>) -> impl Future<Output = InboxShare>;
 
     /// How many more idempotency keys a tenant may have.

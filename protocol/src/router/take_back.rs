@@ -104,7 +104,7 @@ async fn overdue<P: RouterPorts>(ports: &P, backend: &Backend, class: &Class) ->
     Ok(taken)
 }
 
-/// Whether paid work waits for so long that, waiting on, the absence of its claim would come to prove nothing.
+/// Whether paid work waits too long: if it waited on, the absence of its claim would prove nothing.
 async fn waits_too_long<P: RouterPorts>(ports: &P, queued: &Queued) -> Result<bool, StepError> {
     let (assigned_at_ms, is_paid) = (queued.assignment.time_ms, queued.assignment.is_paid());
     if !claim_store::is_to_be_compared(assigned_at_ms, is_paid, ports.now_ms()) {

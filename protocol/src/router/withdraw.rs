@@ -7,7 +7,7 @@ use schemas::{
     Outcome, SCHEMA_VERSION, WorkerId,
 };
 
-use crate::claim_store::{self, Absence};
+use crate::claim_store::Absence;
 use crate::errors::StepError;
 use crate::ports::{Claimed, Ports, Record};
 use crate::router::ports::RouterPorts;
@@ -121,10 +121,7 @@ pub(crate) async fn claimant<P: Ports>(
         return Ok(None);
     }
     let Waiting { attempt, backend, reserved_micro_usd, assigned_at_ms } = waiting;
-    let absence = match claim_store::is_to_be_compared(assigned_at_ms, true, ports.now_ms()) {
-        true => ports.claim_store().await?.absence(assigned_at_ms, ports.now_ms()),
-        false => Absence::NotStarted,
-    };
+    let absence = ports.absence_of_claim(assigned_at_ms, true).await?;
     let failure = match &absence {
         Absence::NotStarted => failure,
         Absence::Unknowable(failure) => failure,

@@ -416,7 +416,7 @@ impl Broker {
         now_ms < self.claims_full_until_ms
     }
 
-    /// Writes a claim that builds on a revision; none when somebody wrote since, or when the bucket is full.
+    /// Writes a claim that builds on a revision; none when it was written since, or when the bucket is full.
     pub(crate) fn write_claim(
         &mut self,
         key: (u32, u32),

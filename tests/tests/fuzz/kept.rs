@@ -17,7 +17,7 @@ use worker_gemini::gemini::interactions;
 use crate::target::{self, Target};
 use crate::wire::{example, golden, wire};
 
-/// A document of bucket `BILLS` goes all its way: told on, merged with what a worker adds, and held against attempts.
+/// A document of bucket `BILLS` goes all its way: decoded, merged with what a worker adds, and held against attempts.
 fn bill(bytes: &[u8]) -> bool {
     let Ok(bill) = codec::decode::<EndpointBill>(None, bytes) else { return false };
     let _ = bill.key();
@@ -43,7 +43,7 @@ fn billing(bytes: &[u8]) -> bool {
     true
 }
 
-/// A report comes from whoever knows the address.
+/// A report comes from any program that knows the address.
 fn report(bytes: &[u8]) -> bool {
     let runpod = worker_host::python_json::from_slice::<RunReply>(bytes).is_ok();
     interactions::reported_id(bytes).is_some() || runpod

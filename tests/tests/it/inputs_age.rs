@@ -42,7 +42,7 @@ fn with_input(input: Input) -> Job {
     job
 }
 
-/// Files are kept for so long from now on.
+/// Files are kept for this time from now on.
 async fn keep_files_for(fleet: &TestFleet, age: Duration) -> anyhow::Result<()> {
     let jetstream = &fleet.stack.broker.jetstream;
     let stream = jetstream.get_stream(format!("OBJ_{}", bucket::ARTIFACTS)).await?;
@@ -53,10 +53,13 @@ async fn keep_files_for(fleet: &TestFleet, age: Duration) -> anyhow::Result<()> 
     Ok(())
 }
 
+async fn status(fleet: &TestFleet, job: JobId) -> anyhow::Result<StatusReply> {
+    api::request(&fleet.stack.broker.client, "status", &JobRequest { job, tenant: None }).await
+}
+
 async fn until_waiting(fleet: &TestFleet, job: JobId, words: &str) -> anyhow::Result<()> {
     look_until(words, async || {
-        let asked = JobRequest { job, tenant: None };
-        let reply: StatusReply = api::request(&fleet.stack.broker.client, "status", &asked).await?;
+        let reply = status(fleet, job).await?;
         Ok(reply.waiting.is_some_and(|wait| wait.sentence.contains(words)).then_some(()))
     })
     .await
@@ -72,19 +75,12 @@ async fn a_job_that_waits_ends_before_its_input_goes() -> anyhow::Result<()> {
     fleet.stack.submit(&[ends.clone(), stays.clone()]).await?;
     until_waiting(&fleet, ends.id, "input `photo.png` is kept until ").await?;
     // The other's file is uploaded again until the first job has ended.
-    let renewing = async {
-        loop {
-            if let Err(error) = upload(&fleet, 448).await {
-                return error;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    let ending = [ends.id];
-    let tracker = tokio::select! {
-        tracker = fleet.stack.wait_ended(&ending, LIMIT) => tracker?,
-        error = renewing => return Err(error),
-    };
+    look_until("the job whose input goes has ended", async || {
+        upload(&fleet, 448).await?;
+        Ok(status(&fleet, ends.id).await?.state.is_terminal().then_some(()))
+    })
+    .await?;
+    let tracker = fleet.stack.wait_ended(&[ends.id], LIMIT).await?;
     keep_files_for(&fleet, Duration::from_secs(3_600)).await?;
     let view = &tracker.jobs()[&ends.id];
     let failure = view.failure.as_ref().context("it failed")?;

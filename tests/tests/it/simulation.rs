@@ -274,7 +274,7 @@ fn a_claim_whose_answer_was_lost_is_known_as_our_own() {
 
 /// An operator removes assignments: each of their jobs ends, and says why.
 #[test]
-#[ignore = "seed 38 does not come to rest: one task stays, and it is not known yet whose"]
+#[ignore = "seed 38 does not come to rest: a router asks for ever for the money of a job that ended elsewhere"]
 fn jobs_whose_work_was_removed_end() {
     let mut removed = 0;
     for seed in 0..40 {

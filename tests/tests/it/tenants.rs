@@ -169,7 +169,7 @@ async fn every_request_answers_for_its_own_tenant() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_known_to_its_tenant_and_cancels_of_no_job_are_not_kept() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|options| {
-        // Nobody is there to run it: it stays in its lane, in a router's hands.
+        // No worker runs it: it stays in its lane, in a router's hands.
         options.comfyui.clear();
         (options.runpod, options.gemini) = (None, None);
     })

@@ -64,7 +64,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan for so many processes, and for so much that can be filled, the first of it every other time.
+    /// A plan for a number of processes and a number of things that can be filled, of which the first comes every other time.
     #[must_use]
     pub const fn of(seed: u64, targets: usize, storages: usize) -> Self {
         let mut fills = Chance::of(!seed);

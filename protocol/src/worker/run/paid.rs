@@ -6,8 +6,8 @@ use schemas::{AttemptRecord, AttemptState, Failure, FailureCode, Outcome, Phase,
 
 use super::room::Waited;
 use super::{Run, failed, hand_back, with_recorded_id};
-use crate::claim_store::{self, Absence};
-use crate::errors::{ClaimError, PortError};
+use crate::claim_store::Absence;
+use crate::errors::ClaimError;
 use crate::ports::{Claimed, Held};
 use crate::race::{Raced, race};
 use crate::worker::claim;
@@ -51,20 +51,12 @@ impl<P: WorkerPorts> Run<'_, P> {
         }
     }
 
-    /// What it means if the attempt has no claim.
-    async fn absence(&self) -> Result<Absence, PortError> {
-        let (assigned_at_ms, now_ms) = (self.ports.stored_at_ms(self.message), self.ports.now_ms());
-        if !claim_store::is_to_be_compared(assigned_at_ms, self.assignment.is_paid(), now_ms) {
-            return Ok(Absence::NotStarted);
-        }
-        Ok(self.ports.claim_store().await?.absence(assigned_at_ms, now_ms))
-    }
-
     /// Takes the claim, and says what it means if there was none. While its bucket is full the assignment waits in place
     /// and nothing is started.
     async fn create_claim(&self) -> Result<(Claimed, Absence), Unsettled> {
         loop {
-            let absence = self.absence().await?;
+            let assigned_at_ms = self.ports.stored_at_ms(self.message);
+            let absence = self.ports.absence_of_claim(assigned_at_ms, self.assignment.is_paid()).await?;
             match self.try_to_create_claim().await {
                 Err(error @ ClaimError::Full { .. }) => {
                     let words = error.to_string();
