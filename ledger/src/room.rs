@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use futures::StreamExt as _;
-use policy::retention::{Limits, Log};
+use policy::retention::{self, Limits, Log};
 use protocol::make_room::{LogPorts, Made, StoredFact, make_room};
 use protocol::{PortError, PublishError, StepError, StoredMessage};
 use runtime::broker::Broker;
@@ -21,9 +21,6 @@ use tokio_util::sync::CancellationToken;
 /// How often the stream is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long to rest where most of what left had to be stored again: more haste would only turn it over.
-const REST: Duration = Duration::from_secs(60);
-
 /// How much larger a full stream is made for a moment, so that markers find room, bytes.
 const LENT_BYTES: i64 = 4 * 1024 * 1024;
 
@@ -37,12 +34,17 @@ const EVENTS: &str = "stream EVENTS";
 pub async fn run(broker: Broker, limits: Limits, stop: CancellationToken) -> Result<(), Infallible> {
     let events = Events { broker };
     let mut lent_on: Option<i64> = None;
+    let mut in_vain = 0;
     loop {
         let rest = match make_room(&events, &limits).await {
             Ok(None) => LOOK_EVERY,
             Ok(Some(made)) => {
                 count(made);
-                if made.copies * 4 > made.removed * 3 { REST } else { Duration::ZERO }
+                in_vain = if made.is_in_vain() { in_vain + 1 } else { 0 };
+                match events.log().await {
+                    Ok(Some(log)) => Duration::from_millis(retention::rest_ms(&log, &limits, in_vain)),
+                    Ok(None) | Err(_) => LOOK_EVERY,
+                }
             }
             Err(StepError::Publish(PublishError::Refused { .. })) if lent_on.is_none() => {
                 lent_on = events.lend().await;

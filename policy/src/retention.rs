@@ -82,6 +82,28 @@ fn is_older(at_ms: i64, age_ms: u64, now_ms: i64) -> bool {
     now_ms.saturating_sub(at_ms) > i64::try_from(age_ms).unwrap_or(i64::MAX)
 }
 
+/// The longest rest after facts were only turned over, milliseconds.
+const REST_MAX_MS: u64 = 60_000;
+
+/// The shortest, milliseconds.
+const REST_MIN_MS: u64 = 1_000;
+
+/// How long to rest before room is made again, milliseconds. `in_vain` is how many times in a row most of what left had to
+/// be stored again. The rest doubles each time, since more haste would only turn the stream over; it is shorter the less
+/// room the log has above the mark, since ends wait for that room.
+#[must_use]
+pub fn rest_ms(log: &Log, limits: &Limits, in_vain: u32) -> u64 {
+    if in_vain == 0 {
+        return 0;
+    }
+    let doubled = REST_MIN_MS.saturating_mul(1 << in_vain.saturating_sub(1).min(6)).min(REST_MAX_MS);
+    let Some(limit) = log.limit_bytes else { return doubled };
+    let above_mark = (limit / 100).saturating_mul(100_u64.saturating_sub(limits.full_percent)).max(1);
+    let free = limit.saturating_sub(log.bytes).min(above_mark);
+    let by_room = u128::from(REST_MAX_MS) * u128::from(free) / u128::from(above_mark);
+    doubled.min(u64::try_from(by_room).unwrap_or(REST_MAX_MS)).max(REST_MIN_MS)
+}
+
 /// Up to which sequence facts leave, by the first ones of the stream in their order: only what is booked and not young, and
 /// no more than is needed.
 #[must_use]
@@ -193,6 +215,19 @@ mod tests {
         assert!(old.is_due(&limits, NOW_MS));
         assert_eq!(cut(&old, &facts(8 * DAY_MS), &limits, NOW_MS), Some(30));
         assert_eq!(cut(&old, &facts(6 * DAY_MS), &limits, NOW_MS), None);
+    }
+
+    #[test]
+    fn a_log_that_is_only_turned_over_rests_longer_and_a_full_one_never_long() {
+        let limits = Limits::default();
+        let rests =
+            |mib: u64| [0, 1, 2, 6, 7, 90].map(|in_vain| rest_ms(&log(mib * MIB, 100), &limits, in_vain));
+        assert_eq!(rests(61), [0, 1_000, 2_000, 32_000, 58_500, 58_500]);
+        assert_eq!(rests(90), [0, 1_000, 2_000, 15_000, 15_000, 15_000]);
+        assert_eq!(rests(100), [0, 1_000, 1_000, 1_000, 1_000, 1_000], "ends wait");
+        assert_eq!(rests(104), rests(100), "lent room");
+        let endless = Log { limit_bytes: None, ..log(900 * MIB, 100) };
+        assert_eq!(rest_ms(&endless, &limits, 90), REST_MAX_MS);
     }
 
     #[test]

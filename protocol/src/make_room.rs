@@ -75,6 +75,14 @@ pub struct Made {
     pub copies: usize,
 }
 
+impl Made {
+    /// Whether most of what left had to be stored again.
+    #[must_use]
+    pub const fn is_in_vain(&self) -> bool {
+        self.copies * 4 > self.removed * 3
+    }
+}
+
 /// Makes room if that is due; none where nothing could leave.
 ///
 /// # Errors
