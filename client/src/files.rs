@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, bail};
 use async_nats::jetstream;
-use runtime::artifacts::{Artifacts, ending_of, sha256_hex};
+use runtime::artifacts::{Artifacts, sha256_hex};
+use runtime::media_type;
 use schemas::{Artifact, JobId};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::follow::JobView;
 pub fn name_of(job: JobId, artifact: &Artifact) -> String {
     let last = artifact.at.key.rsplit('/').next().unwrap_or_default();
     let index = last.split('.').next().unwrap_or_default();
-    format!("{job}-{index}.{}", ending_of(&artifact.media_type))
+    format!("{job}-{index}.{}", media_type::ending(&artifact.media_type))
 }
 
 /// Fetches one artifact's bytes and holds them against its hash.

@@ -3,7 +3,8 @@
 
 use anyhow::Context as _;
 use async_nats::jetstream;
-use runtime::artifacts::{Artifacts, media_type_of, sha256_hex};
+use runtime::artifacts::{Artifacts, sha256_hex};
+use runtime::media_type;
 use runtime::publish::{Message, Published, Publisher};
 use schemas::artifact::input_key;
 use schemas::topology::bucket;
@@ -68,6 +69,6 @@ pub async fn input(
     let key = input_key(tenant, &sha256_hex(bytes));
     let at = ArtifactRef::new(bucket::ARTIFACTS, key);
     Artifacts::new(jetstream.clone()).put(&at, bytes).await.with_context(|| format!("input {name}"))?;
-    let media_type = media_type_of(name).to_owned();
+    let media_type = media_type::of_file(name, bytes).to_owned();
     Ok(Input { name: name.to_owned(), artifact: at, media_type, unknown: UnknownFields::default() })
 }

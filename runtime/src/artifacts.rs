@@ -16,6 +16,8 @@ use schemas::text::cut;
 use schemas::{Artifact, ArtifactRef, AttemptId, Tenant};
 use sha2::{Digest, Sha256};
 
+use crate::media_type;
+
 /// The largest file that is kept, bytes. Large video belongs to an S3 store.
 pub const ARTIFACT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -239,7 +241,7 @@ pub fn describe(
     media_type: &str,
     bytes: &[u8],
 ) -> Artifact {
-    let name = format!("{index}.{}", ending_of(media_type));
+    let name = format!("{index}.{}", media_type::ending(media_type));
     let dimensions = dimensions(bytes);
     Artifact {
         at: ArtifactRef::new(bucket, result_key(tenant, attempt, &name)),
@@ -249,77 +251,6 @@ pub fn describe(
         width: dimensions.map(|(width, _)| width),
         height: dimensions.map(|(_, height)| height),
     }
-}
-
-/// The file ending of a media type.
-#[must_use]
-pub fn ending_of(media_type: &str) -> &'static str {
-    match media_type {
-        "image/png" => "png",
-        "image/jpeg" => "jpg",
-        "image/webp" => "webp",
-        "image/gif" => "gif",
-        "video/mp4" => "mp4",
-        "video/webm" => "webm",
-        "audio/flac" => "flac",
-        "audio/mpeg" => "mp3",
-        "audio/wav" => "wav",
-        "audio/ogg" => "ogg",
-        "image/avif" => "avif",
-        "image/tiff" => "tiff",
-        "video/quicktime" => "mov",
-        "model/gltf-binary" => "glb",
-        "application/json" => "json",
-        "text/plain" => "txt",
-        _ => "bin",
-    }
-}
-
-/// The media type of a file name, by its ending.
-#[must_use]
-pub fn media_type_of(file_name: &str) -> &'static str {
-    let ending = file_name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    match ending.as_str() {
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "webp" => "image/webp",
-        "gif" => "image/gif",
-        "mp4" => "video/mp4",
-        "webm" => "video/webm",
-        "flac" => "audio/flac",
-        "mp3" => "audio/mpeg",
-        "json" => "application/json",
-        "txt" => "text/plain",
-        _ => "application/octet-stream",
-    }
-}
-
-/// The media type of a file's content, by the marks that it begins with. None where there is no mark.
-#[must_use]
-pub fn media_type_of_bytes(bytes: &[u8]) -> Option<&'static str> {
-    let at = |from: usize, mark: &[u8]| bytes.get(from..from + mark.len()) == Some(mark);
-    let brand = |brands: &[&[u8]]| at(4, b"ftyp") && brands.iter().any(|brand| at(8, brand));
-    let riff = |form: &[u8]| at(0, b"RIFF") && at(8, form);
-    let known: [(bool, &'static str); 17] = [
-        (at(0, b"\x89PNG\r\n\x1a\n"), "image/png"),
-        (at(0, b"\xff\xd8\xff"), "image/jpeg"),
-        (at(0, b"GIF87a") || at(0, b"GIF89a"), "image/gif"),
-        (riff(b"WEBP"), "image/webp"),
-        (riff(b"WAVE"), "audio/wav"),
-        (brand(&[b"avif", b"avis"]), "image/avif"),
-        (brand(&[b"heic", b"heix", b"mif1"]), "image/heic"),
-        (brand(&[b"qt  "]), "video/quicktime"),
-        (brand(&[b"M4A "]), "audio/mp4"),
-        (at(4, b"ftyp"), "video/mp4"),
-        (at(0, b"\x1a\x45\xdf\xa3"), "video/webm"),
-        (at(0, b"fLaC"), "audio/flac"),
-        (at(0, b"OggS"), "audio/ogg"),
-        (at(0, b"ID3") || at(0, b"\xff\xfb") || at(0, b"\xff\xf3"), "audio/mpeg"),
-        (at(0, b"II*\0") || at(0, b"MM\0*"), "image/tiff"),
-        (at(0, b"glTF"), "model/gltf-binary"),
-        (at(0, b"%PDF-"), "application/pdf"),
-    ];
-    known.iter().find(|(holds, _)| *holds).map(|(_, media_type)| *media_type)
 }
 
 /// Width and height of a PNG, a JPEG or a WebP, read from its header. None for anything else: a wrong

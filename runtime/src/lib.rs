@@ -27,6 +27,7 @@ pub mod limits;
 pub mod log_fields;
 mod log_limit;
 pub mod loops;
+pub mod media_type;
 pub mod metrics;
 pub mod process;
 pub mod publish;

@@ -152,9 +152,22 @@ pub struct Outcome {
     /// Energy measured on our own GPU, millijoules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_mj: Option<u64>,
+    /// When the provider ran it, where the provider says so: not when it was handed over, nor when somebody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<RunSpan>,
     /// Why it failed; none when it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// From when to when a provider ran an attempt: without the time in its queue, and without the time that its files took to
+/// be fetched and stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunSpan {
+    /// When it began, Unix milliseconds.
+    pub started_at_ms: i64,
+    /// When it ended, Unix milliseconds.
+    pub ended_at_ms: i64,
 }
 
 /// Where a paid attempt is. Written before each step that cannot be taken back.

@@ -47,6 +47,7 @@ pub use artifact::{Artifact, ArtifactRef};
 pub use assignment::Assignment;
 pub use attempt::{
     AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Manifest, Outcome,
+    RunSpan,
 };
 pub use cancel::CancelRequest;
 pub use catalog::{Catalog, Service};

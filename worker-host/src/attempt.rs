@@ -86,6 +86,8 @@ pub struct Attempt {
     pub resume_id: Option<String>,
     /// Where the provider may report that it did the work; see [`super::Backend::reports`].
     pub report_url: Option<String>,
+    /// How long attempts of its class have taken here lately, milliseconds; none where none has ended.
+    pub learned_ms: Option<u64>,
     /// For how long the provider, or else our spool, keeps a result, milliseconds.
     pub kept_ms: u64,
     io: Arc<dyn AttemptIo>,
@@ -111,6 +113,7 @@ impl Attempt {
             service,
             resume_id,
             report_url: None,
+            learned_ms: None,
             kept_ms: KEPT_MS,
             io,
             stopper,
@@ -122,6 +125,12 @@ impl Attempt {
     #[must_use]
     pub fn reporting_to(self, report_url: Option<String>) -> Self {
         Self { report_url, ..self }
+    }
+
+    /// With what was learned of its class.
+    #[must_use]
+    pub fn expecting(self, learned_ms: Option<u64>) -> Self {
+        Self { learned_ms, ..self }
     }
 
     /// With a time for which a result is kept, and what is known to be delivered already.

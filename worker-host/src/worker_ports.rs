@@ -165,8 +165,9 @@ impl WorkerPorts for NatsPorts {
         let kept_ms = self.backend.kept_ms(&service);
         let io = Arc::new(HostIo { ports: self.clone(), held, submitted_at_ms: assignment.submitted_at_ms });
         let (assignment, stopper) = (Arc::clone(assignment), Stopper::default());
+        let learned_ms = self.shared.learned(&assignment.class);
         let attempt = Attempt::new(assignment, catalog, service, resume_id, io, stopper);
-        attempt.reporting_to(report_url).keeping(kept_ms, delivered)
+        attempt.reporting_to(report_url).expecting(learned_ms).keeping(kept_ms, delivered)
     }
 
     fn register(&self, attempt: &Attempt) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runtime::artifacts::media_type_of;
+use runtime::{clock, media_type};
 use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ use crate::comfy::graph::{self, Source};
 use crate::comfy::lookup::{Place, lookup};
 use crate::comfy::outputs;
 use crate::comfy::socket::Socket;
+use crate::comfy::stuck::Stuck;
+use crate::comfy::times;
 use crate::comfy::watch::Watch;
 use crate::comfy::wire::{End, HistoryEntry};
 use crate::config::ComfyConfig;
@@ -45,6 +47,7 @@ pub struct ComfyBackend {
     catalog: Box<dyn Fn() -> Arc<Catalog> + Send + Sync>,
     gpus: Gpus,
     known: Mutex<Known>,
+    stuck: Stuck,
 }
 
 /// What was learned of the server, and when.
@@ -66,7 +69,14 @@ impl ComfyBackend {
         catalog: impl Fn() -> Arc<Catalog> + Send + Sync + 'static,
     ) -> Result<Self, String> {
         let client = Client::new(&config)?;
-        Ok(Self { config, client, catalog: Box::new(catalog), gpus: Gpus::new(), known: Mutex::default() })
+        Ok(Self {
+            config,
+            client,
+            catalog: Box::new(catalog),
+            gpus: Gpus::new(),
+            known: Mutex::default(),
+            stuck: Stuck::default(),
+        })
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -109,26 +119,35 @@ impl ComfyBackend {
         Ok(abilities)
     }
 
-    /// From wherever the attempt is to its artifacts.
-    async fn work(&self, attempt: &Attempt, id: &str) -> Result<Vec<Artifact>, Failure> {
+    /// From wherever the attempt is to its end and its artifacts.
+    async fn work(&self, attempt: &Attempt, id: &str) -> Result<Outcome, Failure> {
+        let entry = self.until_end(attempt, id).await?;
+        let ran = times::ran(&entry, attempt.assignment.time_ms, clock::now_ms());
         let source = graph::source(&attempt.assignment.job.body);
-        let entry = match self.place(id).await? {
-            Place::Ended(entry) if entry.end() != End::Interrupted => *entry,
+        Ok(match self.conclude(attempt, &entry, source).await {
+            Ok(artifacts) => Outcome { artifacts, ran, ..Outcome::default() },
+            Err(failure) => Outcome { failure: Some(failure), ran, ..Outcome::default() },
+        })
+    }
+
+    /// From wherever the attempt is to what the server says of its end.
+    async fn until_end(&self, attempt: &Attempt, id: &str) -> Result<HistoryEntry, Failure> {
+        match self.place(id).await? {
+            Place::Ended(entry) if entry.end() != End::Interrupted => Ok(*entry),
             Place::Running { client_id } | Place::Pending { client_id, .. } => {
-                self.rejoin(attempt, id, client_id).await?
+                self.rejoin(attempt, id, client_id).await
             }
             Place::Ended(_) | Place::Absent if attempt.resume_id.is_some() => {
                 let message = "the server no longer has the job that was to be resumed";
-                return Err(Failure::new(FailureCode::BackendDown, message));
+                Err(Failure::new(FailureCode::BackendDown, message))
             }
             Place::Ended(_) => {
                 // A drain interrupted it earlier. The old entry must not be taken for the new run's.
                 self.client.forget(id).await.map_err(|error| errors::unanswered(&error))?;
-                self.fresh(attempt, id).await?
+                self.fresh(attempt, id).await
             }
-            Place::Absent => self.fresh(attempt, id).await?,
-        };
-        self.conclude(attempt, &entry, source).await
+            Place::Absent => self.fresh(attempt, id).await,
+        }
     }
 
     /// Where the job is before anything is done. A record that cannot be had ends a job only when it is repeatedly so.
@@ -184,6 +203,9 @@ impl ComfyBackend {
         files.own = own().zip(self.upload(attempt, &prefix).await?).collect();
         files.rewrite(&mut prompt).map_err(foreign)?;
         abilities.spell(&mut prompt);
+        if attempt.id().attempt > 1 {
+            graph::run_anew(&mut prompt, |class| abilities.outputs.contains(class), attempt.id());
+        }
         // A fresh id: two sockets with one id silence each other.
         let client_id = uuid::Uuid::now_v7().to_string();
         let mut socket = self.socket(&client_id);
@@ -197,7 +219,10 @@ impl ComfyBackend {
     }
 
     fn socket(&self, client_id: &str) -> Socket {
-        if self.config.websocket { Socket::open(self.client.socket_url(client_id)) } else { Socket::none() }
+        if !self.config.websocket {
+            return Socket::none();
+        }
+        Socket::open(self.client.socket_url(client_id), self.client.headers().clone())
     }
 
     fn watch<'a>(
@@ -208,7 +233,8 @@ impl ComfyBackend {
         socket: Socket,
         client_id: String,
     ) -> Watch<'a> {
-        Watch { client: &self.client, config: &self.config, attempt, id, nodes, socket, client_id }
+        let (client, config, stuck) = (&self.client, &self.config, &self.stuck);
+        Watch { client, config, stuck, attempt, id, nodes, socket, client_id }
     }
 
     /// Uploads the job's inputs, each under a name that is this attempt's alone; what the graph must say for each.
@@ -298,7 +324,9 @@ impl ComfyBackend {
                 }
                 return Err(failure);
             }
-            End::Unclear if outputs::files(&entry.outputs).is_empty() => {
+            End::Unclear
+                if outputs::files(&entry.outputs).is_empty() && outputs::texts(&entry.outputs).is_empty() =>
+            {
                 return Err(Failure::new(FailureCode::Transient, "the job ended without saying how"));
             }
             End::Unclear => {}
@@ -308,7 +336,8 @@ impl ComfyBackend {
 
     async fn download(&self, attempt: &Attempt, entry: &HistoryEntry) -> Result<Vec<Artifact>, Failure> {
         let files = outputs::files(&entry.outputs);
-        if files.is_empty() {
+        let texts = outputs::texts(&entry.outputs);
+        if files.is_empty() && texts.is_empty() {
             let message = "the workflow ran and saved no file: add a node that saves, such as SaveImage";
             return Err(Failure::invalid("body.workflow", message));
         }
@@ -318,7 +347,13 @@ impl ComfyBackend {
             attempt.progress(Phase::Downloading, step, total, Some(&file.filename));
             let bytes =
                 self.client.view(file).await.map_err(|error| errors::not_given(&file.filename, &error))?;
-            artifacts.push(attempt.save(index, media_type_of(&file.filename), bytes).await?);
+            if bytes.is_empty() {
+                return Err(errors::is_empty(&file.filename));
+            }
+            artifacts.push(attempt.save(index, media_type::of_file(&file.filename, &bytes), bytes).await?);
+        }
+        for (index, text) in (files.len()..).zip(texts) {
+            artifacts.push(attempt.save(index, "text/plain", text.into()).await?);
         }
         Ok(artifacts)
     }
@@ -357,11 +392,15 @@ impl Backend for ComfyBackend {
             Err(error) => {
                 // It may come back as another version, with other nodes and models.
                 self.client.forget_version();
+                self.stuck.forget();
                 *self.known() = Known::default();
                 let failure = errors::unanswered(&error);
                 return Discovery::unwell(Health::Down, format!("{} ({error})", failure.message));
             }
         };
+        if let Some(words) = self.stuck.words(&self.client).await {
+            return Discovery::unwell(Health::Down, words);
+        }
         let abilities = self.abilities(&stats.system.comfyui_version).await;
         let device = stats.devices.first();
         let gpu = device
@@ -391,15 +430,13 @@ impl Backend for ComfyBackend {
                 self.stop_at_server(&id).await;
                 attempt.stopped_outcome(stop)
             }
-            Ok(Ok(artifacts)) => Outcome { artifacts, ..Outcome::default() },
-            Ok(Err(failure)) => {
-                if failure.code == FailureCode::BackendDown {
-                    // A hung job would run when the server wakes up, although it is elsewhere by then.
-                    self.stop_at_server(&id).await;
-                }
-                Outcome { failure: Some(failure), ..Outcome::default() }
-            }
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(failure)) => Outcome { failure: Some(failure), ..Outcome::default() },
         };
+        if outcome.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::BackendDown) {
+            // A hung job would run when the server wakes up, although it is elsewhere by then.
+            self.stop_at_server(&id).await;
+        }
         let energy_mj = energy_before_mj.zip(self.gpus.energy_mj());
         let energy_mj = energy_mj.map(|(before, after)| after.saturating_sub(before));
         Outcome { provider_id: Some(id), energy_mj, ..outcome }

@@ -15,6 +15,8 @@ pub mod lookup;
 pub mod message;
 pub mod outputs;
 pub mod socket;
+pub mod stuck;
+pub mod times;
 pub mod watch;
 pub mod wire;
 

@@ -1,7 +1,10 @@
 //! The worker's own section of the configuration.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use runtime::config::Secret;
 use schemas::Backend;
 use serde::Deserialize;
 
@@ -30,6 +33,10 @@ pub struct ComfyConfig {
     pub refresh_ms: u64,
     /// Use the websocket for progress. Without it runs are as correct, and silent.
     pub websocket: bool,
+    /// What a proxy before the server asks for: sent with every call as `Authorization: Bearer …`.
+    pub token: Secret,
+    /// Other headers that are sent with every call, by name.
+    pub headers: BTreeMap<String, Secret>,
     /// The driver's number of the GPU that the server uses; the server's own word when absent.
     pub gpu_index: Option<u32>,
 }
@@ -47,6 +54,8 @@ impl Default for ComfyConfig {
             cancel_wait_ms: 10_000,
             refresh_ms: 300_000,
             websocket: true,
+            token: Secret::default(),
+            headers: BTreeMap::new(),
             gpu_index: None,
         }
     }
@@ -61,6 +70,17 @@ pub enum ConfigError {
     /// A time of zero.
     #[error("{0} must be at least 1 millisecond")]
     Zero(&'static str),
+    /// Not a header.
+    #[error(
+        "headers: `{0}` is no name of an HTTP header, or its value has characters that no header may have"
+    )]
+    Header(String),
+    /// A value of `token` that no header may have.
+    #[error("token has characters that no HTTP header may have")]
+    Token,
+    /// One header by two keys.
+    #[error("headers names `authorization` and token is set: give one of them")]
+    TwoTokens,
     /// Shortest above longest.
     #[error("poll_min_ms ({min}) is above poll_ms ({max})")]
     Polls {
@@ -93,7 +113,32 @@ impl ComfyConfig {
         if self.poll_min_ms > self.poll_ms {
             return Err(ConfigError::Polls { min: self.poll_min_ms, max: self.poll_ms });
         }
-        Ok(())
+        self.header_map().map(drop)
+    }
+
+    /// What is sent with every call.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the field.
+    pub fn header_map(&self) -> Result<HeaderMap, ConfigError> {
+        let mut map = HeaderMap::new();
+        let secret = |value: &str| {
+            let mut value = HeaderValue::from_str(value).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        for (name, value) in &self.headers {
+            let wrong = || ConfigError::Header(name.clone());
+            let header: HeaderName = name.parse().map_err(|_| wrong())?;
+            map.insert(header, secret(value.expose()).ok_or_else(wrong)?);
+        }
+        if !self.token.is_empty() {
+            let bearer = secret(&format!("Bearer {}", self.token.expose())).ok_or(ConfigError::Token)?;
+            if map.insert(AUTHORIZATION, bearer).is_some() {
+                return Err(ConfigError::TwoTokens);
+            }
+        }
+        Ok(map)
     }
 
     /// When to look next at a job that has been watched for so long: often while it is young, so that a
@@ -122,6 +167,22 @@ mod tests {
         let config = ComfyConfig { poll_min_ms: 2_000, ..good };
         assert_eq!(config.check(), Err(ConfigError::Polls { min: 2_000, max: 1_000 }));
         assert!(serde_json::from_str::<ComfyConfig>(r#"{"pol_ms":1}"#).is_err(), "unknown keys are refused");
+    }
+
+    #[test]
+    fn headers_are_checked_and_never_printed() {
+        let of = |text: &str| serde_json::from_str::<ComfyConfig>(text).expect("a section");
+        let good = of(r#"{"token": "s3cret", "headers": {"CF-Access-Client-Id": "planted"}}"#);
+        let map = good.header_map().expect("headers");
+        assert_eq!(map.get("authorization").expect("a token"), "Bearer s3cret");
+        assert_eq!(map.get("cf-access-client-id").expect("a header"), "planted");
+        let printed = format!("{good:?} {map:?}");
+        assert!(!printed.contains("s3cret") && !printed.contains("planted"), "{printed}");
+        let wrong = |text: &str| of(text).check().expect_err("wrong");
+        assert_eq!(wrong(r#"{"headers": {"a b": "c"}}"#), ConfigError::Header("a b".to_owned()));
+        assert_eq!(wrong(r#"{"headers": {"X-Key": "a\nb"}}"#), ConfigError::Header("X-Key".to_owned()));
+        assert_eq!(wrong(r#"{"token": "a\nb"}"#), ConfigError::Token);
+        assert_eq!(wrong(r#"{"token": "a", "headers": {"Authorization": "b"}}"#), ConfigError::TwoTokens);
     }
 
     #[test]

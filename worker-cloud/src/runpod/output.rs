@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use runtime::artifacts;
+use runtime::media_type;
 use schemas::{Failure, FailureCode};
 use serde_json::{Map, Value};
 
@@ -224,8 +224,7 @@ fn content(text: &str, certain: bool) -> Read {
     }
     let Some(bytes) = decode(text) else { return Read::Not(NEITHER) };
     // Many a word, and a path, is base64 as well.
-    let is_file =
-        certain || artifacts::media_type_of_bytes(&bytes).is_some() || text.len() >= UNMARKED_FILE_MIN_CHARS;
+    let is_file = certain || media_type::of_bytes(&bytes).is_some() || text.len() >= UNMARKED_FILE_MIN_CHARS;
     if is_file { Read::File(Content::Bytes(bytes)) } else { Read::Not(NEITHER) }
 }
 
@@ -282,11 +281,11 @@ pub fn is_web_page(name: Option<&str>, bytes: &[u8]) -> bool {
 /// The media type of a file: by its content, and by its name only where content of that type has no mark.
 #[must_use]
 pub fn media_type(name: Option<&str>, bytes: &[u8]) -> &'static str {
-    if let Some(known) = artifacts::media_type_of_bytes(bytes) {
+    if let Some(known) = media_type::of_bytes(bytes) {
         return known;
     }
-    match name.map_or("application/octet-stream", artifacts::media_type_of) {
+    match name.map_or(media_type::UNKNOWN, media_type::of_name) {
         named @ ("text/plain" | "application/json" | "audio/mpeg") => named,
-        _ => "application/octet-stream",
+        _ => media_type::UNKNOWN,
     }
 }

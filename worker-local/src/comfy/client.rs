@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use runtime::artifacts::ARTIFACT_MAX_BYTES;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,8 @@ use crate::config::ComfyConfig;
 const JSON_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Where a server tells about one job that ended.
 const HISTORY_OF_ONE: &str = "history/";
+/// The longest that a look at queue or history may take, so that a frozen server is known after three of them.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// This much of an unexpected answer is kept as words.
@@ -113,6 +116,7 @@ impl ClientError {
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    headers: HeaderMap,
     timeout: Duration,
     /// Whether the server has `/api/jobs`; asked once, and again after it was away.
     jobs_api: Mutex<Option<bool>>,
@@ -125,11 +129,13 @@ impl Client {
     /// What is wrong with the configuration or the TLS set-up.
     pub fn new(config: &ComfyConfig) -> Result<Self, String> {
         config.check().map_err(|error| error.to_string())?;
+        let headers = config.header_map().map_err(|error| error.to_string())?;
         runtime::tls::install();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .default_headers(headers.clone())
             .build()
             .map_err(|error| words_of(&error))?;
         let mut base = Url::parse(&config.url).map_err(|error| error.to_string())?;
@@ -137,7 +143,7 @@ impl Client {
         let path = format!("{}/", base.path().trim_end_matches('/'));
         base.set_path(&path);
         let timeout = Duration::from_millis(config.request_timeout_ms);
-        Ok(Self { http, base, timeout, jobs_api: Mutex::new(None) })
+        Ok(Self { http, base, headers, timeout, jobs_api: Mutex::new(None) })
     }
 
     /// The websocket's address for a client id.
@@ -149,6 +155,12 @@ impl Client {
         let _ = url.set_scheme(scheme);
         url.query_pairs_mut().append_pair("clientId", client_id);
         url.to_string()
+    }
+
+    /// What is sent with every call; the websocket's included.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// `POST /prompt`. A refusal (400) is an answer, not an error.
@@ -170,7 +182,7 @@ impl Client {
     /// # Errors
     /// No usable answer.
     pub async fn queue(&self) -> Result<Queue, ClientError> {
-        self.get("queue").await
+        self.get_within(self.timeout.min(LOOK_TIMEOUT), "queue").await
     }
 
     /// `GET /history/{id}`; empty while the job has not ended.
@@ -178,7 +190,7 @@ impl Client {
     /// # Errors
     /// No usable answer.
     pub async fn history(&self, id: &str) -> Result<History, ClientError> {
-        self.get(&format!("{HISTORY_OF_ONE}{id}")).await
+        self.get_within(self.timeout.min(LOOK_TIMEOUT), &format!("{HISTORY_OF_ONE}{id}")).await
     }
 
     /// Takes a finished job out of the history.
@@ -298,7 +310,11 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let response = self.send(path, self.request(Method::GET, path)).await?;
+        self.get_within(self.timeout, path).await
+    }
+
+    async fn get_within<T: DeserializeOwned>(&self, limit: Duration, path: &str) -> Result<T, ClientError> {
+        let response = self.send_within(limit, path, self.request(Method::GET, path)).await?;
         if !response.status().is_success() {
             return Err(self.unexpected(path, response).await);
         }

@@ -36,6 +36,8 @@ pub struct Abilities {
     pub models: BTreeSet<String>,
     /// Inputs that are choices of model files, by node class, beyond the table of well-known nodes.
     pub file_choices: BTreeMap<String, BTreeSet<String>>,
+    /// Node classes that leave something: files or texts.
+    pub outputs: BTreeSet<String>,
     /// Inputs that name other files or are words, by node class and name, beyond that table.
     uses: BTreeMap<String, BTreeMap<String, InputUse>>,
     /// Model files that the server spells in another way: with a backslash, on Windows.
@@ -101,7 +103,10 @@ pub fn abilities(object_info: &Value) -> Abilities {
             abilities.uses.entry(class.to_owned()).or_default().insert(input.to_owned(), used);
         }
     }
-    abilities.nodes.extend(object_info.as_object().into_iter().flatten().map(|(class, _)| class.clone()));
+    let leaves = |info: &Value| info.get("output_node").and_then(Value::as_bool) == Some(true);
+    let classes = || object_info.as_object().into_iter().flatten();
+    abilities.outputs.extend(classes().filter(|(_, info)| leaves(info)).map(|(class, _)| class.clone()));
+    abilities.nodes.extend(classes().map(|(class, _)| class.clone()));
     abilities
 }
 

@@ -106,6 +106,15 @@ pub fn not_given(name: &str, error: &ClientError) -> Failure {
     Failure::new(code, message).with_words(&error.to_string())
 }
 
+/// A file came with nothing in it: most often the server's disk is full, or its node failed without saying so.
+#[must_use]
+pub fn is_empty(name: &str) -> Failure {
+    let message = format!(
+        "the server gave 0 bytes for {name}: see whether its disk is full, and what the node that saves it logs"
+    );
+    Failure::new(FailureCode::Transient, message)
+}
+
 /// An input was stored where another job's file may lie.
 #[must_use]
 pub fn uploaded_elsewhere(name: &str, folder: &str, uploaded: &Uploaded) -> Failure {

@@ -67,6 +67,21 @@ pub fn upload_folder(prefix: &str, upload_name: &str) -> String {
     if is_mesh { format!("3d/{prefix}") } else { prefix.to_owned() }
 }
 
+/// The input that makes a node differ from an earlier attempt's. No node has an input of this name; the server reads it
+/// when it looks whether it has the node's output in its cache, and nowhere else.
+const ATTEMPT_INPUT: &str = "argosy_attempt";
+
+/// Makes the server run the nodes that leave files or texts anew: what its cache says of them may be gone from its disk.
+pub fn run_anew(graph: &mut Value, leaves: impl Fn(&str) -> bool, id: AttemptId) {
+    for node in graph.as_object_mut().into_iter().flat_map(|nodes| nodes.values_mut()) {
+        if node.get("class_type").and_then(Value::as_str).is_some_and(&leaves)
+            && let Some(inputs) = node.get_mut("inputs").and_then(Value::as_object_mut)
+        {
+            inputs.insert(ATTEMPT_INPUT.to_owned(), Value::from(format!("{}.{}", id.job, id.attempt)));
+        }
+    }
+}
+
 /// Node id to node class, for words about progress.
 #[must_use]
 pub fn node_classes(graph: &Value) -> BTreeMap<String, String> {

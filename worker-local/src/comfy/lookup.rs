@@ -17,6 +17,8 @@ pub enum Place {
         client_id: Option<String>,
         /// Jobs in the queue, all together.
         waiting: usize,
+        /// The id of what runs meanwhile; none where nothing does.
+        behind: Option<String>,
     },
     /// It ended.
     Ended(Box<HistoryEntry>),
@@ -48,5 +50,12 @@ pub fn in_queue(queue: &Queue, id: &str) -> Option<Place> {
         return Some(Place::Running { client_id: client_of(item) });
     }
     let item = queue.queue_pending.iter().find(is_it)?;
-    Some(Place::Pending { client_id: client_of(item), waiting: queue.queue_pending.len() })
+    let behind = running(queue).map(str::to_owned);
+    Some(Place::Pending { client_id: client_of(item), waiting: queue.queue_pending.len(), behind })
+}
+
+/// The id of the job that runs.
+#[must_use]
+pub fn running(queue: &Queue) -> Option<&str> {
+    queue.queue_running.iter().find_map(item_id)
 }

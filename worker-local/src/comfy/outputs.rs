@@ -16,24 +16,65 @@ pub struct OutputFile {
     pub kind: String,
 }
 
+/// How deep a node's output is searched.
+const DEPTH_MAX: usize = 8;
+
+/// What a node left under this key is text for people.
+const TEXT_KEY: &str = "text";
+
 /// The files of a finished job in a stable order: saved ones, or previews where nothing was saved.
 #[must_use]
 pub fn files(outputs: &BTreeMap<String, Value>) -> Vec<OutputFile> {
-    let mut nodes: Vec<_> = outputs.iter().collect();
-    // Node ids are numbers in strings; sub-graphs add a prefix.
-    nodes.sort_by_key(|(id, _)| (id.parse::<u64>().unwrap_or(u64::MAX), id.as_str()));
+    let mut found = Vec::new();
+    for (_, output) in in_order(outputs) {
+        output.as_object().into_iter().flat_map(|output| output.values()).for_each(|value| {
+            search(value, DEPTH_MAX, &mut found);
+        });
+    }
     let mut seen = BTreeSet::new();
-    let found: Vec<OutputFile> = nodes
-        .into_iter()
-        .filter_map(|(_, output)| output.as_object())
-        .flat_map(|output| output.values())
-        .filter_map(Value::as_array)
-        .flatten()
-        .filter_map(file)
-        .filter(|file| seen.insert(file.clone()))
-        .collect();
+    found.retain(|file| seen.insert(file.clone()));
     let (saved, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|file| file.kind == "output");
     if saved.is_empty() { rest.into_iter().filter(|file| file.kind == "temp").collect() } else { saved }
+}
+
+/// The texts of a finished job, one of each node that shows any.
+#[must_use]
+pub fn texts(outputs: &BTreeMap<String, Value>) -> Vec<String> {
+    let text = |output: &Value| match output.get(TEXT_KEY)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(lines) => {
+            let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+            Some(lines.join("\n"))
+        }
+        _ => None,
+    };
+    in_order(outputs)
+        .into_iter()
+        .filter_map(|(_, output)| text(output))
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+/// Node ids are numbers in strings; sub-graphs add a prefix.
+fn in_order(outputs: &BTreeMap<String, Value>) -> Vec<(&String, &Value)> {
+    let mut nodes: Vec<_> = outputs.iter().collect();
+    nodes.sort_by_key(|(id, _)| (id.parse::<u64>().unwrap_or(u64::MAX), id.as_str()));
+    nodes
+}
+
+/// Finds the objects that name a file, however deep a node's own objects hold them.
+fn search(value: &Value, depth: usize, found: &mut Vec<OutputFile>) {
+    if depth == 0 {
+        return;
+    }
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| search(item, depth - 1, found)),
+        Value::Object(fields) => match file(value) {
+            Some(file) => found.push(file),
+            None => fields.values().for_each(|field| search(field, depth - 1, found)),
+        },
+        _ => {}
+    }
 }
 
 fn file(item: &Value) -> Option<OutputFile> {
@@ -62,6 +103,12 @@ mod tests {
         let cases = [
             ("nothing", json!({}), vec![]),
             ("text only", json!({"2": {"text": ["hello"]}}), vec![]),
+            (
+                "nested in objects of a node",
+                json!({"2": {"result": {"meshes": [{"parts": {"a": image("m.glb", "output")}}]}, "ui": {"images": [image("i", "output")]}}}),
+                vec!["output:/m.glb", "output:/i"],
+            ),
+            ("too deep to be meant", json!({"2": {"a": [[[[[[[[image("x", "output")]]]]]]]]}}), vec![]),
             ("null output", json!({"2": null}), vec![]),
             (
                 "numeric order",
@@ -94,5 +141,16 @@ mod tests {
         for (case, outputs, expected) in cases {
             assert_eq!(names(outputs), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn texts_are_those_under_their_key() {
+        let outputs = json!({
+            "10": {"text": ["b", "c"]}, "9": {"text": "a"}, "3": {"text": [""]}, "4": {"text": [1, null]}, "5": null,
+            "6": {"images": [], "prompt": ["not shown"]}, "7": {"text": {"filename": "t.txt"}},
+        });
+        let outputs = serde_json::from_value(outputs).expect("a map");
+        assert_eq!(texts(&outputs), ["a", "b\nc"]);
+        assert_eq!(files(&outputs).len(), 1);
     }
 }

@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use reqwest::header::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite};
 
 use crate::comfy::message::Message;
 
@@ -43,12 +45,12 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Begins to connect.
+    /// Begins to connect, with these headers beside those of a websocket.
     #[must_use]
-    pub fn open(url: String) -> Self {
+    pub fn open(url: String, headers: HeaderMap) -> Self {
         let (sender, events) = mpsc::channel(MESSAGES_MAX);
         let mut reader = JoinSet::new();
-        reader.spawn(read_forever(url, sender));
+        reader.spawn(read_forever(url, headers, sender));
         Self { events: Some(events), _reader: reader }
     }
 
@@ -79,11 +81,11 @@ impl Socket {
     }
 }
 
-async fn read_forever(url: String, sender: mpsc::Sender<SocketEvent>) {
+async fn read_forever(url: String, headers: HeaderMap, sender: mpsc::Sender<SocketEvent>) {
     let mut pause = RECONNECT_PAUSES.0;
     loop {
-        match tokio::time::timeout(CONNECT_TIMEOUT, tokio_tungstenite::connect_async(url.as_str())).await {
-            Ok(Ok((stream, _))) => {
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect(&url, &headers)).await {
+            Ok(Ok(stream)) => {
                 pause = RECONNECT_PAUSES.0;
                 if sender.send(SocketEvent::Up).await.is_err() {
                     return;
@@ -99,6 +101,12 @@ async fn read_forever(url: String, sender: mpsc::Sender<SocketEvent>) {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RECONNECT_PAUSES.1);
     }
+}
+
+async fn connect(url: &str, headers: &HeaderMap) -> Result<Stream, tungstenite::Error> {
+    let mut request = url.into_client_request()?;
+    request.headers_mut().extend(headers.clone());
+    tokio_tungstenite::connect_async(request).await.map(|(stream, _)| stream)
 }
 
 /// Reads until the link ends or is found dead.

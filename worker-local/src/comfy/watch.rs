@@ -14,11 +14,18 @@ use crate::comfy::errors;
 use crate::comfy::lookup::{Place, lookup};
 use crate::comfy::message::Message;
 use crate::comfy::socket::{Socket, SocketEvent};
+use crate::comfy::stuck::Stuck;
 use crate::comfy::wire::HistoryEntry;
 use crate::config::ComfyConfig;
 
 /// So many looks in a row without an answer, and the server is down.
 const UNANSWERED_LOOKS: u32 = 3;
+/// A server whose executor lives takes a waiting job at once when nothing runs.
+const NOTHING_RUNS_MAX: Duration = Duration::from_secs(10);
+/// The shortest silence that is a stall, whatever was learned: a model may have to be loaded.
+const STALL_MIN: Duration = Duration::from_secs(60);
+/// So many times of what a job of its class takes, and its silence is a stall.
+const STALL_TIMES: u32 = 20;
 /// After news of the end the history is asked so often.
 const LATE_HISTORY_EVERY: Duration = Duration::from_millis(100);
 
@@ -28,6 +35,8 @@ pub struct Watch<'a> {
     pub client: &'a Client,
     /// Patience.
     pub config: &'a ComfyConfig,
+    /// Where a stall is noted.
+    pub stuck: &'a Stuck,
     /// Whom to tell.
     pub attempt: &'a Attempt,
     /// The job's id at the server.
@@ -55,6 +64,10 @@ struct Known {
     over: bool,
     unanswered: u32,
     absent_since: Option<Instant>,
+    /// Since when jobs wait and none runs.
+    idle_since: Option<Instant>,
+    /// What runs while it waits.
+    behind: Option<String>,
     place: Option<(Phase, usize)>,
     told: Option<(Option<String>, u32, u32)>,
     queue_remaining: Option<u64>,
@@ -77,6 +90,8 @@ impl Watch<'_> {
             over: false,
             unanswered: 0,
             absent_since: None,
+            idle_since: None,
+            behind: None,
             place: None,
             told: None,
             queue_remaining: None,
@@ -168,8 +183,19 @@ impl Watch<'_> {
         match place {
             Place::Ended(entry) => return Ok(Some(*entry)),
             Place::Absent => return self.miss(known).map(|()| None),
-            Place::Running { .. } => self.see((Phase::Running, 0), known),
-            Place::Pending { waiting, .. } => self.see((Phase::Queued, waiting), known),
+            Place::Running { .. } => {
+                (known.idle_since, known.behind) = (None, None);
+                self.see((Phase::Running, 0), known);
+            }
+            Place::Pending { waiting, behind, .. } => {
+                if known.behind != behind {
+                    // The queue moves.
+                    known.last_sign = Instant::now();
+                }
+                self.see((Phase::Queued, waiting), known);
+                known.behind = behind;
+                self.notice_idleness(known)?;
+            }
         }
         known.absent_since = None;
         Ok(None)
@@ -211,18 +237,48 @@ impl Watch<'_> {
     /// attempt's own time limit ends it.
     fn notice_silence(&mut self, known: &mut Known) -> Result<(), Failure> {
         let silence = known.last_sign.elapsed();
-        let stall = Duration::from_millis(self.config.stall_ms);
+        let stall = self.stall_after();
         if !known.hears || silence < stall / 2 {
             return Ok(());
         }
         if !known.reopened {
             // Perhaps only the socket went deaf.
-            self.socket = Socket::open(self.client.socket_url(&self.client_id));
+            self.socket =
+                Socket::open(self.client.socket_url(&self.client_id), self.client.headers().clone());
             (known.reopened, known.hears) = (true, false);
         } else if silence >= stall {
-            let message = format!("ComfyUI shows no sign of life for {} s: it hangs", silence.as_secs());
+            let message = format!(
+                "ComfyUI shows no sign of life for {} s: it hangs; restart it",
+                silence.as_secs_f64().ceil()
+            );
+            self.stuck.note(Some(known.behind.as_deref().unwrap_or(self.id)), &message);
             return Err(Failure::new(FailureCode::BackendDown, message));
         }
         Ok(())
+    }
+
+    /// How long a silence may be. Before half of the attempt's time is over, so that what a server's fault takes is not
+    /// taken for the job's own.
+    fn stall_after(&self) -> Duration {
+        let service = &self.attempt.service;
+        let usual_ms = self.attempt.learned_ms.unwrap_or(service.expected_ms);
+        let usual = Duration::from_millis(usual_ms).saturating_mul(STALL_TIMES).max(STALL_MIN);
+        let half = Duration::from_millis(service.timeout_ms / 2).max(Duration::from_millis(1));
+        Duration::from_millis(self.config.stall_ms).min(usual).min(half)
+    }
+
+    /// Jobs wait and none runs: whatever takes them is gone, although the server answers.
+    fn notice_idleness(&self, known: &mut Known) -> Result<(), Failure> {
+        if known.behind.is_some() {
+            known.idle_since = None;
+            return Ok(());
+        }
+        let since = *known.idle_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < NOTHING_RUNS_MAX.min(self.stall_after()) {
+            return Ok(());
+        }
+        let message = "ComfyUI answers and takes nothing out of its queue: its executor died; restart it";
+        self.stuck.note(None, message);
+        Err(Failure::new(FailureCode::BackendDown, message))
     }
 }

@@ -1,10 +1,12 @@
 //! Faults of the simulated ComfyUI that a run must survive or name, beyond the common suite.
 
-use schemas::FailureCode;
+use std::time::Duration;
+
+use schemas::{FailureCode, Health};
 use simulators::Fault;
 use simulators::comfyui::{Mode, Server};
-use worker_host::Stop;
 use worker_host::conformance::until;
+use worker_host::{Backend as _, Stop};
 use worker_local::ComfyConfig;
 
 use crate::conformance::simulator;
@@ -123,4 +125,28 @@ async fn an_offline_server_is_down() {
     let (outcome, ()) = tokio::join!(case.run(), away);
     let failure = outcome.failure.expect("a failure");
     assert_eq!(failure.code, FailureCode::BackendDown, "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_server_whose_executor_died_takes_one_job_and_is_out_until_its_queue_moves() {
+    let server = server(Mode::New, &["hang"]).await;
+    let config = ComfyConfig { stall_ms: 400, cancel_wait_ms: 200, ..config(&server.url()) };
+    let case = Case::new(config, assignment(prompt()));
+    assert_eq!(case.backend.discover().await.health, Health::Healthy);
+    let failure = case.run().await.failure.expect("a failure");
+    assert_eq!(failure.code, FailureCode::BackendDown, "{failure:?}");
+    let found = case.backend.discover().await;
+    assert_eq!(found.health, Health::Down);
+    assert!(found.health_reason.is_some_and(|words| words.contains("restart it")));
+    server.admin().offline(300);
+    until("restarted", || server.admin().stats().running_now == 0).await;
+    let mut health = Health::Down;
+    for _ in 0..500 {
+        health = case.backend.discover().await.health;
+        if health == Health::Healthy {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(health, Health::Healthy);
 }

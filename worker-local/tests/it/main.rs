@@ -5,6 +5,8 @@ mod decode;
 mod faults;
 mod inputs;
 mod jobs;
+mod outputs;
+mod proxy;
 mod python;
 mod replay;
 mod runs;

@@ -2,66 +2,25 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use schemas::{FailureCode, Health};
-use simulators::comfyui::{Mode, Server};
-use tokio::task::JoinSet;
 use worker_host::Backend as _;
-use worker_local::ComfyConfig;
 
-use crate::conformance::simulator;
-use crate::jobs::{Case, assignment, config, prompt};
+use crate::jobs::{Case, assignment, prompt};
+use crate::proxy::Proxy;
 
-/// What becomes of an answer: path, status and text in, status and text out.
+/// What becomes of an answer in JSON: path, status and text in, status and text out.
 type Change = Arc<dyn Fn(&str, StatusCode, String) -> (StatusCode, String) + Send + Sync>;
 
-/// A simulator, and a proxy in front of it that changes its JSON.
-struct Changed {
-    server: Server,
-    url: String,
-    _proxy: JoinSet<()>,
-}
-
-#[derive(Clone)]
-struct Behind {
-    url: String,
-    change: Change,
-}
-
-impl Changed {
-    async fn start(change: Change) -> Self {
-        let server = Server::start(simulator(Mode::New)).await.expect("a simulator");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let behind = Behind { url: server.url(), change };
-        let mut proxy = JoinSet::new();
-        let app = Router::new().fallback(forward).with_state(behind);
-        proxy.spawn(async move { axum::serve(listener, app).await.expect("serving") });
-        Self { server, url, _proxy: proxy }
-    }
-
-    fn config(&self) -> ComfyConfig {
-        ComfyConfig { websocket: false, ..config(&self.url) }
-    }
-}
-
-async fn forward(State(behind): State<Behind>, request: Request) -> (StatusCode, Bytes) {
-    let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-    let target = parts.uri.path_and_query().expect("a path").as_str().to_owned();
-    let call = reqwest::Client::new().request(parts.method, format!("{}{target}", behind.url));
-    let answer = call.headers(parts.headers).body(body).send().await.expect("an answer");
-    let (status, bytes) = (answer.status(), answer.bytes().await.expect("a body"));
-    match String::from_utf8(bytes.to_vec()) {
+async fn changed(change: Change) -> Proxy {
+    Proxy::start(move |asked, status, bytes| match String::from_utf8(bytes.to_vec()) {
         Ok(text) if text.starts_with('{') => {
-            let (status, text) = (behind.change)(parts.uri.path(), status, text);
-            (status, Bytes::from(text))
+            let (status, text) = change(asked.uri.path(), status, text);
+            (status, text.into())
         }
         _ => (status, bytes),
-    }
+    })
+    .await
 }
 
 /// Puts Python's words into an object, as one more field.
@@ -76,7 +35,7 @@ fn with_python(text: &str) -> String {
 #[tokio::test]
 async fn what_python_writes_costs_no_job_and_no_health() {
     let change: Change = Arc::new(|_, status, text| (status, with_python(&text)));
-    let changed = Changed::start(change).await;
+    let changed = changed(change).await;
     let case = Case::new(changed.config(), assignment(prompt()));
     let found = case.backend.discover().await;
     assert_eq!((found.health, found.health_reason), (Health::Healthy, None));
@@ -102,7 +61,7 @@ async fn a_record_that_cannot_be_read_ends_its_own_job_and_nothing_else() {
             Some(id) if text != "{}" && *id == **one.get_or_init(|| id.to_owned()) => breaking(text),
             _ => (status, text),
         });
-        let changed = Changed::start(change).await;
+        let changed = changed(change).await;
         let case = Case::new(changed.config(), assignment(prompt()));
         let failure = case.run().await.failure.expect("a failure");
         // A code of which no breaker takes note.

@@ -32,7 +32,7 @@ type Completing = (&'static str, usize, &'static [(&'static str, u64)]);
 const COMPLETING: &[Completing] = &[
     ("ok_image", 0, &[("image/png", 374)]),
     ("ok_two_outputs", 0, &[("image/png", 762), ("image/png", 762), ("image/png", 762), ("image/png", 762)]),
-    ("ok_text_output", 0, &[("image/png", 10)]),
+    ("ok_text_output", 0, &[("image/png", 10), ("text/plain", 17)]),
     ("cached_rerun", 0, &[("image/png", 10)]),
     ("cached_rerun", 1, &[("image/png", 10)]),
     ("cached_rerun", 2, &[("image/png", 10)]),
