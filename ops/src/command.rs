@@ -15,6 +15,7 @@ mod drill;
 mod estimate;
 pub mod explain;
 mod from_env;
+mod get;
 mod global;
 pub mod job_options;
 mod jobs;
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     Submit(Box<submit::Submit>),
     /// Follow jobs live until they end
     Watch(watch::Watch),
+    /// Download what finished jobs made
+    Get(get::Get),
     /// List jobs from the ledger
     Jobs(jobs::Jobs),
     /// Where a job is, and what happened to it
@@ -142,6 +145,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(command) => Box::pin(command.run(&session)).await,
         Command::Submit(command) => command.run(&session).await,
         Command::Watch(command) => command.run(&session).await,
+        Command::Get(command) => command.run(&session).await,
         Command::Jobs(command) => command.run(&session).await,
         Command::Status(command) => command.run(&session).await,
         Command::Explain(command) => command.run(&session).await,

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod doctor;
 pub mod exit;
+mod file_names;
 pub mod money;
 pub mod monitor;
 pub mod show;

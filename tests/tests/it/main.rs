@@ -16,6 +16,7 @@ mod documents;
 mod drill;
 mod faults;
 mod full;
+mod get;
 mod groups;
 mod guards;
 mod guides;
