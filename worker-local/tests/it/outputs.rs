@@ -42,10 +42,12 @@ async fn a_cached_output_whose_file_is_gone_is_made_anew_by_the_retry() {
         if is_gone { (StatusCode::NOT_FOUND, Bytes::new()) } else { (status, bytes) }
     })
     .await;
-    let first = Case::new(proxy.config(), assignment(workflow(&shown()))).run().await;
+    let first_attempt = || Assignment { attempt: 1, ..assignment(workflow(&shown())) };
+    let first = Case::new(proxy.config(), first_attempt()).run().await;
     assert_eq!((first.failure, first.artifacts.len()), (None, 1));
-    let again = Case::new(proxy.config(), assignment(workflow(&shown())));
-    let failure = again.run().await.failure.expect("the file is gone");
+    let again = Case::new(proxy.config(), first_attempt());
+    let outcome = again.run().await;
+    let failure = outcome.failure.unwrap_or_else(|| panic!("the file is gone: {asked_for:?}"));
     assert_eq!(failure.code, FailureCode::Transient, "{failure:?}");
     let retry = Case::new(proxy.config(), next(&again.attempt.assignment)).run().await;
     assert_eq!((retry.failure, retry.artifacts.len()), (None, 1));
