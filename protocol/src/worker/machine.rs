@@ -311,6 +311,28 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_s_times_are_those_of_its_provider_where_it_says_them() {
+        let times = |ran| {
+            let outcome = Outcome { ran, ..Outcome::default() };
+            let assignment = samples::assignment();
+            let facts = facts(&Ended {
+                assignment: &assignment,
+                worker: None,
+                simulated: false,
+                started_at_ms: Some(1),
+                finished_at_ms: 30,
+                outcome: &outcome,
+                price_micro_usd: None,
+                called: true,
+            });
+            (facts.started_at_ms, facts.finished_at_ms)
+        };
+        assert_eq!(times(None), (Some(1), 30));
+        let ran = schemas::RunSpan { started_at_ms: 20, ended_at_ms: 21 };
+        assert_eq!(times(Some(ran)), (Some(20), 21), "behind foreign prompts, and stored slowly");
+    }
+
+    #[test]
     fn charges_table() {
         let usage = vec![Usage { unit: schemas::Unit::ExecutionMs, quantity: 5 }];
         let ok = Outcome::default();
