@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runtime::{clock, media_type};
+use runtime::clock;
 use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
-use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
+use schemas::{Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use worker_host::inputs::InputLimit;
@@ -19,7 +19,7 @@ use crate::comfy::discovery::{self, Abilities};
 use crate::comfy::errors::{self, IsFileChoice};
 use crate::comfy::graph::{self, Source};
 use crate::comfy::lookup::{Place, lookup};
-use crate::comfy::outputs;
+use crate::comfy::results;
 use crate::comfy::socket::Socket;
 use crate::comfy::stuck::Stuck;
 use crate::comfy::times;
@@ -124,7 +124,7 @@ impl ComfyBackend {
         let entry = self.until_end(attempt, id).await?;
         let ran = times::ran(&entry, attempt.assignment.time_ms, clock::now_ms());
         let source = graph::source(&attempt.assignment.job.body);
-        Ok(match self.conclude(attempt, &entry, source).await {
+        Ok(match results::collect(&self.client, attempt, &entry, source).await {
             Ok(artifacts) => Outcome { artifacts, ran, ..Outcome::default() },
             Err(failure) => Outcome { failure: Some(failure), ran, ..Outcome::default() },
         })
@@ -298,64 +298,6 @@ impl ComfyBackend {
             tokio::time::sleep(CONFIRMING_PAUSE).await;
         }
         Ok(false)
-    }
-
-    /// From a finished job to its artifacts, or to why there are none.
-    async fn conclude(
-        &self,
-        attempt: &Attempt,
-        entry: &HistoryEntry,
-        source: Source,
-    ) -> Result<Vec<Artifact>, Failure> {
-        match entry.end() {
-            End::Success => {}
-            End::Interrupted => {
-                return Err(Failure::new(
-                    FailureCode::Transient,
-                    "somebody interrupted the job at the server",
-                ));
-            }
-            End::Error(error) => {
-                let failure = errors::raised(&error, source);
-                if failure.code == FailureCode::OutOfMemory
-                    && let Err(error) = self.client.free().await
-                {
-                    tracing::warn!(%error, "the GPU's memory could not be freed");
-                }
-                return Err(failure);
-            }
-            End::Unclear
-                if outputs::files(&entry.outputs).is_empty() && outputs::texts(&entry.outputs).is_empty() =>
-            {
-                return Err(Failure::new(FailureCode::Transient, "the job ended without saying how"));
-            }
-            End::Unclear => {}
-        }
-        self.download(attempt, entry).await
-    }
-
-    async fn download(&self, attempt: &Attempt, entry: &HistoryEntry) -> Result<Vec<Artifact>, Failure> {
-        let files = outputs::files(&entry.outputs);
-        let texts = outputs::texts(&entry.outputs);
-        if files.is_empty() && texts.is_empty() {
-            let message = "the workflow ran and saved no file: add a node that saves, such as SaveImage";
-            return Err(Failure::invalid("body.workflow", message));
-        }
-        let total = u32::try_from(files.len()).unwrap_or(u32::MAX);
-        let mut artifacts = Vec::with_capacity(files.len());
-        for (step, (index, file)) in (0_u32..).zip(files.iter().enumerate()) {
-            attempt.progress(Phase::Downloading, step, total, Some(&file.filename));
-            let bytes =
-                self.client.view(file).await.map_err(|error| errors::not_given(&file.filename, &error))?;
-            if bytes.is_empty() {
-                return Err(errors::is_empty(&file.filename));
-            }
-            artifacts.push(attempt.save(index, media_type::of_file(&file.filename, &bytes), bytes).await?);
-        }
-        for (index, text) in (files.len()..).zip(texts) {
-            artifacts.push(attempt.save(index, "text/plain", text.into()).await?);
-        }
-        Ok(artifacts)
     }
 
     /// Stops the job at the server as well as can be; failing to must not hide why it is stopped. Waits

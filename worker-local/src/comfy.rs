@@ -14,6 +14,7 @@ pub mod graph;
 pub mod lookup;
 pub mod message;
 pub mod outputs;
+pub mod results;
 pub mod socket;
 pub mod stuck;
 pub mod times;

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn entry(messages: serde_json::Value) -> HistoryEntry {
+    fn entry(messages: &serde_json::Value) -> HistoryEntry {
         serde_json::from_value(json!({"status": {"status_str": "success", "messages": messages}}))
             .expect("an entry")
     }
@@ -40,7 +40,7 @@ mod tests {
     fn a_run_is_from_its_start_to_its_end_by_the_server_s_clock() {
         let messages = |from: i64, to: i64, end: &str| json!([["execution_start", {"timestamp": from}], ["execution_cached", {"timestamp": from + 1}], [end, {"timestamp": to}]]);
         let of = |from, to, end| {
-            ran(&entry(messages(from, to, end)), 100_000, 200_000)
+            ran(&entry(&messages(from, to, end)), 100_000, 200_000)
                 .map(|ran| (ran.started_at_ms, ran.ended_at_ms))
         };
         assert_eq!(
@@ -72,9 +72,9 @@ mod tests {
     fn without_times_nothing_is_said() {
         assert_eq!(ran(&HistoryEntry::default(), 0, 1), None);
         assert_eq!(
-            ran(&entry(json!([["execution_start", {}], ["execution_success", {"timestamp": 5}]])), 0, 9),
+            ran(&entry(&json!([["execution_start", {}], ["execution_success", {"timestamp": 5}]])), 0, 9),
             None
         );
-        assert_eq!(ran(&entry(json!([["execution_start", {"timestamp": 5}]])), 0, 9), None);
+        assert_eq!(ran(&entry(&json!([["execution_start", {"timestamp": 5}]])), 0, 9), None);
     }
 }
