@@ -68,6 +68,8 @@ pub(crate) struct Holder {
     pub(crate) process: usize,
     pub(crate) incarnation: u32,
     pub(crate) since_ms: i64,
+    /// When it was delivered.
+    pub(crate) from_ms: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +118,8 @@ pub(crate) struct Broker {
     claims: HashMap<(u32, u32), Entry>,
     revision: u64,
     pub(crate) cancels: BTreeSet<u32>,
+    /// The jobs of which something is put aside for an operator.
+    pub(crate) parked: BTreeSet<u32>,
     pub(crate) offers: BTreeMap<usize, Offer>,
     pub(crate) down_until_ms: i64,
     /// The highest sequence that each consumer has delivered.

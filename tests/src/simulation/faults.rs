@@ -66,6 +66,11 @@ impl World {
                     }
                 }
             }
+            Operation::Trap { process, for_ms } => self.processes[process].trapped_ms = Some(for_ms),
+            Operation::Snatch { process, for_ms } => self.processes[process].snatched_ms = Some(for_ms),
+            Operation::StoreFull { for_ms } => {
+                self.store_full_until_ms = self.store_full_until_ms.max(self.now_ms + for_ms);
+            }
             Operation::LedgerAway { for_ms } => {
                 self.books.away_until_ms = self.books.away_until_ms.max(self.now_ms + for_ms);
             }
@@ -73,9 +78,9 @@ impl World {
                 self.broker.forget_unconfirmed(self.now_ms - 20);
                 self.broker.forget_ids();
                 // Rare in life: each time is worth many.
-                if self.chance.per_mille(300) {
+                if self.chance.per_mille(500) {
                     let chance = &mut self.chance;
-                    self.figures.passed_over += self.broker.pass_over(|| chance.per_mille(150));
+                    self.figures.passed_over += self.broker.pass_over(|| chance.per_mille(250));
                 }
                 self.broker.down_until_ms = self.broker.down_until_ms.max(self.now_ms + for_ms);
                 self.to_come += 1;
@@ -162,7 +167,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, process: usize, for_ms: i64) {
+    pub(crate) fn kill(&mut self, process: usize, for_ms: i64) {
         if !self.processes[process].up {
             return;
         }
@@ -176,7 +181,7 @@ impl World {
         self.schedule.at(self.now_ms + for_ms, Happening::Restart { process, incarnation });
     }
 
-    fn pause(&mut self, process: usize, for_ms: i64) {
+    pub(crate) fn pause(&mut self, process: usize, for_ms: i64) {
         let found = &mut self.processes[process];
         if !found.up || found.paused {
             return;
@@ -197,6 +202,7 @@ impl World {
             return;
         }
         found.paused = false;
+        found.resumed_ms = self.now_ms;
         let frozen = std::mem::take(&mut found.frozen);
         for happening in frozen {
             let at_ms = self.now_ms + self.chance.between(0, 20);

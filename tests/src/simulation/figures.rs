@@ -27,6 +27,8 @@ pub struct Figures {
     pub read_past: u64,
     pub passed_over: u64,
     pub duplicates: u64,
+    pub answered_cancels: u64,
+    pub failed_cancels: u64,
     pub virtual_ms: u64,
 }
 
@@ -54,6 +56,8 @@ impl Figures {
         self.read_past += other.read_past;
         self.passed_over += other.passed_over;
         self.duplicates += other.duplicates;
+        self.answered_cancels += other.answered_cancels;
+        self.failed_cancels += other.failed_cancels;
         self.virtual_ms += other.virtual_ms;
     }
 }
@@ -85,8 +89,8 @@ impl fmt::Display for Figures {
         )?;
         writeln!(
             f,
-            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it",
-            self.duplicates, self.read_past, self.passed_over
+            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it, {} cancels answered, {} failed",
+            self.duplicates, self.read_past, self.passed_over, self.answered_cancels, self.failed_cancels
         )?;
         write!(
             f,

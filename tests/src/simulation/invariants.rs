@@ -1,12 +1,17 @@
 //! The promises, looked at after every step where that is cheap, and in full when all is at rest.
 
+mod announced;
+mod cancelled;
+mod kept;
+pub(crate) mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
 use schemas::state::TRANSITIONS;
-use schemas::{Assignment, Charge, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
+use schemas::{Assignment, Charge, Event, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
 
-use super::broker::{Message, Payload, WORK};
+use super::broker::{Message, Named, Payload, Stored, WORK};
 use super::setting::{BEGIN_MS, CLOUD, GEMINI, IN_HAND, LOCAL, SLOTS};
 use super::world::World;
 
@@ -35,6 +40,16 @@ pub enum Promise {
     Cancelled,
     /// Of jobs with one idempotency key, one is placed.
     Key,
+    /// The answer to a request to cancel is true.
+    Answer,
+    /// What is refused, put aside or a repeat is announced, and of each attempt is told why it went where it went.
+    Announced,
+    /// Nothing waits where it need not.
+    Waiting,
+    /// What a provider named or delivered is kept.
+    Kept,
+    /// What a worker is done with has left its hands, and what it is not done with stays in them.
+    LetGo,
 }
 
 /// A broken promise.
@@ -48,7 +63,7 @@ pub struct Breach {
     pub words: String,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Life {
     accepted: bool,
     ends: u32,
@@ -56,6 +71,19 @@ struct Life {
     reached: (u32, u8),
     state: JobState,
     purged_ms: Option<i64>,
+    /// When a request to cancel it was answered with an effect.
+    cancelled_ms: Option<i64>,
+    /// How often a client's publish of it was stored: more than once where a restarted broker had forgotten the first.
+    published: u32,
+    /// It was read past its consumer, which may deliver it to another router as well.
+    read_past: bool,
+    /// When its first assignment was stored, and which attempts were.
+    placed_ms: Option<i64>,
+    placed: Vec<u32>,
+    /// When its first attempt was started at a provider.
+    started_ms: Option<i64>,
+    /// The event of its first attempt, where that went without.
+    alone: Option<Box<Event>>,
 }
 
 /// What the invariants remember.
@@ -64,18 +92,57 @@ pub(crate) struct Watch {
     lives: Vec<Life>,
     /// Which job was placed with a key.
     keys: BTreeMap<(Tenant, String), u32>,
+    /// Paid attempts that were delivered once, to a worker that knew that they are cancelled.
+    unbegun: BTreeSet<(u32, u32)>,
+    /// Messages of which something is so that should not stay so: since when, and when it was seen last.
+    seen: BTreeMap<u64, (i64, i64)>,
     pub(crate) breach: Option<Breach>,
 }
 
 impl Watch {
     pub(crate) fn new(jobs: usize) -> Self {
         let state = JobState::Submitted;
-        let life = Life { accepted: false, ends: 0, reached: (0, 0), state, purged_ms: None };
-        Self { lives: vec![life; jobs], keys: BTreeMap::new(), breach: None }
+        let life = Life {
+            accepted: false,
+            ends: 0,
+            reached: (0, 0),
+            state,
+            purged_ms: None,
+            cancelled_ms: None,
+            published: 0,
+            read_past: false,
+            placed_ms: None,
+            placed: Vec::new(),
+            started_ms: None,
+            alone: None,
+        };
+        Self {
+            lives: vec![life; jobs],
+            keys: BTreeMap::new(),
+            unbegun: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            breach: None,
+        }
     }
 
     pub(crate) fn accepted(&mut self, job: u32) {
         self.lives[job as usize].accepted = true;
+    }
+
+    /// A message was delivered to a process that knows of a request to cancel its job, or does not.
+    pub(crate) fn handed_out(&mut self, stored: &Stored, is_cancelled: bool) {
+        let Payload::Work(assignment) = &stored.payload else { return };
+        let attempt = (stored.job, assignment.attempt);
+        if stored.delivered > 1 {
+            self.unbegun.remove(&attempt);
+        } else if is_cancelled {
+            self.unbegun.insert(attempt);
+        }
+    }
+
+    /// A router has read a job past its consumer.
+    pub(crate) fn read_past(&mut self, job: u32) {
+        self.lives[job as usize].read_past = true;
     }
 
     pub(crate) fn purged(&mut self, job: u32, now_ms: i64) {
@@ -106,14 +173,26 @@ impl World {
                 if let Some(state) = event.state() {
                     self.watch_state(message.job, event.attempt, state);
                 }
+                self.watch_event(message.job, event);
             }
             Payload::Work(assignment) => {
+                let now_ms = self.now_ms;
+                let life = &mut self.watch.lives[message.job as usize];
+                life.placed_ms.get_or_insert(now_ms);
+                if !life.placed.contains(&assignment.attempt) {
+                    life.placed.push(assignment.attempt);
+                }
                 if assignment.decision.is_some() {
+                    life.alone = assignment.told().map(Box::new);
                     self.watch_state(message.job, assignment.attempt, JobState::Assigned);
                 }
                 self.watch_assignment(message, assignment);
             }
-            Payload::Job(_) | Payload::Dead(_) => {}
+            Payload::Job(_) => {
+                let is_clients = matches!(message.id, Some((_, Named::Job)));
+                self.watch.lives[message.job as usize].published += u32::from(is_clients);
+            }
+            Payload::Dead(_) => {}
         }
     }
 
@@ -197,8 +276,12 @@ impl World {
         let key = (job, assignment.attempt);
         let name = format!("attempt {job}.{} at {}", assignment.attempt, assignment.backend);
         let starts = self.providers[backend].starts(key);
-        let life = self.watch.lives[job as usize];
-        let told = self.processes[process].cancels.contains(&job);
+        let now_ms = self.now_ms;
+        let life = &mut self.watch.lives[job as usize];
+        life.started_ms.get_or_insert(now_ms);
+        let life = life.clone();
+        self.watch_cancelled_start(process, job, &name);
+        let told = self.processes[process].cancels.contains_key(&job);
         if told || life.purged_ms.is_some_and(|purged_ms| delivered_ms > purged_ms) {
             self.broken(Promise::Cancelled, format!("{name} started after it was cancelled"));
         }
@@ -208,6 +291,11 @@ impl World {
         }
         self.figures.paid_starts += 1;
         self.figures.paid_after_the_end += u64::from(life.ends > 0);
+        let is_anothers =
+            self.broker.claim(key).is_some_and(|claim| claim.record.worker != self.processes[process].worker);
+        if is_anothers {
+            self.broken(Promise::PaidOnce, format!("{name} was started on another worker's claim"));
+        }
         if starts > 1 {
             self.broken(Promise::PaidOnce, format!("{name} was started {starts} times"));
         }
@@ -255,7 +343,7 @@ impl World {
     /// Everything is at rest: nothing is lost, and the books are the invoices.
     pub(crate) fn check_at_rest(&mut self) {
         let mut accepted = BTreeSet::new();
-        let (mut jobs, mut attempts) = (Vec::new(), Vec::new());
+        let (mut jobs, mut attempts, mut dear) = (Vec::new(), Vec::new(), None);
         for (number, job) in self.jobs.iter().enumerate() {
             let Some(job) = job else { continue };
             let account = &self.books.accounts[number];
@@ -271,6 +359,10 @@ impl World {
             let ends = self.watch.lives[number].ends;
             jobs.push(AuditJob { job: job.id, ends, state: account.ended, artifacts: account.artifacts });
             for (attempt, row, booked) in self.books.audited(number as u32) {
+                let is_free = row.state == schemas::ChargeState::Pending || row.posted_micro_usd == 0;
+                if !is_free && self.watch.unbegun.contains(&(number as u32, attempt)) {
+                    dear.get_or_insert((number, attempt));
+                }
                 attempts.push(AuditAttempt {
                     job: job.id,
                     attempt,
@@ -304,6 +396,12 @@ impl World {
         let accepted = Some(accepted);
         let input = AuditInput { accepted, settled: true, jobs, attempts, invoices, ..AuditInput::default() };
         let report = audit(&input);
+        if let Some((job, attempt)) = dear {
+            let words = format!("attempt {job}.{attempt} was cancelled before it began, and costs money");
+            self.broken(Promise::Books, words);
+        }
+        self.watch_decisions();
+        self.watch_running();
         if report.lost > 0 {
             self.broken(Promise::Rest, report.findings.join("; "));
         } else if report.ended_twice > 0 {

@@ -87,6 +87,25 @@ pub enum Operation {
         /// Its grace.
         for_ms: i64,
     },
+    /// A process is stopped for a while the moment it holds a new claim.
+    Trap {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// A process dies the moment a result lies in its spool, and is started again later.
+    Snatch {
+        /// Which.
+        process: usize,
+        /// How long it is away.
+        for_ms: i64,
+    },
+    /// The artifact store takes nothing for a while.
+    StoreFull {
+        /// For how long.
+        for_ms: i64,
+    },
     /// A provider misbehaves for a while.
     Provider {
         /// Which, by number.

@@ -1,7 +1,7 @@
 //! The ports of the protocol's steps over the simulated world: one process's calls, of which each may be lost or
 //! unanswered, and one of which may be muted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,13 +36,34 @@ pub(crate) struct SimulatedPorts {
     pub(crate) in_hand: Option<InHand>,
     pub(crate) worker: Rc<WorkerId>,
     pub(crate) router: super::router::ports::Remembered,
+    /// When the task began, Unix milliseconds.
+    pub(crate) begun_ms: i64,
+    /// What the task did, for the invariants.
+    pub(crate) doings: Rc<Doings>,
     /// Money that is asked for too late (`Mutation::ReserveLate`).
     pub(crate) late: Rc<RefCell<Option<Reservation>>>,
 }
 
-/// A message that is ready to be published; none for one that leaves no trace in the simulated broker.
+/// What a task did, for the invariants.
+#[derive(Debug, Default)]
+pub(crate) struct Doings {
+    /// Its last call to the broker, or the answer, was lost.
+    pub(crate) last_was_lost: Cell<bool>,
+    /// It put its result into the spool.
+    pub(crate) spooled: Cell<bool>,
+    /// It acknowledged its message.
+    pub(crate) acknowledged: Cell<bool>,
+}
+
+/// A message that is ready to be published.
 #[derive(Debug, Clone)]
-pub(crate) struct Outgoing(pub(crate) Option<Message>);
+pub(crate) enum Outgoing {
+    Message(Message),
+    /// What is put aside for an operator: of which job is remembered.
+    Parked(Option<u32>),
+    /// What was to be copied is gone.
+    Nothing,
+}
 
 impl SimulatedPorts {
     pub(crate) fn world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
@@ -52,6 +73,9 @@ impl SimulatedPorts {
     /// Whether the call at a site does nothing in this run.
     pub(crate) fn is_muted(&self, site: Site, port: &'static str) -> bool {
         self.world(|world| {
+            if !site.file().contains("protocol/src/") {
+                return false;
+            }
             if let Some(sites) = &mut world.sites {
                 sites.insert(site, port);
             }
@@ -70,12 +94,37 @@ impl SimulatedPorts {
         until(&self.shared, at_ms).await;
     }
 
+    /// A process that is to be stopped the moment it holds a new claim is stopped now.
+    async fn spring_trap(&self) {
+        let trap = self.world(|world| world.processes[self.process].trapped_ms.take());
+        if let Some(for_ms) = trap {
+            self.world(|world| world.pause(self.process, for_ms));
+            self.moment().await;
+        }
+    }
+
+    /// A message that lies in the broker, once more.
+    fn copy_of(&self, sequence: u64) -> Option<Message> {
+        self.world(|world| {
+            let stored = world.broker.messages.get(&sequence)?;
+            let again = u32::try_from(sequence).unwrap_or(u32::MAX);
+            Some(Message {
+                consumer: stored.consumer,
+                job: stored.job,
+                payload: stored.payload.clone(),
+                id: Some((again, Named::Copy)),
+                expected: None,
+            })
+        })
+    }
+
     /// A call to the broker, and whether its answer came.
     pub(crate) async fn call<T>(&self, act: impl FnOnce(&mut World) -> T) -> Result<T, PortError> {
         let (reach, answer) = self.world(|world| {
             let reach = world.reach(self.process);
             (reach, (reach != Reach::Nowhere).then(|| act(world)))
         });
+        self.doings.last_was_lost.set(reach != Reach::Through);
         self.moment().await;
         match answer {
             Some(answer) if reach == Reach::Through => Ok(answer),
@@ -161,7 +210,7 @@ impl SimulatedPorts {
             let job = world.jobs[in_hand.job as usize].as_ref();
             let deadline_ms = job.and_then(|job| job.constraints.deadline_ms);
             let expired = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= world.now_ms);
-            expired || world.processes[self.process].cancels.contains(&in_hand.job)
+            expired || world.processes[self.process].cancels.contains_key(&in_hand.job)
         })
     }
 
@@ -227,7 +276,7 @@ impl Ports for SimulatedPorts {
     #[track_caller]
     fn is_cancelled(&self, job: JobId) -> bool {
         let muted = self.is_muted(Location::caller(), "is_cancelled");
-        !muted && self.world(|world| world.processes[self.process].cancels.contains(&number(job)))
+        !muted && self.world(|world| world.processes[self.process].cancels.contains_key(&number(job)))
     }
 
     fn config(&self) -> FleetConfig {
@@ -249,36 +298,29 @@ impl Ports for SimulatedPorts {
 
     fn message(&self, record: Record<'_>) -> Outgoing {
         let mutation = self.mutation();
-        Outgoing(match record {
-            Record::Event(event) => Some(event_message(mutation, event, None)),
-            Record::EventAfter(event, sequence) => Some(event_message(mutation, event, Some(sequence))),
-            Record::Work(assignment) => Some(Message {
+        Outgoing::Message(match record {
+            Record::Event(event) => event_message(mutation, event, None),
+            Record::EventAfter(event, sequence) => event_message(mutation, event, Some(sequence)),
+            Record::Work(assignment) => Message {
                 consumer: self
                     .world(|world| world.setting.work_consumer(&assignment.backend, &assignment.class)),
                 job: number(assignment.job.id),
                 payload: Payload::Work(Rc::new(assignment.clone())),
                 id: Some((assignment.attempt, Named::Work)),
                 expected: None,
-            }),
-            Record::Failed(letter) => Some(Message {
+            },
+            Record::Failed(letter) => Message {
                 consumer: DEAD,
                 job: number(letter.assignment.job.id),
                 payload: Payload::Dead(Rc::new(letter.clone())),
                 id: Some((letter.assignment.attempt, Named::Dead)),
                 expected: None,
-            }),
-            Record::Parked { .. } => None,
-            Record::Copy { message, .. } => self.world(|world| {
-                let stored = world.broker.messages.get(&message.sequence)?;
-                let again = u32::try_from(message.sequence).unwrap_or(u32::MAX);
-                Some(Message {
-                    consumer: stored.consumer,
-                    job: stored.job,
-                    payload: stored.payload.clone(),
-                    id: Some((again, Named::Copy)),
-                    expected: None,
-                })
-            }),
+            },
+            Record::Parked { job, .. } => return Outgoing::Parked(job.map(number)),
+            Record::Copy { message, .. } => match self.copy_of(message.sequence) {
+                Some(copy) => copy,
+                None => return Outgoing::Nothing,
+            },
         })
     }
 
@@ -286,13 +328,20 @@ impl Ports for SimulatedPorts {
     fn publish(&self, message: &Outgoing) -> impl Future<Output = Result<Published, PublishError>> {
         let muted = self.is_muted(Location::caller(), "publish");
         async move {
-            let Some(message) = message.0.as_ref().filter(|_| !muted) else {
-                // It leaves no trace in the simulated broker.
-                if !muted && self.call(|_| ()).await.is_err() {
-                    self.pause(5_000).await;
-                }
+            if muted {
                 return Ok(Published::New);
+            }
+            let message = match message {
+                Outgoing::Message(message) => message,
+                Outgoing::Nothing => return Ok(Published::New),
+                Outgoing::Parked(job) => {
+                    let parked = self.call(|world| world.broker.parked.extend(*job)).await;
+                    let refused =
+                        |_| PublishError::Refused { subject: String::new(), reason: "away".to_owned() };
+                    return parked.map(|()| Published::New).map_err(refused);
+                }
             };
+            self.watch_publish(message);
             self.before_publish(message).await;
             let published = self.publish_patiently(message).await?;
             self.after_publish(message).await;
@@ -307,7 +356,7 @@ impl Ports for SimulatedPorts {
     #[track_caller]
     fn store(&self, record: Record<'_>) -> impl Future<Output = Result<Published, PublishError>> {
         let muted = self.is_muted(Location::caller(), "store");
-        let message = if muted { Outgoing(None) } else { self.message(record) };
+        let message = if muted { Outgoing::Nothing } else { self.message(record) };
         async move { if muted { Ok(Published::New) } else { self.publish(&message).await } }
     }
 
@@ -327,7 +376,10 @@ impl Ports for SimulatedPorts {
             let stored = Rc::new(record.clone());
             let created = self.call(|world| world.broker.create_claim(claim_key(attempt), stored)).await;
             match created.map_err(|source| ClaimError::Port { attempt, source })? {
-                Ok(revision) => Ok(Claimed::Granted(Held { record: Box::new(record), revision })),
+                Ok(revision) => {
+                    self.spring_trap().await;
+                    Ok(Claimed::Granted(Held { record: Box::new(record), revision }))
+                }
                 Err(entry) => Ok(Claimed::AlreadyClaimed(held(&entry))),
             }
         }

@@ -1,7 +1,7 @@
 //! A simulated process: what it remembers, and what of that a kill, a pause or a cut line takes away.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use policy::fleet::Fleet;
@@ -54,6 +54,12 @@ pub(crate) struct Process {
     pub(crate) paused: bool,
     pub(crate) frozen: Vec<Happening>,
     pub(crate) paused_ms: i64,
+    /// When it went on last, Unix milliseconds.
+    pub(crate) resumed_ms: i64,
+    /// It is stopped for so long as soon as it holds a new claim, milliseconds.
+    pub(crate) trapped_ms: Option<i64>,
+    /// It dies for so long as soon as a result lies in its spool, milliseconds.
+    pub(crate) snatched_ms: Option<i64>,
     /// It takes no more work and lets go of what runs after a grace.
     pub(crate) draining: bool,
     pub(crate) letting_go: bool,
@@ -61,8 +67,11 @@ pub(crate) struct Process {
     pub(crate) cut_until_ms: i64,
     /// A part of its calls or their answers is lost until then, Unix milliseconds.
     pub(crate) lossy_until_ms: i64,
+    /// When a call of it, or the answer, was lost last, Unix milliseconds.
+    pub(crate) lost_ms: i64,
     pub(crate) in_hand: u32,
-    pub(crate) cancels: HashSet<u32>,
+    /// The jobs that are to be cancelled, and since when it knows.
+    pub(crate) cancels: HashMap<u32, i64>,
     /// The attempts that run here, by their jobs.
     pub(crate) running: HashMap<u32, Stopper>,
     /// Spooled results that the process works on.
@@ -100,12 +109,16 @@ impl Process {
             paused: false,
             frozen: Vec::new(),
             paused_ms: 0,
+            resumed_ms: 0,
+            trapped_ms: None,
+            snatched_ms: None,
             draining: false,
             letting_go: false,
             cut_until_ms: 0,
             lossy_until_ms: 0,
+            lost_ms: 0,
             in_hand: 0,
-            cancels: HashSet::new(),
+            cancels: HashMap::new(),
             running: HashMap::new(),
             spooled_in_hand: BTreeSet::new(),
             looks_at_spool: false,
@@ -135,6 +148,19 @@ impl Process {
             lossy_until_ms: self.lossy_until_ms,
             ..next
         };
+    }
+
+    /// News have reached it since a moment as soon as there were any.
+    pub(crate) const fn has_heard_since(&self, since_ms: i64) -> bool {
+        self.up && !self.paused && self.resumed_ms <= since_ms && self.cut_until_ms <= since_ms
+    }
+
+    /// It has run since a moment, and nothing stood in its way.
+    pub(crate) const fn is_well_since(&self, since_ms: i64) -> bool {
+        self.has_heard_since(since_ms)
+            && !self.draining
+            && self.started_ms <= since_ms
+            && self.lost_ms < since_ms
     }
 
     /// It runs and can be spoken with.

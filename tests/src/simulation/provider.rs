@@ -102,6 +102,11 @@ impl Provider {
         self.of_attempt.get(&attempt).map_or(0, Vec::len)
     }
 
+    /// The last work on an attempt, whatever became of it.
+    pub(crate) fn taken_on(&self, attempt: (u32, u32)) -> Option<usize> {
+        self.of_attempt.get(&attempt)?.last().copied()
+    }
+
     /// Work on an attempt that is there, for providers that know it by a name of ours.
     pub(crate) fn find(&self, attempt: (u32, u32)) -> Option<usize> {
         let last = self.of_attempt.get(&attempt)?.last().copied()?;

@@ -26,6 +26,9 @@ use delivery::SimulatedDelivery;
 /// less and less often.
 const ROOM_EVERY_MS: i64 = 300;
 const ROOM_EVERY_MAX_MS: i64 = 30_000;
+/// How often a client asks to cancel a job, and how long it waits between the tries.
+const CANCEL_TRIES: u32 = 4;
+const CANCEL_AGAIN_MS: i64 = 1_500;
 
 impl World {
     /// Whether a router would pull from a consumer.
@@ -45,7 +48,7 @@ impl World {
     }
 
     /// The ports of a router's task, about a job if it is about one.
-    fn router_ports(&self, process: usize, job: Option<u32>) -> SimulatedPorts {
+    pub(crate) fn router_ports(&self, process: usize, job: Option<u32>) -> SimulatedPorts {
         let shared = self.shared.upgrade().expect("the world runs");
         SimulatedPorts::new(shared, self, process, job)
     }
@@ -72,12 +75,21 @@ impl World {
         Task::Router(steps)
     }
 
-    /// A router takes a request to cancel. It is not redelivered: where it fails, its client asks again.
+    /// A router takes a request to cancel. It is not redelivered: where it fails, its client asks again, a few times.
     pub(crate) fn route_cancel(&mut self, process: usize, job: u32) {
         let Some(body) = self.jobs[job as usize].clone() else { return };
         let ports = self.router_ports(process, Some(job));
         let steps = Steps::new(async move {
-            let _ = cancel::cancel(&ports, body.id).await;
+            for _ in 0..CANCEL_TRIES {
+                let asked_ms = ports.now_ms();
+                match cancel::cancel(&ports, body.id).await {
+                    Ok(answer) => return ports.world(|world| world.watch_answer(asked_ms, &answer)),
+                    Err(_) => {
+                        ports.world(|world| world.figures.failed_cancels += 1);
+                        ports.pause(CANCEL_AGAIN_MS).await;
+                    }
+                }
+            }
         });
         self.begin(process, Task::Router(steps));
     }
@@ -195,11 +207,12 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
                     let sequence = protocol::router::Delivery::sequence(arrived.message());
                     world.broker.delete(sequence);
                 }
-                let (ports, intakes) =
-                    (world.router_ports(process, Some(arrived.message().job)), Rc::clone(&intakes));
+                let job = arrived.message().job;
+                let (ports, intakes) = (world.router_ports(process, Some(job)), Rc::clone(&intakes));
                 let steps = Steps::new(async move { intakes[number].settle(&ports, arrived).await });
                 world.begin(process, Task::Router(steps));
                 world.figures.read_past += 1;
+                world.watch.read_past(job);
             }
         });
         world.begin(process, Task::Router(steps));

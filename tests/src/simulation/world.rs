@@ -12,7 +12,7 @@ use super::broker::{self, Broker, Message, Payload, Published};
 use super::chance::Chance;
 use super::executor::{Shared, Woken};
 use super::figures::Figures;
-use super::invariants::{Breach, Watch};
+use super::invariants::{Breach, Watch, waiting};
 use super::money::Books;
 use super::mutation::Mutation;
 use super::operations::Operation;
@@ -69,6 +69,12 @@ pub(crate) struct World {
     pub(crate) changed_ms: i64,
     /// Where a port is called that does nothing in this run.
     pub(crate) muted: Option<Site>,
+    /// A port whose calls fail in this run.
+    pub(crate) failing: Option<&'static str>,
+    /// The artifact store is full until then, Unix milliseconds.
+    pub(crate) store_full_until_ms: i64,
+    /// When each backend had a healthy worker last, Unix milliseconds.
+    pub(crate) served_ms: [i64; 3],
     /// Where ports are called, if that is collected.
     pub(crate) sites: Option<BTreeMap<Site, &'static str>>,
 }
@@ -107,6 +113,9 @@ impl World {
             woken: Woken::default(),
             changed_ms: BEGIN_MS,
             muted: None,
+            failing: None,
+            store_full_until_ms: 0,
+            served_ms: [BEGIN_MS; 3],
             sites: None,
         }
     }
@@ -120,6 +129,7 @@ impl World {
             for process in 0..world.processes.len() {
                 world.start(process);
             }
+            world.schedule.at(BEGIN_MS, Happening::Watch);
             BEGIN_MS + world.operations.last().map_or(0, |(at_ms, _)| *at_ms) + REST_WITHIN_MS
         };
         loop {
@@ -137,6 +147,7 @@ impl World {
                         router::look(&shared, process);
                     }
                 }
+                Happening::Watch => waiting::watch(&shared),
                 happening => shared.borrow_mut().happen(happening),
             }
             let mut world = shared.borrow_mut();
@@ -144,7 +155,7 @@ impl World {
             if world.watch.breach.is_some() {
                 break;
             }
-            if world.to_come == 0 && world.broker.messages.is_empty() && world.tasks.live == 0 {
+            if world.is_at_rest() {
                 world.check_at_rest();
                 break;
             }
@@ -162,11 +173,27 @@ impl World {
         ((world.figures, world.watch.breach.take()), sites)
     }
 
+    /// Nothing is to come, nothing is in a queue, in anybody's hands or in a spool.
+    fn is_at_rest(&self) -> bool {
+        self.to_come == 0
+            && self.broker.messages.is_empty()
+            && self.tasks.live == 0
+            && self.spools.iter().all(BTreeMap::is_empty)
+    }
+
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Operation(place) => self.operate(place),
             Happening::Publish { job, tries } => self.submit(job, tries),
-            Happening::Step { .. } | Happening::LookAtRoom { .. } => unreachable!("the loop takes it"),
+            Happening::Step { .. } | Happening::LookAtRoom { .. } | Happening::Watch => {
+                unreachable!("the loop takes it")
+            }
+            Happening::Die { process, incarnation, for_ms } => {
+                if self.processes[process].incarnation == incarnation {
+                    self.kill(process, for_ms);
+                }
+            }
+            Happening::Report { job, attempt, run, tries } => self.report(job, attempt, run, tries),
             Happening::Cancel { process, incarnation, job } => {
                 if self.is_there(process, incarnation, happening) {
                     self.learn_of_cancel(process, job);
@@ -274,13 +301,18 @@ impl World {
     pub(crate) fn reach(&mut self, process: usize) -> Reach {
         let caller = &self.processes[process];
         if self.now_ms < self.broker.down_until_ms || self.now_ms < caller.cut_until_ms {
+            self.processes[process].lost_ms = self.now_ms;
             return Reach::Nowhere;
         }
         let (nowhere, unanswered) = if self.now_ms < caller.lossy_until_ms { (150, 400) } else { (0, 1) };
         match self.chance.below(1_000) {
-            share if share < nowhere => Reach::Nowhere,
+            share if share < nowhere => {
+                self.processes[process].lost_ms = self.now_ms;
+                Reach::Nowhere
+            }
             share if share < unanswered => {
                 self.figures.lost_answers += 1;
+                self.processes[process].lost_ms = self.now_ms;
                 Reach::Unanswered
             }
             _ => Reach::Through,

@@ -16,6 +16,7 @@ mod keys;
 mod life;
 mod loops;
 mod model;
+mod muted;
 mod observability;
 mod orphans;
 mod processes;

@@ -14,7 +14,9 @@ const TROUBLES: [Trouble; 6] =
 #[must_use]
 pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     let mut chance = Chance::keyed(seed, [7, 7, 7]);
-    let span_ms = i64::from(jobs) * chance.between(150, 900);
+    // Some runs are a flood, so that jobs wait.
+    let apart_ms = if chance.per_mille(300) { chance.between(15, 60) } else { chance.between(150, 900) };
+    let span_ms = i64::from(jobs) * apart_ms;
     let mut list = Vec::new();
     let mut keys = Chance::keyed(seed, [8, 8, 8]);
     let mut before = None;
@@ -43,8 +45,13 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
                 list.push((at_ms + wait_ms + chance.between(1, 60), Operation::Kill { process: 0, for_ms }));
             }
         }
-        if chance.per_mille(30) {
-            list.push((at_ms + chance.between(0, 4_000), Operation::Redeliver { job }));
+        if chance.per_mille(60) {
+            let again_ms = at_ms + chance.between(0, 4_000);
+            list.push((again_ms, Operation::Redeliver { job }));
+            if chance.per_mille(300) {
+                // Two routers have it in hand now, or two workers.
+                list.push((again_ms + chance.between(20, 3_000), Operation::Cancel { job }));
+            }
         }
     }
     // Some runs are calm, so that what happens without faults is seen as well.
@@ -52,6 +59,9 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     for _ in 0..faults {
         let at_ms = chance.between(0, span_ms + 5_000);
         list.push((at_ms, fault(&mut chance)));
+    }
+    if chance.per_mille(350) {
+        list.push((chance.between(0, span_ms), outage(&mut chance)));
     }
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
@@ -101,6 +111,16 @@ fn order(job: u32, chance: &mut Chance) -> Order {
     order
 }
 
+/// Something that lasts for minutes.
+fn outage(chance: &mut Chance) -> Operation {
+    let (backend, for_ms) = (chance.below(3) as usize, chance.between(60_000, 400_000));
+    match chance.below(3) {
+        0 => Operation::StoreFull { for_ms },
+        1 => Operation::Provider { backend, trouble: Trouble::Hang, for_ms },
+        _ => Operation::Provider { backend, trouble: Trouble::Down, for_ms },
+    }
+}
+
 fn fault(chance: &mut Chance) -> Operation {
     let process = chance.below(PROCESSES.len() as u64) as usize;
     let backend = chance.below(3) as usize;
@@ -118,6 +138,12 @@ fn fault(chance: &mut Chance) -> Operation {
         55..=66 => Operation::Lossy { process, for_ms: short_ms * 2 },
         67..=72 if matches!(PROCESSES[process].1, Role::Worker(_)) => {
             Operation::Drain { process, for_ms: short_ms }
+        }
+        76..=77 if PROCESSES[process].1 == Role::Worker(GEMINI) => {
+            Operation::Snatch { process, for_ms: chance.between(200, 110_000) }
+        }
+        73..=75 if matches!(PROCESSES[process].1, Role::Worker(_)) => {
+            Operation::Trap { process, for_ms: chance.between(20_000, 110_000) }
         }
         67..=84 => {
             let trouble = TROUBLES[chance.below(TROUBLES.len() as u64) as usize];

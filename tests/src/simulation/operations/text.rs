@@ -48,6 +48,9 @@ fn words(operation: &Operation) -> String {
         Operation::Cut { process, for_ms } => format!("cut {} for={for_ms}", name(process)),
         Operation::Lossy { process, for_ms } => format!("lossy {} for={for_ms}", name(process)),
         Operation::Drain { process, for_ms } => format!("drain {} for={for_ms}", name(process)),
+        Operation::Trap { process, for_ms } => format!("trap {} for={for_ms}", name(process)),
+        Operation::Snatch { process, for_ms } => format!("snatch {} for={for_ms}", name(process)),
+        Operation::StoreFull { for_ms } => format!("store-full all for={for_ms}"),
         Operation::Provider { backend, trouble, for_ms } => {
             let word = TROUBLES.iter().find(|(known, _)| known == trouble).map_or("", |(_, word)| word);
             format!("provider {} {word} for={for_ms}", BACKENDS[*backend])
@@ -130,6 +133,9 @@ fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String>
         "cut" => Operation::Cut { process: process()?, for_ms: for_ms()? },
         "lossy" => Operation::Lossy { process: process()?, for_ms: for_ms()? },
         "drain" => Operation::Drain { process: process()?, for_ms: for_ms()? },
+        "trap" => Operation::Trap { process: process()?, for_ms: for_ms()? },
+        "snatch" => Operation::Snatch { process: process()?, for_ms: for_ms()? },
+        "store-full" => Operation::StoreFull { for_ms: for_ms()? },
         "provider" => {
             let trouble = TROUBLES.iter().find(|(_, word)| rest.first() == Some(word));
             let trouble = trouble.ok_or_else(|| "not a trouble".to_owned())?.0;

@@ -49,11 +49,20 @@ impl SimulatedPorts {
             limits: Limits::new(SCHEMA_VERSION, 600_000),
         };
         let worker = Rc::new(found.worker.clone());
-        Self { shared, process, job, in_hand: None, worker, router, late: Rc::default() }
+        let (begun_ms, doings) = (world.now_ms, Rc::default());
+        Self { shared, process, job, in_hand: None, worker, router, begun_ms, doings, late: Rc::default() }
     }
 
-    /// What a muted read brings: nothing is there.
-    async fn reading<T: Default>(&self, muted: bool, read: impl FnOnce(&World) -> T) -> Result<T, PortError> {
+    /// A read, and what brings nothing: a muted one says that nothing is there, a failing one that the broker is away.
+    async fn reading<T: Default>(
+        &self,
+        port: &'static str,
+        muted: bool,
+        read: impl FnOnce(&World) -> T,
+    ) -> Result<T, PortError> {
+        if self.world(|world| world.failing == Some(port)) {
+            return Err(PortError::Away { what: port, source: "it fails in this run".into() });
+        }
         if muted { Ok(T::default()) } else { self.call(|world| read(world)).await }
     }
 }
@@ -84,7 +93,7 @@ macro_rules! reads {
             #[track_caller]
             fn $name(&$self $(, $arg: $type)*) -> impl Future<Output = Result<$output, PortError>> {
                 let muted = $self.is_muted(Location::caller(), stringify!($name));
-                $self.reading(muted, $read)
+                $self.reading(stringify!($name), muted, $read)
             }
         )+
     };
@@ -352,9 +361,11 @@ fn request_cancel(world: &mut World, job: u32) {
 impl World {
     /// A process learns that a job is to be cancelled; what it runs for it stops.
     pub(crate) fn learn_of_cancel(&mut self, process: usize, job: u32) {
-        if !self.processes[process].cancels.insert(job) {
+        let now_ms = self.now_ms;
+        if self.processes[process].cancels.contains_key(&job) {
             return;
         }
+        self.processes[process].cancels.insert(job, now_ms);
         if let Some(stopper) = self.processes[process].running.get(&job)
             && stopper.get().is_none()
         {

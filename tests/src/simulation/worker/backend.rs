@@ -14,6 +14,7 @@ use super::attempt::SimulatedAttempt;
 use crate::simulation::mutation::Mutation;
 use crate::simulation::ports::{SimulatedPorts, claim_key};
 use crate::simulation::provider::{Look, Start};
+use crate::simulation::schedule::Happening;
 use crate::simulation::setting::{CLOUD, GEMINI, LOCAL};
 
 /// How often a silent provider is asked again, milliseconds.
@@ -77,6 +78,11 @@ impl SimulatedPorts {
                     started = world.providers[backend].start(seed, key, now_ms);
                 }
             }
+            if backend == CLOUD
+                && let Some(run) = world.providers[CLOUD].taken_on(key)
+            {
+                world.plan_report(key, run);
+            }
             if let Some(in_hand) = self.in_hand {
                 world.watch_start(self.process, backend, assignment, in_hand.job, in_hand.delivered_ms);
             }
@@ -88,6 +94,9 @@ impl SimulatedPorts {
                 if backend == CLOUD {
                     let name = name_of(assignment, run);
                     let recorded = claim::record_started(self, &attempt.held, id, &name).await;
+                    if recorded.is_err() {
+                        self.watch_unrecorded(id, &name);
+                    }
                     recorded.map_err(|failure| Outcome { provider_id: Some(name), ..failed(failure) })?;
                 }
                 Ok(run)
@@ -246,8 +255,14 @@ impl SimulatedPorts {
         self.world(|world| {
             let spooled = DeliveredResult { spooled_by: Some(worker.clone()), ..delivered.clone() };
             world.spools[self.process].insert(attempt, spooled);
-            world.processes[self.process].spooled_in_hand.insert(attempt);
+            let found = &mut world.processes[self.process];
+            found.spooled_in_hand.insert(attempt);
+            if let Some(for_ms) = found.snatched_ms.take() {
+                let (process, incarnation) = (self.process, found.incarnation);
+                world.schedule.at(world.now_ms, Happening::Die { process, incarnation, for_ms });
+            }
         });
+        self.doings.spooled.set(true);
         self.moment().await;
         Some(worker)
     }

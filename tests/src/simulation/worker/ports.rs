@@ -15,7 +15,7 @@ use super::backend::artifact_of;
 use crate::simulation::broker::Payload;
 use crate::simulation::executor::when;
 use crate::simulation::ports::{SimulatedPorts, claim_key, number};
-use crate::simulation::setting::LOCAL;
+use crate::simulation::setting::{CLOUD, LOCAL};
 use crate::simulation::task::Delivery;
 
 /// A spooled result; its files are not simulated.
@@ -34,13 +34,17 @@ impl SpoolPorts for SimulatedPorts {
         self.world(|world| world.spools[self.process].keys().copied().collect())
     }
 
-    async fn take_spooled(&self, attempt: AttemptId) -> Option<Spooled> {
-        let taken = self.world(|world| {
-            let spooled = world.spools[self.process].get(&attempt)?.clone();
-            world.processes[self.process].spooled_in_hand.insert(attempt).then_some(Spooled(spooled))
-        });
-        self.moment().await;
-        taken
+    #[track_caller]
+    fn take_spooled(&self, attempt: AttemptId) -> impl Future<Output = Option<Spooled>> {
+        let muted = self.is_muted(Location::caller(), "take_spooled");
+        async move {
+            let taken = self.world(|world| {
+                let spooled = world.spools[self.process].get(&attempt).filter(|_| !muted)?.clone();
+                world.processes[self.process].spooled_in_hand.insert(attempt).then_some(Spooled(spooled))
+            });
+            self.moment().await;
+            taken
+        }
     }
 
     #[track_caller]
@@ -54,7 +58,11 @@ impl SpoolPorts for SimulatedPorts {
             if muted {
                 return Ok(Vec::new());
             }
-            self.call(|_| ()).await?;
+            self.watch_storing(attempt);
+            let is_full = self.call(|world| world.now_ms < world.store_full_until_ms).await?;
+            if is_full {
+                return Err(PortError::Refused { what: "storing", source: "the store is full".into() });
+            }
             Ok(vec![artifact_of(attempt)])
         }
     }
@@ -69,6 +77,7 @@ impl SpoolPorts for SimulatedPorts {
     #[track_caller]
     fn remove_spooled(&self, attempt: AttemptId) {
         if !self.is_muted(Location::caller(), "remove_spooled") {
+            self.watch_removed(attempt);
             self.world(|world| {
                 world.spools[self.process].remove(&attempt);
                 world.processes[self.process].spooled_in_hand.remove(&attempt);
@@ -121,6 +130,7 @@ impl WorkerPorts for SimulatedPorts {
         let sequence = delivered.sequence;
         async move {
             if muted || self.world(|world| world.acknowledge(self.process, sequence, true)) {
+                self.doings.acknowledged.set(true);
                 self.moment().await;
                 return Ok(());
             }
@@ -144,8 +154,9 @@ impl WorkerPorts for SimulatedPorts {
         self.backend() != LOCAL
     }
 
+    /// RunPod calls back with the id.
     fn reports(&self, _assignment: &Assignment) -> bool {
-        false
+        self.backend() == CLOUD
     }
 
     fn attempt(&self, preparation: Preparation<'_>) -> SimulatedAttempt {
@@ -182,12 +193,18 @@ impl WorkerPorts for SimulatedPorts {
         Found::Unknown
     }
 
-    async fn abandon(&self, attempt: &SimulatedAttempt) {
+    #[track_caller]
+    fn abandon(&self, attempt: &SimulatedAttempt) -> impl Future<Output = ()> {
+        let muted = self.is_muted(Location::caller(), "abandon");
         self.world(|world| {
+            if muted {
+                return;
+            }
             if let Some(run) = world.providers[LOCAL].find(claim_key(attempt.assignment.id())) {
                 world.providers[LOCAL].cancel(run, world.now_ms);
             }
         });
+        std::future::ready(())
     }
 
     fn progress(&self, _assignment: &Assignment, _phase: Phase, _detail: Option<&str>) {}
@@ -209,10 +226,13 @@ impl WorkerPorts for SimulatedPorts {
     }
 
     fn reserve_room(&self, _bytes: u64) -> Result<(), NoRoom> {
-        Ok(())
+        let is_full = self.world(|world| world.now_ms < world.store_full_until_ms);
+        if is_full { Err(NoRoom("the store is full".to_owned())) } else { Ok(()) }
     }
 
-    fn wait_for_room(&self, _bytes: u64) {}
+    fn wait_for_room(&self, _bytes: u64) {
+        self.watch_waiting_for_room();
+    }
 
     async fn room_changed(&self, _waiting: &mut ()) {
         std::future::pending::<()>().await;

@@ -1,0 +1,159 @@
+//! What is told of a job: that it was refused, which job it is once more, why an attempt went where it went, and that
+//! something of it is put aside for an operator.
+
+use schemas::{AttemptFacts, DeadLetter, Event, Fact, FailureCode, JobId, JobState};
+
+use super::Promise;
+use crate::simulation::broker::Payload;
+use crate::simulation::ports::{SimulatedPorts, number};
+use crate::simulation::world::World;
+
+/// An attempt that ran for so long has been seen running, milliseconds.
+const SEEN_RUNNING_MS: i64 = 1_000;
+
+impl World {
+    /// Looks at an event that was just stored.
+    pub(super) fn watch_event(&mut self, job: u32, event: &Event) {
+        match &event.fact {
+            Fact::Assigned { .. } if event.attempt == 1 => {
+                let life = &self.watch.lives[job as usize];
+                let told = life.alone.as_deref().filter(|_| life.published == 1 && !life.read_past);
+                if told.is_some_and(|told| told != event) {
+                    let words = format!("attempt {job}.1 was placed without its event, and then again");
+                    self.broken(Promise::Attempts, words);
+                }
+            }
+            Fact::Duplicate { of } => self.watch_duplicate(job, *of),
+            Fact::Ended { state: JobState::Completed, attempts, .. } => self.watch_completed(job, attempts),
+            Fact::Ended { state: JobState::Failed, facts, failure, .. } => {
+                if !self.broker.parked.contains(&job) {
+                    let words = format!("job {job} failed, and nothing of it is put aside");
+                    return self.broken(Promise::Announced, words);
+                }
+                let Some(failure) = failure else { return };
+                let log = &self.broker.log[job as usize];
+                let is_refused = log.iter().any(|event| matches!(event.fact, Fact::Refused { .. }));
+                // What was not admitted is of no class.
+                if event.attempt == 0 && facts.class.is_none() && !is_refused {
+                    return self.broken(Promise::Announced, format!("job {job} is invalid, and not refused"));
+                }
+                if failure.code == FailureCode::NotStored {
+                    self.broken(Promise::Kept, format!("job {job}: {}", failure.message));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn watch_duplicate(&mut self, job: u32, of: JobId) {
+        let keyed = |job: u32| {
+            let job = self.jobs.get(job as usize)?.as_ref()?;
+            Some((job.tenant.clone(), job.idempotency_key.clone()?))
+        };
+        if of == self.jobs[job as usize].as_ref().map_or(of, |job| job.id) || keyed(number(of)) != keyed(job)
+        {
+            self.broken(Promise::Announced, format!("job {job} is called the same as {of}"));
+        }
+    }
+
+    /// At rest: of each attempt that was placed, its job's events say why it went where it went.
+    pub(super) fn watch_decisions(&mut self) {
+        for job in 0..self.watch.lives.len() {
+            let log = &self.broker.log[job];
+            let explained = |attempt: u32| log.iter().any(|event| explains(event, attempt));
+            let missing = self.watch.lives[job].placed.iter().copied().find(|attempt| !explained(*attempt));
+            if let Some(attempt) = missing {
+                let words = format!("no event says why attempt {job}.{attempt} was placed where it was");
+                return self.broken(Promise::Announced, words);
+            }
+        }
+    }
+}
+
+/// Whether an event carries the decision of an attempt.
+fn explains(event: &Event, attempt: u32) -> bool {
+    let carried = |facts: &[AttemptFacts]| {
+        facts.iter().any(|facts| facts.attempt == attempt && facts.decision.is_some())
+    };
+    match &event.fact {
+        Fact::Assigned { .. } => event.attempt == attempt,
+        Fact::Retrying { ended_attempt, .. } | Fact::Charged { ended_attempt, .. } => {
+            carried(std::slice::from_ref(ended_attempt))
+        }
+        Fact::Ended { attempts, .. } => carried(attempts),
+        _ => false,
+    }
+}
+
+impl SimulatedPorts {
+    /// Looks at what is about to be published.
+    pub(crate) fn watch_publish(&self, message: &crate::simulation::broker::Message) {
+        match &message.payload {
+            Payload::Work(assignment) => self.watch_placed(message.job, assignment),
+            Payload::Dead(letter) => {
+                self.watch_seen_running(message.job, &letter.ended_attempt);
+                self.watch_given_up(letter);
+                self.watch_abandoned(letter);
+            }
+            Payload::Event(event) => {
+                if let Fact::Ended { state: JobState::Completed, attempts, .. } = &event.fact
+                    && let Some(last) = attempts.last()
+                {
+                    self.watch_seen_running(message.job, last);
+                }
+            }
+            Payload::Job(_) => {}
+        }
+    }
+
+    /// An attempt that its first delivery ran for longer than a moment is in its job's events as running, unless a
+    /// call was lost meanwhile.
+    fn watch_seen_running(&self, job: u32, facts: &AttemptFacts) {
+        let Some(in_hand) = self.in_hand.filter(|in_hand| in_hand.deliveries == 1) else { return };
+        let Some(started_ms) = facts.started_at_ms else { return };
+        self.world(|world| {
+            let is_well = world.processes[self.process].is_well_since(in_hand.delivered_ms);
+            let is_told = world.broker.log[job as usize]
+                .iter()
+                .any(|event| event.attempt == facts.attempt && matches!(event.fact, Fact::Running { .. }));
+            let is_long = facts.finished_at_ms - started_ms > SEEN_RUNNING_MS;
+            let is_ours = facts.worker.as_ref() == Some(&*self.worker) && started_ms >= in_hand.delivered_ms;
+            if is_well && is_ours && is_long && !is_told {
+                let words = format!("attempt {job}.{} ran, and was never seen running", facts.attempt);
+                world.broken(Promise::Announced, words);
+            }
+        });
+    }
+
+    /// What is unknown is given up only after the provider could have reported it.
+    fn watch_given_up(&self, letter: &DeadLetter) {
+        let facts = &letter.ended_attempt;
+        let code = facts.failure.as_ref().map(|failure| failure.code);
+        if code != Some(FailureCode::OutcomeUnknown) || facts.provider_id.is_some() || self.in_hand.is_none()
+        {
+            return;
+        }
+        let assignment = &letter.assignment;
+        let number = number(assignment.job.id);
+        self.world(|world| {
+            let backend = world.setting.backend_number(&assignment.backend);
+            let is_over = world.processes[self.process].cancels.contains_key(&number)
+                || assignment
+                    .job
+                    .constraints
+                    .deadline_ms
+                    .is_some_and(|deadline_ms| deadline_ms <= world.now_ms);
+            if backend != crate::simulation::setting::CLOUD || is_over {
+                return;
+            }
+            let Some(claim) = world.broker.claim((number, assignment.attempt)) else { return };
+            let waited_ms = world.now_ms - claim.record.claimed_at_ms;
+            let limit_ms = protocol::worker::machine::reported_within_ms(assignment.timeout_ms).cast_signed();
+            if waited_ms < limit_ms {
+                let words =
+                    format!("attempt {number}.{} is given up before its report may come", assignment.attempt);
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+}

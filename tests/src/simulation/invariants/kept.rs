@@ -1,0 +1,193 @@
+//! What a worker owes: a provider's id and result are kept, and what it is done with has left its hands.
+
+use schemas::{AttemptId, AttemptState, DeadLetter, FailureCode};
+
+use super::Promise;
+use crate::simulation::broker::{Holder, Payload, Place, WORK};
+use crate::simulation::ports::{SimulatedPorts, claim_key};
+use crate::simulation::process::{Process, Role};
+use crate::simulation::schedule::Happening;
+use crate::simulation::setting::{CLOUD, LOCAL};
+use crate::simulation::world::World;
+
+/// How often a provider calls again that reaches no worker.
+const REPORT_TRIES: u32 = 3;
+/// A claim is as old as this before the invariants count on it, milliseconds: another delivery may just have made it.
+const CLAIM_SETTLED_MS: i64 = 2_000;
+
+impl SimulatedPorts {
+    /// A worker is done with a delivery.
+    pub(crate) fn watch_let_go(&self, attempt: AttemptId) {
+        let Some(in_hand) = self.in_hand else { return };
+        self.world(|world| {
+            let process = &world.processes[self.process];
+            let name = format!("attempt {}.{}", in_hand.job, attempt.attempt);
+            let is_held = world.broker.messages.get(&in_hand.sequence).is_some_and(|stored| {
+                let is_here = matches!(stored.place, Place::Held(Holder { process, incarnation, .. })
+                    if process == self.process && incarnation == world.processes[process].incarnation);
+                is_here && stored.delivered == in_hand.deliveries
+            });
+            if is_held && process.lost_ms < in_hand.delivered_ms {
+                return world.broken(Promise::LetGo, format!("{name} was let go of without an answer"));
+            }
+            let is_there = world.spools[self.process].contains_key(&attempt);
+            if self.doings.spooled.get() && self.doings.acknowledged.get() && is_there {
+                world.broken(Promise::LetGo, format!("{name} is settled, and its result lies in the spool"));
+            }
+        });
+    }
+
+    /// The provider's id could not be recorded, says the worker.
+    pub(crate) fn watch_unrecorded(&self, attempt: AttemptId, provider_id: &str) {
+        self.world(|world| {
+            let claim = world.broker.claim(claim_key(attempt));
+            let is_there =
+                claim.is_some_and(|claim| claim.record.provider_id.as_deref() == Some(provider_id));
+            if is_there && !self.doings.last_was_lost.get() {
+                let words = format!("{provider_id} is in its claim, and its worker says that it is not");
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+
+    /// A spooled result is about to be stored: its claim says that it was delivered.
+    pub(crate) fn watch_storing(&self, attempt: AttemptId) {
+        self.world(|world| {
+            let is_marked = world.broker.claim(claim_key(attempt)).is_none_or(|claim| {
+                claim.record.delivered.is_some() || claim.record.state == AttemptState::Settled
+            });
+            if !is_marked {
+                let words = format!("the result of {} is stored, and its claim knows nothing", attempt.job);
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+
+    /// A spooled result is about to be removed: its outcome is in the claim, or it is kept no longer.
+    pub(crate) fn watch_removed(&self, attempt: AttemptId) {
+        self.world(|world| {
+            let Some(result) = world.spools[self.process].get(&attempt) else { return };
+            let is_needed = world.broker.claim(claim_key(attempt)).is_some_and(|claim| {
+                claim.record.state != AttemptState::Settled && result.kept_until_ms > world.now_ms
+            });
+            if is_needed {
+                let words = format!("a result of {} is thrown away, and is in no claim", attempt.job);
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+
+    /// Free work that is over does not run on at our own server.
+    pub(crate) fn watch_abandoned(&self, letter: &DeadLetter) {
+        use FailureCode::{Cancelled, Expired, Poison};
+        let code = letter.ended_attempt.failure.as_ref().map(|failure| failure.code);
+        let is_over = matches!(code, Some(Cancelled | Expired | Poison));
+        if self.in_hand.is_none() || !is_over {
+            return;
+        }
+        self.world(|world| {
+            let provider = &world.providers[LOCAL];
+            let key = claim_key(letter.assignment.id());
+            let run = provider.find(key).map(|run| &provider.runs[run]);
+            if world.now_ms >= provider.down_until_ms && run.is_some_and(|run| run.done_ms > world.now_ms) {
+                world.broken(Promise::LetGo, format!("attempt {}.{} is over, and runs on", key.0, key.1));
+            }
+        });
+    }
+
+    /// Before a worker pulls, the claims of what lies in its spool say so, unless a call was lost.
+    pub(crate) fn watch_marked(&self) {
+        self.world(|world| {
+            if !world.processes[self.process].is_well_since(self.begun_ms) {
+                return;
+            }
+            let unmarked = world.spools[self.process].keys().find(|attempt| {
+                let claim = world.broker.claim(claim_key(**attempt));
+                claim.is_some_and(|claim| {
+                    claim.record.delivered.is_none() && claim.record.state != AttemptState::Settled
+                })
+            });
+            if let Some(attempt) = unmarked {
+                let words =
+                    format!("a result of {} lies in the spool, and its claim knows nothing", attempt.job);
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+
+    /// A provider's report was taken.
+    pub(crate) fn watch_reported(&self, attempt: AttemptId) {
+        self.world(|world| {
+            let is_missing = world.broker.claim(claim_key(attempt)).is_some_and(|claim| {
+                claim.record.provider_id.is_none() && claim.record.state != AttemptState::Settled
+            });
+            if is_missing {
+                let words = format!("the provider's report of {} was taken, and left no trace", attempt.job);
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+
+    /// A worker waits for room before it begins: nothing has begun it before.
+    pub(crate) fn watch_waiting_for_room(&self) {
+        let Some(in_hand) = self.in_hand else { return };
+        self.world(|world| {
+            let Some(stored) = world.broker.messages.get(&in_hand.sequence) else { return };
+            let Payload::Work(assignment) = &stored.payload else { return };
+            let claim = world.broker.claim((in_hand.job, assignment.attempt));
+            let is_begun =
+                claim.is_some_and(|claim| claim.record.claimed_at_ms < world.now_ms - CLAIM_SETTLED_MS);
+            if is_begun {
+                world.broken(Promise::Kept, format!("job {} was begun, and waits for room", in_hand.job));
+            }
+        });
+    }
+}
+
+impl World {
+    /// A delivery was silent for too long: its holder must have been in trouble, or gone.
+    pub(crate) fn watch_expired(&mut self, sequence: u64, holder: Holder) {
+        let Some(stored) = self.broker.messages.get(&sequence) else { return };
+        let (consumer, job) = (stored.consumer, stored.job);
+        let process = &self.processes[holder.process];
+        let is_well = process.incarnation == holder.incarnation && process.is_well_since(holder.from_ms);
+        if consumer >= WORK && is_well && !self.tasks.of_job(holder.process, job).is_empty() {
+            let words = format!("job {job} is in a healthy worker's hand, and is delivered to another");
+            self.broken(Promise::LetGo, words);
+        }
+    }
+
+    /// A provider reports under which id it knows an attempt, to any worker that it reaches.
+    pub(crate) fn report(&mut self, job: u32, attempt: u32, run: usize, tries: u32) {
+        let Some(body) = self.jobs[job as usize].clone() else { return };
+        let now_ms = self.now_ms;
+        let is_there =
+            |process: &Process| process.role == Role::Worker(CLOUD) && process.is_reachable(now_ms);
+        let Some(process) = self.processes.iter().position(is_there) else {
+            if tries > 0 {
+                let again = Happening::Report { job, attempt, run, tries: tries - 1 };
+                self.schedule.at(now_ms + 10_000, again);
+            }
+            return;
+        };
+        let id = format!("{}-{run}", self.setting.backends[CLOUD]);
+        self.take_report(process, AttemptId { job: body.id, attempt }, id);
+    }
+
+    /// A provider will report some work when it has ended there, or not at all.
+    pub(crate) fn plan_report(&mut self, (job, attempt): (u32, u32), run: usize) {
+        if self.chance.per_mille(150) {
+            return;
+        }
+        let at_ms = self.providers[CLOUD].runs[run].done_ms + self.chance.between(5, 500);
+        self.schedule.at(at_ms, Happening::Report { job, attempt, run, tries: REPORT_TRIES });
+    }
+
+    /// At rest: no process takes an attempt for running.
+    pub(super) fn watch_running(&mut self) {
+        let left = self.processes.iter().find_map(|process| process.running.keys().next().copied());
+        if let Some(job) = left {
+            self.broken(Promise::LetGo, format!("job {job} is over, and a worker takes it for running"));
+        }
+    }
+}
