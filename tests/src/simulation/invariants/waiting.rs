@@ -68,7 +68,8 @@ impl World {
                 continue;
             }
             let life = &self.watch.lives[stored.job as usize];
-            if life.placed_ms.is_some_and(|placed_ms| placed_ms < before_ms) {
+            // What its client published again is looked at when its turn comes.
+            if life.published == 1 && life.placed_ms.is_some_and(|placed_ms| placed_ms < before_ms) {
                 let words = format!("job {} was placed, and lies in its lane", stored.job);
                 return self.broken(Promise::Waiting, words);
             }
