@@ -60,7 +60,7 @@ fuzz: ## bad bytes against every decoder (INPUTS=10000000 SEED=)
 
 muted: ## mute each port call of the protocol in turn, and simulate (MUTED= SEEDS=)
 	@$(if $(MUTED),MUTED=$(MUTED)) $(if $(SEEDS),MUTED_SEEDS=$(SEEDS)) \
-	  cargo test --release -p tests --test it -- \
+	  cargo test -p tests --test it -- \
 	  --ignored --nocapture a_muted_port_call_is_noticed
 
 migrations-under-load: servers ## hold the next release's migrations against full tables (ATTEMPTS=10000000)

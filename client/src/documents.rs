@@ -199,10 +199,19 @@ pub async fn change_tenants<E: std::error::Error + Send + Sync + 'static>(
         change(&mut document)?;
         let text = serde_json::to_vec_pretty(&document).context("document tenants")?;
         check("tenants", &text)?;
-        match store.update("tenants", text.into(), revision).await {
+        match store.update("tenants", text.clone().into(), revision).await {
             Ok(revision) => return Ok((revision, document)),
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
-            Err(error) => return Err(error).context("document tenants"),
+            Err(error) => {
+                // Only the answer may have been lost: what is there then is what was written.
+                if let Ok((now, there)) = get(jetstream, "tenants").await
+                    && now > revision
+                    && there == text
+                {
+                    return Ok((now, document));
+                }
+                return Err(error).context("document tenants");
+            }
         }
     }
     bail!("document tenants: others changed it {CHANGE_TRIES} times meanwhile; try again")
@@ -229,7 +238,7 @@ pub async fn stored<T: Document>(jetstream: &jetstream::Context) -> anyhow::Resu
         Ok(document) => Some((revision, document)),
         Err(_) => {
             let good = runtime::fleet_config::newest_good(&open(jetstream).await?).await;
-            good.map_err(|reason| anyhow::anyhow!("document {}: {reason}", T::KEY))?
+            good.with_context(|| format!("document {}", T::KEY))?
         }
     };
     Ok(Stored { revision, text, used })

@@ -6,6 +6,8 @@ use runtime::artifacts::{Artifacts, ending_of, sha256_hex};
 use schemas::{Artifact, JobId};
 use std::path::{Path, PathBuf};
 
+use crate::follow::JobView;
+
 /// The name of a downloaded file: `<job>-<index>.<ending>`.
 #[must_use]
 pub fn name_of(job: JobId, artifact: &Artifact) -> String {
@@ -25,6 +27,16 @@ pub async fn fetch(jetstream: &jetstream::Context, artifact: &Artifact) -> anyho
         bail!("{} has sha256 {found}, announced was {}", artifact.at.key, artifact.sha256);
     }
     Ok(bytes)
+}
+
+/// All that a job made, as far as its view tells: a list that is too long for the event is a file.
+///
+/// # Errors
+/// As [`fetch`]; the list cannot be read.
+pub async fn all(jetstream: &jetstream::Context, view: &JobView) -> anyhow::Result<Vec<Artifact>> {
+    let Some(manifest) = &view.manifest else { return Ok(view.artifacts.clone()) };
+    let list = fetch(jetstream, &manifest.file).await.context("the list of the job's files")?;
+    serde_json::from_slice(&list).context("the list of the job's files")
 }
 
 /// Downloads one artifact into a folder and returns the file.

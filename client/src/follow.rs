@@ -5,7 +5,7 @@ use async_nats::jetstream::{self, consumer};
 use futures::{Stream, StreamExt as _};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::stream;
-use schemas::{Artifact, Backend, Event, Fact, Failure, FailureCode, JobId, JobState, subjects};
+use schemas::{Artifact, Backend, Event, Fact, Failure, FailureCode, JobId, JobState, Manifest, subjects};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Up to so many jobs are followed by a filter each; more, by reading everything.
@@ -92,8 +92,10 @@ pub struct JobView {
     pub attempt: u32,
     /// Where that runs.
     pub backend: Option<Backend>,
-    /// What was made.
+    /// What was made; the first of them only, where there is a manifest ([`crate::files::all`]).
     pub artifacts: Vec<Artifact>,
+    /// The list of all that was made, where that is long.
+    pub manifest: Option<Manifest>,
     /// Why it failed.
     pub failure: Option<Failure>,
     /// It came with the idempotency key of this earlier job, and is that job.
@@ -106,6 +108,7 @@ impl JobView {
         attempt: 0,
         backend: None,
         artifacts: Vec::new(),
+        manifest: None,
         failure: None,
         same_as: None,
     };
@@ -143,8 +146,9 @@ impl Tracker {
             Fact::Assigned { backend, .. } | Fact::Running { backend, .. } => {
                 view.backend = Some(backend.clone());
             }
-            Fact::Ended { artifacts, failure, attempts, .. } => {
+            Fact::Ended { artifacts, manifest, failure, attempts, .. } => {
                 view.artifacts.clone_from(artifacts);
+                view.manifest.clone_from(manifest);
                 view.failure.clone_from(failure);
                 if let Some(last) = attempts.last() {
                     view.backend = Some(last.backend.clone());

@@ -4,8 +4,8 @@ use crate::submit;
 use anyhow::{Context as _, bail};
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, consumer};
-use base64::Engine as _;
 use futures::{StreamExt as _, TryStreamExt as _};
+use runtime::artifacts::sha256_hex;
 use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use runtime::publish::Message;
@@ -119,8 +119,7 @@ fn entry(sequence: u64, subject: &str, header: Option<&str>, payload: &[u8]) -> 
 /// # Errors
 /// The parked message itself is damaged.
 pub fn original(parked: &Parked) -> anyhow::Result<(Vec<u8>, Result<Job, codec::DecodeError>)> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(&parked.payload_base64);
-    let bytes = bytes.context("the original bytes are damaged")?;
+    let bytes = parked.original()?;
     let job = codec::decode(parked.content_type.as_deref(), &bytes);
     Ok((bytes, job))
 }
@@ -153,7 +152,7 @@ pub async fn redrive(broker: &Broker, entry: &Entry) -> anyhow::Result<Redriven>
         return Ok(Redriven::Unchanged);
     }
     let job = job.with_context(|| format!("message {} is no job, mend and submit it", entry.sequence))?;
-    let job = renewed(job, JobId::new(), now_ms());
+    let job = renewed(job, redriven_id(entry.sequence, parked), now_ms());
     submit::job(&broker.publisher, &job).await?;
     delete(broker, entry).await?;
     Ok(Redriven::Anew(job.id))
@@ -182,10 +181,51 @@ pub async fn too_new(jetstream: &jetstream::Context) -> anyhow::Result<BTreeSet<
     Ok(jobs)
 }
 
-/// The job anew.
+/// The id under which an entry becomes a job anew: the same each time, so that two redrives of one entry are one job.
+#[must_use]
+pub fn redriven_id(sequence: u64, parked: &Parked) -> JobId {
+    let of = format!("{sequence}.{}.{}.{}", parked.time_ms, parked.subject, parked.payload_base64);
+    let hash = sha256_hex(of.as_bytes());
+    let mut entropy = [0; 10];
+    for (byte, two) in entropy.iter_mut().zip(hash.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(two).unwrap_or_default();
+        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+    }
+    JobId::from_parts(parked.time_ms, entropy)
+}
+
+/// The job anew. It has no idempotency key: that names the request that failed, and a job that comes with it again is
+/// taken for that one, or refused for its new label.
 #[must_use]
 pub fn renewed(job: Job, id: JobId, now_ms: i64) -> Job {
     let mut labels = job.labels;
     labels.insert(REDRIVEN_FROM.to_owned(), job.id.to_string());
-    Job { id, time_ms: now_ms, labels, ..job }
+    Job { id, time_ms: now_ms, labels, idempotency_key: None, ..job }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::samples;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_one_job_however_often_it_is_redriven() {
+        let parked = samples::parked();
+        assert_eq!(redriven_id(7, &parked), redriven_id(7, &parked));
+        assert_eq!(redriven_id(7, &parked).time_ms(), Some(parked.time_ms), "it sorts by its time");
+        // The same job, parked again after it was redriven; another one.
+        assert_ne!(redriven_id(8, &parked), redriven_id(7, &parked));
+        let other = Parked { payload_base64: "bnVsbA==".to_owned(), ..parked.clone() };
+        assert_ne!(redriven_id(7, &other), redriven_id(7, &parked));
+    }
+
+    #[test]
+    fn a_job_anew_has_no_key_and_says_where_it_came_from() {
+        let job = Job { idempotency_key: Some("order-1".to_owned()), ..samples::job() };
+        let anew = renewed(job.clone(), JobId::from_parts(1, [1; 10]), 5);
+        assert_eq!(anew.idempotency_key, None);
+        assert_eq!(anew.labels[REDRIVEN_FROM], job.id.to_string());
+        assert_eq!((anew.body, anew.time_ms), (job.body, 5));
+    }
 }

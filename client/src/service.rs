@@ -27,7 +27,7 @@ impl Client {
     /// # Errors
     /// No broker answers for ten seconds, or it is too old.
     pub async fn connect(url: &str, name: &str) -> anyhow::Result<Self> {
-        Self::connect_with(&NatsConfig { url: url.to_owned(), ..NatsConfig::default() }, name).await
+        Self::connect_with(&NatsConfig { url: url.into(), ..NatsConfig::default() }, name).await
     }
 
     /// Connects with credentials, another patience, or group writes.
@@ -63,6 +63,14 @@ impl Client {
         let events = follow::events(&self.broker.jetstream, &[job], Since::Ever).await?;
         let tracker = Tracker::of([job]);
         Ok(Following { client: self.clone(), job, events: events.boxed(), tracker })
+    }
+
+    /// All files that a job made. The view itself names the first [`schemas::Manifest::INLINE_MAX`].
+    ///
+    /// # Errors
+    /// The list of very many files is a file, which is not in the store.
+    pub async fn artifacts(&self, view: &JobView) -> anyhow::Result<Vec<Artifact>> {
+        files::all(&self.broker.jetstream, view).await
     }
 
     /// Fetches a file that a job made, and compares it with its announced hash.

@@ -34,6 +34,29 @@ pub struct CostRow {
     pub open_micro_usd: i64,
 }
 
+/// A charge without a job: what an endpoint costs on a day beside its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the columns of analytics.overhead describe them")]
+pub struct OverheadRow {
+    pub day: String,
+    pub backend: String,
+    pub endpoint: String,
+    pub reason: String,
+    pub state: String,
+    pub amount_micro_usd: i64,
+    pub attempts_micro_usd: i64,
+    pub billed_micro_usd: Option<i64>,
+    pub held_micro_usd: i64,
+}
+
+impl OverheadRow {
+    /// The provider's billing call has not answered yet.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.state == "estimated"
+    }
+}
+
 /// The books as a whole: `reserved + overrun = posted + voided + open`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the columns of analytics.conservation describe them")]
@@ -81,6 +104,25 @@ impl Reader {
             group by 1 order by 1 limit $4"#,
             what,
             label,
+            clamp_ms(since_ms),
+            ROWS_MAX,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+
+    /// Charges without a job since a moment (its day counts whole), by day, backend and endpoint.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn overhead(&self, since_ms: i64) -> Result<Vec<OverheadRow>, Error> {
+        let rows = sqlx::query_as!(
+            OverheadRow,
+            r#"select day::text as "day!", backend as "backend!", endpoint as "endpoint!", reason as "reason!",
+                state as "state!", amount_micro_usd as "amount_micro_usd!",
+                attempts_micro_usd as "attempts_micro_usd!", billed_micro_usd, held_micro_usd as "held_micro_usd!"
+            from analytics.overhead where day >= utc_day(at_ms($1)) order by day, backend, endpoint limit $2"#,
             clamp_ms(since_ms),
             ROWS_MAX,
         )

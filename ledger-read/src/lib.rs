@@ -14,7 +14,7 @@ mod statistics;
 mod stored;
 
 pub use audit::{AuditAttempt, AuditJob, AuditRows};
-pub use costs::{Conservation, CostBy, CostRow};
+pub use costs::{Conservation, CostBy, CostRow, OverheadRow};
 pub use durability::Durability;
 pub use error::{Error, Unreadable};
 pub use jobs::{AttemptSummary, JobDetail, JobFilter, JobSummary};

@@ -17,6 +17,22 @@ use schemas::{ChargeState, JobId, Listing, PaidConsent, Tenant, TenantsConfig};
 
 use crate::calendar::{day_of, month_of};
 
+/// When a limit is lifted, in words.
+const DAY_ENDS: &str = ", until 00:00 UTC";
+const MONTH_ENDS: &str = ", until 00:00 UTC on the first of next month";
+
+/// An amount in dollars: two places, and more where they say something.
+fn dollars(micro_usd: i128) -> String {
+    let all = micro_usd.unsigned_abs();
+    let mut text = format!("{}.{:06}", all / 1_000_000, all % 1_000_000);
+    for _ in 2..6 {
+        if text.ends_with('0') {
+            text.pop();
+        }
+    }
+    format!("{}${text}", if micro_usd < 0 { "-" } else { "" })
+}
+
 /// A charge that exists already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
@@ -55,7 +71,7 @@ impl Payer {
 impl fmt::Display for Payer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tenant(tenant) => write!(f, "tenant {tenant}"),
+            Self::Tenant(tenant) => f.write_str(tenant),
             Self::Unlisted => f.write_str("all unlisted tenants together"),
         }
     }
@@ -180,21 +196,24 @@ impl Book {
         let fleet_day = self.fleet_days.get(&day).copied().unwrap_or_default();
         let fleet_month = self.fleet_months.get(&month).copied().unwrap_or_default();
         let limits = [
-            (wanted.max_cost_micro_usd, others, "ceiling of the job".to_owned()),
-            (policy.config.daily_micro_usd, own_day, format!("daily budget of {payer}")),
-            (policy.config.monthly_micro_usd, own_month, format!("monthly budget of {payer}")),
-            (tenants.fleet_daily_micro_usd, fleet_day, "daily budget of the fleet".to_owned()),
-            (tenants.fleet_monthly_micro_usd, fleet_month, "monthly budget of the fleet".to_owned()),
+            (wanted.max_cost_micro_usd, others, "ceiling of the job".to_owned(), ""),
+            (policy.config.daily_micro_usd, own_day, format!("daily budget of {payer}"), DAY_ENDS),
+            (policy.config.monthly_micro_usd, own_month, format!("monthly budget of {payer}"), MONTH_ENDS),
+            (tenants.fleet_daily_micro_usd, fleet_day, "daily budget of the fleet".to_owned(), DAY_ENDS),
+            (
+                tenants.fleet_monthly_micro_usd,
+                fleet_month,
+                "monthly budget of the fleet".to_owned(),
+                MONTH_ENDS,
+            ),
         ];
         let amount = i128::from(wanted.amount_micro_usd.0);
-        for (limit, used, what) in limits {
+        for (limit, used, what, until) in limits {
             if let Some(limit) = limit
                 && used + amount > i128::from(limit.0)
             {
-                return Err(format!(
-                    "{what}: {used} of {} micro-USD are used, {amount} more do not fit",
-                    limit.0
-                ));
+                let (used, limit, more) = (dollars(used), dollars(limit.0.into()), dollars(amount));
+                return Err(format!("{what}: {used} of {limit} used{until}; {more} more does not fit"));
             }
         }
         Ok(())
@@ -249,9 +268,26 @@ mod tests {
             let mut book = Book::default();
             assert_eq!(book.reserve(&wanted(1, 40), &tenants), Ok(()));
             let refusal = book.reserve(&wanted(2, limit - 39), &tenants).unwrap_err();
-            let words = format!("{name}: 40 of {limit} micro-USD are used, {} more do not fit", limit - 39);
-            assert_eq!(refusal, words);
+            let until = match name.split(' ').next() {
+                Some("daily") => DAY_ENDS,
+                Some("monthly") => MONTH_ENDS,
+                _ => "",
+            };
+            let more = limit - 39;
+            let words = format!(
+                "{name}: $0.00004 of $0.0000{limit:02} used{until}; $0.0000{more:02} more does not fit"
+            );
+            assert_eq!(refusal, words.replace("0.000060 ", "0.00006 ").replace("0.0000100 ", "0.0001 "));
             assert_eq!(book.reserve(&wanted(2, limit - 40), &tenants), Ok(()), "{name}: exactly full fits");
+        }
+    }
+
+    #[test]
+    fn dollars_have_the_places_that_say_something() {
+        for (micro_usd, words) in
+            [(22_800, "$0.0228"), (30_000, "$0.03"), (5_000_000, "$5.00"), (0, "$0.00"), (-1, "-$0.000001")]
+        {
+            assert_eq!(dollars(micro_usd), words);
         }
     }
 
@@ -263,7 +299,7 @@ mod tests {
         assert_eq!(book.reserve(&wanted(1, 90), &tenants), Ok(()), "its own 80 are not in its way");
         assert!(book.reserve(&wanted(1, 91), &tenants).is_err());
         let refusal = book.reserve(&wanted(2, 1), &tenants).unwrap_err();
-        assert!(refusal.contains("90 of 90"), "{refusal}");
+        assert!(refusal.contains("$0.00009 of $0.00009"), "{refusal}");
     }
 
     #[test]
@@ -323,8 +359,7 @@ mod tests {
         (invented.tenant, invented.job) =
             ("invented-2".parse().expect("a name"), schemas::JobId(uuid::Uuid::from_u128(3)));
         let refusal = book.reserve(&invented, &tenants).unwrap_err();
-        let words =
-            "daily budget of all unlisted tenants together: 30 of 50 micro-USD are used, 30 more do not fit";
+        let words = "daily budget of all unlisted tenants together: $0.00003 of $0.00005 used, until 00:00 UTC; $0.00003 more does not fit";
         assert_eq!(refusal, words);
     }
 

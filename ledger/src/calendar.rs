@@ -1,8 +1,7 @@
 //! Days and months in UTC, counted from 1970: what budgets are kept by.
-//!
-//! A date library was rejected for this: two conversions, both pure, are all the ledger needs.
 
 use ledger_read::clamp_ms;
+use schemas::calendar::date_of;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -13,15 +12,8 @@ pub(crate) fn day_of(time_ms: i64) -> i32 {
 
 /// Months since January 1970 of a day.
 pub(crate) fn month_of(day: i32) -> i32 {
-    // Years begin in March here, so that the leap day is the last of its year.
-    let shifted = i64::from(day) + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let months = (era * 400 + year_of_era) * 12 + month_from_march + 2 - 1970 * 12;
-    i32::try_from(months).unwrap_or(i32::MAX)
+    let (year, month, _) = date_of(i64::from(day));
+    i32::try_from((year - 1970) * 12 + month - 1).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

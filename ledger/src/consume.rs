@@ -17,8 +17,9 @@ use runtime::exit::Fault;
 use runtime::health::Health;
 use runtime::metrics;
 use runtime::topology;
+use runtime::trouble::Trouble;
 use schemas::Failure;
-use schemas::topology::{LEDGER_CONSUMER, stream};
+use schemas::topology::{ConsumerSpec, LEDGER_CONSUMER, Topology, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::event_check::Checked;
@@ -45,8 +46,8 @@ const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Tries go on for this long; then the batch is let go, and the broker delivers it again.
 const RETRY_TOTAL: Duration = Duration::from_secs(20);
-/// Wait before the broker is asked again after it refused.
-const BROKER_PAUSE: Duration = Duration::from_secs(1);
+/// A wait that brings nothing lasts nearly as long as it may; one that ends within this has failed.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// The readiness condition that says whether the database takes what it is given.
 pub const CONDITION: &str = "database";
@@ -61,7 +62,8 @@ pub async fn run(
     health: Health,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
-    let consumer = topology::consumer(&broker.jetstream, stream::EVENTS, LEDGER_CONSUMER).await?;
+    let mut consumer = topology::consumer(&broker.jetstream, stream::EVENTS, LEDGER_CONSUMER).await?;
+    let mut trouble = Trouble::new("pulling events");
     let mut next = Next::First;
     while !shutdown.is_cancelled() {
         let started = Instant::now();
@@ -79,12 +81,36 @@ pub async fn run(
                 next = Next::after(events, started.elapsed());
             }
             Err(error) => {
-                tracing::warn!(%error, "no events from the broker, asking again");
-                pause(BROKER_PAUSE, &shutdown).await;
+                pause(trouble.failed(&error), &shutdown).await;
+                // Deleted, it is made anew; the broker then delivers events that are booked, which changes nothing.
+                match topology::find_or_make_consumer(&broker.jetstream, &consumer_spec()).await {
+                    Ok(found) => consumer = found,
+                    Err(error) => tracing::debug!(%error, "looking for the consumer of events"),
+                }
             }
         }
     }
     Ok(())
+}
+
+fn consumer_spec() -> ConsumerSpec {
+    let consumers = Topology::new(1).consumers;
+    let spec = consumers.into_iter().find(|spec| spec.name == LEDGER_CONSUMER);
+    spec.unwrap_or_else(|| unreachable!("consumer {LEDGER_CONSUMER} is of the topology"))
+}
+
+/// Why no events came.
+#[derive(Debug, thiserror::Error)]
+enum PullError {
+    /// The broker did not take the request.
+    #[error(transparent)]
+    Asking(#[from] BatchError),
+    /// It answered with an error.
+    #[error("the broker: {0}")]
+    Answer(async_nats::Error),
+    /// The wait ended before its time.
+    #[error("a pull ended at once and brought nothing")]
+    AtOnce,
 }
 
 /// What the broker is asked for next.
@@ -112,7 +138,8 @@ impl Next {
 async fn pull(
     consumer: &PullConsumer,
     next: Next,
-) -> Result<Vec<(Arrived, Result<Checked, Failure>)>, BatchError> {
+) -> Result<Vec<(Arrived, Result<Checked, Failure>)>, PullError> {
+    let begun = Instant::now();
     let batch = match next {
         Next::First => consumer.batch().max_messages(1).expires(IDLE).messages().await?,
         Next::Gathered => {
@@ -121,9 +148,22 @@ async fn pull(
         }
         Next::Batch => consumer.batch().max_messages(BATCH_MAX).expires(BATCH_WAIT).messages().await?,
     };
-    // A message that the connection lost is delivered again; the others are good.
-    let batch = batch.take_until(tokio::time::sleep(ARRIVED_WITHIN));
-    Ok(batch.filter_map(async |message| message.ok().map(arrived::read)).collect().await)
+    let mut batch = std::pin::pin!(batch.take_until(tokio::time::sleep(ARRIVED_WITHIN)));
+    let (mut events, mut failed) = (Vec::new(), None);
+    while let Some(message) = batch.next().await {
+        match message {
+            Ok(message) => events.push(arrived::read(message)),
+            // A message that the connection lost is delivered again; the others are good.
+            Err(error) => failed = Some(PullError::Answer(error)),
+        }
+    }
+    if next != Next::Gathered && events.is_empty() && failed.is_none() && begun.elapsed() < AT_ONCE {
+        failed = Some(PullError::AtOnce);
+    }
+    match failed {
+        Some(failed) if events.is_empty() => Err(failed),
+        _ => Ok(events),
+    }
 }
 
 async fn pause(length: Duration, shutdown: &CancellationToken) {

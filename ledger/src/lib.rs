@@ -19,6 +19,7 @@ pub mod fold;
 mod ingest;
 mod locks;
 pub mod migrations;
+pub mod overhead;
 mod recent;
 mod reserve;
 pub mod reserving;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use ledger::{Store, consume, reserving, rollup};
+use ledger::{Store, consume, overhead, reserving, rollup};
 use runtime::config::Secret;
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config;
@@ -99,6 +99,7 @@ async fn start(context: Context<Own>) -> Result<(), Fault> {
     tasks.spawn("partitions", look_after_partitions(store.clone(), health.clone(), soft.clone()));
     tasks.spawn("database", watch_database(store.clone(), health.clone(), soft.clone()));
     tasks.spawn("rollup", rollup::run(store.clone(), soft.clone()));
+    tasks.spawn("bills", overhead::run(broker.jetstream.clone(), store.clone(), soft.clone()));
     tasks.spawn("events", consume::run(broker.clone(), store.clone(), health.clone(), soft.clone()));
     tasks.spawn("reservations", reserving::run(broker.client, store, watched, health, soft));
     Ok(())

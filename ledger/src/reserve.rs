@@ -194,12 +194,20 @@ async fn enter_budgets(
     if tenants.fleet_daily_micro_usd.is_none() && tenants.fleet_monthly_micro_usd.is_none() {
         return Ok(());
     }
+    // Charges without a job, estimated ones included, count against the fleet alone.
     let rows = sqlx::query!(
-        r#"select b.day - date '1970-01-01' as "day!", sum(b.committed_micro_usd)::bigint as "committed!"
+        r#"select u.day - date '1970-01-01' as "day!", sum(u.micro_usd)::bigint as "committed!"
         from unnest($1::integer[]) as m (month)
-        join budget_use b on b.day >= (date '1970-01-01' + make_interval(months => m.month))::date
-            and b.day < (date '1970-01-01' + make_interval(months => m.month + 1))::date
-        group by b.day"#,
+        cross join lateral (
+            select day, committed_micro_usd as micro_usd from budget_use
+            where day >= (date '1970-01-01' + make_interval(months => m.month))::date
+                and day < (date '1970-01-01' + make_interval(months => m.month + 1))::date
+            union all
+            select day, held_micro_usd from overhead
+            where day >= (date '1970-01-01' + make_interval(months => m.month))::date
+                and day < (date '1970-01-01' + make_interval(months => m.month + 1))::date
+        ) as u
+        group by u.day"#,
         &months,
     )
     .fetch_all(connection)

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use runtime::metrics;
+use runtime::trouble::Trouble;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -218,6 +219,7 @@ async fn is_ours(connection: &mut PgConnection) -> Result<bool, Error> {
 /// None.
 pub async fn run(store: Store, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
     let mut wait = TURN_SOON;
+    let mut trouble = Trouble::new("summing for the views, which are slow meanwhile, not wrong");
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -229,8 +231,7 @@ pub async fn run(store: Store, stop: CancellationToken) -> Result<(), std::conve
                 wait = if done.more { TURN_SOON } else { TURN_EVERY };
             }
             Err(error) => {
-                tracing::warn!(%error, "the sums behind the views are behind, which makes views slow, not wrong");
-                wait = TURN_EVERY;
+                wait = TURN_EVERY.max(trouble.failed(&error));
             }
         }
     }

@@ -15,6 +15,7 @@ mod drill;
 mod estimate;
 pub mod explain;
 mod from_env;
+mod global;
 pub mod job_options;
 mod jobs;
 mod live;
@@ -25,14 +26,15 @@ mod status;
 mod submit;
 mod tenants;
 mod topology;
+mod unknown;
 mod up;
 mod watch;
 
 pub use backends::tables as backends_tables;
 
 use crate::exit;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use std::path::PathBuf;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use global::Global;
 use std::process::ExitCode;
 
 /// Threads of the command: it mostly waits.
@@ -59,32 +61,6 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     command: Command,
-}
-
-/// What holds for every command.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Global {
-    /// The broker; the running fleet of this folder when absent, else nats://127.0.0.1:4222.
-    #[arg(long, global = true, env = "ARGOSY_NATS__URL", hide_env_values = true, value_name = "URL")]
-    nats: Option<String>,
-    /// Write many messages at once: for a broker of one node that syncs every write.
-    #[arg(long, global = true, env = "ARGOSY_NATS__GROUP_WRITES")]
-    group_writes: bool,
-    /// The ledger's database; the running fleet's when absent.
-    #[arg(
-        long,
-        global = true,
-        env = "ARGOSY_LEDGER__DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    database: Option<String>,
-    /// JSON for programs, one value a line.
-    #[arg(long, global = true)]
-    json: bool,
-    /// The folder with `.argosy`; searched upwards from here when absent.
-    #[arg(long, global = true, value_name = "DIR")]
-    root: Option<PathBuf>,
 }
 
 /// What to do.
@@ -173,7 +149,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Estimate(command) => command.run(&session).await,
         Command::Costs(command) => command.run(&session).await,
         Command::Parked(command) => command.run(&session).await,
-        Command::Doctor(command) => command.run(&session).await,
+        Command::Doctor(command) => Box::pin(command.run(&session)).await,
         Command::Topology(command) => command.run(&session).await,
         Command::Config(command) => command.run(&session).await,
         Command::Tenants(command) => command.run(&session).await,

@@ -1,19 +1,23 @@
 //! What a healthy and safe fleet looks like: judgements over facts that `argosy doctor` gathers. Pure.
 
+mod backends;
+mod clocks;
 mod documents;
+mod identity;
+mod queue;
 
 use runtime::store_room::{StoreRoom, mib};
-use schemas::api::BackendsReply;
-use schemas::{Health, topology};
+use schemas::topology;
 use serde::{Deserialize, Serialize};
 
+pub use self::backends::backends;
+pub use self::clocks::clocks;
 pub use self::documents::documents;
+pub use self::identity::{Connected, identity};
+pub use self::queue::{Asked, ledger, parked, process, queue, routers};
 
 /// From this share of its limit on a stream is nearly full.
 const NEARLY_FULL_PERCENT: u64 = 80;
-
-/// Events that the ledger may be behind before somebody should look.
-const LEDGER_BEHIND: u64 = 10_000;
 
 /// An artifact store that is full in fewer days should be made larger.
 const ROOM_DAYS_MIN: u64 = 3;
@@ -60,7 +64,15 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn good(check: &'static str, seen: impl Into<String>) -> Self {
+    /// What could not be looked at, because the broker or something else did not answer.
+    #[must_use]
+    pub fn unknown(check: &'static str, seen: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::not(Verdict::Unknown, check, seen, cure)
+    }
+
+    /// As it should be.
+    #[must_use]
+    pub fn good(check: &'static str, seen: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Good, seen: seen.into(), cure: None }
     }
 
@@ -73,8 +85,12 @@ impl Finding {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Varz {
+    /// Its id, made anew at each start.
+    pub server_id: String,
     /// Its name.
     pub server_name: String,
+    /// Its clock, in RFC 3339.
+    pub now: String,
     /// The other nodes of its cluster.
     pub cluster: Cluster,
     /// JetStream.
@@ -85,6 +101,8 @@ pub struct Varz {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Cluster {
+    /// Its name; empty on a single node.
+    pub name: String,
     /// Addresses of the other nodes' routes.
     pub urls: Vec<String>,
 }
@@ -210,72 +228,21 @@ pub fn artifact_store(room: &StoreRoom) -> Finding {
     }
 }
 
-/// Whether the ledger grants reservations and keeps up.
-#[must_use]
-pub fn ledger(fleet: Option<&BackendsReply>, behind: Option<u64>) -> Finding {
-    const CHECK: &str = "ledger";
-    let Some(fleet) = fleet else {
-        return Finding::not(Verdict::Bad, CHECK, "no router answers", "start a router");
-    };
-    if !fleet.ledger_available {
-        let seen = "it grants no reservations: paid work waits, free work goes on";
-        return Finding::not(Verdict::Bad, CHECK, seen, "start the ledger, and look at its log and database");
-    }
-    match behind {
-        Some(behind) if behind > LEDGER_BEHIND => Finding::not(
-            Verdict::Warning,
-            CHECK,
-            format!("{behind} events are not booked yet"),
-            "it catches up by itself; if not, look at the database's load",
-        ),
-        _ => Finding::good(CHECK, "it grants reservations and keeps up"),
-    }
-}
-
-/// Each backend: somebody well serves it, or nothing waits for it.
-#[must_use]
-pub fn backends(fleet: &BackendsReply) -> Vec<Finding> {
-    const CHECK: &str = "backend";
-    let judge = |backend: &schemas::api::BackendStatus| {
-        let name = &backend.backend;
-        let waiting: u64 = backend.backlog.iter().map(|class| class.jobs).sum();
-        let well = backend.workers.iter().filter(|offer| offer.health == Health::Healthy).count();
-        let reason = backend.workers.iter().find_map(|offer| offer.health_reason.clone());
-        match (backend.workers.len(), well) {
-            (0, _) if waiting == 0 => Finding::good(CHECK, format!("{name}: not in use")),
-            (0, _) => Finding::not(
-                Verdict::Bad,
-                CHECK,
-                format!("{name}: {waiting} jobs wait and no worker is there"),
-                "start a worker; what may go elsewhere is taken back by the routers",
-            ),
-            (all, 0) => Finding::not(
-                Verdict::Bad,
-                CHECK,
-                format!("{name}: none of its {all} workers is well: {}", reason.unwrap_or_default()),
-                "see the reason; the provider has to come back",
-            ),
-            (all, well) if well < all => Finding::not(
-                Verdict::Warning,
-                CHECK,
-                format!("{name}: {well} of {all} workers are well: {}", reason.unwrap_or_default()),
-                "see the reason",
-            ),
-            (all, _) => {
-                Finding::good(CHECK, format!("{name}: {all} workers, {waiting} jobs waiting or running"))
-            }
-        }
-    };
-    fleet.backends.iter().map(judge).collect()
-}
-
 /// Whether what the database commits survives a power failure.
 #[must_use]
-pub fn database(durability: Option<&ledger_read::Durability>) -> Finding {
+pub fn database(durability: Option<Result<ledger_read::Durability, String>>) -> Finding {
     const CHECK: &str = "database";
-    let Some(durability) = durability else {
-        let cure = "give --database or ARGOSY_LEDGER__DATABASE_URL";
-        return Finding::not(Verdict::Unknown, CHECK, "no database is known", cure);
+    let durability = match durability {
+        None => {
+            let cure = "give --database or ARGOSY_LEDGER__DATABASE_URL";
+            return Finding::not(Verdict::Unknown, CHECK, "no database is known", cure);
+        }
+        Some(Err(error)) => {
+            let seen = format!("it does not answer: {error}; nothing is booked, and paid work waits");
+            let cure = "start PostgreSQL, or look at why it hangs (its log, disk and locks)";
+            return Finding::not(Verdict::Bad, CHECK, seen, cure);
+        }
+        Some(Ok(durability)) => durability,
     };
     let off: Vec<&str> = [
         ("fsync", durability.fsync),
@@ -354,10 +321,12 @@ mod tests {
     #[test]
     fn a_database_that_does_not_sync_is_not_safe() {
         let good = ledger_read::Durability { fsync: true, full_page_writes: true, synchronous_commit: true };
-        assert_eq!(database(Some(&good)).verdict, Verdict::Good);
+        assert_eq!(database(Some(Ok(good))).verdict, Verdict::Good);
         let fast = ledger_read::Durability { fsync: false, ..good };
-        let finding = database(Some(&fast));
+        let finding = database(Some(Ok(fast)));
         assert!(finding.verdict == Verdict::Bad && finding.seen.starts_with("fsync off"), "{finding:?}");
         assert_eq!(database(None).verdict, Verdict::Unknown);
+        let frozen = database(Some(Err("no answer within 4 s".to_owned())));
+        assert!(frozen.verdict == Verdict::Bad && frozen.cure.is_some(), "{frozen:?}");
     }
 }

@@ -46,7 +46,7 @@ fn world(workers: usize) -> World {
     let mut fleet = Fleet::default();
     for nth in 0..workers {
         let backend = policy.backends[nth % policy.backends.len()].backend.clone();
-        fleet.upsert_offer(offer(nth, backend, &catalog));
+        fleet.upsert_offer(offer(nth, backend, &catalog), TIME_MS);
     }
     let prices = serde_json::from_str(defaults::PRICES_JSON).expect(read);
     let tenants = serde_json::from_str(defaults::TENANTS_JSON).expect(read);
@@ -76,6 +76,8 @@ fn offer(nth: usize, backend: Backend, catalog: &Catalog) -> Offer {
         health: Health::Healthy,
         health_reason: None,
         unavailable_until_ms: None,
+        clock_skew_ms: None,
+        running: Vec::new(),
         models: tells.then(files),
         nodes: tells.then(nodes),
         file_choices: None,

@@ -3,62 +3,35 @@
 //!
 //! What depends on the moment (workers, queues, budgets) is the plan's business, not asked here.
 
+mod admitted;
 mod body;
 mod constraints;
+mod limits;
+mod shorten;
 mod sources;
 mod unknown;
 
-use std::sync::Arc;
-
+use schemas::codec;
+use schemas::job::JOB_WIRE_MAX_BYTES;
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
-use schemas::workflow::Requirements;
 use schemas::{
-    Catalog, Class, Failure, FailureCode, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant,
-    TenantsConfig,
+    Catalog, Failure, FailureCode, Job, Lane, Listing, PolicyConfig, SCHEMA_VERSION, Tenant, TenantsConfig,
 };
+
+use self::shorten::shortened;
 
 pub use unknown::{
     BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES, check_request, check_unknown, facts, outranked,
     warnings,
 };
 
+pub use self::admitted::{Admitted, Form};
+pub use self::limits::{INPUT_NAME_MAX_BYTES, LABEL_MAX_BYTES};
 pub use self::sources::{check_result, results};
 
-/// The longest label or label name, bytes.
-pub const LABEL_MAX_BYTES: usize = 256;
-/// The longest name of an input file, bytes: what file systems take.
-pub const INPUT_NAME_MAX_BYTES: usize = 255;
-
-/// How a job says what to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
-    /// Words; a catalog template makes a workflow of them where one is needed.
-    Prompt,
-    /// A ComfyUI graph. A prompt beside it only describes.
-    Workflow,
-}
-
-impl Form {
-    /// Its token in events and SQL.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::Workflow => "workflow",
-        }
-    }
-}
-
-/// What is known of a job that may be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admitted {
-    /// What it needs of a machine.
-    pub class: Class,
-    /// How it says what to make.
-    pub form: Form,
-    /// What it needs of a ComfyUI server: the workflow's nodes and files, or the template's.
-    pub requirements: Arc<Requirements>,
-}
+/// How many times longer than its publish a job can be as MessagePack: a list of `1e9` becomes one of nine bytes each,
+/// a struct by position gets its names.
+const WIRE_GROWTH_MAX: usize = 3;
 
 /// Checks a job against the limits and the catalog.
 ///
@@ -72,6 +45,7 @@ pub fn admit(
     now_ms: i64,
 ) -> Result<Admitted, Failure> {
     envelope(job, policy, payload_bytes)?;
+    made_at(job, now_ms)?;
     constraints::check(job, policy, now_ms)?;
     constraints::check_preferences(job, policy)?;
     labels(job, policy)?;
@@ -96,6 +70,27 @@ pub fn admit_tenant(tenant: &Tenant, tenants: &TenantsConfig) -> Result<(), Fail
     }
 }
 
+/// How far ahead of its publish an id may seem to have been made, milliseconds: clocks differ.
+pub const ID_AHEAD_MAX_MS: i64 = 86_400_000;
+
+/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared. One
+/// from the past harms nothing: what was parked, or kept by a client, is published late.
+fn made_at(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
+    // An id that is no UUIDv7 has no time, and its rows have a place of their own.
+    let ahead_ms = job.id.time_ms().map_or(0, |made_ms| made_ms.saturating_sub(published_at_ms));
+    if ahead_ms <= ID_AHEAD_MAX_MS {
+        return Ok(());
+    }
+    let words = format!(
+        "id {} says that it was made {} hours after it was published: a UUIDv7 may be at most {} hours ahead; set the \
+         clock of the machine that makes ids",
+        job.id,
+        ahead_ms / 3_600_000,
+        ID_AHEAD_MAX_MS / 3_600_000
+    );
+    Err(Failure::invalid("id", words))
+}
+
 fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<(), Failure> {
     if payload_bytes > policy.limits.job_max_bytes {
         return Err(Failure::invalid(
@@ -107,6 +102,7 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
             ),
         ));
     }
+    check_wire(job, payload_bytes)?;
     if job.schema_version == 0 {
         let words = format!("schema_version is 0: this fleet reads 1 to {SCHEMA_VERSION}");
         return Err(Failure::invalid("schema_version", words));
@@ -137,6 +133,30 @@ fn envelope(job: &Job, policy: &PolicyConfig, payload_bytes: usize) -> Result<()
     Ok(())
 }
 
+/// A job travels on as MessagePack, in an assignment with its earlier attempts; that must fit into a message too. JSON
+/// can be much shorter: `0.5` has three characters there, and nine bytes as a number.
+fn check_wire(job: &Job, payload_bytes: usize) -> Result<(), Failure> {
+    // What is short cannot become too long: a number of four bytes becomes nine.
+    if payload_bytes <= JOB_WIRE_MAX_BYTES / WIRE_GROWTH_MAX {
+        return Ok(());
+    }
+    let bytes = codec::encode(job).len();
+    if bytes <= JOB_WIRE_MAX_BYTES {
+        return Ok(());
+    }
+    let largest = match &job.body.workflow {
+        Some(_) => "body.workflow",
+        None => ".",
+    };
+    Err(Failure::invalid(
+        largest,
+        format!(
+            "the job is {payload_bytes} bytes and takes {bytes} as it is handed on (a number with a fraction takes 9): at \
+             most {JOB_WIRE_MAX_BYTES} are possible; put long lists of numbers into a file and name it in body.inputs"
+        ),
+    ))
+}
+
 /// What is said of a job of a newer schema than is read here.
 #[must_use]
 pub fn too_new(schema_version: u64, reads: u16) -> Failure {
@@ -163,13 +183,4 @@ fn labels(job: &Job, policy: &PolicyConfig) -> Result<(), Failure> {
         )),
         None => Ok(()),
     }
-}
-
-/// Enough of a client's text to recognise it, so that an error is not as long as its cause.
-fn shortened(text: &str) -> String {
-    const SHOWN_CHARS: usize = 40;
-    if text.chars().count() <= SHOWN_CHARS {
-        return text.to_owned();
-    }
-    format!("{}…", text.chars().take(SHOWN_CHARS).collect::<String>())
 }

@@ -1,6 +1,6 @@
 //! Takes a backend out of the plans while it fails.
 //!
-//! A value, not a wrapper around calls: the router feeds it what dead letters and successes say. Only
+//! A value, not a wrapper around calls: the router feeds it what failed attempts and successes say. Only
 //! failures that speak of the backend count; a refused prompt says nothing about the GPU.
 
 use schemas::{Failure, FailureCode, PolicyConfig};

@@ -2,6 +2,9 @@
 //!
 //! Usage that has no price is an error, never zero: a provider's new unit must not make work look free.
 //!
+//! What a provider counts it may bill in larger steps ([`billed_quantity`]): RunPod's milliseconds are billed as whole
+//! seconds, rounded up. Charges, reservations and ceilings count what is billed; usage stays what was counted.
+//!
 //! An attempt is charged at the prices of one moment: when it began at its worker ([`price_of`]). What is reserved,
 //! and what limits the work at the provider, is by the dearest price from now until the latest moment at which the
 //! attempt can end ([`dearest_of`], [`quantity_bought`]), so that no price that the list knows of breaks a ceiling.
@@ -16,6 +19,27 @@ use crate::billing::{caps_output, is_output};
 const PRICED_UNITS: i128 = 1_000_000;
 /// The model of a price that holds for all models of a backend.
 const ANY_MODEL: &str = "*";
+
+/// RunPod bills time in steps of this, milliseconds ("per second, rounded up", its page "Serverless pricing").
+const BILLED_STEP_MS: u64 = 1_000;
+
+/// How much of a unit is billed for a used quantity. Time at a provider is billed in whole seconds, rounded up once
+/// for each attempt; everything else as it is counted. No time at all is billed as none.
+#[must_use]
+pub const fn billed_quantity(unit: Unit, used: u64) -> u64 {
+    match unit {
+        Unit::ExecutionMs => used.div_ceil(BILLED_STEP_MS).saturating_mul(BILLED_STEP_MS),
+        _ => used,
+    }
+}
+
+/// The most of a unit that may be used for a billed quantity: the inverse of [`billed_quantity`].
+const fn usable_quantity(unit: Unit, billed: u64) -> u64 {
+    match unit {
+        Unit::ExecutionMs if billed < u64::MAX => billed - billed % BILLED_STEP_MS,
+        _ => billed,
+    }
+}
 
 /// Why usage has no price, or a price list is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +90,8 @@ pub fn price_of(
     let mut millionths: i128 = 0;
     for part in usage.iter().filter(|part| part.unit != Unit::EnergyMj) {
         let price = price_at(part.unit, backend, model, prices, at_ms)?;
-        let cost = i128::from(part.quantity) * i128::from(price.micro_usd_per_million.0);
+        let billed = billed_quantity(part.unit, part.quantity);
+        let cost = i128::from(billed) * i128::from(price.micro_usd_per_million.0);
         millionths = millionths.checked_add(cost).ok_or(CostError::TooLarge)?;
     }
     rounded_up(millionths)
@@ -87,14 +112,14 @@ pub fn dearest_of(
     let mut millionths: i128 = 0;
     for part in usage.iter().filter(|part| part.unit != Unit::EnergyMj) {
         let price = dearest_price(part.unit, backend, model, prices, during)?;
-        let cost = i128::from(part.quantity) * i128::from(price.0);
+        let cost = i128::from(billed_quantity(part.unit, part.quantity)) * i128::from(price.0);
         millionths = millionths.checked_add(cost).ok_or(CostError::TooLarge)?;
     }
     rounded_up(millionths)
 }
 
 /// How much of a unit an amount buys at the dearest price of these moments; without bound where the unit is free all
-/// that time. A charge is rounded up to a whole micro-dollar, so the quantity is rounded down.
+/// that time. A charge is rounded up to a whole micro-dollar and to what is billed, so the quantity is rounded down.
 ///
 /// # Errors
 /// [`CostError`] when the unit has no price at the first moment.
@@ -108,7 +133,8 @@ pub fn quantity_bought(
 ) -> Result<u64, CostError> {
     let price = dearest_price(unit, backend, model, prices, during)?;
     let bought = (i128::from(amount.0.max(0)) * PRICED_UNITS).checked_div(i128::from(price.0.max(0)));
-    Ok(bought.map_or(u64::MAX, |bought| u64::try_from(bought).unwrap_or(u64::MAX)))
+    let bought = bought.map_or(u64::MAX, |bought| u64::try_from(bought).unwrap_or(u64::MAX));
+    Ok(usable_quantity(unit, bought))
 }
 
 /// The highest price of a unit at any of these moments. A price only changes where one begins or ends, so those

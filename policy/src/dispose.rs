@@ -150,10 +150,46 @@ fn bounded(wanted: Disposition, letter: &DeadLetter, policy: &PolicyConfig) -> D
     let assignment = &letter.assignment;
     let counted = assignment.counted_attempts.saturating_add(u32::from(wanted.is_counted()));
     let used_up = counted >= max_attempts(assignment.job.constraints.max_attempts, policy);
-    if assignment.attempt >= policy.max_attempts_ever || (wanted.is_counted() && used_up) {
+    let all = assignment.history.iter().chain(std::iter::once(&letter.ended_attempt));
+    let is_over = is_used_up(assignment.attempt, spent(all), policy);
+    if is_over || (wanted.is_counted() && used_up) {
         return Disposition::End { state: JobState::Failed };
     }
     wanted
+}
+
+/// Answers of a provider that limits a job, over its whole life: each is an attempt's number and an event, and costs no
+/// attempt. With the longest wait between them this is a day.
+pub const RATE_LIMITED_MAX: u32 = 300;
+
+/// Such answers that a job's history goes on with: enough for the longest wait. Each was published as it came.
+pub const RATE_LIMITED_KEPT: usize = 12;
+
+/// The attempts that say something of the job or the backend: those that a provider's limit ended are none.
+pub(crate) fn spent<'a>(attempts: impl Iterator<Item = &'a AttemptFacts>) -> u32 {
+    let spent = attempts.filter(|facts| code_of(facts) != Some(FailureCode::RateLimited)).count();
+    u32::try_from(spent).unwrap_or(u32::MAX)
+}
+
+/// Whether attempts are used up, counted or not, after `attempt` of them.
+pub(crate) const fn is_used_up(attempt: u32, spent: u32, policy: &PolicyConfig) -> bool {
+    let ever = if policy.max_attempts_ever == 0 { 1 } else { policy.max_attempts_ever };
+    spent >= ever || attempt >= ever.saturating_add(RATE_LIMITED_MAX)
+}
+
+/// The history that the next attempt goes on with: without the oldest of the answers that a provider's limit gave, so
+/// that an assignment stays small however long a job waits.
+#[must_use]
+pub fn carried(mut attempts: Vec<AttemptFacts>) -> Vec<AttemptFacts> {
+    let is_limited = |facts: &AttemptFacts| code_of(facts) == Some(FailureCode::RateLimited);
+    let mut surplus =
+        attempts.iter().filter(|facts| is_limited(facts)).count().saturating_sub(RATE_LIMITED_KEPT);
+    attempts.retain(|facts| {
+        let goes = surplus > 0 && is_limited(facts);
+        surplus -= usize::from(goes);
+        !goes
+    });
+    attempts
 }
 
 /// Out of memory so often on one backend excludes it: once the worker frees memory and tries again.
@@ -196,7 +232,7 @@ pub(crate) fn times<'a>(
     u32::try_from(met.count()).unwrap_or(u32::MAX)
 }
 
-/// The same of a letter's job, its last attempt included, which ended so.
+/// The same of a failed attempt's job, its last attempt included, which ended so.
 fn times_with_this(letter: &DeadLetter, code: FailureCode) -> u32 {
     times(letter.assignment.history.iter(), &letter.assignment.backend, code).saturating_add(1)
 }

@@ -6,115 +6,27 @@
 //! that is not understood is a doubt, not a guess. Where an input holds a placeholder of the catalog's
 //! templates (`{{seed}}`), the option goes there and nowhere else.
 
+mod found;
 mod graph;
 mod number;
 mod set;
 mod size;
 mod text;
+mod wish;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeSet;
 
 use schemas::catalog::Model;
 use schemas::workflow::{self, WorkflowError};
 use schemas::{Body, Catalog};
 use serde_json::Value;
 
-use self::graph::{Graph, Unclear};
+use self::found::Found;
+use self::graph::Graph;
 
 pub use self::graph::{Candidate, Place};
-pub use self::set::{SetError, Setting};
-
-/// What a client may want of a workflow without naming a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Wish {
-    /// What the picture shows.
-    Prompt,
-    /// What it does not show.
-    NegativePrompt,
-    /// Where its noise begins.
-    Seed,
-    /// Sampling steps.
-    Steps,
-    /// Pixels.
-    Width,
-    /// Pixels.
-    Height,
-    /// Length of a video.
-    Duration,
-}
-
-impl Wish {
-    /// Every wish, in the order in which they are reported.
-    pub const ALL: [Self; 7] = [
-        Self::Prompt,
-        Self::NegativePrompt,
-        Self::Seed,
-        Self::Steps,
-        Self::Width,
-        Self::Height,
-        Self::Duration,
-    ];
-
-    /// The field of a job's body that holds it.
-    #[must_use]
-    pub const fn field(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::NegativePrompt => "negative_prompt",
-            Self::Seed => "seed",
-            Self::Steps => "steps",
-            Self::Width => "width",
-            Self::Height => "height",
-            Self::Duration => "duration_ms",
-        }
-    }
-
-    /// The placeholder that marks its input, as in the catalog's templates.
-    #[must_use]
-    pub const fn placeholder(self) -> &'static str {
-        match self {
-            Self::Prompt => "{{prompt}}",
-            Self::NegativePrompt => "{{negative_prompt}}",
-            Self::Seed => "{{seed}}",
-            Self::Steps => "{{steps}}",
-            Self::Width => "{{width}}",
-            Self::Height => "{{height}}",
-            Self::Duration => "{{frames}}",
-        }
-    }
-}
-
-/// What is wanted, as the values that the inputs get.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Wishes(BTreeMap<Wish, Value>);
-
-impl Wishes {
-    /// The wishes that a job's body holds.
-    #[must_use]
-    pub fn of(body: &Body) -> Self {
-        let frames = body.duration_ms.map(workflow::frames);
-        let all = [
-            (Wish::Prompt, body.prompt.clone().map(Value::from)),
-            (Wish::NegativePrompt, body.negative_prompt.clone().map(Value::from)),
-            (Wish::Seed, body.seed.map(Value::from)),
-            (Wish::Steps, body.steps.map(Value::from)),
-            (Wish::Width, body.width.map(Value::from)),
-            (Wish::Height, body.height.map(Value::from)),
-            (Wish::Duration, frames.map(Value::from)),
-        ];
-        Self(all.into_iter().filter_map(|(wish, value)| Some((wish, value?))).collect())
-    }
-}
-
-/// An input that was filled.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// Which one.
-    pub place: Place,
-    /// What it holds now.
-    pub value: Value,
-}
+pub use self::set::{Change, SetError, Setting};
+pub use self::wish::{Wish, Wishes};
 
 /// A workflow with its inputs filled.
 #[derive(Debug, Clone, PartialEq)]
@@ -316,44 +228,4 @@ const fn names(wish: Wish) -> &'static [&'static str] {
 fn placeholders(graph: &Graph<'_>, wish: Wish) -> Vec<Place> {
     let marked = |value: &Value| value.as_str() == Some(wish.placeholder());
     graph.inputs().filter(|(_, value)| marked(value)).map(|(place, _)| place).collect()
-}
-
-/// What a search came to.
-#[derive(Debug)]
-struct Found {
-    /// Where the wish belongs.
-    places: BTreeSet<Place>,
-    /// Inputs that follow the wish, whatever they hold.
-    along: BTreeSet<Place>,
-    /// Inputs that hold its value, and that of something else.
-    shared: BTreeSet<Place>,
-    /// Why it is not certain: clauses.
-    doubts: Vec<String>,
-}
-
-impl Found {
-    const fn new() -> Self {
-        Self { places: BTreeSet::new(), along: BTreeSet::new(), shared: BTreeSet::new(), doubts: Vec::new() }
-    }
-
-    fn doubt(why: impl Into<String>) -> Self {
-        Self { doubts: vec![why.into()], ..Self::new() }
-    }
-
-    /// Takes in the end of one branch.
-    fn end(&mut self, end: Result<Place, Unclear>) {
-        match end {
-            Ok(place) => _ = self.places.insert(place),
-            Err(Unclear { why, shared }) => {
-                self.doubts.push(why);
-                self.shared.extend(shared);
-            }
-        }
-    }
-}
-
-impl fmt::Display for Wish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.field())
-    }
 }

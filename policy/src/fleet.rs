@@ -23,22 +23,41 @@ pub struct Fleet {
 pub struct Known {
     offer: Offer,
     kind: u64,
+    told_at_ms: i64,
 }
 
 impl Known {
-    fn new(offer: Offer) -> Self {
+    fn new(offer: Offer, told_at_ms: i64) -> Self {
         // The hasher's keys are fixed: the same offer has the same kind everywhere.
         let mut hasher = DefaultHasher::new();
         offer.classes.iter().for_each(|class| class.class.hash(&mut hasher));
         (&offer.models, &offer.nodes, &offer.file_choices).hash(&mut hasher);
         offer.gpus.iter().map(|gpu| gpu.vram_total_bytes).max().hash(&mut hasher);
-        Self { kind: hasher.finish(), offer }
+        Self { kind: hasher.finish(), offer, told_at_ms }
     }
 
     /// The same for workers that can do the same: classes, models, nodes and memory. Told once, when the offer
     /// arrives, so that a plan compares a number and not hundreds of names.
     pub(crate) const fn kind(&self) -> u64 {
         self.kind
+    }
+
+    /// How old it is, milliseconds: by when the broker took it in, whatever its worker's clock says.
+    #[must_use]
+    pub fn age_ms(&self, now_ms: i64) -> u64 {
+        u64::try_from(now_ms.saturating_sub(self.told_at_ms)).unwrap_or_default()
+    }
+
+    /// The one rule of presence: plans, the sweep, `backends` and `argosy doctor` go by it.
+    #[must_use]
+    pub fn is_fresh(&self, offer_max_age_ms: u64, now_ms: i64) -> bool {
+        self.age_ms(now_ms) < offer_max_age_ms
+    }
+
+    /// How far its worker's clock is ahead of the broker's, milliseconds: as it measured, else as its time shows.
+    #[must_use]
+    pub fn clock_skew_ms(&self) -> i64 {
+        self.offer.clock_skew_ms.unwrap_or_else(|| self.offer.time_ms.saturating_sub(self.told_at_ms))
     }
 
     /// The offer itself.
@@ -71,9 +90,8 @@ impl BackendView {
     /// Whether a worker that is alive serves the class; one that drains does not take more, and finishes what it has.
     #[must_use]
     pub fn serves(&self, class: &Class, max_age_ms: u64, now_ms: i64) -> bool {
-        let oldest = now_ms - i64::try_from(max_age_ms).unwrap_or(i64::MAX / 2);
         self.offers.iter().any(|offer| {
-            offer.time_ms >= oldest
+            offer.is_fresh(max_age_ms, now_ms)
                 && offer.health == Health::Healthy
                 && offer.classes.iter().any(|offered| offered.class == *class)
         })
@@ -98,8 +116,9 @@ impl Fleet {
         self.backends.entry(backend.clone()).or_default()
     }
 
-    /// A worker said something about itself; it replaces what the worker said before.
-    pub fn upsert_offer(&mut self, offer: Offer) {
+    /// A worker said something about itself; it replaces what the worker said before. `told_at_ms` is when the broker
+    /// took it in.
+    pub fn upsert_offer(&mut self, offer: Offer, told_at_ms: i64) {
         for (backend, view) in &mut self.backends {
             if *backend != offer.backend {
                 view.offers.retain(|known| known.worker != offer.worker);
@@ -107,8 +126,8 @@ impl Fleet {
         }
         let offers = &mut self.view_mut(&offer.backend).offers;
         match offers.binary_search_by(|known| known.worker.cmp(&offer.worker)) {
-            Ok(at) => offers[at] = Known::new(offer),
-            Err(at) => offers.insert(at, Known::new(offer)),
+            Ok(at) => offers[at] = Known::new(offer, told_at_ms),
+            Err(at) => offers.insert(at, Known::new(offer, told_at_ms)),
         }
     }
 

@@ -14,13 +14,31 @@ pub enum PublishError {
         /// Where it was published.
         subject: String,
     },
-    /// The broker did not take it: absent, slow, or full.
-    #[error("publishing to {subject}: {reason}")]
+    /// It is longer than a message may be. It is never tried again: what it is made of has bounds, so this is a defect.
+    #[error("publishing to {subject}: {bytes} bytes are more than the {limit_bytes} of a message")]
+    TooLarge {
+        /// Where it was to be published.
+        subject: String,
+        /// How long it is.
+        bytes: usize,
+        /// How long a message may be.
+        limit_bytes: usize,
+    },
+    /// The broker did not answer: absent, or slow.
+    #[error("publishing to {subject}: {source}")]
+    Away {
+        /// Where it was published.
+        subject: String,
+        /// The cause.
+        source: Source,
+    },
+    /// The broker did not store it: no stream takes it, or the stream is full.
+    #[error("publishing to {subject}: {source}")]
     Refused {
         /// Where it was published.
         subject: String,
-        /// In the broker's words.
-        reason: String,
+        /// The cause.
+        source: Source,
     },
 }
 

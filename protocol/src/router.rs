@@ -14,6 +14,8 @@
 //! | [`take_back`] | waiting work of backends without workers, or far behind |
 //! | [`cancel`] | a job that is to be cancelled |
 //! | [`orphans`] | messages that their consumer has passed |
+//! | [`unended`] | jobs whose work cannot be read, or is gone |
+//! | [`lost`] | open jobs of which no stream holds anything |
 //! | [`too_new`] | messages of a newer schema |
 
 pub mod cancel;
@@ -23,6 +25,7 @@ pub mod history;
 pub mod intake;
 pub mod job;
 pub mod keys;
+pub mod lost;
 pub mod orphans;
 pub mod place;
 pub mod ports;
@@ -30,6 +33,7 @@ pub mod read_past;
 pub mod room;
 pub mod take_back;
 pub mod too_new;
+pub mod unended;
 pub mod withdraw;
 
 pub use job::{AdmittedJob, Placement};

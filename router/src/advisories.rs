@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use protocol::router::{RouterPorts as _, withdraw};
 use protocol::{Answer, Ports as _};
 use runtime::exit::Fault;
@@ -14,6 +13,7 @@ use serde::Deserialize;
 
 use crate::message::QueueMessage;
 use crate::shared::Router;
+use crate::source::Source;
 
 /// Advisories in hand at once.
 const IN_HAND: usize = 32;
@@ -34,26 +34,19 @@ struct Advisory {
 /// # Errors
 /// The consumer is not there.
 pub async fn follow(router: Router) -> Result<(), Fault> {
-    let jetstream = &router.broker.jetstream;
-    let consumer =
-        runtime::topology::consumer(jetstream, stream::ADVISORIES, topology::ADVISORY_CONSUMER).await?;
+    let (stream, name) = (stream::ADVISORIES, topology::ADVISORY_CONSUMER);
+    let mut source = Source::open(&router, stream, name, "pulling advisories").await?;
     while !router.is_stopping() {
-        let batch = tokio::select! {
-            batch = consumer.batch().max_messages(IN_HAND).expires(WAIT).messages() => batch,
-            () = router.stopping() => return Ok(()),
+        let pulling = async {
+            let Some(mut pull) = source.pull(&router, IN_HAND, WAIT).await else { return };
+            while let Some(taken) = source.next(&mut pull).await {
+                let answer = follow_up(&router, &taken.message.payload).await;
+                router.answer(&QueueMessage::advisory(taken), answer).await;
+            }
         };
-        let Ok(mut messages) = batch else {
-            router.rest(WAIT).await;
-            continue;
-        };
-        loop {
-            let message = tokio::select! {
-                message = messages.next() => message,
-                () = router.stopping() => return Ok(()),
-            };
-            let Some(Ok(message)) = message else { break };
-            let answer = follow_up(&router, &message.payload).await;
-            router.answer(&QueueMessage::advisory(message), answer).await;
+        tokio::select! {
+            () = pulling => {}
+            () = router.stopping() => {}
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! Served through the NATS services framework, so that `nats micro` lists it; answers come in the
 //! encoding of the question. All routers serve; the broker picks one.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use async_nats::service::{Request, ServiceExt, endpoint::Endpoint, error::Error as ServiceError};
@@ -21,20 +22,25 @@ use runtime::exit::{Exit, Fault};
 use runtime::metrics;
 use schemas::api::{
     ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
-    ExplainReply, JobRequest, StatusReply,
+    ExplainReply, JobRequest, Presence, StatusReply,
 };
 use schemas::codec::CONTENT_TYPE;
+use schemas::topology::MESSAGE_MAX_BYTES;
 use schemas::{Encoding, Fact, Offer, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::shared::Router;
+use crate::waiting;
 
 /// Requests answered at once.
 const AT_ONCE: usize = 32;
 
 /// How long one answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The longest answer, with room for its headers.
+const REPLY_MAX_BYTES: usize = MESSAGE_MAX_BYTES as usize - 4 * 1024;
 
 /// The endpoints.
 const ENDPOINTS: [&str; 5] = ["status", "explain", "cancel", "estimate", "backends"];
@@ -110,6 +116,17 @@ async fn answer(router: &Router, endpoint: &'static str, request: Request) {
     let answered = tokio::time::timeout(ANSWER_LIMIT, answering).await.unwrap_or_else(|_| {
         Err(Refusal { code: 504, error: "the answer took too long; ask again".to_owned(), field: None })
     });
+    // An answer that is too long is never sent, and the asker would wait for it in vain.
+    let answered = answered.and_then(|bytes| match bytes.len() {
+        length if length <= REPLY_MAX_BYTES => Ok(bytes),
+        length => {
+            let error = format!(
+                "the answer has {length} bytes and a message at most {REPLY_MAX_BYTES}: read the job's events from the \
+                 stream EVENTS, with `argosy watch`"
+            );
+            Err(Refusal { code: 413, error, field: None })
+        }
+    });
     metrics::ROUTER_REQUESTS.of([endpoint.into()]).increment(1);
     let mut headers = async_nats::HeaderMap::new();
     headers.insert(CONTENT_TYPE, encoding.content_type());
@@ -146,8 +163,9 @@ fn write<T: Serialize>(encoding: Encoding, reply: &T) -> Bytes {
 
 async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Refusal> {
     let (job, history) = history::read_first(router, request.job).await.map_err(Refusal::broker)?;
-    let (state, known) = (history.state(), !history.events.is_empty());
-    Ok(StatusReply { job, state, known, events: history.events })
+    let waiting = waiting::of(router, job, &history).await;
+    let (state, known) = (history.state(), waiting.is_some() || !history.events.is_empty());
+    Ok(StatusReply { job, state, known, events: history.events, waiting })
 }
 
 async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
@@ -163,7 +181,9 @@ async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, R
     });
     let failure = end.unwrap_or(refused);
     let (state, decisions, warnings) = (history.state(), history.decisions(), history.warnings());
-    Ok(ExplainReply { job, state, decisions, failure, warnings })
+    let waiting = waiting::of(router, job, &history).await;
+    let known = waiting.is_some() || !history.events.is_empty();
+    Ok(ExplainReply { job, state, known, decisions, failure, warnings, waiting })
 }
 
 fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) -> EstimateReply {
@@ -198,35 +218,57 @@ fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) ->
 }
 
 fn backends(router: &Router) -> BackendsReply {
-    let config = router.config();
+    let (config, now_ms) = (router.config(), clock::now_ms());
     let mut configured: Vec<_> = config.policy.backends.iter().collect();
     configured.sort_by_key(|backend| backend.rank);
     let backends = router.with_fleet(|fleet| {
         let status = |backend: &schemas::config::BackendConfig| {
             let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
+            let max_age_ms = config.policy.offer_max_age_ms;
+            let stuck = policy::stuck::stuck(&backend.backend, &view, &config.catalog, max_age_ms, now_ms);
+            // They are in the order of their names.
+            let presence = view.offers.iter().map(|known| presence(known, max_age_ms, now_ms)).collect();
             let mut workers: Vec<Offer> = view.offers.into_iter().map(Known::into_offer).collect();
-            workers.sort_by(|a, b| a.worker.cmp(&b.worker));
             // A worker's own node list is long and for the planner; people ask for health and load.
-            workers.iter_mut().for_each(|offer| offer.nodes = None);
+            workers.iter_mut().for_each(|offer| (offer.nodes, offer.file_choices) = (None, None));
             BackendStatus {
                 backend: backend.backend.clone(),
                 paid: is_paid(backend, config.catalog.services_of(&backend.backend), &workers),
                 workers,
                 backlog: view.backlog.into_iter().map(|(class, jobs)| ClassBacklog { class, jobs }).collect(),
-                breaker_open_until_ms: view
-                    .breaker
-                    .open_until_ms
-                    .filter(|until_ms| *until_ms > clock::now_ms()),
+                breaker_open_until_ms: view.breaker.open_until_ms.filter(|until_ms| *until_ms > now_ms),
                 breaker_reason: view.breaker.reason,
+                presence,
+                stuck,
             }
         };
         configured.into_iter().map(status).collect()
     });
-    BackendsReply { time_ms: clock::now_ms(), backends, ledger_available: router.reserver.is_available() }
+    BackendsReply {
+        time_ms: now_ms,
+        backends,
+        ledger_available: router.reserver.is_available(),
+        lanes: router.lanes.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        clock_skew_ms: clock::skew_ms(),
+    }
+}
+
+fn presence(known: &Known, max_age_ms: u64, now_ms: i64) -> Presence {
+    Presence {
+        worker: known.worker.clone(),
+        age_ms: known.age_ms(now_ms),
+        is_fresh: known.is_fresh(max_age_ms, now_ms),
+        clock_skew_ms: known.clock_skew_ms(),
+    }
 }
 
 async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Refusal> {
+    // Before the request ends what waits.
+    let (job, history) = history::read_first(router, request.job).await.map_err(Refusal::broker)?;
+    let known = !history.events.is_empty() || waiting::of(router, job, &history).await.is_some();
     let cancelled = protocol::router::cancel::cancel(router, request.job).await.map_err(Refusal::broker)?;
     let Cancelled { job, state, effect } = cancelled;
-    Ok(CancelReply { job, state, effect: effect.to_owned() })
+    let effect =
+        if known { effect.to_owned() } else { format!("nothing is known of it; should it come, {effect}") };
+    Ok(CancelReply { job, state, effect, known })
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use protocol::Ports as _;
 use protocol::router::failed_attempts::settle;
 use protocol::router::too_new::Resting;
@@ -12,6 +12,7 @@ use schemas::topology;
 
 use crate::message::QueueMessage;
 use crate::shared::Router;
+use crate::source::{Source, Taken};
 
 /// Failed attempts in hand at once.
 const IN_HAND: usize = 64;
@@ -19,13 +20,10 @@ const IN_HAND: usize = 64;
 /// How long one pull waits.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// How long to rest after a pull failed.
-const TROUBLE_REST: Duration = Duration::from_secs(1);
-
 /// The loop of the failed attempts' consumer.
 pub struct FailedAttempts {
     router: Router,
-    consumer: PullConsumer,
+    source: Source,
     /// Those of a newer schema that were handed back.
     resting: Resting,
 }
@@ -36,10 +34,9 @@ impl FailedAttempts {
     /// # Errors
     /// The consumer is not there.
     pub async fn open(router: Router) -> Result<Self, Fault> {
-        let jetstream = &router.broker.jetstream;
-        let consumer =
-            runtime::topology::consumer(jetstream, topology::stream::DEAD, topology::DEAD_CONSUMER).await?;
-        Ok(Self { router, consumer, resting: Resting::default() })
+        let (stream, name) = (topology::stream::DEAD, topology::DEAD_CONSUMER);
+        let source = Source::open(&router, stream, name, "pulling failed attempts").await?;
+        Ok(Self { router, source, resting: Resting::default() })
     }
 
     /// Follows up failed attempts until stopped.
@@ -47,25 +44,25 @@ impl FailedAttempts {
     /// # Errors
     /// Never while the broker lives or comes back.
     pub async fn run(self) -> Result<(), Fault> {
-        while !self.router.is_stopping() {
-            let batch = self.consumer.batch().max_messages(IN_HAND).expires(WAIT).messages().await;
-            match batch {
-                Ok(messages) => {
-                    let settle = async |message: Result<async_nats::jetstream::Message, _>| match message {
-                        Ok(message) => {
-                            let message = QueueMessage::failed_attempt(message);
-                            settle(&self.router, &self.resting, &message).await;
-                        }
-                        Err(error) => tracing::warn!(%error, "a pull of failed attempts ended early"),
-                    };
-                    messages.for_each_concurrent(IN_HAND, settle).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "pulling failed attempts failed, trying again");
-                    self.router.rest(TROUBLE_REST).await;
+        let Self { router, mut source, resting } = self;
+        while !router.is_stopping() {
+            let Some(mut pull) = source.pull(&router, IN_HAND, WAIT).await else { continue };
+            let (mut at_work, mut is_open) = (FuturesUnordered::new(), true);
+            loop {
+                tokio::select! {
+                    taken = source.next(&mut pull), if is_open => match taken {
+                        Some(taken) => at_work.push(settle_one(&router, &resting, taken)),
+                        None => is_open = false,
+                    },
+                    Some(()) = at_work.next(), if !at_work.is_empty() => {}
+                    else => break,
                 }
             }
         }
         Ok(())
     }
+}
+
+async fn settle_one(router: &Router, resting: &Resting, taken: Taken) {
+    settle(router, resting, &QueueMessage::failed_attempt(taken)).await;
 }

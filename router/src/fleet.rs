@@ -2,6 +2,7 @@
 //! work consumers, breakers from what attempts say as they end.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,8 +15,11 @@ use protocol::router::RouterPorts as _;
 use protocol::router::intake::look_at_room;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
+use runtime::lanes;
 use runtime::metrics;
 use runtime::telemetry;
+use runtime::trouble::Trouble;
+use schemas::api::LaneStatus;
 use schemas::topology::{self, stream};
 use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
 
@@ -33,8 +37,11 @@ const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
 /// message: what the fleet writes between two looks is far less.
 const EVENTS_SHORT_SHARE: u64 = 20;
 
-/// How long to wait before a broken watch or subscription is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
+/// How often the lanes are looked at: two calls for each.
+const LANES_EVERY: Duration = Duration::from_secs(1);
+
+/// For how long a worker that fell silent is remembered, milliseconds: it is named until somebody has looked.
+const FORGOTTEN_AFTER_MS: u64 = 10 * 60 * 1_000;
 
 /// Reads the offers and the backlog once, so that the first job is not planned onto an empty fleet.
 ///
@@ -45,9 +52,10 @@ pub async fn look_once(router: &Router, workers: &kv::Store) -> Result<(), Fault
     let mut keys = workers.keys().await.map_err(|error| absent(telemetry::chain(&error)))?;
     while let Some(key) = keys.next().await {
         let key = key.map_err(|error| absent(telemetry::chain(&error)))?;
-        let value = workers.get(key).await.map_err(|error| absent(telemetry::chain(&error)))?;
-        if let Some(offer) = value.and_then(|value| codec::decode::<Offer>(None, &value).ok()) {
-            router.change_fleet(|fleet| fleet.upsert_offer(offer));
+        let entry = workers.entry(key).await.map_err(|error| absent(telemetry::chain(&error)))?;
+        let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else { continue };
+        if let Ok(offer) = codec::decode::<Offer>(None, &entry.value) {
+            router.change_fleet(|fleet| fleet.upsert_offer(offer, told_at_ms(&entry)));
         }
     }
     poll_backlog(router).await;
@@ -55,19 +63,23 @@ pub async fn look_once(router: &Router, workers: &kv::Store) -> Result<(), Fault
     Ok(())
 }
 
+/// When the broker took an offer in: its worker's clock may be wrong.
+fn told_at_ms(entry: &kv::Entry) -> i64 {
+    clock::ms_of_ns(entry.created.unix_timestamp_nanos())
+}
+
 /// Follows the offers until stopped.
 ///
 /// # Errors
 /// Never while the broker lives or comes back.
 pub async fn follow_offers(router: Router, workers: kv::Store) -> Result<(), Fault> {
+    let mut trouble = Trouble::new("following offers");
     while !router.soft.is_cancelled() {
-        tokio::select! {
+        let wait = tokio::select! {
             () = router.soft.cancelled() => return Ok(()),
-            reason = follow_offers_once(&router, &workers) => {
-                tracing::warn!(error = reason, "offers watch ended, opening it again");
-            }
-        }
-        router.rest(REOPEN_AFTER).await;
+            reason = follow_offers_once(&router, &workers) => trouble.failed(&reason),
+        };
+        router.rest(wait).await;
     }
     Ok(())
 }
@@ -81,7 +93,9 @@ async fn follow_offers_once(router: &Router, workers: &kv::Store) -> String {
         match entry {
             Ok(entry) if entry.operation == kv::Operation::Put => {
                 match codec::decode::<Offer>(None, &entry.value) {
-                    Ok(offer) => router.change_fleet(|fleet| fleet.upsert_offer(offer)),
+                    Ok(offer) => {
+                        router.change_fleet(|fleet| fleet.upsert_offer(offer, told_at_ms(&entry)));
+                    }
                     Err(error) => tracing::warn!(worker = entry.key, %error, "an offer cannot be read"),
                 }
             }
@@ -141,12 +155,37 @@ pub(crate) fn services(router: &Router) -> BTreeSet<(Backend, Class)> {
 
 /// Offers far past their age are no help even in explanations.
 fn forget_old_offers(router: &Router) {
-    let oldest = clock::now_ms() - 10 * i64::try_from(topology::OFFER_TTL_MS).unwrap_or(i64::MAX / 16);
+    let now_ms = clock::now_ms();
     router.change_fleet(|fleet| {
         for view in fleet.backends.values_mut() {
-            view.offers.retain(|offer| offer.time_ms >= oldest);
+            view.offers.retain(|offer| offer.is_fresh(FORGOTTEN_AFTER_MS, now_ms));
         }
     });
+}
+
+/// Looks again and again at what lies in the lanes.
+///
+/// # Errors
+/// Never.
+pub async fn follow_lanes(router: Router) -> Result<(), Fault> {
+    while !router.soft.is_cancelled() {
+        match lanes::status(&router.broker.jetstream).await {
+            Ok(lanes) => {
+                lanes.iter().for_each(count_lane);
+                *router.lanes.write().unwrap_or_else(PoisonError::into_inner) = lanes;
+            }
+            Err(error) => tracing::debug!(%error, "looking at the lanes"),
+        }
+        router.rest(LANES_EVERY).await;
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges")]
+fn count_lane(status: &LaneStatus) {
+    let lane = || [status.lane.as_str().into()];
+    metrics::LANE_JOBS.of(lane()).set(status.jobs as f64);
+    metrics::LANE_OLDEST_AGE.of(lane()).set(status.oldest_age_ms.unwrap_or_default() as f64 / 1_000.0);
 }
 
 /// Feeds the breakers with what attempts of the fleet say as they end: all failures, and successes for as long as some
@@ -156,14 +195,13 @@ fn forget_old_offers(router: &Router) {
 /// # Errors
 /// Never while the broker lives or comes back.
 pub async fn follow_outcomes(router: Router) -> Result<(), Fault> {
+    let mut trouble = Trouble::new("listening to outcomes");
     while !router.soft.is_cancelled() {
-        tokio::select! {
+        let wait = tokio::select! {
             () = router.soft.cancelled() => return Ok(()),
-            reason = follow_outcomes_once(&router) => {
-                tracing::warn!(error = reason, "outcome subscription ended, opening it again");
-            }
-        }
-        router.rest(REOPEN_AFTER).await;
+            reason = follow_outcomes_once(&router) => trouble.failed(&reason),
+        };
+        router.rest(wait).await;
     }
     Ok(())
 }

@@ -4,8 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::PullConsumer;
-use async_nats::jetstream::consumer::pull::Batch;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt};
 use protocol::Ports as _;
@@ -15,7 +14,7 @@ use schemas::{Lane, topology};
 
 use crate::message::QueueMessage;
 use crate::shared::Router;
-use crate::waits::next_of;
+use crate::source::{Pull, Source, Taken};
 
 /// How long one pull waits for jobs.
 const WAIT: Duration = Duration::from_secs(1);
@@ -25,14 +24,14 @@ const WAIT: Duration = Duration::from_secs(1);
 const READ_PAST_EVERY: Duration = Duration::from_millis(100);
 const READ_PAST_SHARE: u32 = 10;
 
-/// How long to rest after a pull failed.
-const TROUBLE_REST: Duration = Duration::from_secs(1);
+/// How long to rest while nothing may be pulled.
+const FULL_REST: Duration = Duration::from_secs(1);
 
 /// One lane's loop.
 pub struct LaneLoop {
     router: Router,
     lane: Lane,
-    consumer: PullConsumer,
+    source: Source,
     in_hand_max: usize,
     intake: Intake,
 }
@@ -44,10 +43,9 @@ impl LaneLoop {
     /// Its consumer is not there.
     pub async fn open(router: Router, lane: Lane, in_hand_max: usize) -> Result<Self, Fault> {
         let name = topology::intake_consumer_name(lane);
-        let consumer =
-            runtime::topology::consumer(&router.broker.jetstream, topology::stream::JOBS, &name).await?;
+        let source = Source::open(&router, topology::stream::JOBS, &name, "pulling jobs").await?;
         let in_hand_max = in_hand_max.clamp(1, 10_000);
-        Ok(Self { router, lane, consumer, in_hand_max, intake: Intake::default() })
+        Ok(Self { router, lane, source, in_hand_max, intake: Intake::default() })
     }
 
     /// Takes jobs in until stopped, and settles what is in hand then.
@@ -55,63 +53,78 @@ impl LaneLoop {
     /// # Errors
     /// Never while the broker lives or comes back.
     pub async fn run(self) -> Result<(), Fault> {
+        let Self { router, lane, source, in_hand_max, intake } = self;
+        let (router, intake) = (&router, &intake);
         let mut at_work = FuturesUnordered::new();
-        let mut pulled: Option<Batch> = None;
-        let mut past = self.read_past(READ_PAST_EVERY).boxed().fuse();
-        let settle = |arrived| self.intake.settle(&self.router, arrived);
+        // Where nothing is asked for, the consumer lies here; else it is with whoever asks, or takes.
+        let (mut source, mut asking, mut pulled) = (Some(source), None, None);
+        let mut past = read_past(router, intake, lane, READ_PAST_EVERY).boxed().fuse();
+        let settle = |arrived| intake.settle(router, arrived);
         loop {
-            let stopping = self.router.is_stopping();
-            if pulled.is_none() && !stopping {
-                pulled = self.pull(at_work.len()).await;
+            let stopping = router.is_stopping();
+            let more = intake.wanted(at_work.len(), in_hand_max);
+            if !stopping
+                && more > 0
+                && let Some(mut from) = source.take()
+            {
+                let ask = async move {
+                    let pull = from.pull(router, more, WAIT).await;
+                    (from, pull)
+                };
+                asking = Some(ask.boxed());
             }
-            if pulled.is_none() && at_work.is_empty() && stopping {
+            if asking.is_none() && pulled.is_none() && at_work.is_empty() && stopping {
                 return Ok(());
             }
             tokio::select! {
-                message = next_of(&mut pulled), if pulled.is_some() => match message {
-                    Some(Ok(message)) => at_work.push(settle(Arrived::delivered(QueueMessage::job(message)))),
-                    Some(Err(error)) => {
-                        tracing::warn!(lane = self.lane.as_str(), %error, "a pull ended early");
-                        pulled = None;
+                (from, pull) = of(&mut asking), if asking.is_some() => {
+                    asking = None;
+                    match pull {
+                        Some(pull) => pulled = Some((from, pull)),
+                        None => source = Some(from),
                     }
-                    None => pulled = None,
+                }
+                taken = next_in(&mut pulled), if pulled.is_some() => match taken {
+                    Some(taken) => at_work.push(settle(Arrived::delivered(QueueMessage::job(taken)))),
+                    None => source = pulled.take().map(|(from, _)| from),
                 },
                 Some(()) = at_work.next(), if !at_work.is_empty() => {}
                 (arrived, took) = &mut past, if !stopping => {
                     at_work.extend(arrived.into_iter().map(settle));
                     let rest = READ_PAST_EVERY.max(took * READ_PAST_SHARE);
-                    past = self.read_past(rest).boxed().fuse();
+                    past = read_past(router, intake, lane, rest).boxed().fuse();
                 }
-                // The waiting room is full; or nothing can be pulled just now.
-                () = self.router.rest(TROUBLE_REST), if pulled.is_none() && !stopping => {}
+                // The waiting room is full.
+                () = router.rest(FULL_REST), if source.is_some() && !stopping => {}
             }
         }
     }
+}
 
-    /// Asks for as many jobs as may come; none when none may, or when the broker does not answer.
-    async fn pull(&self, in_hand: usize) -> Option<Batch> {
-        let more = self.intake.wanted(in_hand, self.in_hand_max);
-        if more == 0 {
-            return None;
-        }
-        match self.consumer.batch().max_messages(more).expires(WAIT).messages().await {
-            Ok(batch) => Some(batch),
-            Err(error) => {
-                tracing::warn!(lane = self.lane.as_str(), %error, "pulling failed, trying again");
-                self.router.rest(TROUBLE_REST).await;
-                None
-            }
-        }
+async fn of<T>(asking: &mut Option<BoxFuture<'_, T>>) -> T {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
     }
+}
 
-    /// After a rest, what lies behind those that wait; and how long it took to find.
-    async fn read_past(&self, rest: Duration) -> (Vec<Arrived<QueueMessage>>, Duration) {
-        tokio::time::sleep(rest).await;
-        let started = Instant::now();
-        let found = self.intake.read_past(&self.router, self.lane).await.unwrap_or_else(|error| {
-            tracing::debug!(lane = self.lane.as_str(), %error, "looking at what lies behind");
-            Vec::new()
-        });
-        (found, started.elapsed())
-    }
+async fn next_in(pulled: &mut Option<(Source, Pull)>) -> Option<Taken> {
+    let (source, pull) = pulled.as_mut()?;
+    source.next(pull).await
+}
+
+/// After a rest, what lies behind those that wait; and how long it took to find.
+async fn read_past(
+    router: &Router,
+    intake: &Intake,
+    lane: Lane,
+    rest: Duration,
+) -> (Vec<Arrived<QueueMessage>>, Duration) {
+    tokio::time::sleep(rest).await;
+    let started = Instant::now();
+    let found = intake.read_past(router, lane).await.unwrap_or_else(|error| {
+        tracing::debug!(lane = lane.as_str(), %error, "looking at what lies behind");
+        Vec::new()
+    });
+    (found, started.elapsed())
 }

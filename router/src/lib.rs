@@ -17,8 +17,10 @@
 //! | [`advisories`] | messages that the broker gave up on |
 //! | [`fleet`] | offers, backlog, breakers: the fleet as plans see it |
 //! | [`reserving`] | asks the ledger for money, in batches |
+//! | `source` | a consumer that is pulled from, and made anew when it is gone |
 //! | `streams` | reads of the streams |
 //! | [`api`] | status, explain, cancel, estimate, backends |
+//! | `waiting` | what a job waits for, whichever router holds it |
 
 pub mod advisories;
 pub mod api;
@@ -29,7 +31,9 @@ pub mod message;
 pub mod ports;
 pub mod reserving;
 pub mod shared;
+mod source;
 pub mod start;
 mod streams;
 pub mod sweep;
+mod waiting;
 mod waits;

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
+use async_nats::Subject;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::{Subject, jetstream};
 use bytes::Bytes;
 use protocol::router::Delivery;
 use runtime::clock;
 use schemas::JobId;
 use schemas::codec::{self, CONTENT_TYPE};
+
+use crate::source::Taken;
 
 /// A message in a router's hand. Headers and all else that it came with are gone: what is in hand is small.
 pub struct QueueMessage {
@@ -29,21 +31,22 @@ pub struct QueueMessage {
 
 impl QueueMessage {
     /// A job that the consumer of a lane delivered.
-    pub(crate) fn job(message: jetstream::Message) -> Self {
-        Self { may_be_late: true, ..Self::delivered(message) }
+    pub(crate) fn job(taken: Taken) -> Self {
+        Self { may_be_late: true, ..Self::delivered(taken) }
     }
 
     /// A failed attempt that its consumer delivered.
-    pub(crate) fn failed_attempt(message: jetstream::Message) -> Self {
-        Self::delivered(message)
+    pub(crate) fn failed_attempt(taken: Taken) -> Self {
+        Self::delivered(taken)
     }
 
     /// An advisory that its consumer delivered.
-    pub(crate) fn advisory(message: jetstream::Message) -> Self {
-        Self::delivered(message)
+    pub(crate) fn advisory(taken: Taken) -> Self {
+        Self::delivered(taken)
     }
 
-    fn delivered(message: jetstream::Message) -> Self {
+    fn delivered(taken: Taken) -> Self {
+        let Taken { message, is_older } = taken;
         let info = message.info().ok();
         let header = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
         let content_type = header.map(|value| codec::content_type(value.as_str()));
@@ -51,7 +54,8 @@ impl QueueMessage {
         let named = named.and_then(|id| id.as_str().parse().ok());
         let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
         let published = info.as_ref().map(|info| clock::ms_of_ns(info.published.unix_timestamp_nanos()));
-        let deliveries = info.as_ref().map_or(1, |info| info.delivered);
+        // The consumer before this one may have delivered it as well.
+        let deliveries = info.as_ref().map_or(1, |info| info.delivered) + i64::from(is_older);
         let has_more_behind = info.as_ref().is_some_and(|info| info.pending > 0);
         let async_nats::Message { subject, reply, payload, .. } = message.message;
         Self {

@@ -225,6 +225,10 @@ impl RouterPorts for Router {
         streams::subjects_of(self, stream::JOBS, subjects::jobs_filter(lane)).await
     }
 
+    async fn unread_subjects(&self) -> Result<Vec<String>, PortError> {
+        streams::unread_subjects(self).await
+    }
+
     async fn read_job(&self, subject: &str, from: u64) -> Result<Option<QueueMessage>, PortError> {
         let jobs = streams::open(&self.broker.jetstream, stream::JOBS).await?;
         Ok(streams::next(&jobs, stream::JOBS, subject, from).await?.map(QueueMessage::read))

@@ -14,6 +14,7 @@ use runtime::cancels::Cancels;
 use runtime::claims::Claims;
 use runtime::metrics;
 use schemas::Backend;
+use schemas::api::LaneStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,14 @@ pub struct Router {
     pub events_short: Arc<AtomicBool>,
     /// Attempts placed, by backend.
     pub assigned: Assigned,
+    /// What lies in the lanes, as it was looked at last.
+    pub lanes: Arc<RwLock<Vec<LaneStatus>>>,
+    /// One look for a job in the lanes at a time.
+    pub looks_at_lanes: Arc<tokio::sync::Mutex<()>>,
+    /// What it calls itself: `router-` and its process id.
+    pub id: String,
+    /// When it started, Unix milliseconds.
+    pub started_at_ms: i64,
     /// Which schemas of jobs it takes.
     pub schemas: Limits,
     /// Fires when the process is asked to stop.

@@ -9,6 +9,7 @@ use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
 use runtime::cancels::Cancels;
 use runtime::claims::Claims;
+use runtime::clock;
 use runtime::exit::Fault;
 use runtime::fleet_config;
 use runtime::process::Context;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::reserving::Reserver;
 use crate::shared::{Assigned, Router};
-use crate::{advisories, api, failed_attempts, fleet, intake, sweep};
+use crate::{advisories, api, failed_attempts, fleet, intake, sweep, waiting};
 
 /// The router's configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -74,6 +75,10 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         room: Room::default(),
         events_short: Arc::default(),
         assigned: Assigned::default(),
+        lanes: Arc::default(),
+        looks_at_lanes: Arc::default(),
+        id: format!("router-{}", std::process::id()),
+        started_at_ms: clock::now_ms(),
         schemas: Limits::new(settings.schema_version_max, settings.too_new_wait_ms),
         soft: soft.clone(),
     };
@@ -84,6 +89,8 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("offers", fleet::follow_offers(router.clone(), workers));
     tasks.spawn("backlog", fleet::follow_backlog(router.clone()));
     tasks.spawn("breakers", fleet::follow_outcomes(router.clone()));
+    tasks.spawn("lanes", fleet::follow_lanes(router.clone()));
+    tasks.spawn("waiting", waiting::answer(router.clone()));
     for lane in Lane::ALL {
         let intake = intake::LaneLoop::open(router.clone(), lane, settings.in_hand).await?;
         tasks.spawn("intake", intake.run());
@@ -92,6 +99,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("advisories", advisories::follow(router.clone()));
     tasks.spawn("taking back", sweep::take_back(router.clone()));
     tasks.spawn("orphans", sweep::send_orphans_again(router.clone()));
+    tasks.spawn("lost work", sweep::end_lost(router.clone()));
     tasks.spawn("api", api::serve(router));
     context.health.good("running");
     Ok(())

@@ -120,6 +120,24 @@ pub(crate) async fn subjects_of(
     subjects.try_collect().await.map_err(away(name))
 }
 
+/// The subjects of `JOBS` that no lane reads. They are listed only where the stream holds more than its consumers have
+/// to deliver or have in hand: that costs one answer of the broker, and the list one for many tenants.
+pub(crate) async fn unread_subjects(router: &Router) -> Result<Vec<String>, PortError> {
+    let jobs = router.broker.jetstream.get_stream(stream::JOBS).await.map_err(away(stream::JOBS))?;
+    let held = jobs.cached_info().state.messages;
+    if held == 0 {
+        return Ok(Vec::new());
+    }
+    let consumers: Vec<Info> = jobs.consumers().try_collect().await.map_err(away(stream::JOBS))?;
+    let read: u64 =
+        consumers.iter().map(|consumer| consumer.num_pending + consumer.num_ack_pending as u64).sum();
+    if held <= read {
+        return Ok(Vec::new());
+    }
+    let all = subjects_of(router, stream::JOBS, subjects::JOBS_FILTER.to_owned()).await?;
+    Ok(all.into_iter().map(|(subject, _)| subject).filter(|of| !subjects::is_read_by_intake(of)).collect())
+}
+
 /// What each consumer of a stream filters, and up to which sequence everything is acknowledged there. Nothing where the
 /// stream is empty.
 pub(crate) async fn acknowledged_up_to(

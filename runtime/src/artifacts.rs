@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::context;
 use async_nats::jetstream::object_store::{InfoErrorKind, ObjectInfo, ObjectStore};
 use async_nats::jetstream::stream::Stream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 pub use protocol::digest::sha256_hex;
+use protocol::errors::Source;
+use schemas::text::cut;
 use schemas::{Artifact, ArtifactRef, AttemptId};
 use sha2::{Digest, Sha256};
-
-use crate::telemetry;
 
 /// The largest file that is kept, bytes. Large video belongs to an S3 store.
 pub const ARTIFACT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A file is kept in pieces of this size.
 const CHUNK_BYTES: usize = 128 * 1024;
+
+/// A provider names the type; this much of the name is kept.
+const MEDIA_TYPE_MAX_BYTES: usize = 100;
 
 /// How often a file is read that is stored anew meanwhile.
 const TRIES: u32 = 4;
@@ -39,9 +43,28 @@ pub enum ArtifactError {
     /// It is larger than the store takes.
     #[error("the file has {0} bytes; the store takes {ARTIFACT_MAX_BYTES}")]
     TooLarge(u64),
-    /// The store did not do it.
-    #[error("the artifact store failed: {0}")]
-    Store(String),
+    /// The store did not answer, or did not do it.
+    #[error("the artifact store failed: {what}: {source}")]
+    Away {
+        /// What was called for.
+        what: String,
+        /// The cause.
+        source: Source,
+    },
+    /// What is there is not the file that was stored.
+    #[error("the artifact store failed: {read_bytes} bytes of {bytes} do not have its hash")]
+    Unreadable {
+        /// How much was read.
+        read_bytes: usize,
+        /// How much it should be.
+        bytes: usize,
+    },
+}
+
+/// The store did not answer a call.
+fn away<E: Into<Source>>(what: impl Into<String>) -> impl FnOnce(E) -> ArtifactError {
+    let what = what.into();
+    move |error| ArtifactError::Away { what, source: error.into() }
 }
 
 /// The artifact store.
@@ -68,17 +91,17 @@ impl Artifacts {
         if bytes.len() as u64 > ARTIFACT_MAX_BYTES {
             return Err(ArtifactError::TooLarge(bytes.len() as u64));
         }
-        let failed = |reason: String| ArtifactError::Store(format!("bucket {}: {reason}", at.bucket));
+        let bucket = || format!("bucket {}", at.bucket);
         let stream = self.jetstream.get_stream_no_info(format!("OBJ_{}", at.bucket)).await;
-        let stream = stream.map_err(|error| failed(telemetry::chain(&error)))?;
+        let stream = stream.map_err(away(bucket()))?;
         let before = self.store(&at.bucket).await?.info(&at.key).await.ok();
         let version = uuid::Uuid::now_v7().as_simple().to_string();
         let chunks = format!("$O.{}.C.{version}", at.bucket);
-        if let Err(reason) = self.write(at, &version, &chunks, bytes).await {
+        if let Err(source) = self.write(at, &version, &chunks, bytes).await {
             if let Err(error) = stream.purge().filter(&chunks).await {
                 tracing::warn!(key = at.key, %error, "chunks of a file that was not stored stay behind");
             }
-            return Err(failed(reason));
+            return Err(ArtifactError::Away { what: bucket(), source: source.into() });
         }
         if let Some(before) = before {
             let purged = stream.purge().filter(format!("$O.{}.C.{}", at.bucket, before.nuid)).await;
@@ -90,12 +113,17 @@ impl Artifacts {
     }
 
     /// Chunks first, then the entry that makes them a file.
-    async fn write(&self, at: &ArtifactRef, version: &str, chunks: &str, bytes: &[u8]) -> Result<(), String> {
+    async fn write(
+        &self,
+        at: &ArtifactRef,
+        version: &str,
+        chunks: &str,
+        bytes: &[u8],
+    ) -> Result<(), context::PublishError> {
         let mut count = 0;
         for chunk in bytes.chunks(CHUNK_BYTES) {
             let published = self.jetstream.publish(chunks.to_owned(), Bytes::copy_from_slice(chunk)).await;
-            let answered = published.map_err(|error| telemetry::chain(&error))?.await;
-            answered.map_err(|error| telemetry::chain(&error))?;
+            published?.await?;
             count += 1;
         }
         let entry = serde_json::json!({
@@ -112,8 +140,8 @@ impl Artifacts {
         // The entry replaces the one before.
         headers.insert("Nats-Rollup", "sub");
         let published = self.jetstream.publish_with_headers(subject, headers, entry.to_string().into()).await;
-        let answered = published.map_err(|error| telemetry::chain(&error))?.await;
-        answered.map(|_| ()).map_err(|error| telemetry::chain(&error))
+        published?.await?;
+        Ok(())
     }
 
     /// Fetches bytes.
@@ -126,15 +154,17 @@ impl Artifacts {
     pub async fn get(&self, at: &ArtifactRef) -> Result<Bytes, ArtifactError> {
         let store = self.store(&at.bucket).await?;
         let stream = self.jetstream.get_stream_no_info(format!("OBJ_{}", at.bucket)).await;
-        let stream = stream.map_err(|error| ArtifactError::Store(telemetry::chain(&error)))?;
+        let stream = stream.map_err(away(format!("bucket {}", at.bucket)))?;
         let mut tries = 0;
         loop {
             tries += 1;
             let info = self.info(&store, at).await?;
             match chunks(&stream, &info).await {
                 // Stored anew between the two reads, or read from a replica that lags.
-                Err(ArtifactError::Store(reason)) if tries < TRIES => {
-                    tracing::debug!(key = at.key, error = reason, "reading again");
+                Err(error @ (ArtifactError::Away { .. } | ArtifactError::Unreadable { .. }))
+                    if tries < TRIES =>
+                {
+                    tracing::debug!(key = at.key, %error, "reading again");
                     tokio::time::sleep(READ_AGAIN_AFTER).await;
                 }
                 read => return read,
@@ -155,7 +185,7 @@ impl Artifacts {
         let missing = || ArtifactError::Missing { bucket: at.bucket.clone(), key: at.key.clone() };
         let info = store.info(&at.key).await.map_err(|error| match error.kind() {
             InfoErrorKind::NotFound => missing(),
-            _ => ArtifactError::Store(telemetry::chain(&error)),
+            _ => away(at.key.as_str())(error),
         })?;
         match info.size as u64 {
             _ if info.deleted => Err(missing()),
@@ -166,31 +196,28 @@ impl Artifacts {
 
     async fn store(&self, bucket: &str) -> Result<ObjectStore, ArtifactError> {
         let store = self.jetstream.get_object_store(bucket).await;
-        store.map_err(|error| ArtifactError::Store(format!("bucket {bucket}: {error}")))
+        store.map_err(away(format!("bucket {bucket}")))
     }
 }
 
 /// All chunks of one version of a file, held against its size and its hash.
 async fn chunks(stream: &Stream<()>, info: &ObjectInfo) -> Result<Bytes, ArtifactError> {
     let subject = format!("$O.{}.C.{}", info.bucket, info.nuid);
-    let mut bytes = Vec::with_capacity(info.size);
+    // The size is a claim: no more than one chunk's worth is set aside before bytes are there.
+    let mut bytes = Vec::with_capacity(info.size.min(CHUNK_BYTES));
     let mut next = 1;
     for chunk in 1..=info.chunks {
         let message = stream.direct_get_next_for_subject(subject.as_str(), Some(next)).await;
-        let message = message.map_err(|error| {
-            let words = format!("chunk {chunk} of {}: {}", info.chunks, telemetry::chain(&error));
-            ArtifactError::Store(words)
-        })?;
+        let message = message.map_err(away(format!("chunk {chunk} of {}", info.chunks)))?;
         next = message.sequence + 1;
         bytes.extend_from_slice(&message.payload);
+        if bytes.len() > info.size {
+            break;
+        }
     }
     let digest = format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(&bytes)));
     if bytes.len() != info.size || info.digest.as_ref().is_some_and(|announced| *announced != digest) {
-        return Err(ArtifactError::Store(format!(
-            "{} bytes of {} do not have its hash",
-            bytes.len(),
-            info.size
-        )));
+        return Err(ArtifactError::Unreadable { read_bytes: bytes.len(), bytes: info.size });
     }
     Ok(Bytes::from(bytes))
 }
@@ -202,7 +229,7 @@ pub fn describe(bucket: &str, attempt: AttemptId, index: usize, media_type: &str
     let dimensions = dimensions(bytes);
     Artifact {
         at: ArtifactRef::new(bucket, format!("out/{}/{}/{index}.{ending}", attempt.job, attempt.attempt)),
-        media_type: media_type.to_owned(),
+        media_type: cut(media_type, MEDIA_TYPE_MAX_BYTES).into_owned(),
         bytes: bytes.len() as u64,
         sha256: sha256_hex(bytes),
         width: dimensions.map(|(width, _)| width),

@@ -7,6 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::watch;
 
 use crate::acknowledge::Acknowledger;
+use crate::address::Address;
 use crate::config::NatsConfig;
 use crate::exit::{Exit, Fault};
 use crate::limits::REQUEST_TIMEOUT;
@@ -83,6 +84,15 @@ async fn options(
             }
             async move { tracing::info!(connection = %event, "broker") }
         });
+    let options = match &config.ca_file {
+        None => options,
+        Some(file) => options.add_root_certificates(file.clone()),
+    };
+    let options = match credentials(config)? {
+        Credentials::None => options,
+        Credentials::User(user, password) => options.user_and_password(user, password),
+        Credentials::Token(token) => options.token(token),
+    };
     match &config.credentials_file {
         None => Ok(options),
         Some(file) => options.credentials_file(file).await.map_err(|error| {
@@ -92,9 +102,39 @@ async fn options(
     }
 }
 
-/// The addresses of a setting with one or several: a client goes on with another when its own is gone.
-fn servers(url: &str) -> Vec<&str> {
-    url.split(',').map(str::trim).filter(|one| !one.is_empty()).collect()
+/// Who we are to the broker, where no credentials file says it.
+#[derive(PartialEq, Eq)]
+enum Credentials {
+    None,
+    User(String, String),
+    Token(String),
+}
+
+/// Credentials of the keys, else of the address. They go to every node alike, also to those that the broker names later.
+fn credentials(config: &NatsConfig) -> Result<Credentials, Fault> {
+    let mut found = Credentials::None;
+    if !config.user.is_empty() {
+        found = Credentials::User(config.user.clone(), config.password.expose().to_owned());
+    }
+    for (user, password) in config.url.parts().filter_map(|part| part.credentials()) {
+        let of_address = match password {
+            Some(password) => Credentials::User(user, password),
+            None => Credentials::Token(user),
+        };
+        if found != Credentials::None && found != of_address {
+            let message = "configuration key `nats.url`: its addresses, or it and `nats.user`, name different users: \
+                           one user connects to all nodes";
+            return Err(Fault::new(Exit::Config, message));
+        }
+        found = of_address;
+    }
+    Ok(found)
+}
+
+/// The addresses of a setting with one or several, without what is secret: a client goes on with another when its own
+/// is gone.
+fn servers(url: &Address) -> Vec<String> {
+    url.parts().map(|part| part.bare()).collect()
 }
 
 fn absent(config: &NatsConfig) -> impl Fn(async_nats::ConnectError) -> Fault + '_ {
@@ -123,10 +163,50 @@ mod tests {
     #[test]
     fn several_addresses_are_separated_by_commas() {
         use async_nats::ToServerAddrs as _;
-        let hosts =
-            |url| servers(url).to_server_addrs().map(|all| all.map(|one| one.port()).collect::<Vec<_>>());
+        let hosts = |url: &str| {
+            servers(&Address::new(url))
+                .to_server_addrs()
+                .map(|all| all.map(|one| one.port()).collect::<Vec<_>>())
+        };
         assert_eq!(hosts("nats://a:1").ok(), Some(vec![1]));
         assert_eq!(hosts("nats://a:1, nats://b:2,nats://c:3,").ok(), Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn credentials_of_keys_and_address_agree_or_are_refused() {
+        let config = |url: &str, user: &str| NatsConfig {
+            url: url.into(),
+            user: user.to_owned(),
+            password: crate::config::Secret::new("hush"),
+            ..NatsConfig::default()
+        };
+        let user = || Some(Credentials::User("svc".to_owned(), "hush".to_owned()));
+        let cases = [
+            ("nats://a:1,nats://b:2", "", Some(Credentials::None)),
+            ("nats://a:1,nats://b:2", "svc", user()),
+            ("nats://svc:hush@a:1,nats://b:2", "", user()),
+            ("nats://svc:hush@a:1,nats://svc:hush@b:2", "svc", user()),
+            ("tls://t0ken@a", "", Some(Credentials::Token("t0ken".to_owned()))),
+            ("nats://svc:hush@a:1,nats://svc:other@b:2", "", None),
+            ("nats://svc:hush@a:1", "somebody", None),
+        ];
+        for (url, name, expected) in cases {
+            let found = credentials(&config(url, name));
+            let words = found.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            assert!(found.ok() == expected, "{url} {name}: {words}");
+            assert!(!words.contains("hush"), "{words}");
+        }
+        assert_eq!(servers(&"nats://svc:hush@a:1, tls://b".into()), ["nats://a:1", "tls://b"]);
+    }
+
+    #[tokio::test]
+    async fn an_absent_broker_is_named_without_its_password() {
+        let url = "nats://svc:hush@127.0.0.1:1,nats://svc:hush@127.0.0.1:2".into();
+        let config = NatsConfig { url, connect_patience_ms: 1, ..NatsConfig::default() };
+        let Err(fault) = Broker::connect(&config, "test").await else { panic!("nobody is there") };
+        assert_eq!(fault.exit, Exit::BrokerAbsent);
+        assert!(fault.message.contains("no broker at nats://***@127.0.0.1:1"), "{fault}");
+        assert!(!fault.message.contains("hush"), "{fault}");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_nats::jetstream::{self, kv};
 use futures::StreamExt;
@@ -12,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::Fault;
 use crate::telemetry;
-
-/// How long to wait before a broken watch is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
+use crate::trouble::Trouble;
 
 /// Called with each job of which a request arrives.
 type Listener = dyn Fn(JobId) + Send + Sync;
@@ -57,14 +54,15 @@ impl Cancels {
     /// # Errors
     /// Never while the broker lives or comes back.
     pub async fn follow(self, jetstream: jetstream::Context, stop: CancellationToken) -> Result<(), Fault> {
+        let mut trouble = Trouble::new("following cancels");
         loop {
+            let wait = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                reason = self.follow_once(&jetstream) => trouble.failed(&reason),
+            };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                reason = self.follow_once(&jetstream) => tracing::warn!(reason, "cancel watch ended, opening it again"),
-            }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(REOPEN_AFTER) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }

@@ -5,19 +5,25 @@
 //! a missing one. Every process reads the same file and takes its own sections.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
+use crate::address::Address;
 use crate::exit::{Exit, Fault};
+pub use crate::secret::Secret;
 
 /// Sections that exist in the fleet. Those of other processes are skipped, all else is refused.
-const SECTIONS: [&str; 11] =
-    ["nats", "http", "log", "shutdown", "worker", "router", "ledger", "comfyui", "runpod", "gemini", "null"];
+const SECTIONS: [&str; 12] = [
+    "nats", "http", "log", "shutdown", "clock", "worker", "router", "ledger", "comfyui", "runpod", "gemini",
+    "null",
+];
+
+/// Those that every process has.
+const COMMON: [&str; 5] = ["nats", "http", "log", "shutdown", "clock"];
 
 /// Prefix of environment variables that are configuration.
 const PREFIX: &str = "ARGOSY_";
@@ -34,16 +40,33 @@ pub struct Common {
     pub log: LogConfig,
     /// Stopping.
     pub shutdown: ShutdownConfig,
+    /// The clock.
+    pub clock: ClockConfig,
 }
 
-/// The broker.
+/// The clock.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// What this machine's clock is taken to be ahead by, milliseconds: a wrong clock, for drills and tests only.
+    pub shift_ms: i64,
+}
+
+/// The broker, and the credentials for it. Every program reads the same keys, `argosy` included.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
-    /// For example `nats://127.0.0.1:4222`; several separated by commas.
-    pub url: String,
+    /// For example `nats://127.0.0.1:4222`; several separated by commas; `tls://` where the broker wants TLS. It
+    /// may hold user and password, or a token: they are never printed.
+    pub url: Address,
     /// A credentials file, where the broker wants one.
     pub credentials_file: Option<PathBuf>,
+    /// The user, where the broker wants one and the address does not name it.
+    pub user: String,
+    /// The user's password; set it in the environment.
+    pub password: Secret,
+    /// Certificate authorities that are trusted beside the usual ones (PEM).
+    pub ca_file: Option<PathBuf>,
     /// How long to go on trying at start, milliseconds.
     pub connect_patience_ms: u64,
     /// Write what is published at the same time in one batch: for a single node that syncs every write
@@ -54,8 +77,11 @@ pub struct NatsConfig {
 impl Default for NatsConfig {
     fn default() -> Self {
         Self {
-            url: "nats://127.0.0.1:4222".to_owned(),
+            url: "nats://127.0.0.1:4222".into(),
             credentials_file: None,
+            user: String::new(),
+            password: Secret::default(),
+            ca_file: None,
             connect_patience_ms: 10_000,
             group_writes: false,
         }
@@ -118,42 +144,6 @@ impl Default for ShutdownConfig {
     }
 }
 
-/// A value that is never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret.
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value, for the one place that sends it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Nothing was configured.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "(not set)" } else { "(hidden)" })
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
-
 /// Where configuration comes from. The environment is a map, so that tests bring their own.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
@@ -193,7 +183,7 @@ impl Source {
         let mut common = Table::new();
         let mut mine = Table::new();
         for (section, value) in std::mem::take(&mut table) {
-            if ["nats", "http", "log", "shutdown"].contains(&section.as_str()) {
+            if COMMON.contains(&section.as_str()) {
                 common.insert(section, value);
             } else if own.contains(&section.as_str()) {
                 mine.insert(section, value);
@@ -205,6 +195,14 @@ impl Source {
             }
         }
         Ok((self.read(common)?, self.read(mine)?))
+    }
+
+    /// Whether a key was set, in the file or in the environment.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub fn has(&self, section: &str, key: &str) -> Result<bool, Fault> {
+        Ok(self.table()?.get(section).is_some_and(|section| section.get(key).is_some()))
     }
 
     fn read<T: DeserializeOwned>(&self, table: Table) -> Result<T, Fault> {
@@ -290,7 +288,7 @@ mod tests {
         let env =
             [("ARGOSY_NATS__URL", "nats://b:2"), ("ARGOSY_ROUTER__LANES", "3"), ("ARGOSY_PG_BIN", "/x")];
         let (common, own): (Common, Own) = source(file, &env).load(&["router"]).expect("loads");
-        assert_eq!(common.nats.url, "nats://b:2");
+        assert_eq!(common.nats.url.expose(), "nats://b:2");
         assert_eq!(own.router.lanes, 3);
     }
 
@@ -318,5 +316,28 @@ mod tests {
         let (_, own): (Common, Own) = source("", &env).load(&["router"]).expect("loads");
         assert_eq!(own.router.key.expose(), "sk-hush");
         assert!(!format!("{own:?}").contains("hush"));
+        let env = [("ARGOSY_NATS__URL", "nats://svc:hush@b:2"), ("ARGOSY_NATS__PASSWORD", "hush")];
+        let (common, _): (Common, Own) = source("", &env).load(&["router"]).expect("loads");
+        assert!(!format!("{common:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_secret_of_digits_is_not_quoted_in_its_refusal() {
+        let keys = [
+            ("ARGOSY_NATS__PASSWORD", "password"),
+            ("ARGOSY_NATS__URL", "url"),
+            ("ARGOSY_ROUTER__KEY", "key"),
+        ];
+        for (name, key) in keys {
+            for value in ["31415926", "31415926.5", "-31415926", "[31415926]"] {
+                let fault = source("", &[(name, value)]).load::<Own>(&["router"]).expect_err(name);
+                assert!(
+                    fault.message.contains(key) && !fault.message.contains("31415926"),
+                    "{}",
+                    fault.message
+                );
+            }
+            assert!(source("", &[(name, "\"31415926\"")]).load::<Own>(&["router"]).is_ok(), "{name}");
+        }
     }
 }

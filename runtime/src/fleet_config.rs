@@ -14,17 +14,16 @@ use futures::StreamExt;
 pub use policy::validate::KEYS;
 use policy::validate::{self, Document, Refused};
 pub use protocol::FleetConfig;
+use protocol::PortError;
 use schemas::topology::bucket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Fault};
-use crate::there::there;
+use crate::require::require;
 use crate::topology::open_bucket;
+use crate::trouble::Trouble;
 use crate::{metrics, telemetry};
-
-/// How long to wait before a broken watch is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// How long reading the earlier revisions of a document may take.
 const HISTORY_LIMIT: Duration = Duration::from_secs(10);
@@ -54,18 +53,18 @@ pub async fn follow(
     stop: CancellationToken,
 ) -> Result<(), Fault> {
     let mut reported = Reported::default();
+    let mut trouble = Trouble::new("following the configuration");
     loop {
+        let wait = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            ended = follow_once(&jetstream, &current, &mut reported) => match ended {
+                Ok(()) => trouble.failed(&"the watch closed"),
+                Err(fault) => trouble.failed(&fault),
+            },
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            ended = follow_once(&jetstream, &current, &mut reported) => {
-                if let Err(fault) = ended {
-                    tracing::warn!(error = %fault, "configuration watch ended, opening it again");
-                }
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(REOPEN_AFTER) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
@@ -139,8 +138,8 @@ async fn take<T: Document>(
             match newest_good::<T>(store).await {
                 Ok(Some((_, document))) => set(document),
                 Ok(None) => {}
-                Err(reason) => {
-                    tracing::debug!(document = entry.key, error = reason, "reading earlier revisions");
+                Err(error) => {
+                    tracing::debug!(document = entry.key, %error, "reading earlier revisions");
                 }
             }
         }
@@ -158,7 +157,7 @@ fn cure<T: Document>() -> String {
 }
 
 async fn document<T: Document>(store: &kv::Store) -> Result<T, Fault> {
-    let entry = there(&format!("bucket {}", bucket::CONFIG), || store.entry(T::KEY)).await?;
+    let entry = require(&format!("bucket {}", bucket::CONFIG), || store.entry(T::KEY)).await?;
     let entry = entry.filter(|entry| entry.operation == kv::Operation::Put);
     let entry = entry.ok_or_else(|| missing(&format!("key {} is not set", T::KEY)))?;
     let refused = match validate::read(&entry.value) {
@@ -176,7 +175,7 @@ async fn document<T: Document>(store: &kv::Store) -> Result<T, Fault> {
             let message = format!("bucket {bucket}: {refused}; no earlier revision is good either: {cure}");
             Err(Fault::new(Exit::Config, message))
         }
-        Err(reason) => Err(Fault::new(Exit::BrokerAbsent, format!("bucket {}: {reason}", bucket::CONFIG))),
+        Err(error) => Err(Fault::new(Exit::BrokerAbsent, error.to_string())),
     }
 }
 
@@ -184,12 +183,15 @@ async fn document<T: Document>(store: &kv::Store) -> Result<T, Fault> {
 ///
 /// # Errors
 /// The broker did not answer in time.
-pub async fn newest_good<T: Document>(store: &kv::Store) -> Result<Option<(u64, T)>, String> {
+pub async fn newest_good<T: Document>(store: &kv::Store) -> Result<Option<(u64, T)>, PortError> {
+    fn away(error: impl Into<protocol::errors::Source>) -> PortError {
+        PortError::Away { what: "bucket CONFIG", source: error.into() }
+    }
     let reading = async {
-        let mut revisions = store.history(T::KEY).await.map_err(|error| telemetry::chain(&error))?;
+        let mut revisions = store.history(T::KEY).await.map_err(away)?;
         let mut newest = None;
         while let Some(entry) = revisions.next().await {
-            let entry = entry.map_err(|error| telemetry::chain(&error))?;
+            let entry = entry.map_err(away)?;
             if entry.operation != kv::Operation::Put {
                 continue;
             }
@@ -200,7 +202,7 @@ pub async fn newest_good<T: Document>(store: &kv::Store) -> Result<Option<(u64, 
         Ok(newest)
     };
     let read = tokio::time::timeout(HISTORY_LIMIT, reading).await;
-    read.unwrap_or_else(|_| Err(format!("no answer within {} s", HISTORY_LIMIT.as_secs())))
+    read.unwrap_or_else(|_| Err(away(format!("within {} s", HISTORY_LIMIT.as_secs()))))
 }
 
 fn missing(reason: &str) -> Fault {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -9,44 +10,55 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::bounded::{BoundedListener, Bounds, Lifetime};
 use crate::config::HttpConfig;
 use crate::exit::{Exit, Fault};
 use crate::reports::Inbox;
 
+/// What the pages let in: a supervisor and a few collectors, which reconnect when a connection's time is over.
+const BOUNDS: Bounds = Bounds { connections: 128, unknown: Duration::from_secs(60) };
+
 /// What a process needs to do its work, and whether it has it.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    conditions: Arc<Mutex<BTreeMap<&'static str, Result<(), String>>>>,
+    /// Each with what is wrong; none where it holds.
+    conditions: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+}
+
+/// A process cannot do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{condition}: {why}")]
+pub struct NotReady {
+    /// What it needs.
+    pub condition: &'static str,
+    /// Why that does not hold.
+    pub why: String,
 }
 
 impl Health {
     /// A condition holds.
     pub fn good(&self, condition: &'static str) {
-        self.set(condition, Ok(()));
+        self.set(condition, None);
     }
 
     /// A condition does not hold.
     pub fn bad(&self, condition: &'static str, why: impl Into<String>) {
-        self.set(condition, Err(why.into()));
+        self.set(condition, Some(why.into()));
     }
 
     /// All conditions hold; else the first that does not.
     ///
     /// # Errors
     /// The condition and why.
-    pub fn ready(&self) -> Result<(), String> {
+    pub fn ready(&self) -> Result<(), NotReady> {
         let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        for (condition, state) in conditions.iter() {
-            if let Err(why) = state {
-                return Err(format!("{condition}: {why}"));
-            }
-        }
-        Ok(())
+        let bad = conditions.iter().find_map(|(condition, wrong)| Some((*condition, wrong.clone()?)));
+        bad.map_or(Ok(()), |(condition, why)| Err(NotReady { condition, why }))
     }
 
-    fn set(&self, condition: &'static str, state: Result<(), String>) {
+    fn set(&self, condition: &'static str, wrong: Option<String>) {
         let mut conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.insert(condition, state);
+        conditions.insert(condition, wrong);
     }
 }
 
@@ -92,7 +104,7 @@ impl Pages {
             async move {
                 match health.ready() {
                     Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+                    Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
                 }
             }
         };
@@ -108,6 +120,8 @@ impl Pages {
             .route("/readyz", get(ready))
             .route("/metrics", get(scrape))
             .merge(inbox.page());
-        axum::serve(self.listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
+        let listener = BoundedListener::new(self.listener, BOUNDS);
+        let pages = pages.into_make_service_with_connect_info::<Lifetime>();
+        axum::serve(listener, pages).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }

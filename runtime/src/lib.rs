@@ -6,7 +6,10 @@
 //! these together.
 
 pub mod acknowledge;
+pub mod address;
 pub mod artifacts;
+pub mod bills;
+pub mod bounded;
 pub mod broker;
 pub mod cancels;
 pub mod claims;
@@ -16,6 +19,7 @@ pub mod exit;
 pub mod fetch;
 pub mod fleet_config;
 pub mod health;
+pub mod lanes;
 pub mod lifecycle;
 pub mod limits;
 pub mod log_fields;
@@ -24,12 +28,14 @@ pub mod metrics;
 pub mod process;
 pub mod publish;
 pub mod reports;
+mod require;
+mod secret;
 pub mod store_room;
 pub mod tasks;
 pub mod telemetry;
-mod there;
 pub mod tls;
 pub mod topology;
+pub mod trouble;
 
 pub use mimalloc::MiMalloc;
 

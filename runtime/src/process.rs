@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::clock;
 use crate::config::{Common, Source};
 use crate::exit::{Exit, Fault};
 use crate::health::{Health, Pages};
@@ -131,6 +132,7 @@ fn end(name: &str, fault: &Fault) -> ExitCode {
 
 async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<(), Fault> {
     let metrics = telemetry::start(&common.log, name)?;
+    clock::shift(common.clock.shift_ms);
     let pages = Pages::bind(&common.http).await?;
     let lifecycle = Lifecycle::default();
     let tasks = Tasks::new(lifecycle.clone());
@@ -163,6 +165,9 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
             () = soft.cancelled() => Ok(()),
         }
     });
+    // Before the first time is written or compared.
+    clock::correct(&broker.client).await;
+    tasks.spawn("clock", clock::follow(broker.client.clone(), lifecycle.soft.clone()));
     let work = async {
         start(context).await?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "{name} started");

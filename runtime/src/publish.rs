@@ -12,13 +12,16 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use tokio::sync::{oneshot, watch};
 
-use acks::{Acks, Answer, Awaited};
+use acks::{Acks, Answer, Awaited, Unanswered};
 use groups::Groups;
-use wire::{SILENT, Wire};
+use wire::Wire;
 
 pub use message::Message;
 pub use protocol::{PublishError, Published};
 
+use schemas::topology::MESSAGE_MAX_BYTES;
+
+use crate::limits::REQUEST_TIMEOUT;
 use crate::loops::Loops;
 
 /// Publishes, and hears for each message what the broker did with it. Clones share one reply inbox, so that a
@@ -27,6 +30,8 @@ use crate::loops::Loops;
 pub struct Publisher {
     wire: Wire,
     groups: Option<Groups>,
+    /// How long a message may be, headers included.
+    limit_bytes: usize,
     /// They run for as long as something publishes.
     _loops: Loops,
 }
@@ -46,18 +51,20 @@ impl Publisher {
         let acks = Acks::open(&client, lost, loops).await?;
         let wire = Wire { client, acks };
         let groups = group_writes.then(|| Groups::open(&wire, loops));
-        Ok(Self { wire, groups, _loops: loops.clone() })
+        let limit_bytes = match wire.client.server_info().max_payload {
+            0 => MESSAGE_MAX_BYTES.cast_unsigned() as usize,
+            limit_bytes => limit_bytes,
+        };
+        Ok(Self { wire, groups, limit_bytes, _loops: loops.clone() })
     }
 
     /// Publishes and waits for the broker's word; a broker that is away is tried again for a while.
     ///
     /// # Errors
-    /// Occupied at once; refused after the last try.
+    /// Occupied at once; away or refused after the last try.
     pub async fn publish(&self, message: &Message) -> Result<Published, PublishError> {
-        match self.once(message).await {
-            Err(PublishError::Refused { .. }) => self.again(message).await,
-            answered => answered,
-        }
+        let published = self.once(message).await;
+        self.settled(message, published).await
     }
 
     /// Publishes many in their order, so many of them unacknowledged at a time; returns how many were new.
@@ -92,6 +99,34 @@ impl Publisher {
         Sent { publisher: self.clone(), message, awaited }
     }
 
+    /// Tries again what was not stored, and looks whether what is in the way is the message itself.
+    async fn settled(
+        &self,
+        message: &Message,
+        published: Result<Published, PublishError>,
+    ) -> Result<Published, PublishError> {
+        let published = match published {
+            Err(error) if is_worth_a_try(&error) => self.again(message).await,
+            answered => answered,
+        };
+        match published {
+            Err(PublishError::Occupied { .. }) if Box::pin(self.is_stored(message)).await => {
+                Ok(Published::Repeat)
+            }
+            answered => answered,
+        }
+    }
+
+    /// Whether the last message of a subject is this one: stored by a try whose answer was lost, or in a group. What
+    /// cannot be read is not taken for it.
+    async fn is_stored(&self, message: &Message) -> bool {
+        let Some(subject) = message.direct_get_subject() else { return false };
+        let asked = self.wire.client.request(subject, bytes::Bytes::new());
+        let there = tokio::time::timeout(REQUEST_TIMEOUT, asked).await;
+        // The broker says with a status where there is none.
+        matches!(there, Ok(Ok(there)) if there.status.is_none() && there.payload == message.payload)
+    }
+
     /// What is rare is boxed, so that the common publish is small.
     async fn again(&self, message: &Message) -> Result<Published, PublishError> {
         let retry = ExponentialBuilder::default()
@@ -102,17 +137,18 @@ impl Publisher {
         let once = || self.once(message);
         let trying = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            once.retry(retry).when(|error| matches!(error, PublishError::Refused { .. })).await
+            once.retry(retry).when(is_worth_a_try).await
         };
         Box::pin(trying).await
     }
 
     async fn once(&self, message: &Message) -> Result<Published, PublishError> {
+        message.check_size(self.limit_bytes)?;
         let awaited = self.start(message).await;
         read(message, awaited).await
     }
 
-    async fn start(&self, message: &Message) -> Result<PendingAck, String> {
+    async fn start(&self, message: &Message) -> Result<PendingAck, Unanswered> {
         if let Some(groups) = &self.groups
             && let Some(answer) = groups.join(message).await
         {
@@ -126,14 +162,14 @@ impl Publisher {
 #[derive(Debug)]
 enum PendingAck {
     Alone(Awaited),
-    OfGroup(oneshot::Receiver<Answer>),
+    OfGroup(oneshot::Receiver<Result<Answer, Unanswered>>),
 }
 
 impl PendingAck {
-    async fn answer(self) -> Option<Answer> {
+    async fn answer(self) -> Result<Answer, Unanswered> {
         match self {
             Self::Alone(awaited) => awaited.answer().await,
-            Self::OfGroup(answer) => answer.await.ok(),
+            Self::OfGroup(answer) => answer.await.unwrap_or(Err(Unanswered::Silent)),
         }
     }
 }
@@ -143,7 +179,7 @@ impl PendingAck {
 pub struct Sent {
     publisher: Publisher,
     message: Message,
-    awaited: Result<PendingAck, String>,
+    awaited: Result<PendingAck, Unanswered>,
 }
 
 impl Sent {
@@ -153,25 +189,30 @@ impl Sent {
     /// As [`Publisher::publish`].
     pub async fn landed(self) -> Result<Published, PublishError> {
         let Self { publisher, message, awaited } = self;
-        match read(&message, awaited).await {
-            Err(PublishError::Refused { .. }) => publisher.again(&message).await,
-            answered => answered,
-        }
+        message.check_size(publisher.limit_bytes)?;
+        let published = read(&message, awaited).await;
+        publisher.settled(&message, published).await
     }
 }
 
-async fn read(message: &Message, awaited: Result<PendingAck, String>) -> Result<Published, PublishError> {
+/// Whether the broker may store the message when it is published again: not where another one is in its place, nor where it is too large.
+fn is_worth_a_try(error: &PublishError) -> bool {
+    !matches!(error, PublishError::Occupied { .. } | PublishError::TooLarge { .. })
+}
+
+async fn read(message: &Message, awaited: Result<PendingAck, Unanswered>) -> Result<Published, PublishError> {
     let answer = match awaited {
-        Ok(awaited) => awaited.answer().await.ok_or_else(|| SILENT.to_owned()),
-        Err(reason) => Err(reason),
+        Ok(awaited) => awaited.answer().await,
+        Err(unanswered) => Err(unanswered),
     };
     let subject = || message.subject.to_string();
     match answer {
         Ok(Answer::Stored) => Ok(Published::New),
         Ok(Answer::Repeated) => Ok(Published::Repeat),
         Ok(Answer::Occupied) => Err(PublishError::Occupied { subject: subject() }),
-        Ok(Answer::Refused(reason)) | Err(reason) => {
-            Err(PublishError::Refused { subject: subject(), reason })
+        Ok(Answer::Refused(refusal)) => {
+            Err(PublishError::Refused { subject: subject(), source: refusal.into() })
         }
+        Err(unanswered) => Err(PublishError::Away { subject: subject(), source: unanswered.into() }),
     }
 }

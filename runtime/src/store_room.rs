@@ -1,9 +1,13 @@
 //! How much room the artifact store has, and for how long it lasts at the rate at which it fills.
 
 use async_nats::jetstream;
+use protocol::PortError;
 use schemas::topology::{DAY_MS, bucket};
 
-use crate::telemetry;
+use crate::require::is_missing;
+
+/// What errors name.
+const STORE: &str = "the artifact store";
 
 /// The margin is this part of the store, but no more than [`MARGIN_MAX_BYTES`].
 const MARGIN_PART: u64 = 16;
@@ -30,15 +34,22 @@ impl StoreRoom {
     ///
     /// # Errors
     /// The store is not there, or the broker does not answer.
-    pub async fn measure(jetstream: &jetstream::Context, now_ms: i64) -> Result<Self, String> {
+    pub async fn measure(jetstream: &jetstream::Context, now_ms: i64) -> Result<Self, PortError> {
         let stream = format!("OBJ_{}", bucket::ARTIFACTS);
-        let stream = jetstream.get_stream(stream).await.map_err(|error| telemetry::chain(&error))?;
+        let stream = jetstream.get_stream(stream).await.map_err(|error| match is_missing(&error) {
+            true => PortError::Missing { what: STORE },
+            false => PortError::Away { what: STORE, source: error.into() },
+        })?;
         let info = stream.cached_info();
         let bytes = info.state.bytes;
         let limit_bytes = match u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0) {
             Some(limit) => Some(limit),
             None => {
-                let account = jetstream.query_account().await.map_err(|error| telemetry::chain(&error))?;
+                let account = jetstream.query_account().await;
+                let account = account.map_err(|error| PortError::Away {
+                    what: "the broker's account",
+                    source: error.into(),
+                })?;
                 let limit = account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok());
                 limit.map(|limit| bytes.saturating_add(limit.saturating_sub(account.storage)))
             }

@@ -75,7 +75,9 @@ impl Tasks {
 mod tests {
     use super::*;
 
-    async fn defect_of(body: impl Future<Output = Result<(), String>> + Send + 'static) -> Option<String> {
+    async fn defect_of(
+        body: impl Future<Output = Result<(), std::io::Error>> + Send + 'static,
+    ) -> Option<String> {
         let tasks = Tasks::new(Lifecycle::default());
         tasks.spawn("loop", body);
         tasks.soft().cancelled().await;
@@ -86,7 +88,10 @@ mod tests {
     #[tokio::test]
     async fn an_end_before_its_time_stops_the_process_as_a_defect() {
         assert_eq!(defect_of(async { Ok(()) }).await.as_deref(), Some("task loop: ended by itself"));
-        assert_eq!(defect_of(async { Err("x".to_owned()) }).await.as_deref(), Some("task loop: x"));
+        assert_eq!(
+            defect_of(async { Err(std::io::Error::other("x")) }).await.as_deref(),
+            Some("task loop: x")
+        );
         let panicked = defect_of(async { panic!("on purpose") }).await;
         assert!(panicked.is_some_and(|defect| defect.contains("panicked")));
     }
@@ -96,7 +101,7 @@ mod tests {
         let lifecycle = Lifecycle::default();
         let tasks = Tasks::new(lifecycle.clone());
         lifecycle.soft.cancel();
-        tasks.spawn("loop", async { Ok::<(), String>(()) });
+        tasks.spawn("loop", async { Ok::<(), std::io::Error>(()) });
         tasks.finished().await;
         assert_eq!(tasks.defect(), None);
     }

@@ -1,16 +1,24 @@
 //! Makes the broker hold what [`schemas::topology`] says, and tells where it does not.
+//!
+//! A limit that an operator raised stays as it is: only a limit that the operator names is lowered ([`Limit`]).
+
+mod limits;
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, object_store};
 use schemas::topology::{BucketSpec, ConsumerSpec, ObjectStoreSpec, Retention, StreamSpec, Topology};
 
+use limits::Merge;
+
+pub use limits::Limit;
+
 use crate::exit::Fault;
+use crate::require::{is_missing, require};
 use crate::telemetry;
-use crate::there::there;
 
 /// Why the topology could not be applied or read.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +81,7 @@ pub fn consumer_config(spec: &ConsumerSpec) -> pull::Config {
     }
 }
 
-fn bucket_config(spec: &BucketSpec, replicas: usize) -> kv::Config {
+pub(crate) fn bucket_config(spec: &BucketSpec, replicas: usize) -> kv::Config {
     kv::Config {
         bucket: spec.name.clone(),
         description: spec.description.clone(),
@@ -96,7 +104,7 @@ fn object_store_config(spec: &ObjectStoreSpec, replicas: usize) -> object_store:
     }
 }
 
-/// Creates what is missing and updates what differs; says what it did, a line each.
+/// Creates what is missing and updates what differs; says what it did, a line each. Lowers no limit.
 ///
 /// # Errors
 /// The first thing that the broker refused.
@@ -104,53 +112,166 @@ pub async fn apply(
     jetstream: &jetstream::Context,
     topology: &Topology,
 ) -> Result<Vec<String>, TopologyError> {
+    apply_lowering(jetstream, topology, &[]).await
+}
+
+/// The same, where these limits may be lowered as well.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_lowering(
+    jetstream: &jetstream::Context,
+    topology: &Topology,
+    lower: &[Limit],
+) -> Result<Vec<String>, TopologyError> {
     let mut done = Vec::new();
     for spec in &topology.streams {
-        let config = stream_config(spec, topology.replicas);
-        jetstream.create_or_update_stream(config).await.map_err(failed(format!("stream {}", spec.name)))?;
-        done.push(format!("stream {}", spec.name));
+        let what = format!("stream {}", spec.name);
+        let want = stream_config(spec, topology.replicas);
+        let changes = match existing(jetstream, &spec.name).await.map_err(failed(&what))? {
+            None => {
+                jetstream.create_stream(want).await.map_err(failed(&what))?;
+                vec!["made".to_owned()]
+            }
+            Some(have) => {
+                let mut merge = Merge::new(lower);
+                update(jetstream, &what, merged(&mut merge, want, have), merge).await?
+            }
+        };
+        done.push(line(&what, &changes));
     }
     for spec in &topology.consumers {
-        ensure_consumer(jetstream, spec).await?;
-        done.push(format!("consumer {} of {}", spec.name, spec.stream));
+        let changes = bring_consumer(jetstream, spec, lower).await?.1;
+        done.push(line(&format!("consumer {} of {}", spec.name, spec.stream), &changes));
     }
     for spec in &topology.buckets {
-        let config = bucket_config(spec, topology.replicas);
-        jetstream
-            .create_or_update_key_value(config)
-            .await
-            .map_err(failed(format!("bucket {}", spec.name)))?;
-        done.push(format!("bucket {}", spec.name));
+        let what = format!("bucket {}", spec.name);
+        let changes = match existing(jetstream, &format!("KV_{}", spec.name)).await.map_err(failed(&what))? {
+            None => {
+                let config = bucket_config(spec, topology.replicas);
+                jetstream.create_key_value(config).await.map_err(failed(&what))?;
+                vec!["made".to_owned()]
+            }
+            Some(have) => {
+                let mut merge = Merge::new(lower);
+                let config = merged_bucket(&mut merge, spec, topology.replicas, have);
+                update(jetstream, &what, config, merge).await?
+            }
+        };
+        done.push(line(&what, &changes));
     }
     for spec in &topology.object_stores {
-        ensure_object_store(jetstream, spec, topology.replicas).await?;
-        done.push(format!("object store {}", spec.name));
+        let what = format!("object store {}", spec.name);
+        let changes = match existing(jetstream, &format!("OBJ_{}", spec.name)).await.map_err(failed(&what))? {
+            None => {
+                let config = object_store_config(spec, topology.replicas);
+                jetstream.create_object_store(config).await.map_err(failed(&what))?;
+                vec!["made".to_owned()]
+            }
+            Some(have) => {
+                let mut merge = Merge::new(lower);
+                let config = merged_object_store(&mut merge, spec, topology.replicas, have);
+                update(jetstream, &what, config, merge).await?
+            }
+        };
+        done.push(line(&what, &changes));
     }
     Ok(done)
 }
 
-/// Creates an object store, or makes it larger. It is never made smaller: the broker would throw away the oldest
-/// chunks, and files with them.
-async fn ensure_object_store(
-    jetstream: &jetstream::Context,
-    spec: &ObjectStoreSpec,
-    replicas: usize,
-) -> Result<(), TopologyError> {
-    let what = || format!("object store {}", spec.name);
-    let Ok(stream) = jetstream.get_stream(format!("OBJ_{}", spec.name)).await else {
-        let made = jetstream.create_object_store(object_store_config(spec, replicas)).await;
-        return made.map(|_| ()).map_err(failed(what()));
-    };
-    let mut config = stream.cached_info().config.clone();
-    let has_limit = config.max_bytes > 0;
-    if has_limit && config.max_bytes < spec.max_bytes {
-        config.max_bytes = spec.max_bytes;
-        jetstream.update_stream(config).await.map_err(failed(what()))?;
-    }
-    Ok(())
+fn line(what: &str, changes: &[String]) -> String {
+    if changes.is_empty() { what.to_owned() } else { format!("{what}: {}", changes.join(", ")) }
 }
 
-/// Creates or updates one consumer and returns it.
+/// The configuration of a stream as it is there.
+async fn existing(
+    jetstream: &jetstream::Context,
+    name: &str,
+) -> Result<Option<Config>, jetstream::context::GetStreamError> {
+    match jetstream.get_stream(name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn update(
+    jetstream: &jetstream::Context,
+    what: &str,
+    config: Config,
+    merge: Merge<'_>,
+) -> Result<Vec<String>, TopologyError> {
+    if !merge.changes.is_empty() {
+        jetstream.update_stream(config).await.map_err(failed(what))?;
+    }
+    Ok(merge.changes)
+}
+
+/// The most copies that a stream of the topology has; 1 where none is there.
+///
+/// # Errors
+/// The broker does not answer.
+pub async fn replicas(jetstream: &jetstream::Context) -> Result<usize, TopologyError> {
+    let mut most = 1;
+    for spec in Topology::new(1).streams {
+        let have = existing(jetstream, &spec.name).await.map_err(failed(format!("stream {}", spec.name)))?;
+        most = most.max(have.map_or(1, |have| have.num_replicas));
+    }
+    Ok(most)
+}
+
+/// A stream as it should be, with everything of it that is not ours as it is.
+fn merged(merge: &mut Merge<'_>, want: Config, mut have: Config) -> Config {
+    merge.exact("subjects", want.subjects, &mut have.subjects);
+    merge.exact("retention", want.retention, &mut have.retention);
+    merge.exact("discard", want.discard, &mut have.discard);
+    merge.exact("storage", want.storage, &mut have.storage);
+    merge.exact(
+        "max_messages_per_subject",
+        want.max_messages_per_subject,
+        &mut have.max_messages_per_subject,
+    );
+    merge.exact("discard_new_per_subject", want.discard_new_per_subject, &mut have.discard_new_per_subject);
+    merge.exact("allow_direct", want.allow_direct, &mut have.allow_direct);
+    merge.exact("allow_atomic", want.allow_atomic_publish, &mut have.allow_atomic_publish);
+    have.max_age = merge.time(Limit::MaxAge, want.max_age, have.max_age);
+    have.max_bytes = merge.limit(Limit::MaxBytes, want.max_bytes, have.max_bytes);
+    let size = merge.limit(Limit::MaxMessageSize, want.max_message_size.into(), have.max_message_size.into());
+    have.max_message_size = i32::try_from(size).unwrap_or(i32::MAX);
+    have.duplicate_window = merge.time(Limit::DuplicateWindow, want.duplicate_window, have.duplicate_window);
+    have.num_replicas = merged_replicas(merge, want.num_replicas, have.num_replicas);
+    have
+}
+
+fn merged_bucket(merge: &mut Merge<'_>, spec: &BucketSpec, replicas: usize, mut have: Config) -> Config {
+    have.max_age = merge.time(Limit::MaxAge, Duration::from_millis(spec.max_age_ms), have.max_age);
+    have.max_bytes = merge.limit(Limit::MaxBytes, spec.max_bytes, have.max_bytes);
+    have.max_messages_per_subject = merge.limit(Limit::History, spec.history, have.max_messages_per_subject);
+    have.num_replicas = merged_replicas(merge, replicas, have.num_replicas);
+    have
+}
+
+fn merged_object_store(
+    merge: &mut Merge<'_>,
+    spec: &ObjectStoreSpec,
+    replicas: usize,
+    mut have: Config,
+) -> Config {
+    have.max_age = merge.time(Limit::MaxAge, Duration::from_millis(spec.max_age_ms), have.max_age);
+    // Made smaller, the broker would throw away the oldest chunks, and files with them.
+    if have.max_bytes > 0 && have.max_bytes < spec.max_bytes {
+        have.max_bytes = merge.limit(Limit::MaxBytes, spec.max_bytes, have.max_bytes);
+    }
+    have.num_replicas = merged_replicas(merge, replicas, have.num_replicas);
+    have
+}
+
+fn merged_replicas(merge: &mut Merge<'_>, want: usize, have: usize) -> usize {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    usize::try_from(merge.limit(Limit::Replicas, number(want), number(have))).unwrap_or(have)
+}
+
+/// Creates or updates one consumer and returns it. A limit of it that was raised stays.
 ///
 /// # Errors
 /// The broker refused.
@@ -158,9 +279,68 @@ pub async fn ensure_consumer(
     jetstream: &jetstream::Context,
     spec: &ConsumerSpec,
 ) -> Result<PullConsumer, TopologyError> {
+    bring_consumer(jetstream, spec, &[]).await.map(|(consumer, _)| consumer)
+}
+
+async fn bring_consumer(
+    jetstream: &jetstream::Context,
+    spec: &ConsumerSpec,
+    lower: &[Limit],
+) -> Result<(PullConsumer, Vec<String>), TopologyError> {
     let what = || format!("consumer {} of {}", spec.name, spec.stream);
+    let (config, changes) = match jetstream.get_consumer_from_stream(&spec.name, &spec.stream).await {
+        Ok(consumer) => {
+            let consumer: PullConsumer = consumer;
+            let mut merge = Merge::new(lower);
+            let config = merged_consumer(&mut merge, spec, &consumer.cached_info().config);
+            if merge.changes.is_empty() {
+                return Ok((consumer, merge.changes));
+            }
+            (config, merge.changes)
+        }
+        Err(error) if is_missing(&error) => (consumer_config(spec), vec!["made".to_owned()]),
+        Err(error) => return Err(failed(what())(error)),
+    };
     let stream = jetstream.get_stream(&spec.stream).await.map_err(failed(what()))?;
-    stream.create_consumer(consumer_config(spec)).await.map_err(failed(what()))
+    let consumer = stream.create_consumer(config).await.map_err(failed(what()))?;
+    Ok((consumer, changes))
+}
+
+fn merged_consumer(merge: &mut Merge<'_>, spec: &ConsumerSpec, have: &consumer::Config) -> pull::Config {
+    let want = consumer_config(spec);
+    merge.exact("filter", want.filter_subject.clone(), &mut have.filter_subject.clone());
+    pull::Config {
+        ack_wait: merge.time(Limit::AckWait, want.ack_wait, have.ack_wait),
+        max_deliver: merge.limit(Limit::MaxDeliver, want.max_deliver, have.max_deliver),
+        max_ack_pending: merge.limit(Limit::MaxAckPending, want.max_ack_pending, have.max_ack_pending),
+        num_replicas: have.num_replicas,
+        ..want
+    }
+}
+
+/// A consumer as it is there, or made anew where it was deleted.
+///
+/// # Errors
+/// The broker refused, or does not answer.
+pub async fn find_or_make_consumer(
+    jetstream: &jetstream::Context,
+    spec: &ConsumerSpec,
+) -> Result<PullConsumer, TopologyError> {
+    match jetstream.get_consumer_from_stream(&spec.name, &spec.stream).await {
+        Ok(consumer) => Ok(consumer),
+        Err(error) if is_missing(&error) => {
+            let made = ensure_consumer(jetstream, spec).await;
+            if made.is_ok() {
+                tracing::warn!(
+                    stream = spec.stream,
+                    consumer = spec.name,
+                    "a consumer was deleted: made anew"
+                );
+            }
+            made
+        }
+        Err(error) => Err(failed(format!("consumer {} of {}", spec.name, spec.stream))(error)),
+    }
 }
 
 /// A consumer that `topology apply` made.
@@ -173,7 +353,7 @@ pub async fn consumer(
     name: &str,
 ) -> Result<PullConsumer, Fault> {
     let what = format!("consumer {name} of {stream}");
-    there(&what, || jetstream.get_consumer_from_stream(name, stream)).await
+    require(&what, || jetstream.get_consumer_from_stream(name, stream)).await
 }
 
 /// A bucket that `topology apply` made.
@@ -181,10 +361,10 @@ pub async fn consumer(
 /// # Errors
 /// `TopologyMissing` when it is not there, `BrokerAbsent` when the broker does not say.
 pub async fn open_bucket(jetstream: &jetstream::Context, name: &str) -> Result<kv::Store, Fault> {
-    there(&format!("bucket {name}"), || jetstream.get_key_value(name)).await
+    require(&format!("bucket {name}"), || jetstream.get_key_value(name)).await
 }
 
-/// Compares the broker with the topology; a line for each difference, none when they agree.
+/// Compares the broker with the topology; a line for each thing that [`apply`] would change, none when they agree.
 ///
 /// # Errors
 /// The broker could not be asked.
@@ -192,70 +372,56 @@ pub async fn verify(
     jetstream: &jetstream::Context,
     topology: &Topology,
 ) -> Result<Vec<String>, TopologyError> {
+    let replicas = topology.replicas;
     let mut differences = Vec::new();
     for spec in &topology.streams {
-        let want = stream_config(spec, topology.replicas);
-        match jetstream.get_stream(&spec.name).await {
-            Err(error) => differences.push(format!("stream {}: {}", spec.name, telemetry::chain(&error))),
-            Ok(stream) => {
-                differences.extend(stream_differences(&want, &stream.cached_info().config));
-            }
-        }
+        let merge = |merge: &mut Merge<'_>, have| {
+            merged(merge, stream_config(spec, replicas), have);
+        };
+        compare(jetstream, &format!("stream {}", spec.name), &spec.name, merge, &mut differences).await;
     }
     for spec in &topology.consumers {
+        let what = format!("consumer {} of {}", spec.name, spec.stream);
         let found = jetstream.get_consumer_from_stream::<pull::Config, _, _>(&spec.name, &spec.stream).await;
         match found {
-            Err(error) => differences.push(format!(
-                "consumer {} of {}: {}",
-                spec.name,
-                spec.stream,
-                telemetry::chain(&error)
-            )),
+            Err(error) => differences.push(format!("{what}: {}", telemetry::chain(&error))),
             Ok(consumer) => {
-                let have = &consumer.cached_info().config;
-                let same = have.filter_subject == spec.filter
-                    && have.max_deliver == spec.max_deliver
-                    && have.max_ack_pending == spec.max_ack_pending
-                    && have.ack_wait == Duration::from_millis(spec.ack_wait_ms);
-                if !same {
-                    differences.push(format!("consumer {} of {}: its limits differ", spec.name, spec.stream));
-                }
+                let mut merge = Merge::new(&[]);
+                merged_consumer(&mut merge, spec, &consumer.cached_info().config);
+                differences.extend(merge.differences.into_iter().map(|found| format!("{what}: {found}")));
             }
         }
     }
-    let names = topology.buckets.iter().map(|spec| (format!("KV_{}", spec.name), "bucket", &spec.name));
-    let stores = topology.object_stores.iter();
-    let names = names.chain(stores.map(|spec| (format!("OBJ_{}", spec.name), "object store", &spec.name)));
-    for (stream, what, name) in names {
-        if let Err(error) = jetstream.get_stream(&stream).await {
-            differences.push(format!("{what} {name}: {}", telemetry::chain(&error)));
-        }
+    for spec in &topology.buckets {
+        let (what, stream) = (format!("bucket {}", spec.name), format!("KV_{}", spec.name));
+        let merge = |merge: &mut Merge<'_>, have| {
+            merged_bucket(merge, spec, replicas, have);
+        };
+        compare(jetstream, &what, &stream, merge, &mut differences).await;
+    }
+    for spec in &topology.object_stores {
+        let (what, stream) = (format!("object store {}", spec.name), format!("OBJ_{}", spec.name));
+        let merge = |merge: &mut Merge<'_>, have| {
+            merged_object_store(merge, spec, replicas, have);
+        };
+        compare(jetstream, &what, &stream, merge, &mut differences).await;
     }
     Ok(differences)
 }
 
-fn stream_differences(want: &Config, have: &Config) -> Vec<String> {
-    let pairs = [
-        ("subjects", format!("{:?}", want.subjects), format!("{:?}", have.subjects)),
-        ("retention", format!("{:?}", want.retention), format!("{:?}", have.retention)),
-        ("discard", format!("{:?}", want.discard), format!("{:?}", have.discard)),
-        ("storage", format!("{:?}", want.storage), format!("{:?}", have.storage)),
-        ("max_age", format!("{:?}", want.max_age), format!("{:?}", have.max_age)),
-        ("max_bytes", want.max_bytes.to_string(), have.max_bytes.to_string()),
-        ("max_message_size", want.max_message_size.to_string(), have.max_message_size.to_string()),
-        (
-            "max_messages_per_subject",
-            want.max_messages_per_subject.to_string(),
-            have.max_messages_per_subject.to_string(),
-        ),
-        ("duplicate_window", format!("{:?}", want.duplicate_window), format!("{:?}", have.duplicate_window)),
-        ("allow_atomic", want.allow_atomic_publish.to_string(), have.allow_atomic_publish.to_string()),
-        ("replicas", want.num_replicas.to_string(), have.num_replicas.to_string()),
-    ];
-    let differing = pairs.into_iter().filter(|(_, want, have)| want != have);
-    differing
-        .map(|(field, expected, found)| {
-            format!("stream {}: {field} is {found}, should be {expected}", want.name)
-        })
-        .collect()
+async fn compare(
+    jetstream: &jetstream::Context,
+    what: &str,
+    stream: &str,
+    merged: impl FnOnce(&mut Merge<'_>, Config),
+    differences: &mut Vec<String>,
+) {
+    match jetstream.get_stream(stream).await {
+        Err(error) => differences.push(format!("{what}: {}", telemetry::chain(&error))),
+        Ok(stream) => {
+            let mut merge = Merge::new(&[]);
+            merged(&mut merge, stream.cached_info().config.clone());
+            differences.extend(merge.differences.into_iter().map(|found| format!("{what}: {found}")));
+        }
+    }
 }

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::unknown::keeps_unknown_fields;
-use crate::{Backend, Class, Decision, Event, Failure, Job, JobId, JobState, Offer, UnknownFields};
+use crate::{
+    Backend, Class, Decision, Event, Failure, Job, JobId, JobState, Lane, Offer, UnknownFields, WorkerId,
+};
 
 keeps_unknown_fields!(EstimateRequest);
 
@@ -28,6 +30,33 @@ pub struct StatusReply {
     pub known: bool,
     /// All its events, oldest first.
     pub events: Vec<Event>,
+    /// What it waits for, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<JobWait>,
+}
+
+/// What a job waits for. The router that holds the job says so, whichever router was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobWait {
+    /// What it waits for.
+    pub waits_for: String,
+    /// Since when, Unix milliseconds.
+    pub since_ms: i64,
+    /// When it is looked at next, Unix milliseconds; none when that depends on others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_look_ms: Option<i64>,
+    /// In which lane, while no router has placed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
+    /// How many jobs of its lane were accepted before it and lie there still, while no router holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<u64>,
+    /// All of it in a sentence.
+    pub sentence: String,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Answer of `explain`: every decision made for a job, oldest first.
@@ -37,6 +66,9 @@ pub struct ExplainReply {
     pub job: JobId,
     /// Where it is.
     pub state: JobState,
+    /// Whether anything is known of it; routers of release 0.1.0 do not say.
+    #[serde(default = "yes")]
+    pub known: bool,
     /// Why there, attempt by attempt.
     pub decisions: Vec<Decision>,
     /// How it ended, when it failed.
@@ -45,6 +77,9 @@ pub struct ExplainReply {
     /// Its fields that are not known and had no effect, as in its events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What it waits for, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<JobWait>,
 }
 
 /// Request of `estimate`: a job that is not to be run.
@@ -81,6 +116,9 @@ pub struct CancelReply {
     pub state: JobState,
     /// What was done about it, in a sentence.
     pub effect: String,
+    /// Whether anything was known of it; routers of release 0.1.0 do not say.
+    #[serde(default = "yes")]
+    pub known: bool,
 }
 
 /// Answer of `backends`: the fleet as the answering router sees it.
@@ -92,6 +130,66 @@ pub struct BackendsReply {
     pub backends: Vec<BackendStatus>,
     /// Whether the ledger grants reservations at present.
     pub ledger_available: bool,
+    /// What lies in the lanes; empty from routers of release 0.1.0 and before the first look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<LaneStatus>,
+    /// How far the answering router's clock is ahead of the broker's, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_ms: Option<i64>,
+}
+
+/// What lies in one lane: accepted jobs that no router has placed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LaneStatus {
+    /// Which lane.
+    pub lane: Lane,
+    /// Jobs in it.
+    pub jobs: u64,
+    /// For how long the oldest of them has waited, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_age_ms: Option<u64>,
+}
+
+/// A worker as the answering router judges its presence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Presence {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// How old its latest offer is by the broker's clock, milliseconds.
+    pub age_ms: u64,
+    /// The offer is young enough for the worker to get jobs.
+    pub is_fresh: bool,
+    /// How far its clock is ahead of the broker's, milliseconds.
+    pub clock_skew_ms: i64,
+}
+
+/// An attempt that has run for far longer than its kind takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StuckAttempt {
+    /// Which worker has it.
+    pub worker: WorkerId,
+    /// Whose attempt.
+    pub job: JobId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// In which class.
+    pub class: Class,
+    /// For how long it has run, milliseconds.
+    pub running_ms: u64,
+    /// How long an attempt of its class takes there, milliseconds.
+    pub usual_ms: u64,
+}
+
+/// One router, as it answers for itself on [`crate::subjects::ROUTER_PRESENCE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouterPresence {
+    /// What it calls itself: `router-` and its process id.
+    pub router: String,
+    /// When it started, Unix milliseconds.
+    pub started_at_ms: i64,
+    /// How far its clock is ahead of the broker's, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_ms: Option<i64>,
 }
 
 /// One backend as a router sees it.
@@ -111,6 +209,12 @@ pub struct BackendStatus {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker_reason: Option<String>,
+    /// How present each worker is, in their order; empty from routers of release 0.1.0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub presence: Vec<Presence>,
+    /// Attempts that have run for far too long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<StuckAttempt>,
 }
 
 /// How much waits at a backend in one class.

@@ -109,12 +109,40 @@ pub struct AttemptFacts {
     pub decision: Option<CarriedDecision>,
 }
 
+impl AttemptFacts {
+    /// What of it goes on with the next attempts: no decision, which was published with it, and few words.
+    #[must_use]
+    pub fn as_history(&self) -> Self {
+        let failure = self.failure.as_ref().map(Failure::brief);
+        Self { decision: None, failure, ..self.clone() }
+    }
+}
+
+/// A list of files that is too long for a message, as a file of its own: JSON, a list of [`Artifact`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    /// The file that holds the list.
+    pub file: Artifact,
+    /// How many files it lists.
+    pub count: u64,
+    /// How many bytes they have in all.
+    pub bytes: u64,
+}
+
+impl Manifest {
+    /// So many files are named in messages; the list of more is a file.
+    pub const INLINE_MAX: usize = 1_000;
+}
+
 /// What a backend says about an attempt that succeeded, or that failed after it cost something.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
-    /// What was made; empty on failure.
+    /// What was made; empty on failure. The first of them only, where there is a manifest.
     #[serde(default)]
     pub artifacts: Vec<Artifact>,
+    /// All that was made, where that is more than a message can name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Manifest>,
     /// What the provider counted; the price list turns it into money.
     #[serde(default)]
     pub usage: Vec<Usage>,
@@ -177,6 +205,9 @@ pub struct AttemptRecord {
     /// then on never starts new paid work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered: Option<DeliveredResult>,
+    /// Of the delivery that wrote the claim last, so that it knows its own record where the broker's answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 /// The provider did the work, and the result is on its way into the artifact store.

@@ -2,6 +2,8 @@
 //!
 //! Model ids, sizes, durations and retirement dates are data here and appear in no code.
 
+mod template;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::workflow::{Requirements, WorkflowError, requirements};
 use crate::{Backend, Class, Kind, Usage};
+
+pub use self::template::frames;
 
 /// Everything the fleet can make.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,7 +65,7 @@ pub struct Model {
     /// Length of a video, where a job does not say, milliseconds; 0 for images.
     #[serde(default)]
     pub duration_ms: u32,
-    /// The API-format workflow that a prompt is put into; see [`crate::workflow::render`].
+    /// The API-format workflow that a prompt is put into; see [`Model::render`].
     pub template: serde_json::Value,
     /// What the template asks of a server; no part of the document.
     #[serde(skip)]

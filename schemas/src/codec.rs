@@ -4,14 +4,25 @@
 //! is accepted wherever MessagePack is. Without a header the first byte decides: a JSON object starts
 //! with `{` (0x7b) after blanks, which as MessagePack would be the number 123 and never a message.
 
+mod unhinted;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use unhinted::Unhinted;
+
+use crate::text::cut_owned;
+
 /// How deep a message may nest. `serde_json` has the same limit; that of `rmp_serde`, 1024, needs more stack
 /// than a thread that serves requests has.
 pub const DEPTH_MAX: usize = 128;
+
+/// How much of a field's path an error names.
+const FIELD_MAX_BYTES: usize = 200;
+/// How much an error says.
+const WORDS_MAX_BYTES: usize = 500;
 
 /// What most messages have room in: a buffer that grows as it is written is copied each time.
 const USUAL_BYTES: usize = 1_536;
@@ -98,8 +109,8 @@ impl Encoding {
         match self {
             Self::MessagePack => {
                 // Only what cannot be read is read twice: what can does not pay for keeping track of the path.
-                T::deserialize(&mut message_pack(bytes)).or_else(|_| {
-                    serde_path_to_error::deserialize(&mut message_pack(bytes)).map_err(malformed)
+                T::deserialize(Unhinted(&mut message_pack(bytes))).or_else(|_| {
+                    serde_path_to_error::deserialize(Unhinted(&mut message_pack(bytes))).map_err(malformed)
                 })
             }
             Self::Json => {
@@ -145,6 +156,7 @@ fn message_pack(bytes: &[u8]) -> rmp_serde::Deserializer<rmp_serde::decode::Read
 }
 
 fn malformed<E: std::fmt::Display>(error: serde_path_to_error::Error<E>) -> DecodeError {
-    let field = error.path().to_string();
-    DecodeError::Malformed { field, message: error.into_inner().to_string() }
+    // Both may hold a client's text: the name of a label, a value in the wrong place.
+    let field = cut_owned(error.path().to_string(), FIELD_MAX_BYTES);
+    DecodeError::Malformed { field, message: cut_owned(error.into_inner().to_string(), WORDS_MAX_BYTES) }
 }

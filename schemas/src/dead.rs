@@ -10,7 +10,7 @@ use crate::{Assignment, AttemptFacts};
 pub struct DeadLetter {
     /// Version of this message's schema.
     pub schema_version: u16,
-    /// When, Unix milliseconds. Waits before the next attempt count from here.
+    /// When, Unix milliseconds by its sender's clock. Waits count from when the broker took it in.
     pub time_ms: i64,
     /// What was assigned, with the job and the attempts before.
     pub assignment: Assignment,

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::text::cut;
 use crate::{
-    Artifact, AttemptFacts, Backend, Class, Decision, Failure, Job, JobId, JobState, Kind, Lane, MicroUsd,
-    Tenant, WorkerId,
+    Artifact, AttemptFacts, Backend, Class, Decision, Failure, Job, JobId, JobState, Kind, Lane, Manifest,
+    MicroUsd, Tenant, WorkerId,
 };
 
 /// Something that happened to a job.
@@ -82,9 +83,12 @@ pub enum Fact {
         facts: JobFacts,
         /// Which one.
         state: JobState,
-        /// What was made.
+        /// What was made; the first of them only, where there is a manifest.
         #[serde(default)]
         artifacts: Vec<Artifact>,
+        /// All that was made, where that is more than a message can name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<Manifest>,
         /// Why it was not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
@@ -157,6 +161,22 @@ impl JobFacts {
             labels: job.labels.clone(),
             warnings: job.warnings(),
         }
+    }
+}
+
+/// A label of a job that is no good one is shortened to this.
+const LABEL_MAX_BYTES: usize = 256;
+/// So many of its labels are kept.
+const LABELS_MAX: usize = 64;
+
+impl JobFacts {
+    /// The facts of a job that was refused, whose labels may be of any length and number.
+    #[must_use]
+    pub fn of_refused(job: &Job, submitted_at_ms: i64) -> Self {
+        let shortened = |text: &String| cut(text, LABEL_MAX_BYTES).into_owned();
+        let labels = job.labels.iter().take(LABELS_MAX);
+        let labels = labels.map(|(name, value)| (shortened(name), shortened(value))).collect();
+        Self { labels, ..Self::of(job, None, submitted_at_ms) }
     }
 }
 

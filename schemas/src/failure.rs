@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::text::{cut, cut_owned};
+
 /// A failure: the code decides what follows, the words are for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
@@ -27,13 +29,23 @@ pub struct Failure {
 impl Failure {
     /// Provider answers can be long (tracebacks, HTML); this much of one travels with the job.
     pub const PROVIDER_WORDS_MAX_BYTES: usize = 2_000;
+    /// Our words may quote a client's or a provider's; this much of them travels.
+    pub const MESSAGE_MAX_BYTES: usize = 2_000;
+    /// The path of a field may hold a client's names; this much of it travels.
+    pub const FIELD_MAX_BYTES: usize = 200;
+    /// So many missing models and nodes are named,
+    pub const MISSING_MAX: usize = 32;
+    /// each with so many bytes.
+    pub const MISSING_NAME_MAX_BYTES: usize = 255;
+    /// What is left of the words where a failure is history.
+    const BRIEF_MAX_BYTES: usize = 300;
 
     /// A failure with our words.
     #[must_use]
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: cut_owned(message.into(), Self::MESSAGE_MAX_BYTES),
             field: None,
             provider_words: None,
             retry_after_ms: None,
@@ -44,17 +56,17 @@ impl Failure {
     /// An `invalid_job` that names the field.
     #[must_use]
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        Self { field: Some(field.to_owned()), ..Self::new(FailureCode::InvalidJob, message) }
+        Self {
+            field: Some(cut(field, Self::FIELD_MAX_BYTES).into_owned()),
+            ..Self::new(FailureCode::InvalidJob, message)
+        }
     }
 
-    /// Adds the provider's words, cut at a character boundary.
+    /// Adds the provider's words, cut with a mark.
     #[must_use]
     pub fn with_words(mut self, words: &str) -> Self {
-        let mut end = words.len().min(Self::PROVIDER_WORDS_MAX_BYTES);
-        while !words.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.provider_words = (end > 0).then(|| words[..end].to_owned());
+        let words = cut(words, Self::PROVIDER_WORDS_MAX_BYTES);
+        self.provider_words = (!words.is_empty()).then(|| words.into_owned());
         self
     }
 
@@ -68,8 +80,23 @@ impl Failure {
     /// Adds what was missing.
     #[must_use]
     pub fn with_missing(mut self, missing: Vec<String>) -> Self {
-        self.missing = missing;
+        let named = missing.into_iter().take(Self::MISSING_MAX);
+        self.missing = named.map(|name| cut_owned(name, Self::MISSING_NAME_MAX_BYTES)).collect();
         self
+    }
+
+    /// What goes on with later attempts: the code, what decisions look at, and few words. All of them are in the
+    /// attempt's own event.
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        let mut missing = self.missing.clone();
+        missing.truncate(8);
+        Self {
+            message: cut(&self.message, Self::BRIEF_MAX_BYTES).into_owned(),
+            provider_words: None,
+            missing,
+            ..self.clone()
+        }
     }
 }
 

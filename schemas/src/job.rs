@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::unknown::keeps_unknown_fields;
 use crate::{ArtifactRef, Backend, JobId, MicroUsd, SCHEMA_VERSION, Tenant, UnknownFields};
 
+/// The longest that a job may be as MessagePack, bytes: with its earlier attempts it travels in an assignment, which
+/// must fit into a message.
+pub const JOB_WIRE_MAX_BYTES: usize = 640 * 1024;
+
 keeps_unknown_fields!(Job, Body, Input, Constraints, Preferences);
 
 /// What a client wants made. Published to `argosy.jobs.<lane>.<tenant>`.

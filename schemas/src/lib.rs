@@ -14,6 +14,8 @@ pub mod api;
 pub mod artifact;
 pub mod assignment;
 pub mod attempt;
+pub mod bill;
+pub mod calendar;
 pub mod catalog;
 pub mod codec;
 pub mod config;
@@ -35,13 +37,16 @@ pub mod samples;
 pub mod state;
 pub mod subjects;
 pub mod tenants;
+pub mod text;
 pub mod topology;
 mod unknown;
 pub mod workflow;
 
 pub use artifact::{Artifact, ArtifactRef};
 pub use assignment::Assignment;
-pub use attempt::{AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Outcome};
+pub use attempt::{
+    AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Manifest, Outcome,
+};
 pub use catalog::{Catalog, Service};
 pub use codec::{DecodeError, Encoding};
 pub use config::PolicyConfig;
@@ -53,7 +58,7 @@ pub use ids::{AttemptId, Backend, Class, JobId, Tenant, WorkerId};
 pub use job::{Body, Constraints, Input, Job, Kind, Lane, Preferences, Profile};
 pub use key::KeyRecord;
 pub use money::MicroUsd;
-pub use offer::{ClassOffer, Gpu, Health, Offer};
+pub use offer::{ClassOffer, Gpu, Health, Offer, RUNNING_MAX, RunningAttempt};
 pub use parked::Parked;
 pub use price::{Price, PriceList, Unit, Usage};
 pub use progress::{Phase, Progress};

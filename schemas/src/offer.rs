@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Class, WorkerId};
+use crate::{Backend, Class, JobId, WorkerId};
 
 /// A worker's presence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +18,8 @@ pub struct Offer {
     pub worker: WorkerId,
     /// Which backend it serves.
     pub backend: Backend,
-    /// When it said so, Unix milliseconds.
+    /// When it said so, Unix milliseconds by its own clock. Nobody judges its age by this: the broker's time of the
+    /// message counts.
     pub time_ms: i64,
     /// When the process started, Unix milliseconds.
     pub started_at_ms: i64,
@@ -56,6 +57,29 @@ pub struct Offer {
     /// true no document makes the backend free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid: Option<bool>,
+    /// How far its machine's clock is ahead of the broker's, milliseconds, as it measured; absent from older workers
+    /// and before the first measurement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_ms: Option<i64>,
+    /// What it runs, the longest first, at most [`RUNNING_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<RunningAttempt>,
+}
+
+/// Attempts that an offer lists.
+pub const RUNNING_MAX: usize = 32;
+
+/// An attempt in a worker's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunningAttempt {
+    /// Whose attempt.
+    pub job: JobId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// In which class.
+    pub class: Class,
+    /// For how long it has been in the worker's hands, milliseconds.
+    pub running_ms: u64,
 }
 
 /// One class that a worker makes.

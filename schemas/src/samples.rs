@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bill::{EndpointBill, utc_day};
 use crate::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
 use crate::*;
 
@@ -227,6 +228,7 @@ pub fn events() -> Vec<Event> {
                 facts: facts.clone(),
                 state: JobState::Completed,
                 artifacts: vec![artifact()],
+                manifest: None,
                 failure: None,
                 attempts: vec![attempt_facts()],
             },
@@ -252,6 +254,8 @@ pub fn offer() -> Offer {
         health: Health::Healthy,
         health_reason: None,
         unavailable_until_ms: None,
+        clock_skew_ms: None,
+        running: Vec::new(),
         models: Some(BTreeSet::from(["sd_xl_base_1.0.safetensors".to_owned()])),
         nodes: Some(BTreeSet::from(["KSampler".to_owned(), "SaveImage".to_owned()])),
         file_choices: None,
@@ -285,6 +289,20 @@ pub fn attempt_record() -> AttemptRecord {
         provider_id: Some("c80f-u1".to_owned()),
         outcome: None,
         delivered: None,
+        nonce: None,
+    }
+}
+
+/// What an endpoint was billed on a day.
+#[must_use]
+pub fn endpoint_bill() -> EndpointBill {
+    EndpointBill {
+        workers: [name("cloud-1")].into(),
+        billed_micro_usd: Some(MicroUsd(12_350)),
+        asked_at_ms: Some(TIME_MS),
+        seen_micro_usd: MicroUsd(2_470),
+        standby_micro_usd: MicroUsd(19_950),
+        ..EndpointBill::new(name("cloud"), "jpnw0v75y3qoql".to_owned(), utc_day(TIME_MS), false)
     }
 }
 
@@ -296,6 +314,7 @@ pub fn key_record() -> KeyRecord {
         tenant: name("studio-a"),
         job: job_id(),
         content_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+        asked_sha256: None,
         time_ms: TIME_MS,
     }
 }
@@ -310,6 +329,8 @@ pub fn parked() -> Parked {
         subject: "argosy.jobs.interactive.studio-a".to_owned(),
         content_type: Some("application/json".to_owned()),
         payload_base64: "e30=".to_owned(),
+        payload: None,
+        cut_from_bytes: None,
         attempts: Vec::new(),
     }
 }
@@ -331,7 +352,7 @@ pub fn progress() -> Progress {
     }
 }
 
-/// A dead letter.
+/// A failed attempt.
 #[must_use]
 pub fn dead_letter() -> DeadLetter {
     DeadLetter {

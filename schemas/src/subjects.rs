@@ -14,10 +14,32 @@ pub fn jobs(lane: Lane, tenant: &Tenant) -> String {
     format!("argosy.jobs.{}.{tenant}", lane.as_str())
 }
 
+/// All jobs, and everything else that may lie in their stream.
+pub const JOBS_FILTER: &str = "argosy.jobs.>";
+
 /// All jobs of a lane.
 #[must_use]
 pub fn jobs_filter(lane: Lane) -> String {
     format!("argosy.jobs.{}.*", lane.as_str())
+}
+
+/// Whether intake reads a subject of stream `JOBS`: the lane is one of [`Lane::ALL`], and one token follows.
+#[must_use]
+pub fn is_read_by_intake(subject: &str) -> bool {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens.as_slice() {
+        [PREFIX, "jobs", lane, tenant] => {
+            !tenant.is_empty() && Lane::ALL.iter().any(|known| known.as_str() == *lane)
+        }
+        _ => false,
+    }
+}
+
+/// The lane and the tenant in the subject of a job as they stand, readable or not.
+#[must_use]
+pub fn jobs_tokens(subject: &str) -> Option<(&str, &str)> {
+    let (lane, tenant) = subject.strip_prefix(PREFIX)?.strip_prefix(".jobs.")?.split_once('.')?;
+    Some((lane, tenant))
 }
 
 /// Where one job waits at a backend. The job id in it lets queued work be cancelled by purge.
@@ -56,6 +78,9 @@ pub fn dead_of_job(job: JobId) -> String {
 /// All failed attempts.
 pub const DEAD_FILTER: &str = "argosy.dead.>";
 
+/// How the subjects of all facts begin.
+pub const EVENTS_PREFIX: &str = "argosy.events.";
+
 /// A fact about a job; `kind` as in [`crate::Fact::kind`].
 #[must_use]
 pub fn event(tenant: &Tenant, job: JobId, kind: &str) -> String {
@@ -77,6 +102,9 @@ pub fn events_of_tenant(tenant: &Tenant) -> String {
 /// All ends.
 pub const ENDED_FILTER: &str = "argosy.events.*.*.ended";
 
+/// All placements.
+pub const ASSIGNED_FILTER: &str = "argosy.events.*.*.assigned";
+
 /// All facts.
 pub const EVENTS_FILTER: &str = "argosy.events.>";
 
@@ -86,6 +114,12 @@ pub fn parked(tenant: Option<&Tenant>, code: FailureCode, job: Option<JobId>) ->
     let tenant = tenant.map_or(UNKNOWN, Tenant::as_str);
     let job = job.map_or_else(|| UNKNOWN.to_owned(), |job| job.to_string());
     format!("argosy.parked.{tenant}.{}.{job}", code.as_str())
+}
+
+/// What is parked of a job for a newer router, of any tenant.
+#[must_use]
+pub fn parked_too_new(job: JobId) -> String {
+    format!("argosy.parked.*.{}.{job}", FailureCode::TooNew.as_str())
 }
 
 /// Live progress of a job, not stored.
@@ -99,6 +133,12 @@ pub const PROGRESS_FILTER: &str = "argosy.progress.>";
 
 /// The routers' request endpoints: `argosy.api.<endpoint>`.
 pub const API: &str = "argosy.api";
+
+/// Where all routers are asked for a job that waits; only the one that holds it answers.
+pub const ROUTER_WAITING: &str = "argosy.router.waiting";
+
+/// Where all routers are asked for themselves; each answers.
+pub const ROUTER_PRESENCE: &str = "argosy.router.presence";
 
 /// Where the ledger reserves money.
 pub const LEDGER_RESERVE: &str = "argosy.ledger.reserve";

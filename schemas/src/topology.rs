@@ -4,6 +4,8 @@
 //! backpressure reaches the publisher. The broker sets these bytes aside, about 13 GiB in all, and refuses
 //! a topology that its disk cannot hold.
 
+pub mod bucket;
+
 use serde::{Deserialize, Serialize};
 
 use crate::subjects;
@@ -29,22 +31,6 @@ pub mod stream {
     pub const PARKED: &str = "PARKED";
     /// The broker's word on messages delivered too often.
     pub const ADVISORIES: &str = "ADVISORIES";
-}
-
-/// Names of buckets.
-pub mod bucket {
-    /// Worker id to offer.
-    pub const WORKERS: &str = "WORKERS";
-    /// Attempt id to claim, paid work only.
-    pub const ATTEMPTS: &str = "ATTEMPTS";
-    /// Job id to a cancel request, read by routers and workers.
-    pub const CANCELS: &str = "CANCELS";
-    /// Tenant and idempotency key to the first job that came with them.
-    pub const KEYS: &str = "KEYS";
-    /// `policy`, `catalog`, `prices`, `tenants`.
-    pub const CONFIG: &str = "CONFIG";
-    /// Files, as an object store.
-    pub const ARTIFACTS: &str = "ARTIFACTS";
 }
 
 /// What happens to a message.
@@ -206,7 +192,12 @@ fn log(name: &str, description: &str, subject: &str, max_age_ms: u64, max_bytes:
 
 fn streams() -> Vec<StreamSpec> {
     vec![
-        queue(stream::JOBS, "Clients to routers", "argosy.jobs.*.*", 2 * GIB),
+        StreamSpec {
+            // Exactly what intake reads: the broker refuses a publish to any other lane, instead of storing what no
+            // consumer delivers.
+            subjects: Lane::ALL.into_iter().map(subjects::jobs_filter).collect(),
+            ..queue(stream::JOBS, "Clients to routers", "", 2 * GIB)
+        },
         StreamSpec {
             // One waiting assignment per job: a second is refused by the broker.
             max_messages_per_subject: 1,
@@ -235,7 +226,7 @@ pub fn intake_consumer_name(lane: Lane) -> String {
     format!("router-{}", lane.as_str())
 }
 
-/// The durable name of the routers' dead-letter consumer.
+/// The durable name of the routers' consumer of failed attempts.
 pub const DEAD_CONSUMER: &str = "router-dead";
 /// The durable name of the routers' advisory consumer.
 pub const ADVISORY_CONSUMER: &str = "router-advisories";
@@ -284,6 +275,9 @@ pub fn work_consumer(backend: &Backend, class: &Class) -> ConsumerSpec {
     }
 }
 
+/// How long the bill of a day is kept, milliseconds: the ledger reads all of them when it starts.
+const BILLS_AGE_MS: u64 = 40 * DAY_MS;
+
 fn buckets() -> Vec<BucketSpec> {
     let bucket = |name: &str, description: &str, max_age_ms: u64, history: i64, max_bytes: i64| BucketSpec {
         name: name.to_owned(),
@@ -297,6 +291,7 @@ fn buckets() -> Vec<BucketSpec> {
         bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 7 * DAY_MS, 5, 512 * MIB),
         bucket(bucket::KEYS, "Idempotency keys: the first job of each", DAY_MS, 1, 256 * MIB),
         bucket(bucket::CANCELS, "Jobs to be cancelled", DAY_MS, 1, 64 * MIB),
+        bucket(bucket::BILLS, "What providers bill for an endpoint and day", BILLS_AGE_MS, 1, 16 * MIB),
         bucket(bucket::CONFIG, "Policy, catalog, prices, tenants", 0, 20, 64 * MIB),
     ]
 }

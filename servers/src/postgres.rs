@@ -1,14 +1,17 @@
-//! A PostgreSQL of our own: a cluster in a directory, trusted on loopback, no Unix socket.
+//! A PostgreSQL of our own: a cluster in a directory, on loopback by password (scram-sha-256), no Unix socket.
 //!
 //! `kill -9` of the postmaster leaves its children, which end by themselves once they notice. Until then a new
 //! postmaster refuses the directory ("pre-existing shared memory block"), so a start is repeated until they
 //! are gone.
 
 mod cluster;
+mod password;
 
+use self::cluster::{READY_WITHIN, SUPERUSER, still_held};
 use super::place::{self, Place};
 use super::{Found, ServerError, free_port};
 use crate::process::{POLL_INTERVAL, ProcessError, RunAs, Spec, StopSignal, Supervised};
+use password::Password;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -16,10 +19,6 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// The superuser of our clusters. Whoever reaches the loopback port is trusted to be it.
-const SUPERUSER: &str = "argosy";
-/// Recovery after a kill replays the log since the last checkpoint.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Making a database copies a template of a few MiB.
 const CREATE_DATABASE_WITHIN: Duration = Duration::from_secs(30);
 /// Ports tried when the choice is ours and somebody is quicker.
@@ -66,6 +65,7 @@ impl PostgresOptions {
 pub struct Postgres {
     child: Supervised,
     place: Place,
+    password: Password,
     port: u16,
     ephemeral: bool,
     _lock: File,
@@ -85,7 +85,9 @@ impl Postgres {
         }
         let lock = place::lock(&place.dir)?;
         match launch(found, &place, user, &options).await {
-            Ok((child, port)) => Ok(Self { child, place, port, ephemeral: options.ephemeral, _lock: lock }),
+            Ok((child, port, password)) => {
+                Ok(Self { child, place, password, port, ephemeral: options.ephemeral, _lock: lock })
+            }
             Err(error) => {
                 if options.ephemeral {
                     remove(&place);
@@ -95,9 +97,11 @@ impl Postgres {
         }
     }
 
-    /// `postgres://argosy@127.0.0.1:<port>/<database>`; the database `postgres` is always there.
+    /// `postgres://argosy:<password>@127.0.0.1:<port>/<database>`, for whoever connects and not to be printed; the
+    /// database `postgres` is always there.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{SUPERUSER}@{}:{}/{database}", Ipv4Addr::LOCALHOST, self.port)
+        let password = self.password.expose();
+        format!("postgres://{SUPERUSER}:{password}@{}:{}/{database}", Ipv4Addr::LOCALHOST, self.port)
     }
 
     /// The port on 127.0.0.1.
@@ -133,7 +137,8 @@ impl Postgres {
         let log = self.place.dir.join("createdb.log");
         let port = self.port.to_string();
         let host = Ipv4Addr::LOCALHOST.to_string();
-        let spec = Spec::new("createdb", self.place.bin_dir.join("createdb"), log).env("LC_ALL", "C").args([
+        let createdb = Spec::new("createdb", self.place.bin_dir.join("createdb"), log);
+        let spec = createdb.env("LC_ALL", "C").env("PGPASSWORD", self.password.expose()).args([
             "--no-password",
             "--host",
             &host,
@@ -202,15 +207,15 @@ async fn launch(
     place: &Place,
     user: Option<RunAs>,
     options: &PostgresOptions,
-) -> Result<(Supervised, u16), ServerError> {
-    cluster::ensure(found, place, user, options.fsync).await?;
+) -> Result<(Supervised, u16, Password), ServerError> {
+    let password = cluster::ensure(found, place, user, options.fsync).await?;
     let mut tries = 0;
     loop {
         tries += 1;
         let port = options.port.map_or_else(free_port, Ok).map_err(ServerError::files(&place.dir))?;
         let mut child = Supervised::spawn(spec(place, user, port, options))?;
         match ready(&mut child, place, port).await {
-            Ok(()) => return Ok((child, port)),
+            Ok(()) => return Ok((child, port, password)),
             Err(ServerError::PortInUse { .. }) if options.port.is_none() && tries < PORT_TRIES => {}
             Err(error) => return Err(error),
         }
@@ -260,10 +265,6 @@ async fn ready(child: &mut Supervised, place: &Place, port: u16) -> Result<(), S
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn still_held(log_tail: &str) -> bool {
-    log_tail.contains("pre-existing shared memory block") || log_tail.contains("Is another postmaster")
 }
 
 /// The first line of `postmaster.pid` is whose it is, the eighth its state; another server may hold the port.

@@ -13,17 +13,17 @@ mod error;
 mod log;
 mod ready;
 mod spawner;
+mod spec;
 mod user;
 
 pub use error::ProcessError;
+pub use spec::{Spec, StopSignal};
 pub use user::RunAs;
 
 use log::LogFile;
 use rustix::process::{Pid, Signal, kill_process};
-use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How often a wait looks again. Short beside anything a process does, long beside what a look costs.
@@ -31,107 +31,6 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long a dropped child may take to stop before it is killed.
 const DROP_GRACE: Duration = Duration::from_secs(3);
-
-/// The signal that asks a child to stop, and the one it gets when we die without asking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopSignal {
-    /// SIGTERM: drain and leave.
-    Terminate,
-    /// SIGINT: for PostgreSQL a fast shutdown, which does not wait for its clients.
-    Interrupt,
-    /// SIGKILL: no goodbye.
-    Kill,
-}
-
-impl StopSignal {
-    fn raw(self) -> Signal {
-        match self {
-            StopSignal::Terminate => Signal::TERM,
-            StopSignal::Interrupt => Signal::INT,
-            StopSignal::Kill => Signal::KILL,
-        }
-    }
-}
-
-/// What to start, kept so that [`Supervised::restart`] can start it again.
-#[derive(Debug, Clone)]
-pub struct Spec {
-    /// What people call it: `router-1`, `postgres`.
-    pub name: String,
-    /// The executable.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
-    /// Variables set on top of ours.
-    pub env: Vec<(OsString, OsString)>,
-    /// Variables of ours that it must not see.
-    pub env_remove: Vec<OsString>,
-    /// Where it runs; ours when absent.
-    pub working_dir: Option<PathBuf>,
-    /// Gets its standard output and error, appended.
-    pub log: PathBuf,
-    /// The account it runs under; ours when absent.
-    pub run_as: Option<RunAs>,
-    /// Its own process group: Ctrl-C at the terminal then reaches only us, and we decide who stops when.
-    pub own_group: bool,
-    /// Asks it to stop.
-    pub stop_signal: StopSignal,
-    /// What it gets when we die (Linux; other systems have no such thing, see `process/spawner.rs`).
-    pub death_signal: StopSignal,
-}
-
-impl Spec {
-    /// A program with its log file; own group, SIGTERM to stop, SIGKILL when we die.
-    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>, log: impl Into<PathBuf>) -> Self {
-        Self {
-            name: name.into(),
-            program: program.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            env_remove: Vec::new(),
-            working_dir: None,
-            log: log.into(),
-            run_as: None,
-            own_group: true,
-            stop_signal: StopSignal::Terminate,
-            death_signal: StopSignal::Kill,
-        }
-    }
-
-    /// Adds arguments.
-    #[must_use]
-    pub fn args<I: IntoIterator<Item = S>, S: Into<OsString>>(mut self, args: I) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    /// Sets a variable.
-    #[must_use]
-    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.env.push((key.into(), value.into()));
-        self
-    }
-
-    fn command(&self, log: &LogFile) -> Result<Command, ProcessError> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null());
-        command.stdout(log.writer()?).stderr(log.writer()?);
-        self.env_remove.iter().for_each(|key| {
-            command.env_remove(key);
-        });
-        command.envs(self.env.iter().map(|(key, value)| (key, value)));
-        if let Some(dir) = &self.working_dir {
-            command.current_dir(dir);
-        }
-        if let Some(user) = self.run_as {
-            command.uid(user.uid).gid(user.gid);
-        }
-        if self.own_group {
-            command.process_group(0);
-        }
-        Ok(command)
-    }
-}
 
 /// A running (or ended) child. Dropping it stops it: stop signal, grace, SIGKILL.
 #[derive(Debug)]
@@ -186,7 +85,7 @@ impl Supervised {
 
     /// Its exit status, if it has ended.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
-        self.child.try_wait().map_err(|source| ProcessError::wait(&self.spec, source))
+        self.child.try_wait().map_err(|source| ProcessError::wait(&self.spec.name, source))
     }
 
     /// Asks it to stop; returns at once. `Ok` also when it has ended already.
@@ -224,7 +123,7 @@ impl Supervised {
         self.child
             .kill()
             .and_then(|()| self.child.wait())
-            .map_err(|source| ProcessError::wait(&self.spec, source))
+            .map_err(|source| ProcessError::wait(&self.spec.name, source))
     }
 
     /// SIGSTOP: it keeps its sockets and does nothing, as on a machine that hangs.
@@ -253,7 +152,7 @@ impl Supervised {
             return Ok(());
         }
         let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).map_err(|errno| ProcessError::wait(&self.spec, errno.into()))
+        kill_process(pid, signal).map_err(|errno| ProcessError::wait(&self.spec.name, errno.into()))
     }
 }
 

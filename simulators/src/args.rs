@@ -150,7 +150,13 @@ pub(crate) struct RunPod {
     /// Start-up of a cold worker, provider milliseconds.
     #[arg(long, default_value_t = 8_000)]
     cold_start_ms: u64,
-    /// Price of execution, micro-dollars per second.
+    /// How long a worker stays without work, and is billed, before it stops, provider milliseconds.
+    #[arg(long, default_value_t = 5_000)]
+    idle_timeout_ms: u64,
+    /// Jobs take whole seconds: who bills milliseconds and who bills begun seconds then charge the same.
+    #[arg(long)]
+    whole_seconds: bool,
+    /// Price of a worker's time, micro-dollars per second.
     #[arg(long, default_value_t = 190)]
     rate_micro_usd_per_s: u64,
     /// How results are handed over.
@@ -181,6 +187,8 @@ impl RunPod {
             endpoint_id: self.endpoint,
             workers: self.workers,
             cold_start_ms: self.cold_start_ms,
+            idle_timeout_ms: self.idle_timeout_ms,
+            whole_seconds: self.whole_seconds,
             rate_micro_usd_per_s: self.rate_micro_usd_per_s,
             output: match self.output {
                 OutputArg::Base64 => runpod::OutputMode::Base64,

@@ -4,6 +4,7 @@
 //! and strict prompt ids, [`Mode::Recorded`] is the version of the transcripts, [`Mode::Old`] also ignores the body
 //! of `/interrupt`. Not simulated: `preview=` and `channel=` of `/view`, masks, audio, WebM, API nodes, userdata.
 
+mod answers;
 mod catalog;
 mod engine;
 mod files;
@@ -13,6 +14,7 @@ mod queue;
 mod render;
 mod routes;
 mod scene;
+mod server;
 mod sockets;
 mod submit;
 mod text;
@@ -26,18 +28,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use catalog::Catalog;
 pub use catalog::{Models, default_models};
 pub(crate) use render::{Rendered, render};
+pub use server::Server;
 pub(crate) use validate::{Accepted, Context, Graph, Refused, validate};
 
-use crate::clock::{self, Scale};
-use crate::host::Gate;
+use crate::clock::Scale;
 use crate::journal::StateDir;
-use crate::{Admin, Error, admin, chance, host};
+use crate::{Admin, chance};
 use files::Files;
 use queue::Queue;
 use sockets::Sockets;
@@ -47,6 +48,9 @@ pub const FAULTS: &[&str] =
     &["oom", "hang", "restart", "slow_interrupt", "drop_ws", "late_history", "node_errors_on_200"];
 
 const LABEL: &str = "SIMULATED COMFYUI";
+
+/// The server's default `--max-upload-size`, which limits every body.
+const MAX_BODY_BYTES: usize = 104_857_600;
 
 /// Which server to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,80 +112,6 @@ impl Default for Config {
     }
 }
 
-/// A running simulator; stops when dropped.
-#[derive(Debug)]
-pub struct Server {
-    addr: SocketAddr,
-    admin: Admin,
-    _tasks: JoinSet<()>,
-}
-
-impl Server {
-    /// Starts listening and working.
-    ///
-    /// # Errors
-    /// [`Error::Bind`] if the address is taken, [`Error::State`] if the state directory cannot be used.
-    pub async fn start(config: Config) -> Result<Self, Error> {
-        let gate = Arc::new(Gate::default());
-        let bound = host::bind(config.listen, Arc::clone(&gate)).await?;
-        let addr = bound.addr;
-        let state_dir = StateDir::open(config.state_dir.as_deref())?;
-        let admin = Admin::new("comfyui", FAULTS, config.seed, state_dir.path(), gate)?;
-        let mut models = config.models.clone();
-        if config.acceptance_nodes {
-            let checkpoints = models.entry("checkpoints".to_owned()).or_default();
-            if !checkpoints.iter().any(|name| name == "tiny_sd15.safetensors") {
-                checkpoints.push("tiny_sd15.safetensors".to_owned());
-                checkpoints.sort();
-            }
-        }
-        let comfy = Arc::new(Comfy {
-            scale: Scale::new(config.time_scale),
-            catalog: Arc::new(Catalog::new(&models, config.acceptance_nodes)),
-            files: Arc::new(Files::open(state_dir.path())?),
-            started_ms: clock::now_ms(),
-            admin: admin.clone(),
-            sockets: Sockets::default(),
-            queue: Mutex::default(),
-            life: Mutex::default(),
-            wake: Notify::new(),
-            config,
-            _state_dir: state_dir,
-        });
-        let weak = Arc::downgrade(&comfy);
-        admin.on_restart(Box::new(move || {
-            if let Some(comfy) = weak.upgrade() {
-                comfy.forget();
-            }
-        }));
-        let mut tasks = JoinSet::new();
-        bound.serve(admin::router(admin.clone(), routes::router(Arc::clone(&comfy))), &mut tasks);
-        tasks.spawn(comfy.run_for_ever());
-        Ok(Self { addr, admin, _tasks: tasks })
-    }
-
-    /// Base URL, without a slash at the end.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
-
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Faults, invoice (always empty: own hardware) and stats.
-    pub fn admin(&self) -> Admin {
-        self.admin.clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.admin.close();
-    }
-}
-
 /// All of one server.
 struct Comfy {
     config: Config,
@@ -224,7 +154,7 @@ impl Comfy {
     }
 
     fn features(&self) -> Value {
-        json!({"supports_preview_metadata": true, "max_upload_size": routes::MAX_BODY_BYTES})
+        json!({"supports_preview_metadata": true, "max_upload_size": MAX_BODY_BYTES})
     }
 
     /// What identifies each node's result: its class and inputs, links replaced by what they lead to.

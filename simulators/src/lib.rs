@@ -31,6 +31,7 @@
 //! - `queue_forever`: no worker ever takes it
 //! - `http_429`, `http_401`, `http_502`: instead of any answer
 //! - `status_404`: of `/status`
+//! - `billing_503`: instead of the bill
 //!
 //! `gemini` (HTTP faults hit the calls that cost money, or paths that contain `node`):
 //! - `prompt_blocked`, `image_safety`: `generateContent` refuses the content (only the prompt is billed)

@@ -1,14 +1,18 @@
 //! A simulated RunPod serverless endpoint that runs the worker-comfyui image.
 //!
-//! The data plane only (`/v2/{endpoint}/run` and what goes with it); pods and management are not here. Jobs live at
+//! The data plane (`/v2/{endpoint}/run` and what goes with it) and, of the management API, the billing call; pods are not
+//! here. Workers are billed from start to stop, each second that was begun ([`sessions`]). Jobs live at
 //! the provider: with a state directory they, and the bill, survive a killed simulator, as they survive a killed
 //! client. Execution times are provider time (scaled when slept); `ttl`, retention and the pauses between calls of a
 //! webhook are wall time, so that a fast simulation does not lose results a slow person still wants.
 
+mod billing;
 mod handler;
 mod jobs;
 mod pool;
 mod routes;
+mod server;
+mod sessions;
 mod shapes;
 mod view;
 
@@ -17,14 +21,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 
+use crate::Admin;
 use crate::clock::Scale;
 use crate::comfyui::{Catalog, Models, default_models};
-use crate::host::Gate;
 use crate::journal::StateDir;
-use crate::{Admin, Error, admin, host};
 use jobs::Store;
+pub use server::Server;
+use sessions::Sessions;
 
 /// Fault names; see the crate's header for what they do.
 pub const FAULTS: &[&str] = &[
@@ -63,6 +67,7 @@ pub const FAULTS: &[&str] = &[
     "http_401",
     "http_502",
     "status_404",
+    "billing_503",
 ];
 
 /// How results are handed over.
@@ -96,7 +101,10 @@ pub struct Config {
     pub cold_start_ms: u64,
     /// How long a worker stays warm without work, provider milliseconds.
     pub idle_timeout_ms: u64,
-    /// Price of execution, micro-dollars per second.
+    /// Jobs take whole seconds, so that who bills milliseconds and who bills begun seconds charge the same: for drills
+    /// with processes of release 0.1.0, which charged milliseconds.
+    pub whole_seconds: bool,
+    /// Price of a worker's time, micro-dollars per second.
     pub rate_micro_usd_per_s: u64,
     /// How results are handed over.
     pub output: OutputMode,
@@ -126,6 +134,7 @@ impl Default for Config {
             workers: 3,
             cold_start_ms: 8_000,
             idle_timeout_ms: 5_000,
+            whole_seconds: false,
             rate_micro_usd_per_s: 190,
             output: OutputMode::default(),
             odd_outputs_percent: 0,
@@ -138,71 +147,6 @@ impl Default for Config {
     }
 }
 
-/// A running simulator; stops when dropped.
-#[derive(Debug)]
-pub struct Server {
-    addr: SocketAddr,
-    endpoint_id: String,
-    admin: Admin,
-    _tasks: JoinSet<()>,
-}
-
-impl Server {
-    /// Starts listening; jobs found in the state directory go on.
-    ///
-    /// # Errors
-    /// [`Error::Bind`] if the address is taken; [`Error::State`] or [`Error::Journal`] for the state directory.
-    pub async fn start(config: Config) -> Result<Self, Error> {
-        let gate = Arc::new(Gate::default());
-        let bound = host::bind(config.listen, Arc::clone(&gate)).await?;
-        let addr = bound.addr;
-        let state_dir = StateDir::open(config.state_dir.as_deref())?;
-        let admin = Admin::new("runpod", FAULTS, config.seed, state_dir.path(), gate)?;
-        let endpoint_id = config.endpoint_id.clone();
-        let endpoint = Arc::new(Endpoint {
-            scale: Scale::new(config.time_scale),
-            catalog: Arc::new(Catalog::new(&config.models, false)),
-            store: Store::open(state_dir.path(), config.workers)?,
-            admin: admin.clone(),
-            wake: Notify::new(),
-            changed: watch::Sender::new(0),
-            public_url: format!("http://{addr}"),
-            config,
-            _state_dir: state_dir,
-        });
-        let mut tasks = JoinSet::new();
-        bound.serve(admin::router(admin.clone(), routes::router(Arc::clone(&endpoint))), &mut tasks);
-        tasks.spawn(endpoint.dispatch());
-        Ok(Self { addr, endpoint_id, admin, _tasks: tasks })
-    }
-
-    /// Base URL, without a slash at the end.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
-
-    /// The endpoint's URL: `{url}/v2/{endpoint}`.
-    pub fn endpoint_url(&self) -> String {
-        format!("http://{}/v2/{}", self.addr, self.endpoint_id)
-    }
-
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Faults, invoice and stats.
-    pub fn admin(&self) -> Admin {
-        self.admin.clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.admin.close();
-    }
-}
-
 /// All of one endpoint.
 struct Endpoint {
     config: Config,
@@ -210,6 +154,7 @@ struct Endpoint {
     admin: Admin,
     catalog: Arc<Catalog>,
     store: Store,
+    sessions: Sessions,
     wake: Notify,
     /// Grows with every change of any job.
     changed: watch::Sender<u64>,

@@ -2,8 +2,11 @@
 //! terminal needs no address. Written by `up` and `demo`, removed when they end; one whose writer is gone
 //! counts for nothing.
 
+use runtime::address::Address;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A fleet that runs on this machine.
@@ -19,7 +22,7 @@ pub struct FleetFile {
     /// The broker syncs every write, so that many go together ([`runtime::config::NatsConfig::group_writes`]).
     #[serde(default)]
     pub group_writes: bool,
-    /// The ledger's database.
+    /// The ledger's database, with its password.
     pub database_url: String,
     /// Its processes.
     pub processes: Vec<FleetProcess>,
@@ -77,8 +80,22 @@ impl FleetFile {
             std::fs::create_dir_all(parent)?;
         }
         let temporary = path.with_extension("tmp");
-        std::fs::write(&temporary, serde_json::to_vec_pretty(self)?)?;
+        // The database's address holds its password. What another process left half written may be readable by others.
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
         std::fs::rename(&temporary, &path)
+    }
+
+    /// The same without passwords: what may be printed.
+    #[must_use]
+    pub fn without_passwords(&self) -> Self {
+        let database_url = Address::new(&self.database_url).to_string();
+        let nats_url = Address::new(&self.nats_url).to_string();
+        Self { database_url, nats_url, ..self.clone() }
     }
 
     /// Removes the file if it is this process's.

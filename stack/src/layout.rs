@@ -1,7 +1,7 @@
 //! Which processes a fleet has, and how each is told where the others are.
 
 use super::member::{Member, Role};
-use super::simulator::Simulator;
+use super::simulator::{SIMULATED_RUNPOD, Simulator};
 use anyhow::{Context as _, bail};
 use client::documents::Documents;
 use servers::process::Spec;
@@ -14,8 +14,7 @@ const BINARIES: [&str; 6] =
 /// The binaries that a fleet takes from an earlier release.
 const RELEASE_BINARIES: [&str; 6] =
     ["argosy", "router", "worker-local", "worker-cloud", "worker-gemini", "ledger"];
-/// The key and endpoint that a simulated RunPod and a simulated Gemini ask for.
-const SIMULATED_RUNPOD: (&str, &str) = ("sim-runpod-key", "sim-endpoint");
+/// The key that a simulated Gemini asks for.
 const SIMULATED_GEMINI_KEY: &str = "sim-gemini-key";
 /// Workers that the simulated RunPod endpoint scales to.
 const SIMULATED_RUNPOD_WORKERS: u32 = 4;
@@ -338,7 +337,7 @@ pub(super) fn ours(
         let mut env = runpod(options, provider, &url_of("cloud", 0));
         let simulated = provider.is_simulated();
         if simulated {
-            env.extend(reporting()?);
+            env.extend(reporting(options)?);
         }
         let name = "worker-cloud";
         all.push(options.member(Role::WorkerCloud, simulated, name, "worker-cloud", nats_url, &env)?);
@@ -347,7 +346,7 @@ pub(super) fn ours(
         let mut env = gemini(options, provider, &url_of("gemini", 0));
         let simulated = provider.is_simulated();
         if simulated {
-            env.extend(reporting()?);
+            env.extend(reporting(options)?);
         }
         let name = "worker-gemini";
         all.push(options.member(Role::WorkerGemini, simulated, name, "worker-gemini", nats_url, &env)?);
@@ -367,12 +366,15 @@ fn worker(options: &StackOptions, name: &str, simulated: bool) -> Env {
 
 /// Where a simulated provider reports to: a port of its worker's own, so that it is found again after a
 /// restart.
-fn reporting() -> anyhow::Result<Env> {
+fn reporting(options: &StackOptions) -> anyhow::Result<Env> {
     let address = format!("127.0.0.1:{}", free_port()?);
+    // Release 0.1.0 knows no listener for reports alone.
+    let listens =
+        if options.release_dir.is_some() { "ARGOSY_HTTP__LISTEN" } else { "ARGOSY_WORKER__REPORT_LISTEN" };
     Ok(vec![
         ("ARGOSY_WORKER__REPORT_URL", format!("http://{address}")),
         ("ARGOSY_WORKER__REPORT_SECRET", "sim-report-secret".to_owned()),
-        ("ARGOSY_HTTP__LISTEN", address),
+        (listens, address),
     ])
 }
 

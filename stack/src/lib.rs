@@ -20,6 +20,7 @@ pub use supervise::Supervisor;
 use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
 use anyhow::{Context as _, bail};
 use client::documents::{self, Documents};
+use runtime::address::Address;
 use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use schemas::topology::Topology;
@@ -73,7 +74,7 @@ impl Stack {
         postgres.create_database(name).await.with_context(|| format!("database {name}"))?;
         let database_url = postgres.url(name);
         let group_writes = options.group_writes();
-        let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
+        let config = NatsConfig { url: nats.url().into(), group_writes, ..NatsConfig::default() };
         let broker = Broker::connect(&config, "stack").await?;
         let topology = Topology::new(options.nodes);
         let set_up = async {
@@ -166,8 +167,8 @@ impl Stack {
         };
         let nodes = self.nats.nodes.iter();
         let nodes = nodes.map(|node| server(node.name(), node.pid(), node.url(), node.log_path()));
-        let postgres =
-            server("postgres", self.postgres.pid(), self.database_url.clone(), self.postgres.log_path());
+        let database = Address::new(&self.database_url).to_string();
+        let postgres = server("postgres", self.postgres.pid(), database, self.postgres.log_path());
         FleetFile {
             pid: std::process::id(),
             nats_url: self.nats.url(),

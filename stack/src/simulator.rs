@@ -1,13 +1,37 @@
 //! A simulator's back door: its invoice, and ways to make it fail. No worker ever calls it.
 
 use anyhow::Context as _;
-use policy::invariants::InvoiceLine;
+use policy::invariants::{BilledDay, InvoiceLine};
 use schemas::MicroUsd;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A simulator answers from memory.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The key and endpoint that a simulated RunPod asks for.
+pub(crate) const SIMULATED_RUNPOD: (&str, &str) = ("sim-runpod-key", "sim-endpoint");
+/// The backend whose provider bills workers, not jobs.
+const BILLED_BACKEND: &str = "cloud";
+
+#[derive(Deserialize)]
+struct Bill {
+    records: Vec<BillRecord>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BillRecord {
+    start_time: String,
+    serverless_id: String,
+    total_amount: f64,
+}
+
+/// Dollars into micro-dollars, to the nearest.
+#[expect(clippy::cast_possible_truncation, reason = "a simulator bills a few dollars")]
+fn micro_usd(dollars: f64) -> MicroUsd {
+    MicroUsd((dollars * 1e6).round() as i64)
+}
 
 /// One simulator of a running fleet.
 #[derive(Debug, Clone)]
@@ -72,6 +96,46 @@ impl Simulator {
         let answer = asked.and_then(reqwest::Response::error_for_status);
         let context = || format!("invoice of the simulator at {}", self.url);
         answer.with_context(context)?.json().await.with_context(context)
+    }
+
+    /// What the provider's billing call says, by endpoint and UTC day; none where the provider has no such call.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn bill(&self) -> anyhow::Result<Option<Vec<BilledDay>>> {
+        if self.backend != BILLED_BACKEND {
+            return Ok(None);
+        }
+        let asked =
+            self.http.get(format!("{}/v2/billing/serverless", self.url)).bearer_auth(SIMULATED_RUNPOD.0);
+        let context = || format!("bill of the simulator at {}", self.url);
+        let answer =
+            asked.send().await.and_then(reqwest::Response::error_for_status).with_context(context)?;
+        let bill: Bill = answer.json().await.with_context(context)?;
+        let day = |record: BillRecord| BilledDay {
+            endpoint: record.serverless_id,
+            day: record.start_time.get(..10).unwrap_or_default().to_owned(),
+            amount_micro_usd: micro_usd(record.total_amount),
+        };
+        Ok(Some(bill.records.into_iter().map(day).collect()))
+    }
+
+    /// Workers of the provider that are up, and billed: at work, starting or idle. None where it has no such workers.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn workers_up(&self) -> anyhow::Result<u64> {
+        if self.backend != BILLED_BACKEND {
+            return Ok(0);
+        }
+        let (key, endpoint) = SIMULATED_RUNPOD;
+        let asked = self.http.get(format!("{}/v2/{endpoint}/health", self.url)).bearer_auth(key);
+        let context = || format!("health of the simulator at {}", self.url);
+        let answer =
+            asked.send().await.and_then(reqwest::Response::error_for_status).with_context(context)?;
+        let health: serde_json::Value = answer.json().await.with_context(context)?;
+        let count = |state: &str| health["workers"][state].as_u64().unwrap_or_default();
+        Ok(count("idle") + count("initializing") + count("running"))
     }
 
     /// Counters since it started.

@@ -3,11 +3,36 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use schemas::topology::bucket;
+use schemas::{AttemptRecord, JobId, codec};
 use stack::{Stack, StackOptions};
 use trials::audience::Audience;
 
 /// Longest wait for anything in a test; far above what a loaded machine needs.
 pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// How often a test looks for what it waits for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks again and again until a look finds something: the pause between the looks of all tests here.
+///
+/// # Errors
+/// A look failed, or nothing was found within [`LIMIT`].
+pub async fn look_until<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await? {
+                return anyhow::Ok(found);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, looking).await.with_context(|| format!("not within {LIMIT:?}: {what}"))?
+}
 
 /// The workspace's root.
 #[must_use]
@@ -47,4 +72,26 @@ pub struct Silent;
 impl Audience for Silent {
     fn ended(&mut self, _: usize, _: usize) {}
     fn line(&mut self, _: &str) {}
+}
+
+/// Waits until the first attempt's claim of each job is as expected.
+///
+/// # Errors
+/// They do not become so in time, or the broker does not answer.
+pub async fn until_claims(
+    fleet: &TestFleet,
+    jobs: &[JobId],
+    what: &str,
+    expected: fn(&AttemptRecord) -> bool,
+) -> anyhow::Result<()> {
+    let claims = fleet.stack.broker.jetstream.get_key_value(bucket::ATTEMPTS).await?;
+    for job in jobs {
+        look_until(&format!("claims that are {what}"), async || {
+            let bytes = claims.get(format!("{job}.1")).await?;
+            let claim = bytes.map(|bytes| codec::decode::<AttemptRecord>(None, &bytes)).transpose()?;
+            Ok(claim.as_ref().is_some_and(expected).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod flow;
 pub mod history;
 mod leftovers;
 pub mod order;
+mod orders;
 pub mod plan;
 mod probe;
 pub mod report;
@@ -80,6 +81,10 @@ pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::R
     let odd =
         [("runpod", "--odd-outputs=40"), ("runpod", "--unusable-outputs=3"), ("gemini", "--odd-answers=5")];
     options.simulator_args.extend(odd.map(|(of, arg)| (of.to_owned(), arg.to_owned())));
+    if drill.upgrade_from.is_some() {
+        // Release 0.1.0 charged milliseconds: in whole seconds both charge the same.
+        options.simulator_args.push(("runpod".to_owned(), "--whole-seconds".to_owned()));
+    }
     Ok(options)
 }
 

@@ -26,6 +26,9 @@ pub struct AuditSection {
     pub ledger_micro_usd: i64,
     /// The providers' invoices.
     pub invoice_micro_usd: i64,
+    /// Charges without a job: starts and idle time of providers' workers.
+    #[serde(default)]
+    pub overhead_micro_usd: i64,
     /// Charges of attempts of which the provider could not tell whether it billed.
     pub possibly_paid_micro_usd: i64,
     /// Reservations still open.
@@ -48,6 +51,7 @@ impl AuditSection {
             paid_again: audit.paid_again,
             ledger_micro_usd: audit.ledger_micro_usd.0,
             invoice_micro_usd: audit.invoice_micro_usd.0,
+            overhead_micro_usd: audit.overhead_micro_usd.0,
             possibly_paid_micro_usd: audit.possibly_paid_micro_usd.0,
             pending_charges: audit.pending_charges,
             findings: audit.findings.clone(),

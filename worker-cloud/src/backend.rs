@@ -4,6 +4,7 @@
 //! the provider takes no id of ours and lists nothing. But it calls a webhook, which names the attempt.
 
 mod flight;
+pub mod worker_time;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,9 +15,10 @@ use runtime::clock::now_ms;
 use runtime::fleet_config::FleetConfig;
 use schemas::{Class, Failure, FailureCode, Health, Outcome, Phase, Service, Unit, Usage};
 use tokio::sync::watch;
-use worker_host::{Attempt, Backend, Discovery, Stop};
+use worker_host::{Attempt, Backend, Discovery, Stop, python_json};
 
 use crate::backend::flight::Flight;
+use crate::backend::worker_time::WorkerTime;
 use crate::config::{ConfigError, RunPodConfig};
 use crate::runpod::client::Client;
 use crate::runpod::errors::{self, CallError};
@@ -35,6 +37,7 @@ pub struct RunPodBackend {
     client: Client,
     config: RunPodConfig,
     fleet: watch::Receiver<FleetConfig>,
+    time: Arc<WorkerTime>,
     /// Since when jobs wait at the endpoint without any worker.
     starved_since: Mutex<Option<Instant>>,
 }
@@ -47,7 +50,14 @@ impl RunPodBackend {
     /// The configuration cannot work.
     pub fn new(config: RunPodConfig, fleet: watch::Receiver<FleetConfig>) -> Result<Self, ConfigError> {
         let client = Client::new(&config)?;
-        Ok(Self { client, config, fleet, starved_since: Mutex::new(None) })
+        let time = Arc::new(WorkerTime::new(config.scaling()));
+        Ok(Self { client, config, fleet, time, starved_since: Mutex::new(None) })
+    }
+
+    /// What is seen of the provider's workers, for the estimate of what they cost beside their jobs.
+    #[must_use]
+    pub fn worker_time(&self) -> Arc<WorkerTime> {
+        Arc::clone(&self.time)
     }
 
     /// Starts the attempt's job and makes its id durable; nothing may come between the two.
@@ -67,7 +77,7 @@ impl RunPodBackend {
         if let Err(failure) = attempt.started(&reply.id).await {
             return Err(Outcome { provider_id: Some(reply.id), ..failed(failure) });
         }
-        Ok(Flight::started(&self.client, &self.config, limits, reply.id, seed(attempt)))
+        Ok(Flight::started(&self.client, &self.config, &self.time, limits, reply.id, seed(attempt)))
     }
 
     /// The limits that the provider keeps for us, by the money that was reserved.
@@ -141,7 +151,7 @@ impl Backend for RunPodBackend {
 
     /// The report is the job as its status shows it.
     fn reported_id(&self, report: &[u8]) -> Option<String> {
-        serde_json::from_slice::<RunReply>(report).ok().map(|job| job.id).filter(|id| !id.is_empty())
+        python_json::from_slice::<RunReply>(report).ok().map(|job| job.id).filter(|id| !id.is_empty())
     }
 
     async fn run(&self, attempt: &Attempt) -> Outcome {
@@ -149,7 +159,14 @@ impl Backend for RunPodBackend {
             Some(id) => {
                 let age_ms = u64::try_from(now_ms() - attempt.assignment.time_ms).unwrap_or_default();
                 let limits = self.limits(attempt);
-                let flight = Flight::started(&self.client, &self.config, limits, id.clone(), seed(attempt));
+                let flight = Flight::started(
+                    &self.client,
+                    &self.config,
+                    &self.time,
+                    limits,
+                    id.clone(),
+                    seed(attempt),
+                );
                 Ok(flight.resumed(age_ms))
             }
             None => self.start(attempt).await,

@@ -5,6 +5,7 @@
 //! id comes back only with the result, so a lost answer would lose paid work; `/run` answers at once.
 
 pub mod backend;
+pub mod bill;
 pub mod config;
 pub mod runpod;
 

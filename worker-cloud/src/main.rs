@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use runtime::exit::{Exit, Fault};
 use runtime::process::{self, Context, Description, Threads};
 use serde::Deserialize;
+use worker_cloud::bill::Billing;
 use worker_cloud::{ConfigError, RunPodBackend, RunPodConfig};
 use worker_host::host::{self, WorkerConfig};
 
@@ -44,10 +45,20 @@ fn main() -> ExitCode {
     };
     process::run(description, async |context: Context<Sections>| {
         let Sections(Written { worker, runpod }) = context.config.clone();
-        let backend = runpod.backend.clone();
-        host::start(&context, &worker, backend, SLOTS, |fleet| {
-            RunPodBackend::new(runpod, fleet).map_err(|error| Fault::new(Exit::Config, error.to_string()))
+        let refused = |error: ConfigError| Fault::new(Exit::Config, error.to_string());
+        let (backend, of_bill) = (runpod.backend.clone(), runpod.clone());
+        let mut parts = None;
+        let id = host::start(&context, &worker, backend, SLOTS, |fleet| {
+            let backend = RunPodBackend::new(runpod, fleet.clone()).map_err(refused)?;
+            parts = Some((backend.worker_time(), fleet));
+            Ok(backend)
         })
-        .await
+        .await?;
+        if let Some((time, fleet)) = parts {
+            let billing = Billing::new(of_bill, time, fleet, id, worker.simulated).map_err(refused)?;
+            let (jetstream, stop) = (context.broker.jetstream.clone(), context.lifecycle.soft.clone());
+            context.tasks.spawn("bill", billing.run(jetstream, stop));
+        }
+        Ok(())
     })
 }

@@ -59,7 +59,7 @@ impl GeminiBackend {
         Ok(Self { client: Client::new(&config)?, config, fleet, known: Mutex::new(None) })
     }
 
-    /// Models that were listed a moment ago. The list changes by the month, presence is told by the second.
+    /// Models that were listed a moment ago. The list changes by the month, but a key that is revoked shows in it.
     fn fresh_models(&self) -> Option<BTreeSet<String>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = Duration::from_millis(self.config.models_fresh_ms);

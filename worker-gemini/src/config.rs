@@ -38,7 +38,7 @@ impl Default for GeminiConfig {
             poll_ms: 5_000,
             request_timeout_ms: 30_000,
             generate_timeout_ms: 300_000,
-            models_fresh_ms: 60_000,
+            models_fresh_ms: 5_000,
             allowed_result_hosts: Vec::new(),
             backend: Backend::new("gemini").expect("a valid name"),
         }

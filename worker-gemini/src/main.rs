@@ -49,5 +49,6 @@ fn main() -> ExitCode {
             GeminiBackend::new(gemini, fleet).map_err(|error| Fault::new(Exit::Config, error.to_string()))
         })
         .await
+        .map(drop)
     })
 }

@@ -17,10 +17,11 @@ pub(crate) struct Adopter {
 
 #[async_trait]
 impl TakeReport for Adopter {
-    async fn take(&self, attempt: AttemptId, secret: &str, body: &[u8]) -> Result<(), NotTaken> {
-        if !self.address.knows(secret) {
-            return Err(NotTaken::Stranger);
-        }
+    fn knows(&self, secret: &str) -> bool {
+        self.address.knows(secret)
+    }
+
+    async fn take(&self, attempt: AttemptId, body: &[u8]) -> Result<(), NotTaken> {
         let id = self.ports.backend.reported_id(body).ok_or(NotTaken::Unknown)?;
         let reported = report::take(&self.ports, attempt, &id).await.map_err(|error| {
             tracing::debug!(job = %attempt.job, attempt = attempt.attempt, %error, "a report was not taken");

@@ -371,6 +371,14 @@ impl Suite<'_> {
     }
 }
 
+/// Waits until a condition holds, for the tests of the workers.
+///
+/// # Panics
+/// It does not hold in time.
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    wait_until(what, || std::future::ready(condition())).await;
+}
+
 async fn wait_until<F, Fut>(case: &str, condition: F)
 where
     F: Fn() -> Fut,

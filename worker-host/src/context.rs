@@ -1,12 +1,14 @@
 //! What the worker's tasks share.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use protocol::worker::machine;
 use runtime::metrics;
-use schemas::{Class, FailureCode, WorkerId};
+use schemas::{Assignment, Class, FailureCode, JobId, RUNNING_MAX, RunningAttempt, WorkerId};
 use serde::Deserialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
@@ -34,10 +36,13 @@ pub struct WorkerConfig {
     pub slots: Option<u32>,
     /// The provider is a simulator: said in offers, reports and the ledger.
     pub simulated: bool,
-    /// Where the provider reaches this worker's pages, or those of any other worker of the backend, e.g.
+    /// Where the provider reaches this worker's reports, or those of any other worker of the backend, e.g.
     /// `https://fleet.example`. With it and a secret, providers that can report each attempt; work whose
     /// start was not confirmed is then found again instead of being given up as unknown.
     pub report_url: String,
+    /// Where this worker listens for reports, and for nothing else; `report_url` leads here. Beside the pages, on
+    /// `http.listen`, when absent: then whoever reaches the one reaches the other.
+    pub report_listen: Option<SocketAddr>,
     /// Shared by all workers of the backend; reports without it are not taken.
     pub report_secret: Secret,
     /// Where results that came in a provider's answer lie until they are stored. It must outlive the process;
@@ -70,8 +75,10 @@ pub(crate) struct Shared {
     pub(crate) health: Readiness,
     /// One per slot; held by what runs and by waits that could bring work for it.
     pub(crate) permits: Arc<Semaphore>,
-    /// What runs.
+    /// How much runs.
     pub(crate) running: watch::Sender<u32>,
+    /// The attempts that run, by their jobs, and since when.
+    pub(crate) at_work: Mutex<HashMap<JobId, (u32, Class, Instant)>>,
     pub(crate) discover_now: Notify,
     pub(crate) figures: Figures,
     pub(crate) learned: Mutex<HashMap<Class, u64>>,
@@ -95,6 +102,35 @@ impl Shared {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.permits.available_permits() >= self.slots as usize
+    }
+
+    /// An attempt runs from now on.
+    pub(crate) fn runs(&self, assignment: &Assignment) {
+        let running = (assignment.attempt, assignment.class.clone(), Instant::now());
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).insert(assignment.job.id, running);
+    }
+
+    /// The attempt of a job runs no more.
+    pub(crate) fn ran(&self, job: JobId) {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+    }
+
+    /// What runs, the longest first.
+    pub(crate) fn running_attempts(&self) -> Vec<RunningAttempt> {
+        let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running: Vec<RunningAttempt> = at_work
+            .iter()
+            .map(|(job, (attempt, class, since))| RunningAttempt {
+                job: *job,
+                attempt: *attempt,
+                class: class.clone(),
+                running_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            })
+            .collect();
+        drop(at_work);
+        running.sort_by_key(|attempt| std::cmp::Reverse(attempt.running_ms));
+        running.truncate(RUNNING_MAX);
+        running
     }
 
     /// One more piece of work, until what is returned is dropped.

@@ -28,7 +28,7 @@ use runtime::fleet_config::{self, FleetConfig};
 use runtime::health::Health as Readiness;
 use runtime::lifecycle::Lifecycle;
 use runtime::process::Context;
-use runtime::reports::Inbox;
+use runtime::reports::{Inbox, Reports};
 use runtime::tasks::Tasks;
 
 pub use crate::context::WorkerConfig;
@@ -37,7 +37,7 @@ pub use crate::context::WorkerConfig;
 const SLOTS_MAX: u32 = 10_000;
 
 /// Starts a worker: its backend is made from the fleet's configuration, then presence, cancel requests
-/// and the pulling run as tasks of the process.
+/// and the pulling run as tasks of the process. Returns the worker's id.
 ///
 /// # Errors
 /// Missing buckets or documents, or a wrong `[worker]` section.
@@ -47,7 +47,7 @@ pub async fn start<C, B, F>(
     name: schemas::Backend,
     default_slots: u32,
     make: F,
-) -> Result<(), Fault>
+) -> Result<WorkerId, Fault>
 where
     B: Backend,
     F: FnOnce(watch::Receiver<FleetConfig>) -> Result<B, Fault>,
@@ -90,11 +90,11 @@ fn loaded(broker: &Broker) -> BoxFuture<'_, Result<FleetConfig, Fault>> {
     fleet_config::load(&broker.jetstream).boxed()
 }
 
-fn begin<'a>(context: Parts<'a>, with: With<'a>) -> BoxFuture<'a, Result<(), Fault>> {
+fn begin<'a>(context: Parts<'a>, with: With<'a>) -> BoxFuture<'a, Result<WorkerId, Fault>> {
     begin_with(context, with).boxed()
 }
 
-async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
+async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Fault> {
     let With { worker, name, slots, backend, sender, config } = with;
     let jetstream = &context.broker.jetstream;
     if !(1..=SLOTS_MAX).contains(&slots) {
@@ -124,20 +124,34 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         health: context.health.clone(),
         permits: Arc::new(Semaphore::new(slots as usize)),
         running: watch::Sender::new(0),
+        at_work: Mutex::new(HashMap::new()),
         discover_now: Notify::new(),
         figures: Figures::of(&name),
         learned: Mutex::new(HashMap::new()),
     });
     tracing::info!(worker = %shared.worker, backend = %shared.backend, slots, simulated = shared.simulated, "worker");
+    let id = shared.worker.clone();
     let ports = NatsPorts::new(&shared, &backend);
+    let drained = drained(&shared, context.lifecycle.hard.clone());
     if let Some(address) = shared.reports.clone() {
-        context.inbox.open(Arc::new(Adopter { address, ports: ports.clone() }));
+        let adopter = Arc::new(Adopter { address, ports: ports.clone() });
+        match worker.report_listen {
+            Some(listen) => {
+                let reports = Reports::bind(listen, "worker.report_listen").await?;
+                context.tasks.spawn("reports", reports.serve(adopter, drained.clone()));
+            }
+            None => {
+                tracing::warn!(
+                    "reports come in beside the pages: set worker.report_listen to an address of their own"
+                );
+                context.inbox.open(adopter);
+            }
+        }
     }
     let workers = runtime::topology::open_bucket(jetstream, bucket::WORKERS).await?;
     rescue::mark(&ports).await;
     measure::measure_once(&shared).await;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
-    let drained = drained(&shared, context.lifecycle.hard.clone());
     let tasks = &context.tasks;
     tasks.spawn(
         "configuration",
@@ -153,7 +167,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<(), Fault> {
         Ok::<(), Fault>(())
     });
     tasks.spawn("pull", pull::run(ports, discovery));
-    Ok(())
+    Ok(id)
 }
 
 /// A folder that was asked for must be there; the default one is made when it is needed.

@@ -103,6 +103,8 @@ fn unloadable(input: &Input, error: &ArtifactError) -> Failure {
             format!("input `{}`: {error}; store the file before publishing the job", input.name),
         ),
         ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
-        ArtifactError::Store(_) => Failure::new(FailureCode::Transient, error.to_string()),
+        ArtifactError::Away { .. } | ArtifactError::Unreadable { .. } => {
+            Failure::new(FailureCode::Transient, error.to_string())
+        }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn measure_once(shared: &Shared) {
     let store = match StoreRoom::measure(jetstream, clock::now_ms()).await {
         Ok(store) => store,
         Err(error) => {
-            tracing::debug!(error, "the artifact store was not measured");
+            tracing::debug!(%error, "the artifact store was not measured");
             return;
         }
     };

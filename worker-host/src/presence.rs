@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::kv;
-use schemas::{Catalog, ClassOffer, Health, Offer, SCHEMA_VERSION, codec};
+use schemas::text::cut;
+use schemas::{Catalog, ClassOffer, Gpu, Health, Offer, SCHEMA_VERSION, codec};
 use tokio::sync::watch;
 
 use crate::context::Shared;
@@ -12,6 +13,7 @@ use crate::{Backend, Discovery};
 use runtime::clock;
 use runtime::exit::Fault;
 use runtime::telemetry;
+use runtime::trouble::Trouble;
 
 /// How often the offer is told when nothing changes: a third of the time after which it expires.
 const TELL_EVERY: Duration = Duration::from_millis(schemas::topology::OFFER_TTL_MS / 5);
@@ -19,6 +21,13 @@ const TELL_EVERY: Duration = Duration::from_millis(schemas::topology::OFFER_TTL_
 /// How often the provider is looked at while it is healthy, and while it is not.
 const DISCOVER_EVERY: Duration = Duration::from_secs(3);
 const DISCOVER_UNWELL_EVERY: Duration = Duration::from_millis(500);
+
+/// The longest offer: what fits into a message with the bucket's headers.
+const OFFER_MAX_BYTES: usize = 1_000_000;
+/// How much of a server's own words a long offer keeps.
+const WORDS_MAX_BYTES: usize = 500;
+/// How many of its devices.
+const GPUS_MAX: usize = 64;
 
 /// How long a discovery may take.
 const DISCOVER_LIMIT: Duration = Duration::from_secs(10);
@@ -83,12 +92,14 @@ pub(crate) async fn tell(
     mut discovery: watch::Receiver<Discovery>,
 ) -> Result<(), Fault> {
     let key = shared.worker.to_string();
+    let mut trouble = Trouble::new("publishing the offer");
     let mut running = shared.running.subscribe();
     loop {
         let offer = offer(&shared, &discovery.borrow_and_update());
         running.borrow_and_update();
-        if let Err(error) = store.put(&key, codec::encode(&offer).into()).await {
-            tracing::warn!(error = telemetry::chain(&error), "the offer could not be told");
+        if let Err(error) = store.put(&key, written(&offer).into()).await {
+            // The loop's own wait is short enough for what expires.
+            let _ = trouble.failed(&telemetry::chain(&error));
         }
         if shared.lifecycle.soft.is_cancelled() && shared.is_idle() {
             break;
@@ -103,6 +114,30 @@ pub(crate) async fn tell(
     }
     let _ = store.delete(&key).await;
     Ok(())
+}
+
+/// The offer as it is put. A server can have more nodes and models than a message can name; then it names none, which is
+/// read as "cannot tell": it gets the work, and says itself what it lacks.
+fn written(offer: &Offer) -> Vec<u8> {
+    let bytes = codec::encode(offer);
+    if bytes.len() <= OFFER_MAX_BYTES {
+        return bytes;
+    }
+    tracing::warn!("the offer has {} bytes, too long to name nodes and models: it names none", bytes.len());
+    let short = |text: &String| cut(text, WORDS_MAX_BYTES).into_owned();
+    codec::encode(&Offer {
+        models: None,
+        nodes: None,
+        file_choices: None,
+        health_reason: offer.health_reason.as_ref().map(short),
+        gpus: offer
+            .gpus
+            .iter()
+            .take(GPUS_MAX)
+            .map(|gpu| Gpu { name: short(&gpu.name), ..gpu.clone() })
+            .collect(),
+        ..offer.clone()
+    })
 }
 
 fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
@@ -128,5 +163,39 @@ fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
         gpus: discovery.gpus.clone(),
         simulated: shared.simulated,
         paid: Some(shared.paid),
+        clock_skew_ms: clock::skew_ms(),
+        running: shared.running_attempts(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::samples;
+
+    use super::*;
+
+    #[test]
+    fn an_offer_fits_into_a_message_whatever_its_server_lists() {
+        let names = |count: usize, bytes: usize| {
+            Some(
+                (0..count)
+                    .map(|n| format!("{n:06}{}", "x".repeat(bytes)))
+                    .collect::<std::collections::BTreeSet<_>>(),
+            )
+        };
+        let usual = Offer { models: names(2_000, 54), nodes: names(5_000, 24), ..samples::offer() };
+        assert_eq!(codec::decode::<Offer>(None, &written(&usual)).as_ref(), Ok(&usual));
+        let gpu = Gpu { name: "g".repeat(100_000), ..samples::offer().gpus[0].clone() };
+        for large in [
+            Offer { models: names(20_000, 60), ..samples::offer() },
+            Offer { nodes: names(3, 500_000), ..samples::offer() },
+            Offer { health_reason: Some("x".repeat(2_000_000)), ..samples::offer() },
+            Offer { gpus: vec![gpu; 300], ..samples::offer() },
+        ] {
+            let bytes = written(&large);
+            assert!(bytes.len() <= OFFER_MAX_BYTES, "{}", bytes.len());
+            let told: Offer = codec::decode(None, &bytes).expect("an offer");
+            assert_eq!((told.worker, told.models, told.nodes), (large.worker, None, None));
+        }
     }
 }

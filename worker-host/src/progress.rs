@@ -1,9 +1,13 @@
 //! Progress reports: plain messages, which may be lost.
 
+use schemas::text::cut;
 use schemas::{Assignment, Phase, Progress, SCHEMA_VERSION, codec, subjects};
 
 use crate::context::Shared;
 use runtime::clock;
+
+/// How much is said: a file's name or a node's class may be long.
+const DETAIL_MAX_BYTES: usize = 200;
 
 /// Publishes how far an attempt is: the step and how many there are.
 pub(crate) fn publish(
@@ -23,7 +27,7 @@ pub(crate) fn publish(
         phase,
         step,
         steps,
-        detail: detail.map(str::to_owned),
+        detail: detail.map(|detail| cut(detail, DETAIL_MAX_BYTES).into_owned()),
     };
     let subject = subjects::progress(&assignment.job.tenant, assignment.job.id);
     let client = shared.broker.client.clone();

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::PullConsumer;
 use futures::{Stream, StreamExt};
@@ -20,6 +20,7 @@ use crate::Discovery;
 use crate::nats::NatsPorts;
 use runtime::exit::Fault;
 use runtime::topology::TopologyError;
+use runtime::trouble::Trouble;
 
 /// How long one wait at a consumer lasts; also how long a drain may take to notice the last message.
 const WAIT: Duration = Duration::from_secs(2);
@@ -27,8 +28,8 @@ const WAIT: Duration = Duration::from_secs(2);
 /// How long a worker that asks in turn rests when all consumers were empty.
 const REST: Duration = Duration::from_millis(40);
 
-/// How long to wait after the broker refused a pull.
-const PULL_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// A wait that brings nothing lasts nearly as long as it may; one that ends within this has failed.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// The most messages asked for at once.
 const PULL_MAX: usize = 500;
@@ -44,6 +45,9 @@ enum PullError {
     /// The broker did not serve the wait.
     #[error("the broker: {0}")]
     Broker(#[source] async_nats::Error),
+    /// A wait ended before its time with nothing: the consumer was deleted.
+    #[error("a wait ended at once and brought nothing")]
+    AtOnce,
     /// One of several waits did not end by itself.
     #[error("a wait: {0}")]
     Wait(#[from] JoinError),
@@ -62,6 +66,7 @@ impl PullError {
 pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discovery>) -> Result<(), Fault> {
     let shared = Arc::clone(&ports.shared);
     let puller = Puller { ports };
+    let mut trouble = Trouble::new("pulling assignments");
     while !shared.lifecycle.soft.is_cancelled() {
         let classes = healthy_classes(&discovery.borrow_and_update());
         if classes.is_empty() {
@@ -77,9 +82,8 @@ pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discove
             puller.ask_in_turn(&classes, &mut discovery).await
         };
         if let Err(error) = served {
-            tracing::warn!(%error, "pulling failed, trying again");
             tokio::select! {
-                () = tokio::time::sleep(PULL_AGAIN_AFTER) => {}
+                () = tokio::time::sleep(trouble.failed(&error)) => {}
                 () = shared.lifecycle.soft.cancelled() => {}
             }
         }
@@ -138,8 +142,12 @@ impl Puller {
             let Some(first) = self.permit().await? else { return Ok(()) };
             let mut permits = self.more_permits(first, want);
             let asked = permits.len();
+            let begun = Instant::now();
             let batch = consumer.batch().max_messages(asked).expires(WAIT).messages().await;
             let taken = self.take_all(batch.map_err(PullError::broker)?, &mut permits).await?;
+            if taken == 0 && begun.elapsed() < AT_ONCE {
+                return Err(PullError::AtOnce);
+            }
             want = if taken == asked { (2 * taken).min(PULL_MAX) } else { taken.max(1) };
         }
         Ok(())

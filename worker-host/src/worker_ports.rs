@@ -12,6 +12,7 @@ use schemas::{Artifact, Assignment, AttemptId, Class, FailureCode, JobId, Outcom
 
 use crate::attempt::{Attempt, Stopper};
 use crate::io::HostIo;
+use crate::manifest;
 use crate::nats::NatsPorts;
 use crate::progress;
 use crate::room::{Reserved, Waiting};
@@ -142,16 +143,18 @@ impl WorkerPorts for NatsPorts {
 
     fn register(&self, attempt: &Attempt) {
         self.shared.stoppers.running(attempt.assignment.job.id, attempt.stopper());
+        self.shared.runs(&attempt.assignment);
         self.shared.figures.attempts_running.increment(1.0);
     }
 
     fn unregister(&self, job: JobId) {
         self.shared.stoppers.ended(job);
+        self.shared.ran(job);
         self.shared.figures.attempts_running.decrement(1.0);
     }
 
     async fn run(&self, attempt: &Attempt) -> Outcome {
-        self.backend.run(attempt).await
+        manifest::bounded(attempt, self.backend.run(attempt).await).await
     }
 
     async fn find(&self, attempt: &Attempt) -> Found {

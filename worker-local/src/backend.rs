@@ -10,12 +10,11 @@ use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
 use schemas::{Artifact, Catalog, Failure, FailureCode, Health, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use worker_host::attempt::too_large;
 use worker_host::inputs::InputLimit;
 use worker_host::{Attempt, Backend, Discovery, Found};
 
 use crate::comfy::cancel::cancel;
-use crate::comfy::client::{Client, ClientError};
+use crate::comfy::client::Client;
 use crate::comfy::discovery::{self, Abilities};
 use crate::comfy::errors::{self, IsFileChoice};
 use crate::comfy::graph::{self, Source};
@@ -113,8 +112,7 @@ impl ComfyBackend {
     /// From wherever the attempt is to its artifacts.
     async fn work(&self, attempt: &Attempt, id: &str) -> Result<Vec<Artifact>, Failure> {
         let source = graph::source(&attempt.assignment.job.body);
-        let place = lookup(&self.client, id).await.map_err(|error| errors::unanswered(&error))?;
-        let entry = match place {
+        let entry = match self.place(id).await? {
             Place::Ended(entry) if entry.end() != End::Interrupted => *entry,
             Place::Running { client_id } | Place::Pending { client_id, .. } => {
                 self.rejoin(attempt, id, client_id).await?
@@ -131,6 +129,19 @@ impl ComfyBackend {
             Place::Absent => self.fresh(attempt, id).await?,
         };
         self.conclude(attempt, &entry, source).await
+    }
+
+    /// Where the job is before anything is done. A record that cannot be had ends a job only when it is repeatedly so.
+    async fn place(&self, id: &str) -> Result<Place, Failure> {
+        let mut looks = 1;
+        loop {
+            match lookup(&self.client, id).await {
+                Ok(place) => return Ok(place),
+                Err(error) if error.is_of_one_job() && looks < CONFIRMING_LOOKS => looks += 1,
+                Err(error) => return Err(errors::unanswered(&error)),
+            }
+            tokio::time::sleep(CONFIRMING_PAUSE).await;
+        }
     }
 
     /// Goes on watching what an earlier delivery submitted.
@@ -305,16 +316,8 @@ impl ComfyBackend {
         let mut artifacts = Vec::with_capacity(files.len());
         for (step, (index, file)) in (0_u32..).zip(files.iter().enumerate()) {
             attempt.progress(Phase::Downloading, step, total, Some(&file.filename));
-            let bytes = self.client.view(file).await.map_err(|error| match error.status() {
-                Some(404) => {
-                    let message = format!("the server lists {} and does not have it", file.filename);
-                    Failure::new(FailureCode::Transient, message).with_words(&error.to_string())
-                }
-                _ => match error {
-                    ClientError::TooLarge { limit_bytes, .. } => too_large(limit_bytes.saturating_add(1)),
-                    error => errors::unanswered(&error),
-                },
-            })?;
+            let bytes =
+                self.client.view(file).await.map_err(|error| errors::not_given(&file.filename, &error))?;
             artifacts.push(attempt.save(index, media_type_of(&file.filename), bytes).await?);
         }
         Ok(artifacts)

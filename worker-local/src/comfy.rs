@@ -17,3 +17,5 @@ pub mod outputs;
 pub mod socket;
 pub mod watch;
 pub mod wire;
+
+pub use worker_host::python_json;

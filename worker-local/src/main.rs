@@ -45,5 +45,6 @@ fn main() -> ExitCode {
             ComfyBackend::new(comfyui, catalog).map_err(|error| Fault::new(Exit::Config, error))
         })
         .await
+        .map(drop)
     })
 }

@@ -1,13 +1,11 @@
 //! Putting aside what cannot be booked, with its reason and its bytes.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use runtime::broker::Broker;
 use runtime::clock;
 use runtime::metrics;
 use runtime::publish;
 use schemas::subjects::{self, Subject};
-use schemas::{Failure, Parked, SCHEMA_VERSION};
+use schemas::{Failure, Parked};
 
 use super::arrived::Arrived;
 
@@ -22,15 +20,8 @@ pub(super) async fn park(broker: &Broker, arrived: &Arrived, failure: Failure) -
     let sequence = arrived.sequence(&broker.jetstream);
     tracing::warn!(subject = %arrived.subject, sequence, reason = failure.message, "event put aside");
     metrics::LEDGER_EVENTS_PARKED.increment(1);
-    let parked = Parked {
-        schema_version: SCHEMA_VERSION,
-        time_ms: clock::now_ms(),
-        failure,
-        subject: arrived.subject.to_string(),
-        content_type: arrived.content_type.as_deref().map(str::to_owned),
-        payload_base64: STANDARD.encode(&arrived.payload),
-        attempts: Vec::new(),
-    };
+    let original = (arrived.subject.as_str(), arrived.content_type.as_deref(), &arrived.payload[..]);
+    let parked = Parked::new(clock::now_ms(), failure, original, Vec::new());
     // The same event parks under the same id, however often it is delivered.
     let id = format!("event-{sequence}");
     match broker.publisher.publish(&publish::Message::new(subject, id, &parked)).await {

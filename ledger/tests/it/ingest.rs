@@ -162,6 +162,34 @@ async fn ids_of_any_kind_and_age_find_a_partition() {
 }
 
 #[tokio::test]
+async fn rows_of_a_month_that_was_not_prepared_move_out_of_the_default_partition() {
+    let database = migrated().await;
+    // Half a year ahead, where no partition is yet: a client with a wrong clock.
+    let ahead_ms = T + 183 * 86_400_000;
+    for number in 0..3 {
+        let mut story = Story::new(number);
+        story.job = schemas::JobId::from_parts(ahead_ms, [number; 10]);
+        database.store.ingest(&story.eventful()).await.unwrap();
+    }
+    let counts = "select (select count(*) from only jobs_default) + (select count(*) from only attempts_default) \
+                  + (select count(*) from only events_default)";
+    let in_default = database.number(counts).await;
+    assert!(in_default > 3, "{in_default} rows");
+    let before = database.dump().await;
+    let prepared =
+        "select prepare_partitions((select min(submitted_at) + interval '183 days' from jobs), 1)::bigint";
+    assert_eq!(database.number(prepared).await, 3, "one partition for each table");
+    assert_eq!(database.number(counts).await, 0);
+    assert_eq!(database.dump().await, before, "the same rows");
+    assert_eq!(database.number(prepared).await, 0, "they are there");
+    // What comes later finds the month's own partition.
+    let mut story = Story::new(9);
+    story.job = schemas::JobId::from_parts(ahead_ms + 1, [9; 10]);
+    database.store.ingest(&story.eventful()).await.unwrap();
+    assert_eq!(database.number(counts).await, 0);
+}
+
+#[tokio::test]
 async fn concurrent_ledgers_do_not_lose_each_others_news() {
     let database = migrated().await;
     let story = Story::new(1);

@@ -23,7 +23,7 @@ use crate::story::Story;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Served {
+pub(crate) struct Served {
     broker: Broker,
     _server: NatsServer,
     _dir: tempfile::TempDir,
@@ -37,16 +37,17 @@ impl std::ops::Deref for Served {
     }
 }
 
-async fn broker() -> Served {
+pub(crate) async fn broker() -> Served {
     let dir = scratch();
     let server = NatsServer::start(&found(), NatsOptions::new(dir.path())).await.expect("it starts");
-    let config = NatsConfig { url: server.url(), ..NatsConfig::default() };
+    let config = NatsConfig { url: server.url().into(), ..NatsConfig::default() };
     let broker = Broker::connect(&config, "test").await.expect("it is ready");
     runtime::topology::apply(&broker.jetstream, &Topology::new(1)).await.expect("the topology applies");
     Served { broker, _server: server, _dir: dir }
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+/// Looks until it holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");

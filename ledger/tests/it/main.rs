@@ -7,6 +7,8 @@ mod late_money;
 mod loops;
 mod migrations;
 mod order;
+mod overhead;
+mod plain_views;
 mod process;
 mod reads;
 mod reserve;

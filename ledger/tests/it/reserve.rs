@@ -29,7 +29,7 @@ async fn concurrent_reservations_cannot_overshoot() {
     let refusal = grants.iter().find_map(|grant| grant.refusal.clone()).expect("some are refused");
     assert_eq!(
         refusal,
-        "daily budget of all unlisted tenants together: 98 of 100 micro-USD are used, 7 more do not fit"
+        "daily budget of all unlisted tenants together: $0.000098 of $0.0001 used, until 00:00 UTC; $0.000007 more does not fit"
     );
     assert_eq!(database.number("select sum(open_micro_usd)::bigint from charges").await, 98);
     database.books_balance().await;
@@ -104,7 +104,7 @@ async fn the_fleets_budget_spans_tenants() {
     let granted = database.store.reserve(&[one.reservation(0, 1, 60)], &config).await.unwrap();
     assert!(granted[0].granted);
     let granted = database.store.reserve(&[two.reservation(0, 1, 60)], &config).await.unwrap();
-    let words = "monthly budget of the fleet: 60 of 100 micro-USD are used, 60 more do not fit";
+    let words = "monthly budget of the fleet: $0.00006 of $0.0001 used, until 00:00 UTC on the first of next month; $0.00006 more does not fit";
     assert_eq!(granted[0].refusal.as_deref(), Some(words));
 
     database.store.note_budgets(&config).await.unwrap();
@@ -134,8 +134,7 @@ async fn invented_names_cannot_overshoot_the_default_together() {
     let grants = asking.join_all().await;
     assert_eq!(grants.iter().filter(|grant| grant.granted).count(), 14);
     let refusal = grants.iter().find_map(|grant| grant.refusal.clone()).expect("some are refused");
-    let words =
-        "daily budget of all unlisted tenants together: 98 of 100 micro-USD are used, 7 more do not fit";
+    let words = "daily budget of all unlisted tenants together: $0.000098 of $0.0001 used, until 00:00 UTC; $0.000007 more does not fit";
     assert_eq!(refusal, words);
     database.books_balance().await;
 
@@ -165,7 +164,8 @@ async fn a_tenant_that_gets_an_entry_or_loses_it_takes_its_spending_along() {
     assert!(ask(&late, 1, 1, &before).await.is_some(), "60 and 40 are all there is");
 
     assert_eq!(ask(&late, 1, 60, &after).await, None, "the 60 are studio-a's own now");
-    let words = "daily budget of tenant studio-a: 60 of 70 micro-USD are used, 11 more do not fit";
+    let words =
+        "daily budget of studio-a: $0.00006 of $0.00007 used, until 00:00 UTC; $0.000011 more does not fit";
     assert_eq!(ask(&studio, 2, 11, &after).await.as_deref(), Some(words), "and count against its own budget");
     assert_eq!(ask(&studio, 2, 10, &after).await, None);
     database.store.note_budgets(&after).await.unwrap();
@@ -173,8 +173,7 @@ async fn a_tenant_that_gets_an_entry_or_loses_it_takes_its_spending_along() {
         and shared_committed_micro_usd is null and daily_budget_micro_usd = 70";
     assert_eq!(database.number(shares).await, 1);
 
-    let words =
-        "daily budget of all unlisted tenants together: 170 of 100 micro-USD are used, 1 more do not fit";
+    let words = "daily budget of all unlisted tenants together: $0.00017 of $0.0001 used, until 00:00 UTC; $0.000001 more does not fit";
     assert_eq!(ask(&of("studio-d", 4), 1, 1, &before).await.as_deref(), Some(words));
     // What is over is over for repeats as well, and what was set aside stays.
     assert!(ask(&other, 1, 41, &before).await.is_some());
@@ -195,8 +194,7 @@ async fn the_shared_month_holds_within_a_batch_and_across_days() {
     let granted: Vec<bool> = granted.iter().map(|grant| grant.granted).collect();
     assert_eq!(granted, [true, true, true, true, true, false]);
     let next = database.store.reserve(&[of("x7", 7).reservation(2 * day_ms, 1, 1)], &config).await.unwrap();
-    let words =
-        "monthly budget of all unlisted tenants together: 50 of 50 micro-USD are used, 1 more do not fit";
+    let words = "monthly budget of all unlisted tenants together: $0.00005 of $0.00005 used, until 00:00 UTC on the first of next month; $0.000001 more does not fit";
     assert_eq!(next[0].refusal.as_deref(), Some(words));
 }
 

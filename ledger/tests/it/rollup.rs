@@ -9,23 +9,11 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
+use crate::loops::until;
+use crate::plain_views::{make_plain_views, sums_are_those_of_rows};
 use crate::server::{Database, migrated};
 use crate::story::{Story, T};
 
-/// The views as they were before there were sums: made of the rows alone.
-const OF_ROWS: &str = include_str!("../../migrations/0004_analytics.sql");
-const SUMMED: [&str; 10] = [
-    "cost_by_day",
-    "cost_by_backend",
-    "cost_by_tenant",
-    "cost_by_label",
-    "savings_by_baseline",
-    "failure_rates",
-    "failures",
-    "latency",
-    "utilisation",
-    "conservation",
-];
 const ENOUGH: Duration = Duration::from_secs(60);
 const MONEY_LOCK: i64 = 0x4152_474f_0002;
 /// Three years.
@@ -34,26 +22,13 @@ const AGO_MS: i64 = 3 * 365 * 86_400_000;
 /// A database that has the old views beside the new ones, in schema `plain`.
 async fn compared() -> Database {
     let database = migrated().await;
-    let views = OF_ROWS.split("-- The read-only role").next().expect("the views come first");
-    // Decisions are not summed, and what they are stored as has changed since.
-    let statements = views.split(";\n").filter(|statement| !statement.contains("analytics.candidates"));
-    let plain = statements.collect::<Vec<_>>().join(";\n").replace("analytics", "plain");
-    sqlx::raw_sql(AssertSqlSafe(plain)).execute(&database.pool).await.expect("the old views are made");
+    make_plain_views(&database.pool).await;
     database
 }
 
 impl Database {
-    /// Each view in one statement, which sees one moment.
     async fn sums_are_those_of_rows(&self, when: &str) {
-        for view in SUMMED {
-            let sql = format!(
-                "select count(*) from ((table plain.{view} except all table analytics.{view})
-                    union all (table analytics.{view} except all table plain.{view})) as different"
-            );
-            let different: i64 =
-                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await.expect("readable");
-            assert_eq!(different, 0, "{view} {when}");
-        }
+        sums_are_those_of_rows(&self.pool, when).await;
     }
 
     async fn count(&self, of: &'static str) -> i64 {
@@ -234,9 +209,7 @@ async fn news_while_a_span_is_summed_is_not_lost() {
     // It has summed and waits for the lock; what it read is old as soon as this commits.
     let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted
         and database = (select oid from pg_database where datname = current_database())";
-    while database.number(waiting).await == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the sum waits for the lock", async || database.number(waiting).await > 0).await;
     sqlx::query("update charges set posted_micro_usd = posted_micro_usd + 5")
         .execute(&mut *writing)
         .await

@@ -40,6 +40,7 @@ async fn every_view_and_every_column_says_what_it_is() {
 async fn analysts_read_the_views_and_write_nothing() {
     let database = migrated().await;
     database.store.ingest(&Story::new(1).eventful()).await.unwrap();
+    database.store.post_bill(&schemas::samples::endpoint_bill()).await.unwrap();
     let mut analyst = database.pool.acquire().await.unwrap();
     sqlx::query("set role argosy_analyst").execute(&mut *analyst).await.unwrap();
     let views: Vec<String> =

@@ -119,6 +119,7 @@ impl Story {
             facts: self.facts(),
             state,
             artifacts: if completed { vec![samples::artifact()] } else { Vec::new() },
+            manifest: None,
             failure: (!completed).then(|| Failure::new(FailureCode::Cancelled, "somebody cancelled it")),
             attempts,
         };

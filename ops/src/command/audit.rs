@@ -1,5 +1,8 @@
 //! `argosy audit`: do the promises hold?
 
+mod abandoned;
+mod lanes;
+
 use super::session::Session;
 use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
@@ -11,8 +14,12 @@ use futures::TryStreamExt as _;
 use policy::invariants::{AuditReport, audit};
 use schemas::topology::stream;
 use schemas::{JobId, subjects};
-use stack::audit::{gather, is_at_rest};
+use stack::audit::{at_rest_at, bills_settle, gather};
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Idle time of simulated providers runs out, and their last bill is booked, within this.
+const BILLS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Check the promises over ledger, streams and (of simulators) invoices: nothing lost, nothing paid twice,
 /// the ledger equal to the invoices. Exit code 1 when one is broken.
@@ -25,10 +32,20 @@ impl Audit {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
         let reader = session.reader().await?;
-        let settled = is_at_rest(&broker.jetstream).await?;
+        let before = at_rest_at(&broker.jetstream).await?;
+        // Read before all else: what leaves its lane meanwhile is found further on.
+        let lanes = lanes::read(&broker.jetstream).await?;
         // Read before the ledger: what is told meanwhile makes the ledger know more, never less.
         let known = jobs_in_events(&broker.jetstream).await?;
-        let mut input = gather(&reader, None, settled, &session.simulators()?).await?;
+        let simulators = session.simulators()?;
+        let bills_final = before.is_some() && bills_settle(&reader, &simulators, BILLS_WITHIN).await?;
+        let mut input = gather(&reader, None, false, &simulators).await?;
+        let settled = before.is_some() && before == at_rest_at(&broker.jetstream).await?;
+        input.settled = settled;
+        input.bills_final = settled && bills_final;
+        input.abandoned = abandoned::find(&broker.jetstream, &input, &lanes.jobs).await?;
+        (input.waiting, input.waiting_unread) = (lanes.jobs, lanes.others);
+        input.unreachable = lanes.unreachable;
         input.parked = parked::too_new(&broker.jetstream).await?;
         let booked = input.jobs.iter().map(|job| job.job).chain(input.parked.iter().copied());
         let known = known.into_iter().filter(|_| settled);
@@ -68,6 +85,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         ("attempts", Align::Right),
         ("ledger", Align::Right),
         ("invoice", Align::Right),
+        ("start and idle", Align::Right),
+        ("bill", Align::Right),
         ("only possibly paid", Align::Right),
         ("unexplained lines", Align::Right),
     ];
@@ -80,6 +99,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
                 audit.attempts.to_string(),
                 audit.ledger_micro_usd.to_string(),
                 audit.invoice_micro_usd.map_or("none shown".to_owned(), |amount| amount.to_string()),
+                audit.overhead_micro_usd.to_string(),
+                audit.bill_micro_usd.map_or("none shown".to_owned(), |amount| amount.to_string()),
                 audit.possibly_paid_micro_usd.to_string(),
                 audit.unexplained_invoice_lines.to_string(),
             ]
@@ -90,17 +111,21 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         String::new(),
         report.ledger_micro_usd.to_string(),
         report.invoice_micro_usd.to_string(),
+        report.overhead_micro_usd.to_string(),
+        String::new(),
         report.possibly_paid_micro_usd.to_string(),
         report.unexplained_invoice_lines.to_string(),
     ]);
     let mut text = format!(
-        "{}\n\naccepted {}, ended {}, open {}, parked as too new {}, lost {}, ended twice {}, paid twice {}, \
+        "{}\n\naccepted {}, ended {}, open {}, waiting in lanes {}, parked as too new {}, abandoned {}, lost {}, ended twice {}, paid twice {}, \
          paid again {}, reservations open {}\n",
         table::render(&columns, &rows),
         report.accepted,
         report.ended,
         report.open,
+        report.waiting,
         report.parked,
+        report.abandoned,
         report.lost,
         report.ended_twice,
         report.paid_twice,

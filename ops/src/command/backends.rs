@@ -4,7 +4,7 @@ use super::session::Session;
 use crate::table::{self, Align};
 use clap::Args;
 use client::api;
-use schemas::api::{BackendStatus, BackendsReply};
+use schemas::api::{BackendStatus, BackendsReply, LaneStatus};
 use schemas::{Gpu, Health, Offer};
 
 /// The fleet as a router sees it: workers, slots, health, what waits, which breaker is open, GPUs.
@@ -43,8 +43,8 @@ pub fn tables(reply: &BackendsReply) -> String {
     let workers: Vec<Vec<String>> = reply
         .backends
         .iter()
-        .flat_map(|backend| &backend.workers)
-        .map(|offer| worker_row(offer, reply.time_ms))
+        .flat_map(|backend| backend.workers.iter().map(move |offer| (backend, offer)))
+        .map(|(backend, offer)| worker_row(backend, offer, reply.time_ms))
         .collect();
     if !workers.is_empty() {
         let columns = [
@@ -54,11 +54,19 @@ pub fn tables(reply: &BackendsReply) -> String {
             ("health", Align::Left),
             ("free slots", Align::Right),
             ("seen", Align::Right),
+            ("clock", Align::Right),
             ("learned", Align::Left),
+            ("longest run", Align::Left),
             ("gpu", Align::Left),
         ];
         text.push_str("\n\n");
         text.push_str(&table::render(&columns, &workers));
+    }
+    if !reply.lanes.is_empty() {
+        let columns = [("lane", Align::Left), ("waiting", Align::Right), ("oldest", Align::Right)];
+        let rows: Vec<Vec<String>> = reply.lanes.iter().map(lane_row).collect();
+        text.push_str("\n\n");
+        text.push_str(&table::render(&columns, &rows));
     }
     if !reply.ledger_available {
         text.push_str("\n\nThe ledger grants no reservations at present: paid backends wait.");
@@ -101,7 +109,25 @@ fn backend_row(status: &BackendStatus, now_ms: i64) -> Vec<String> {
     ]
 }
 
-fn worker_row(offer: &Offer, now_ms: i64) -> Vec<String> {
+fn lane_row(status: &LaneStatus) -> Vec<String> {
+    let oldest = status.oldest_age_ms.map_or_else(|| "-".to_owned(), table::duration);
+    vec![status.lane.as_str().to_owned(), status.jobs.to_string(), oldest]
+}
+
+fn worker_row(backend: &BackendStatus, offer: &Offer, now_ms: i64) -> Vec<String> {
+    let presence = backend.presence.iter().find(|presence| presence.worker == offer.worker);
+    let seen = presence.map_or_else(
+        || table::ago(now_ms, offer.time_ms),
+        |presence| format!("{} ago", table::duration(presence.age_ms)),
+    );
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let clock = presence
+        .map_or_else(String::new, |presence| format!("{:+.1} s", presence.clock_skew_ms as f64 / 1_000.0));
+    let stuck = |job| backend.stuck.iter().any(|stuck| stuck.job == job);
+    let longest = offer.running.first().map_or_else(String::new, |attempt| {
+        let mark = if stuck(attempt.job) { ", STUCK" } else { "" };
+        format!("{} {}{mark}", attempt.class, table::duration(attempt.running_ms))
+    });
     let health = match offer.health {
         Health::Healthy => "healthy",
         Health::Down => "down",
@@ -109,6 +135,8 @@ fn worker_row(offer: &Offer, now_ms: i64) -> Vec<String> {
         Health::Draining => "draining",
         Health::Unknown => "unknown",
     };
+    // What it said last is no longer so.
+    let health = if presence.is_some_and(|presence| !presence.is_fresh) { "SILENT" } else { health };
     let reason = offer.health_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let learned = offer
         .classes
@@ -121,8 +149,10 @@ fn worker_row(offer: &Offer, now_ms: i64) -> Vec<String> {
         provider(offer.simulated).to_owned(),
         format!("{health}{reason}"),
         format!("{}/{}", offer.free_slots, offer.slots),
-        table::ago(now_ms, offer.time_ms),
+        seen,
+        clock,
         learned.join(", "),
+        longest,
         offer.gpus.iter().map(gpu).collect::<Vec<_>>().join("; "),
     ]
 }

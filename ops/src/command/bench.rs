@@ -69,8 +69,11 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let out = self.out.clone().unwrap_or_else(|| session.root.join("out").join("bench"));
-        let report =
-            if self.running { self.running(session).await? } else { self.all(session, &out).await? };
+        let report = if self.running {
+            self.running(session).await?
+        } else {
+            Box::pin(self.all(session, &out)).await?
+        };
         report.write(&out)?;
         if session.json {
             table::say_json(&report)

@@ -1,6 +1,7 @@
 //! `argosy cancel`.
 
 use super::session::Session;
+use crate::exit::DoesNotHold;
 use crate::table;
 use clap::Args;
 use client::api;
@@ -21,14 +22,22 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
+        let mut strange = Vec::new();
         for job in self.jobs {
             let reply: CancelReply = api::request(&broker.client, "cancel", &JobRequest { job }).await?;
             if session.json {
                 table::say_json(&reply)?;
             } else {
-                table::say(format!("{job}  {}: {}", reply.state.as_str(), reply.effect));
+                let state = if reply.known { reply.state.as_str() } else { "unknown" };
+                table::say(format!("{job}  {state}: {}", reply.effect));
+            }
+            if !reply.known {
+                strange.push(job.to_string());
             }
         }
-        Ok(())
+        if strange.is_empty() {
+            return Ok(());
+        }
+        Err(DoesNotHold(format!("unknown jobs: {}", strange.join(", "))).into())
     }
 }

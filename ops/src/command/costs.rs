@@ -4,7 +4,7 @@ use super::jobs::duration_ms;
 use super::session::Session;
 use crate::table::{self, Align};
 use clap::Args;
-use ledger_read::{CostBy, CostRow, SavingRow};
+use ledger_read::{CostBy, CostRow, OverheadRow, SavingRow};
 use runtime::clock::now_ms;
 use schemas::MicroUsd;
 
@@ -27,10 +27,16 @@ impl Costs {
         let since_ms = self.since.map_or(0, |ms| now_ms() - ms);
         let costs = reader.costs(&self.by, since_ms).await?;
         let savings = reader.savings(since_ms).await?;
+        let overhead = reader.overhead(since_ms).await?;
         if session.json {
-            return table::say_json(&serde_json::json!({ "costs": costs, "savings": savings }));
+            return table::say_json(
+                &serde_json::json!({ "costs": costs, "overhead": overhead, "savings": savings }),
+            );
         }
         table::say(costs_table(&self.by, &costs));
+        if !overhead.is_empty() {
+            table::say(format!("\n{}", overhead_table(&overhead)));
+        }
         if !savings.is_empty() {
             table::say(format!("\n{}", savings_table(&savings)));
         }
@@ -92,6 +98,38 @@ fn costs_table(by: &CostBy, rows: &[CostRow]) -> String {
     if let Some(cell) = lines.last_mut().and_then(|line| line.get_mut(1)) {
         cell.clear();
     }
+    table::render(&columns, &lines)
+}
+
+/// What endpoints cost beside their attempts.
+fn overhead_table(rows: &[OverheadRow]) -> String {
+    let columns = [
+        ("endpoint", Align::Left),
+        ("day", Align::Left),
+        ("attempts", Align::Right),
+        ("start and idle", Align::Right),
+        ("bill", Align::Right),
+    ];
+    let money = |micro_usd: i64| MicroUsd(micro_usd).to_string();
+    let line = |row: &OverheadRow| {
+        let amount = money(row.amount_micro_usd);
+        vec![
+            format!("{} {}", row.backend, row.endpoint),
+            row.day.clone(),
+            money(row.attempts_micro_usd),
+            if row.is_estimated() { format!("{amount} estimated") } else { amount },
+            row.billed_micro_usd.map_or("not known yet".to_owned(), money),
+        ]
+    };
+    let mut lines: Vec<Vec<String>> = rows.iter().map(line).collect();
+    let sum = |of: fn(&OverheadRow) -> i64| money(rows.iter().map(of).sum());
+    lines.push(vec![
+        "total".to_owned(),
+        String::new(),
+        sum(|row| row.attempts_micro_usd),
+        sum(|row| row.amount_micro_usd),
+        sum(|row| row.billed_micro_usd.unwrap_or_default()),
+    ]);
     table::render(&columns, &lines)
 }
 

@@ -1,20 +1,19 @@
 //! `argosy doctor`: is the fleet well, and is what it accepts safe?
 
+mod gather;
+
 use super::session::Session;
-use crate::doctor::{self, Finding, Verdict};
+use crate::doctor::{self, Asked, Finding, Varz, Verdict};
 use crate::exit::DoesNotHold;
 use crate::monitor;
 use crate::table::{self, Align};
 use clap::Args;
-use client::api;
-use client::documents;
+use gather::within;
 use runtime::broker::Broker;
-use runtime::store_room::StoreRoom;
-use schemas::api::BackendsReply;
-use schemas::topology::{self, Topology};
 
-/// Check broker, documents, database, routers, ledger and backends: what is not well or not safe is named with its
-/// cure, and the exit code is 1. A broker that does not sync every write is never called safe.
+/// Check broker, documents, database, routers, ledger, lanes, backends and clocks: what is not well or not safe is
+/// named with its cure, and the exit code is 1. Each check runs whatever the others say. A broker that does not sync
+/// every write is never called safe.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy doctor\n  \
     argosy doctor --monitor http://nats-1:8222,http://nats-2:8222,http://nats-3:8222\n  \
@@ -33,76 +32,97 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
+    fn urls(&self, session: &Session) -> Vec<String> {
+        let given: Vec<String> = self.urls.iter().filter(|url| !url.is_empty()).cloned().collect();
+        if given.is_empty() { session.monitor_urls() } else { given }
+    }
+
     /// What the nodes say; nothing when no address is known.
-    pub(crate) async fn nodes(&self, session: &Session) -> anyhow::Result<Vec<doctor::Varz>> {
-        let given = self.urls.iter().filter(|url| !url.is_empty()).cloned();
-        let mut urls: Vec<String> = given.collect();
-        if urls.is_empty() {
-            urls.extend(session.monitor_urls());
-        }
-        monitor::varz(&urls).await
+    pub(crate) async fn nodes(&self, session: &Session) -> anyhow::Result<Vec<Varz>> {
+        monitor::varz(&self.urls(session)).await
     }
 }
 
 impl Doctor {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let broker = session.broker().await?;
-        let nodes = self.monitor.nodes(session).await?;
-        let mut findings = vec![doctor::syncing(&nodes)];
-        let replicas = doctor::replicas(&nodes);
-        let differences = runtime::topology::verify(&broker.jetstream, &Topology::new(replicas)).await?;
-        findings.push(doctor::topology(&differences, replicas));
-        findings.extend(rooms(&broker, replicas).await?);
-        findings.extend(judged_documents(&broker).await?);
-        if let Ok(room) = StoreRoom::measure(&broker.jetstream, runtime::clock::now_ms()).await {
-            findings.push(doctor::artifact_store(&room));
+        let (connected, nodes, database, processes) = tokio::join!(
+            within(session.broker()),
+            within(self.monitor.nodes(session)),
+            gather::database(session),
+            gather::processes(session),
+        );
+        let mut findings = Vec::new();
+        match connected {
+            Ok(broker) => findings.extend(Box::pin(self.of_broker(session, &broker, nodes)).await),
+            Err(error) => findings.extend(gather::without_broker(&error, &nodes)),
         }
-        let fleet: Option<BackendsReply> = api::request_empty(&broker.client, "backends").await.ok();
-        findings.push(doctor::ledger(fleet.as_ref(), behind(&broker).await));
-        findings.extend(fleet.iter().flat_map(doctor::backends));
-        let reader = match session.has_database() {
-            true => Some(session.reader().await?),
-            false => None,
+        findings.push(database);
+        findings.extend(processes);
+        print(session, &findings)
+    }
+
+    /// Everything that is asked through the broker, at the same time.
+    async fn of_broker(
+        &self,
+        session: &Session,
+        broker: &Broker,
+        nodes: Result<Vec<Varz>, String>,
+    ) -> Vec<Finding> {
+        let mut findings = vec![gather::connected(broker)];
+        let nodes = match nodes {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                findings.push(gather::no_monitor(&error));
+                Vec::new()
+            }
         };
-        let durability = match &reader {
-            Some(reader) => Some(reader.durability().await?),
-            None => None,
-        };
-        findings.push(doctor::database(durability.as_ref()));
-        tell(session, &findings)
+        let strange = doctor::identity(&gather::introduced(broker), &nodes);
+        // What another broker says about itself says nothing of this one.
+        let nodes = if strange.is_some() { Vec::new() } else { nodes };
+        findings.extend(strange);
+        findings.push(doctor::syncing(&nodes));
+        let replicas = doctor::replicas(&nodes);
+        let urls = if nodes.is_empty() { Vec::new() } else { self.monitor.urls(session) };
+        let (topology, rooms, documents, store, fleet, lanes, parked, behind, ledger, clock) = tokio::join!(
+            gather::topology(broker, replicas),
+            gather::rooms(broker, replicas),
+            gather::documents(broker),
+            gather::artifact_store(broker),
+            gather::fleet(broker, &urls),
+            gather::lanes(broker),
+            gather::parked(broker),
+            gather::behind(broker),
+            gather::ledger(broker),
+            within(async { Ok(runtime::clock::measure(&broker.client).await) }),
+        );
+        findings.push(topology);
+        findings.extend(rooms);
+        findings.extend(documents);
+        findings.push(store);
+        findings.push(doctor::routers(&fleet.asked, &fleet.routers, fleet.connections));
+        findings.push(match lanes {
+            Ok(lanes) => doctor::queue(&lanes, &fleet.asked),
+            Err(error) => gather::unknown("queue", &error),
+        });
+        findings.push(doctor::ledger(&ledger, behind));
+        match &fleet.asked {
+            Asked::Answered(reply) => findings.extend(doctor::backends(reply)),
+            _ => findings.push(Finding::unknown(
+                "backend",
+                "no router says how the backends are",
+                "see row `router`",
+            )),
+        }
+        findings.push(parked);
+        if let Ok(Some(measured)) = clock {
+            let broker_ms = runtime::clock::machine_ms() - measured.skew_ms;
+            findings.extend(doctor::clocks(fleet.asked.answer(), &fleet.routers, &nodes, broker_ms));
+        }
+        findings
     }
 }
 
-async fn rooms(broker: &Broker, replicas: usize) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    for spec in Topology::new(replicas).streams {
-        // One that is missing was named by the topology's check.
-        let Ok(stream) = broker.jetstream.get_stream(&spec.name).await else { continue };
-        let info = stream.cached_info();
-        findings.extend(doctor::room(&spec.name, info.state.bytes, info.config.max_bytes));
-    }
-    Ok(findings)
-}
-
-async fn judged_documents(broker: &Broker) -> anyhow::Result<Vec<Finding>> {
-    let jetstream = &broker.jetstream;
-    Ok(doctor::documents(
-        &documents::stored(jetstream).await?,
-        &documents::stored(jetstream).await?,
-        &documents::stored(jetstream).await?,
-        &documents::stored(jetstream).await?,
-        runtime::clock::now_ms(),
-    ))
-}
-
-/// Events that the ledger has not taken yet.
-async fn behind(broker: &Broker) -> Option<u64> {
-    let stream = topology::stream::EVENTS;
-    let consumer = runtime::topology::consumer(&broker.jetstream, stream, topology::LEDGER_CONSUMER).await;
-    consumer.ok().map(|consumer| consumer.cached_info().num_pending)
-}
-
-fn tell(session: &Session, findings: &[Finding]) -> anyhow::Result<()> {
+fn print(session: &Session, findings: &[Finding]) -> anyhow::Result<()> {
     if session.json {
         table::say_json(&serde_json::json!({ "findings": findings }))?;
     } else {

@@ -1,6 +1,7 @@
 //! `argosy explain`: why there.
 
 use super::session::Session;
+use super::unknown::unknown;
 use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
 use clap::Args;
@@ -25,9 +26,11 @@ impl Explain {
         let request = JobRequest { job: self.job };
         let reply: ExplainReply = api::request(&broker.client, "explain", &request).await?;
         if session.json {
-            return table::say_json(&reply);
+            table::say_json(&reply)?;
+            return if reply.known { Ok(()) } else { Err(unknown(self.job)) };
         }
-        table::say(format!("{}  {}", reply.job, reply.state.as_str()));
+        let state = if reply.known { reply.state.as_str() } else { "unknown" };
+        table::say(format!("{}  {state}", reply.job));
         for decision in &reply.decisions {
             table::say(format!("\n{}", decision_text(decision)));
         }
@@ -38,7 +41,11 @@ impl Explain {
             }
         }
         reply.warnings.iter().for_each(|warning| table::say(format!("\nwarning: {warning}")));
-        if reply.decisions.is_empty() && reply.failure.is_none() {
+        reply.waiting.iter().for_each(|wait| table::say(format!("\nwaits: {}", wait.sentence)));
+        if !reply.known {
+            return Err(unknown(self.job));
+        }
+        if reply.decisions.is_empty() && reply.failure.is_none() && reply.waiting.is_none() {
             return Err(DoesNotHold(format!("nothing was decided for job {} yet", self.job)).into());
         }
         Ok(())

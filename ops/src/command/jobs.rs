@@ -7,9 +7,11 @@ use anyhow::bail;
 use clap::Args;
 use ledger_read::{JobFilter, JobSummary};
 use runtime::clock::now_ms;
+use runtime::lanes::{self, Lying};
 use schemas::{Backend, JobState, MicroUsd, Tenant};
+use std::collections::HashSet;
 
-/// List jobs, newest first.
+/// List jobs, newest first: those of the ledger, and those that lie in the lanes.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     argosy jobs --state failed --since 24h\n  \
@@ -45,13 +47,69 @@ impl Jobs {
             label: self.label,
             since_ms: self.since.map(|ms| now_ms() - ms),
         };
-        let jobs = session.reader().await?.jobs(&filter, self.limit.into()).await?;
+        let mut jobs = session.reader().await?.jobs(&filter, self.limit.into()).await?;
+        let waiting = match session.broker().await {
+            Ok(broker) => Some(lanes::read_all(&broker.client, summary).await?),
+            Err(error) => {
+                eprintln!("argosy: what waits in the lanes is not shown: {error:#}");
+                None
+            }
+        };
+        let lying = waiting.as_ref().map_or(0, Vec::len);
+        let waiting = waiting.into_iter().flatten().flatten().filter(|job| lets_through(&filter, job));
+        // The ledger may know of one that its lane has not let go of yet.
+        let known: HashSet<_> = jobs.iter().map(|job| job.job).collect();
+        jobs.extend(waiting.filter(|job| !known.contains(&job.job)));
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.submitted_at_ms));
+        jobs.truncate(self.limit as usize);
         if session.json {
             return jobs.iter().try_for_each(table::say_json);
         }
         table::say(jobs_table(&jobs, now_ms()));
+        if lying > 0 {
+            let more = if lying >= lanes::LOOKED_AT_MAX { "at least " } else { "" };
+            table::say(format!(
+                "\n{more}{lying} accepted jobs lie in the lanes; `argosy explain <job>` says why"
+            ));
+        }
         Ok(())
     }
+}
+
+/// A job that lies in its lane, as the ledger would list it.
+fn summary(lying: &Lying) -> Option<JobSummary> {
+    let job = lying.job()?;
+    let form = if job.body.workflow.is_some() { "workflow" } else { "prompt" };
+    Some(JobSummary {
+        job: job.id.0,
+        tenant: job.tenant.to_string(),
+        lane: lying.lane.as_str().to_owned(),
+        kind: job.body.kind.as_str().to_owned(),
+        class: None,
+        form: form.to_owned(),
+        labels: serde_json::to_value(&job.labels).ok()?,
+        submitted_at_ms: lying.accepted_at_ms,
+        ended_at_ms: None,
+        state: JobState::Submitted.as_str().to_owned(),
+        failure_code: None,
+        failure_message: None,
+        attempts: 0,
+        backend: None,
+        simulated: None,
+        posted_micro_usd: 0,
+        open_micro_usd: 0,
+        queue_ms: None,
+        run_ms: None,
+        total_ms: None,
+    })
+}
+
+fn lets_through(filter: &JobFilter, job: &JobSummary) -> bool {
+    filter.backend.is_none()
+        && filter.state.is_none_or(|state| state == JobState::Submitted)
+        && filter.tenant.as_ref().is_none_or(|tenant| tenant.as_str() == job.tenant)
+        && filter.since_ms.is_none_or(|since_ms| job.submitted_at_ms >= since_ms)
+        && filter.label.as_ref().is_none_or(|(key, value)| job.labels.get(key).is_some_and(|is| is == value))
 }
 
 /// Jobs in lines.

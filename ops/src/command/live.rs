@@ -163,6 +163,7 @@ mod tests {
             attempt: 1,
             backend: None,
             artifacts: Vec::new(),
+            manifest: None,
             failure: Some(failure),
             same_as: None,
         };

@@ -1,19 +1,25 @@
 //! Where the fleet is, and connections to it.
 
-use super::Global;
+use super::global::Global;
 use crate::exit::Usage;
 use anyhow::Context as _;
 use ledger_read::Reader;
 use runtime::broker::Broker;
-use runtime::config::NatsConfig;
+use runtime::config::{Common, NatsConfig, Secret, Source};
+use serde::Deserialize;
 use stack::Simulator;
-use stack::fleet_file::{FleetFile, root_of};
+use stack::fleet_file::{FleetFile, FleetProcess, root_of};
 use std::path::PathBuf;
 
 /// Connections to the database; a command reads one thing after the other.
 const CONNECTIONS: u32 = 2;
 /// A command that finds no broker says so soon.
 const PATIENCE_MS: u64 = 2_000;
+
+/// A command has no section of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoSections {}
 
 /// What a command works with.
 pub(crate) struct Session {
@@ -22,7 +28,7 @@ pub(crate) struct Session {
     /// JSON for programs.
     pub(crate) json: bool,
     nats: NatsConfig,
-    database: Option<String>,
+    database: Option<Secret>,
     fleet: Option<FleetFile>,
 }
 
@@ -32,15 +38,27 @@ impl Session {
             Some(root) => std::path::absolute(root)?,
             None => root_of(&std::env::current_dir().context("the current folder")?),
         };
-        let fleet = FleetFile::load(&root);
-        let of_fleet = |url: fn(&FleetFile) -> &String| fleet.as_ref().map(|fleet| url(fleet).clone());
-        let group_writes = global.group_writes
-            || (global.nats.is_none() && fleet.as_ref().is_some_and(|fleet| fleet.group_writes));
-        let url = global.nats.clone().or_else(|| of_fleet(|fleet| &fleet.nats_url));
-        let database = global.database.clone().or_else(|| of_fleet(|fleet| &fleet.database_url));
-        let url = url.unwrap_or_else(|| NatsConfig::default().url);
-        let nats =
-            NatsConfig { url, group_writes, connect_patience_ms: PATIENCE_MS, ..NatsConfig::default() };
+        let source = Source::from_process(None)?;
+        let (Common { nats: configured, .. }, NoSections {}) = source.load(&[])?;
+        let is_configured = global.nats.is_some() || source.has("nats", "url")?;
+        // A broker that is named may be another fleet's: nothing of the folder's own is used with it.
+        let fleet = if is_configured { None } else { FleetFile::load(&root) };
+        let nats = match &fleet {
+            // A fleet on this machine knows no users.
+            Some(fleet) => NatsConfig {
+                url: fleet.nats_url.as_str().into(),
+                group_writes: global.group_writes || fleet.group_writes,
+                ..NatsConfig::default()
+            },
+            None => NatsConfig {
+                url: global.nats.clone().unwrap_or_else(|| configured.url.clone()),
+                group_writes: global.group_writes || configured.group_writes,
+                ..configured
+            },
+        };
+        let nats = NatsConfig { connect_patience_ms: PATIENCE_MS, ..nats };
+        let of_fleet = fleet.as_ref().map(|fleet| Secret::new(&fleet.database_url));
+        let database = global.database.clone().or(of_fleet);
         Ok(Self { root, json: global.json, nats, database, fleet })
     }
 
@@ -52,7 +70,7 @@ impl Session {
         let url = self.database.as_ref().ok_or_else(|| {
             Usage("no database is known: give --database or ARGOSY_LEDGER__DATABASE_URL".to_owned())
         })?;
-        let connected = Reader::connect(url, CONNECTIONS).await;
+        let connected = Reader::connect(url.expose(), CONNECTIONS).await;
         // Not the URL itself: it may hold a password.
         connected.context("the ledger's database does not answer: check --database and the server")
     }
@@ -65,6 +83,11 @@ impl Session {
     pub(crate) fn monitor_urls(&self) -> Vec<String> {
         let urls = self.fleet.as_ref().and_then(|fleet| fleet.monitor_url.as_deref());
         urls.into_iter().flat_map(|urls| urls.split(',')).map(str::to_owned).collect()
+    }
+
+    /// The processes of the running fleet.
+    pub(crate) fn processes(&self) -> Vec<FleetProcess> {
+        self.fleet.iter().flat_map(|fleet| fleet.processes.clone()).collect()
     }
 
     /// The simulators of the running fleet; none where everything is real.

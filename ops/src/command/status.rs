@@ -1,8 +1,8 @@
 //! `argosy status`: one job.
 
 use super::session::Session;
+use super::unknown::unknown;
 use super::watch;
-use crate::exit::DoesNotHold;
 use crate::table;
 use clap::Args;
 use client::api;
@@ -27,15 +27,17 @@ impl Status {
         if session.json {
             table::say_json(&reply)?;
         } else {
-            table::say(format!("{}  {}", reply.job, reply.state.as_str()));
+            let state = if reply.known { reply.state.as_str() } else { "unknown" };
+            table::say(format!("{}  {state}", reply.job));
             reply.events.iter().for_each(|event| table::say(watch::line(event)));
             let facts = reply.events.iter().rev().find_map(|event| event.fact.facts());
             let warnings = facts.map(|facts| facts.warnings.as_slice()).unwrap_or_default();
+            reply.waiting.iter().for_each(|wait| table::say(format!("waits: {}", wait.sentence)));
             warnings.iter().for_each(|warning| table::say(format!("warning: {warning}")));
         }
         if reply.known {
             return Ok(());
         }
-        Err(DoesNotHold(format!("nothing is known of job {}", self.job)).into())
+        Err(unknown(self.job))
     }
 }

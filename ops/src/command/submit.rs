@@ -167,7 +167,8 @@ impl Submit {
     async fn fetch(&self, broker: &Broker, session: &Session, tracker: &Tracker) -> anyhow::Result<()> {
         for (job, view) in tracker.jobs() {
             let mut fetched = Vec::new();
-            for artifact in &view.artifacts {
+            let artifacts = files::all(&broker.jetstream, view).await?;
+            for artifact in &artifacts {
                 let path = files::download(&broker.jetstream, *job, artifact, &self.out).await?;
                 if !session.json {
                     table::say(path.display());
@@ -176,7 +177,7 @@ impl Submit {
             }
             if session.json {
                 table::say_json(&serde_json::json!({
-                    "job": job, "state": view.state, "backend": view.backend, "artifacts": view.artifacts,
+                    "job": job, "state": view.state, "backend": view.backend, "artifacts": artifacts,
                     "files": fetched, "failure": view.failure,
                 }))?;
             }

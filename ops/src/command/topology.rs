@@ -7,17 +7,19 @@ use crate::exit::DoesNotHold;
 use crate::table;
 use clap::{Args, Subcommand};
 use client::documents::{self, Documents};
+use runtime::topology::Limit;
 use schemas::topology::Topology;
 
 /// Create, update or compare the broker's streams, consumers and buckets.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy topology apply\n  argosy topology apply --replicas 3\n  \
     argosy topology apply --artifacts-bytes 17179869184\n  \
+    argosy topology apply --replicas 1 --lower replicas\n  \
     argosy topology verify --monitor http://127.0.0.1:8222 || echo differs")]
 pub(crate) struct TopologyCommand {
-    /// Copies of each stream: 1 on a single node, 3 on a cluster
-    #[arg(long, global = true, default_value_t = 1)]
-    replicas: usize,
+    /// Copies of each stream: 1 on a single node, 3 on a cluster; as many as there are when absent
+    #[arg(long, global = true)]
+    replicas: Option<usize>,
     #[command(subcommand)]
     action: Action,
 }
@@ -29,6 +31,10 @@ enum Action {
         /// Room for files, bytes; a store that is larger stays as it is
         #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
         artifacts_bytes: Option<i64>,
+        /// Limits that may be lowered to what this version or --replicas says, for example replicas,max_bytes; without
+        /// this word no limit of what is there is lowered
+        #[arg(long, value_delimiter = ',', value_name = "LIMIT,LIMIT")]
+        lower: Vec<Limit>,
     },
     /// Compare; exit code 1 when something differs, or when the broker does not sync every write
     Verify(Monitor),
@@ -37,14 +43,19 @@ enum Action {
 impl TopologyCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
-        let topology = Topology::new(self.replicas);
+        let replicas = match self.replicas {
+            Some(replicas) => replicas,
+            None => runtime::topology::replicas(&broker.jetstream).await?,
+        };
+        let topology = Topology::new(replicas);
         match self.action {
-            Action::Apply { artifacts_bytes } => {
+            Action::Apply { artifacts_bytes, lower } => {
                 let topology = match artifacts_bytes {
                     Some(bytes) => topology.with_artifacts_bytes(bytes),
                     None => topology,
                 };
-                let mut done = runtime::topology::apply(&broker.jetstream, &topology).await?;
+                let mut done =
+                    runtime::topology::apply_lowering(&broker.jetstream, &topology, &lower).await?;
                 let seeded = documents::seed(&broker.jetstream, &Documents::default()).await?;
                 done.extend(seeded.into_iter().map(|key| format!("document {key}, as shipped")));
                 tell(session, "applied", &done)

@@ -130,8 +130,9 @@ fn stop_signal_boxed() -> anyhow::Result<std::pin::Pin<Box<dyn Future<Output = &
 }
 
 fn tell(session: &Session, fleet: &FleetFile, note: Option<&str>) -> anyhow::Result<()> {
+    let fleet = fleet.without_passwords();
     if session.json {
-        return table::say_json(fleet);
+        return table::say_json(&fleet);
     }
     table::say(processes_table(&fleet.processes));
     if let Some(note) = note {
@@ -142,7 +143,7 @@ fn tell(session: &Session, fleet: &FleetFile, note: Option<&str>) -> anyhow::Res
     table::say("\nIn another terminal, in this folder:");
     table::say("  argosy submit \"a lighthouse in a storm\" --wait");
     table::say("  argosy backends");
-    table::say(format!("  psql {}", fleet.database_url));
+    table::say("  psql \"$(jq -r .database_url .argosy/run/fleet.json)\"");
     table::say("\nCtrl-C drains and ends everything.");
     Ok(())
 }

@@ -2,12 +2,20 @@
 
 use super::live;
 use super::session::Session;
+use super::unknown::unknown;
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
+use client::api;
 use client::follow::{self, Since};
 use futures::StreamExt as _;
+use futures::future::join_all;
+use runtime::broker::Broker;
+use schemas::api::{JobRequest, StatusReply};
 use schemas::{Event, Fact, JobId};
+
+/// Jobs that routers are asked for before they are followed.
+const ASKED_MAX: usize = 32;
 
 /// Follow jobs until they end; without ids, everything that happens until Ctrl-C.
 #[derive(Debug, Args)]
@@ -23,6 +31,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
+        refuse_unknown(&broker, &self.jobs).await?;
         if !self.jobs.is_empty() && !session.json {
             let tracker = live::follow_to_the_end(&broker, &self.jobs, false).await?;
             return live::verdict(&tracker);
@@ -42,6 +51,22 @@ impl Watch {
             }
         }
         live::verdict(&tracker)
+    }
+}
+
+/// Refuses to wait for unknown jobs. Of many jobs, or where no router answers, this is not checked.
+async fn refuse_unknown(broker: &Broker, jobs: &[JobId]) -> anyhow::Result<()> {
+    if jobs.len() > ASKED_MAX {
+        return Ok(());
+    }
+    let ask = |job: JobId| async move {
+        let reply: anyhow::Result<StatusReply> =
+            api::request(&broker.client, "status", &JobRequest { job }).await;
+        reply.is_ok_and(|reply| !reply.known).then_some(job)
+    };
+    match join_all(jobs.iter().map(|job| ask(*job))).await.into_iter().flatten().next() {
+        Some(job) => Err(unknown(job)),
+        None => Ok(()),
     }
 }
 

@@ -138,7 +138,8 @@ fn money(report: &Report) -> String {
 /// What the audit says, line by line.
 pub(crate) fn verdict(audit: &AuditSection) -> String {
     let mut text = format!(
-        "audit: accepted {}, ended {}, lost {}, ended twice {}, paid twice {}, paid again {}, ledger {}, invoices {}",
+        "audit: accepted {}, ended {}, lost {}, ended twice {}, paid twice {}, paid again {}, ledger {}, invoices {}, \
+         start and idle {}",
         audit.accepted,
         audit.ended,
         audit.lost,
@@ -146,7 +147,8 @@ pub(crate) fn verdict(audit: &AuditSection) -> String {
         audit.paid_twice,
         audit.paid_again,
         MicroUsd(audit.ledger_micro_usd),
-        MicroUsd(audit.invoice_micro_usd)
+        MicroUsd(audit.invoice_micro_usd),
+        MicroUsd(audit.overhead_micro_usd)
     );
     for finding in &audit.findings {
         text.push_str(&format!("\nbroken: {finding}"));

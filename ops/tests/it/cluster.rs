@@ -38,7 +38,7 @@ async fn three_nodes_go_on_with_one_killed_or_parted() {
     let (_scratch, dir) = scratch();
     let found = Found::load(repository()).expect("run ops/scripts/obtain first");
     let mut cluster = NatsCluster::start(&found, NatsOptions::new(&dir), 3).await.expect("three nodes");
-    let config = NatsConfig { url: cluster.url(), ..NatsConfig::default() };
+    let config = NatsConfig { url: cluster.url().into(), ..NatsConfig::default() };
     let broker = Broker::connect(&config, "test").await.expect("a node answers");
     let (jetstream, topology) = (&broker.jetstream, Topology::new(3));
     until("topology", async || apply(jetstream, &topology).await).await;
@@ -53,7 +53,7 @@ async fn three_nodes_go_on_with_one_killed_or_parted() {
         let (_, links) = cluster.parts();
         let state = if node == 0 { LinkState::Stalled } else { LinkState::Cut };
         links.set(node, state);
-        let others = NatsConfig { url: cluster.nodes[(node + 1) % 3].url(), ..NatsConfig::default() };
+        let others = NatsConfig { url: cluster.nodes[(node + 1) % 3].url().into(), ..NatsConfig::default() };
         let other = Broker::connect(&others, "test").await.expect("the others answer");
         until("parted", async || other.publisher.publish(&message(20 + node as u32)).await).await;
         cluster.parts().1.set(node, LinkState::Open);

@@ -183,6 +183,8 @@ fn simulated_is_never_mistaken_for_real() {
         backlog: vec![ClassBacklog { class: Class::new("video").expect("a name"), jobs: 3 }],
         breaker_open_until_ms: (name == "cloud").then_some(real.time_ms + 5_000),
         breaker_reason: (name == "cloud").then(|| "backend_down: gone".to_owned()),
+        presence: Vec::new(),
+        stuck: Vec::new(),
     };
     let reply = BackendsReply {
         time_ms: real.time_ms,
@@ -192,6 +194,8 @@ fn simulated_is_never_mistaken_for_real() {
             backend("gemini", vec![]),
         ],
         ledger_available: false,
+        lanes: Vec::new(),
+        clock_skew_ms: None,
     };
     let text = backends_tables(&reply);
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).expect(start).to_owned();

@@ -32,6 +32,7 @@ fn ended(n: u8, backend: &str) -> Event {
         facts: JobFacts { max_cost_micro_usd: Some(COST), ..facts.clone() },
         state: JobState::Completed,
         artifacts: vec![Artifact { at, ..artifacts[0].clone() }],
+        manifest: None,
         failure: None,
         attempts: vec![attempt],
     };
@@ -69,7 +70,7 @@ pub(crate) fn history() -> Vec<Line> {
     }];
     for (n, backend, charge) in [(1, "local", Charge::VOIDED), (2, "cloud", Charge::posted(COST))] {
         let at_ms = 1_000 + i64::from(n) * 100;
-        lines.push(Line::Accepted { job: job(n), at_ms, tries: u64::from(n) });
+        lines.push(Line::Accepted { job: job(n), at_ms, tries: u64::from(n), deadline_ms: None });
         let event = Box::new(ended(n, backend));
         lines.push(Line::Event { stored_at_ms: at_ms * 2, event });
         lines.push(Line::Fetched { job: job(n), key: key(n), problem: None });

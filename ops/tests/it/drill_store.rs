@@ -23,7 +23,7 @@ async fn a_filled_store_refuses_keeps_all_files_and_is_made_larger_by_a_broker_t
     let (_scratch, dir) = scratch();
     let found = Found::load(repository()).expect("run ops/scripts/obtain first");
     let mut server = NatsServer::start(&found, NatsOptions::new(&dir)).await.expect("a broker");
-    let config = NatsConfig { url: server.url(), ..NatsConfig::default() };
+    let config = NatsConfig { url: server.url().into(), ..NatsConfig::default() };
     let broker = Broker::connect(&config, "test").await.expect("it answers");
     runtime::topology::apply(&broker.jetstream, &Topology::new(1)).await.expect("the topology");
     let own = max_bytes(&broker).await;

@@ -115,6 +115,64 @@ async fn postgres_keeps_its_cluster_from_start_to_start_and_minds_its_version() 
     assert!(!folder.join("data").exists(), "an ephemeral cluster leaves nothing behind");
 }
 
+/// Makes a database by `createdb` with a password, or without one; what it said when it was refused.
+fn refused(server: &Postgres, password: Option<&str>, name: &str) -> Option<String> {
+    let mut createdb = std::process::Command::new(found().postgres_bin_dir.join("createdb"));
+    createdb.args(["--no-password", "--host=127.0.0.1", "--username=argosy", "--port"]);
+    createdb.arg(server.port().to_string()).arg(name).env("LC_ALL", "C").env_remove("PGPASSFILE");
+    createdb.env("HOME", "/nonexistent").env("PGPASSWORD", password.unwrap_or_default());
+    let output = createdb.output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn password_of(server: &Postgres) -> String {
+    let url = server.url("postgres");
+    let (user_info, _) = url.strip_prefix("postgres://argosy:").unwrap().split_once('@').unwrap();
+    user_info.to_owned()
+}
+
+#[tokio::test]
+async fn postgres_opens_by_its_password_alone() {
+    let (_scratch, dir) = scratch();
+    let server = Postgres::start(&found(), PostgresOptions::for_test(&dir)).await.unwrap();
+    let password = password_of(&server);
+    for wrong in [None, Some("argosy"), Some(&password[1..])] {
+        let said = refused(&server, wrong, "wrong").expect("it is refused");
+        assert!(said.contains("password"), "{said}");
+    }
+    assert_eq!(refused(&server, Some(&password), "right"), None);
+    let file = server.log_path().with_file_name("password");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), password);
+    assert!(!format!("{server:?}").contains(&password), "it is not printed");
+    let (_other_scratch, other) = scratch();
+    let other = Postgres::start(&found(), PostgresOptions::for_test(&other)).await.unwrap();
+    assert_ne!(password_of(&other), password, "each cluster has its own");
+}
+
+#[tokio::test]
+async fn a_cluster_that_trusted_everybody_is_closed_at_its_next_start() {
+    let (_scratch, dir) = scratch();
+    let options = || PostgresOptions { fsync: false, ..PostgresOptions::new(&dir) };
+    let server = Postgres::start(&found(), options()).await.unwrap();
+    assert!(server.create_database("kept").await.unwrap());
+    let folder = server.log_path().parent().unwrap().to_owned();
+    server.stop(GRACE).await.unwrap();
+    // As release 0.1.0 left it.
+    std::fs::remove_file(folder.join("password")).unwrap();
+    let access = folder.join("data/pg_hba.conf");
+    std::fs::write(&access, "host all all 127.0.0.1/32 trust\n").unwrap();
+
+    let server = Postgres::start(&found(), options()).await.unwrap();
+    assert!(refused(&server, None, "open").is_some_and(|said| said.contains("password")));
+    assert!(!server.create_database("kept").await.unwrap(), "its data are there");
+    let password = password_of(&server);
+    server.stop(GRACE).await.unwrap();
+    let server = Postgres::start(&found(), PostgresOptions { ephemeral: true, ..options() }).await.unwrap();
+    assert_eq!(password_of(&server), password, "and it stays closed by the same");
+    assert_eq!(refused(&server, Some(&password), "right"), None);
+}
+
 /// As root, below a directory nobody else may enter (a clone in /root); as anybody else nothing is special.
 #[tokio::test]
 async fn postgres_runs_from_a_closed_directory() {

@@ -9,7 +9,10 @@ use schemas::workflow;
 use schemas::workflow::files::{Files, use_by_table};
 use schemas::{Body, Catalog, Class, Failure, Input, Job, Kind};
 
-use super::{Admitted, Form, INPUT_NAME_MAX_BYTES, shortened, sources};
+use super::admitted::{Admitted, Form};
+use super::limits::INPUT_NAME_MAX_BYTES;
+use super::shorten::shortened;
+use super::sources;
 
 /// Checks what can be checked without the catalog.
 pub(super) fn check(job: &Job, limits: &Limits) -> Result<(), Failure> {

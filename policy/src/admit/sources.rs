@@ -1,9 +1,9 @@
 //! Where a job's files come from: inputs, and results of the same tenant; never another tenant's.
 
 use schemas::artifact::{Origin, OriginError};
-use schemas::{Event, Fact, Failure, Input, Job, JobId};
+use schemas::{Artifact, ArtifactRef, Event, Fact, Failure, Input, Job, JobId};
 
-use super::shortened;
+use super::shorten::shortened;
 
 /// Checks by bucket and key alone what each input is.
 pub(super) fn check(job: &Job) -> Result<(), Failure> {
@@ -15,6 +15,11 @@ pub(super) fn check(job: &Job) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Bucket and folder of a file.
+fn folder(at: &ArtifactRef) -> (&str, &str) {
+    (&at.bucket, at.key.rsplit_once('/').map_or("", |(folder, _)| folder))
 }
 
 /// The inputs that are results of earlier jobs, with their place among the inputs: [`check_result`] says of each
@@ -35,8 +40,13 @@ pub fn results(job: &Job) -> impl Iterator<Item = (usize, &Input, JobId)> {
 /// `invalid_job`: it is not known to be a result of this tenant.
 pub fn check_result(job: &Job, index: usize, input: &Input, ended: Option<&Event>) -> Result<(), Failure> {
     let made = ended.is_some_and(|ended| match &ended.fact {
-        Fact::Ended { artifacts, .. } => {
-            ended.tenant == job.tenant && artifacts.iter().any(|artifact| artifact.at == input.artifact)
+        Fact::Ended { artifacts, manifest, .. } => {
+            let is_named = |artifact: &Artifact| artifact.at == input.artifact;
+            // A list that is too long for the event is a file. Those that it names beside the first lie beside them.
+            let beside = |artifact: &Artifact| folder(&artifact.at) == folder(&input.artifact);
+            ended.tenant == job.tenant
+                && (artifacts.iter().any(is_named)
+                    || (manifest.is_some() && artifacts.iter().take(1).any(beside)))
         }
         _ => false,
     });

@@ -6,6 +6,7 @@
 //! an older one does not know, and it is no longer to be refused.
 
 mod cure;
+mod fields;
 mod guards;
 mod nearest;
 
@@ -13,52 +14,10 @@ use schemas::workflow::{DEPTH_MAX, is_within};
 use schemas::{Class, Failure, Job, JobFacts, UnknownFields};
 use serde_json::Value;
 
-use super::shortened;
+pub use self::fields::{BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES};
+
+use super::shorten::shortened;
 use crate::fill::ignored;
-
-/// Fields of a job itself.
-pub const JOB_FIELDS: [&str; 10] = [
-    "schema_version",
-    "id",
-    "idempotency_key",
-    "time_ms",
-    "tenant",
-    "lane",
-    "body",
-    "constraints",
-    "preferences",
-    "labels",
-];
-
-/// Fields of `body`.
-pub const BODY_FIELDS: [&str; 11] = [
-    "kind",
-    "prompt",
-    "negative_prompt",
-    "workflow",
-    "model",
-    "width",
-    "height",
-    "steps",
-    "seed",
-    "duration_ms",
-    "inputs",
-];
-
-/// Fields of `constraints`.
-pub const CONSTRAINTS: [&str; 8] = [
-    "max_cost_micro_usd",
-    "deadline_ms",
-    "backends",
-    "exclude_backends",
-    "allow_paid",
-    "retry_unknown",
-    "failover_on_refusal",
-    "max_attempts",
-];
-
-/// Fields of `preferences`.
-pub const PREFERENCES: [&str; 3] = ["profile", "backend", "patience_ms"];
 
 /// Fields that a refusal names; of the others it says how many there are.
 const NAMED_MAX: usize = 8;

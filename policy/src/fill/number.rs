@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Found;
+use super::found::Found;
 use super::graph::{Graph, Node, Place, Role};
 
 /// The names of an input for a seed.

@@ -5,7 +5,16 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::graph::{self, Graph, Node, Place};
-use super::{Change, Wish};
+use super::wish::Wish;
+
+/// An input that was filled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Which one.
+    pub place: Place,
+    /// What it holds now.
+    pub value: Value,
+}
 
 /// Names listed in an error; more would hide its beginning.
 const LISTED_MAX: usize = 24;

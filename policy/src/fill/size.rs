@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Found;
+use super::found::Found;
 use super::graph::{Graph, Node, Place, Role};
 use super::number::is_whole;
 

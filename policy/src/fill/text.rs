@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Found;
+use super::found::Found;
 use super::graph::{Graph, Link, Node, Place, Role, link};
 
 /// The text inputs of the nodes that encode a text, the one that tells most first: a node for several encoders

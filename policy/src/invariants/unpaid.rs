@@ -17,7 +17,9 @@ pub(super) fn audit_guards(input: &AuditInput, report: &mut AuditReport, finding
     for attempt in &input.attempts {
         let name = format!("attempt {}.{} at {}", attempt.job, attempt.attempt, attempt.backend);
         let charge = &attempt.charge;
-        let is_known = matches!(charge.state, ChargeState::Posted | ChargeState::Voided);
+        // One that was voided may be opened again while something is under way.
+        let is_known =
+            charge.state == ChargeState::Posted || (charge.state == ChargeState::Voided && input.settled);
         let charged =
             if charge.state == ChargeState::Posted { charge.amount_micro_usd } else { MicroUsd::ZERO };
         if is_known && charged <= MicroUsd::ZERO && used(attempt) {

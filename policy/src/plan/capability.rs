@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use schemas::text::cut_owned;
 use schemas::workflow::Requirements;
 use schemas::{Backend, Class, FilterReason, Health, Offer, Service};
 
 use super::PlanInput;
 use super::rejections::Rejections;
 use crate::fleet::{BackendView, Known};
+
+/// How much is said of what is missing: a workflow may name hundreds of files.
+const WORDS_MAX_BYTES: usize = 500;
 
 /// The workers that could take the job now, added up.
 #[derive(Default)]
@@ -70,7 +74,7 @@ pub(super) fn capacity(
     } else if let Some((_, closest)) = closest {
         capacity.missing = needs.missing(closest);
         let words = format!("none of its workers has {}", capacity.missing.join(", "));
-        rejections.add(FilterReason::CapabilityMissing, words);
+        rejections.add(FilterReason::CapabilityMissing, cut_owned(words, WORDS_MAX_BYTES));
     } else {
         let class = &input.admitted.class;
         rejections.add(FilterReason::CapabilityMissing, format!("none of its workers makes class {class}"));
@@ -147,9 +151,8 @@ impl Tally {
     }
 }
 
-fn is_fresh(offer: &Offer, input: &PlanInput<'_>) -> bool {
-    let max_age_ms = i64::try_from(input.policy.offer_max_age_ms).unwrap_or(i64::MAX);
-    input.now_ms.saturating_sub(offer.time_ms) < max_age_ms
+fn is_fresh(offer: &Known, input: &PlanInput<'_>) -> bool {
+    offer.is_fresh(input.policy.offer_max_age_ms, input.now_ms)
 }
 
 fn is_well(offer: &Offer, now_ms: i64) -> bool {
@@ -247,7 +250,7 @@ fn memory_bytes(offer: &Offer) -> Option<u64> {
 }
 
 /// Mean of what workers learned about a class, milliseconds.
-pub(super) fn learned_ms<'a>(offers: impl IntoIterator<Item = &'a Offer>, class: &Class) -> Option<u64> {
+pub(crate) fn learned_ms<'a>(offers: impl IntoIterator<Item = &'a Offer>, class: &Class) -> Option<u64> {
     let classes = offers.into_iter().flat_map(|offer| &offer.classes).filter(|offer| offer.class == *class);
     let (count, total) = classes
         .filter_map(|offer| offer.learned_ms)

@@ -6,8 +6,11 @@ use super::consent::Consent;
 use super::weigh::lasting;
 use super::why::{Why, sentence};
 use super::{Assign, Plan, PlanInput, capability};
-use crate::dispose::{code_of, max_attempts};
+use crate::dispose::{code_of, is_used_up, max_attempts, spent};
 use crate::funds::is_handed_back;
+
+/// How the reason of a deferral begins.
+pub(crate) const WAITING: &str = "waiting, nothing is eligible now: ";
 
 /// Concludes. `candidates` are in the order of [`super::score::rank`].
 pub(super) fn conclude(
@@ -41,7 +44,7 @@ pub(super) fn conclude(
     let passing: Vec<_> =
         candidates.iter().filter(|candidate| lasting(input, candidate).next().is_none()).collect();
     if !passing.is_empty() {
-        let why = format!("waiting, nothing is eligible now: {}", words(passing));
+        let why = format!("{WAITING}{}", words(passing));
         let until_ms = input.now_ms.saturating_add_unsigned(input.policy.defer_ms);
         return Plan::Defer { decision: Box::new(decision(candidates, why.clone())), until_ms, why };
     }
@@ -59,7 +62,8 @@ fn given_up(input: &PlanInput<'_>) -> Option<Failure> {
         return Some(failure);
     }
     let most = max_attempts(input.job.constraints.max_attempts, input.policy);
-    let used_up = input.counted_attempts >= most || input.attempt > input.policy.max_attempts_ever.max(1);
+    let used_up = input.counted_attempts >= most
+        || is_used_up(input.attempt.saturating_sub(1), spent(input.history.iter()), input.policy);
     used_up.then(|| {
         last_failure(input).unwrap_or_else(|| {
             Failure::new(

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy::invariants::{AuditAttempt, AuditInput, AuditJob, AuditReport, InvoiceLine, audit};
+use policy::invariants::{
+    AuditAttempt, AuditInput, AuditJob, AuditOverhead, AuditReport, BilledDay, InvoiceLine, audit,
+};
 use proptest::prelude::*;
 use schemas::{Charge, JobId, JobState, MicroUsd, Unit, Usage};
 
@@ -67,6 +69,35 @@ fn what_waits_for_a_newer_router_is_neither_ended_nor_lost() {
     input.parked = BTreeSet::from([input.jobs[1].job]);
     let report = audit(&input);
     assert_eq!((report.ended, report.parked, report.lost), (1, 0, 2));
+}
+
+#[test]
+fn what_lies_in_its_lane_is_accepted_and_not_lost() {
+    let mut input = sound(&[100, 200, 300]);
+    input.settled = false;
+    // One that nothing else knows, one that is placed and not acknowledged yet, and some that were only counted.
+    let known = input.jobs[0].job;
+    input.jobs[0].ends = 0;
+    input.waiting = BTreeSet::from([job_id(9), known]);
+    input.waiting_unread = 841;
+    let report = audit(&input);
+    assert!(report.holds(), "{:?}", report.findings);
+    assert_eq!((report.accepted, report.waiting), (3 + 1 + 841, 1 + 841));
+    assert_eq!((report.open, report.ended, report.lost), (1, 2, 0));
+}
+
+#[test]
+fn what_nothing_would_ever_end_is_found_while_others_run() {
+    let unread = |input: &mut AuditInput| {
+        input.unreachable = BTreeMap::from([("argosy.jobs.urgent.default".to_owned(), 3)]);
+    };
+    broken(unread, "3 messages lie in stream JOBS under argosy.jobs.urgent.default");
+    let removed = |input: &mut AuditInput| {
+        (input.settled, input.jobs[0].ends) = (false, 0);
+        input.abandoned = BTreeSet::from([input.jobs[0].job]);
+    };
+    let report = broken(removed, "no stream holds anything of it");
+    assert_eq!((report.abandoned, report.open, report.lost), (1, 1, 0));
 }
 
 #[test]
@@ -192,6 +223,33 @@ fn a_running_fleet_has_open_jobs() {
 }
 
 #[test]
+fn open_work_is_judged_only_by_what_is_certain() {
+    let open = |change: fn(&mut AuditInput)| {
+        let mut input = sound(&[100, 200]);
+        input.settled = false;
+        change(&mut input);
+        audit(&input)
+    };
+    // A worker was killed between the provider's answer and its end: the line is there, its attempt is not.
+    let stranger = InvoiceLine { provider_id: "work-9".to_owned(), amount_micro_usd: MicroUsd(300) };
+    let killed = || {
+        let mut input = sound(&[100, 200]);
+        lines(&mut input).push(stranger.clone());
+        input
+    };
+    let report = audit(&AuditInput { settled: false, ..killed() });
+    assert!(report.holds() && report.unexplained_invoice_lines == 1, "{:?}", report.findings);
+    assert!(!audit(&killed()).holds(), "at rest it is broken");
+    // A charge whose line has not come yet, and a reservation that may still be opened again.
+    assert!(open(|input| drop(lines(input).pop())).holds());
+    assert!(open(|input| input.attempts[0].charge.state = schemas::ChargeState::Voided).holds());
+    // What no time can mend is found at once.
+    assert!(!open(|input| lines(input)[0].amount_micro_usd = MicroUsd(101)).holds(), "a line differs");
+    assert!(!open(|input| lines(input).push(lines(&mut sound(&[100]))[0].clone())).holds(), "two lines");
+    assert!(!open(|input| input.jobs[0].ends = 2).holds(), "ended twice");
+}
+
+#[test]
 fn a_lost_answer_is_covered_by_what_was_booked_as_possible() {
     let mut input = sound(&[100, 200]);
     input.attempts[0].charge = Charge::possibly_paid(MicroUsd(500));
@@ -266,4 +324,72 @@ fn paying_again_for_what_was_delivered_is_found() {
     // Only possibly paid, and delivered all the same.
     let report = repeated(|first| first.charge = Charge::possibly_paid(MicroUsd(100)));
     assert_eq!(report.paid_again, 1, "{report:?}");
+}
+
+/// A sound world of 600 for attempts, whose endpoint was billed 650.
+fn with_a_bill() -> AuditInput {
+    let mut input = sound(&[100, 200, 300]);
+    input.bills_final = true;
+    input.overhead.push(AuditOverhead {
+        backend: name("cloud"),
+        endpoint: "e".to_owned(),
+        day: "2026-11-23".to_owned(),
+        amount_micro_usd: MicroUsd(50),
+        estimated: false,
+    });
+    let day =
+        BilledDay { endpoint: "e".to_owned(), day: "2026-11-23".to_owned(), amount_micro_usd: MicroUsd(650) };
+    input.bills.insert(name("cloud"), vec![day]);
+    input
+}
+
+#[test]
+fn attempts_and_overhead_come_to_the_bill() {
+    let report = audit(&with_a_bill());
+    assert!(report.holds(), "{:?}", report.findings);
+    let cloud = &report.per_backend[&name("cloud")];
+    assert_eq!((cloud.overhead_micro_usd, cloud.bill_micro_usd), (MicroUsd(50), Some(MicroUsd(650))));
+    assert_eq!(report.overhead_micro_usd, MicroUsd(50));
+    let found = |change: fn(&mut AuditInput)| {
+        let mut input = with_a_bill();
+        change(&mut input);
+        audit(&input).findings
+    };
+    fn billed(input: &mut AuditInput, amount: i64) {
+        input.bills.get_mut(&name("cloud")).expect("above")[0].amount_micro_usd = MicroUsd(amount);
+    }
+    let off = "cloud: attempts $0.000600 and overhead $0.000050 come to $0.000650, and the provider billed";
+    for (findings, words) in [
+        (found(|input| billed(input, 651)), format!("{off} $0.000651")),
+        (found(|input| billed(input, 649)), format!("{off} $0.000649")),
+        (found(|input| input.overhead[0].estimated = true), "are only estimated".to_owned()),
+        (
+            found(|input| input.overhead[0].day = "2026-11-22".to_owned()),
+            "is unknown to the ledger".to_owned(),
+        ),
+        (found(|input| input.overhead.clear()), "is unknown to the ledger".to_owned()),
+    ] {
+        assert!(findings.iter().any(|finding| finding.contains(&words)), "{words}: {findings:?}");
+    }
+    // What is charged to an attempt is missing from the rest of the bill: two findings, not none.
+    let findings = found(|input| input.attempts[0].charge.amount_micro_usd.0 += 1);
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    // Rounding up may charge attempts more than the bill; the rest is then below zero, and all is well.
+    let below = |input: &mut AuditInput| {
+        input.overhead[0].amount_micro_usd = MicroUsd(-20);
+        input.bills.get_mut(&name("cloud")).expect("above")[0].amount_micro_usd = MicroUsd(580);
+    };
+    assert_eq!(found(below), [""; 0]);
+}
+
+#[test]
+fn a_bill_that_grows_is_not_judged() {
+    for change in
+        [|input: &mut AuditInput| input.settled = false, |input: &mut AuditInput| input.bills_final = false]
+    {
+        let mut input = with_a_bill();
+        input.overhead.clear();
+        change(&mut input);
+        assert_eq!(audit(&input).findings, [""; 0]);
+    }
 }

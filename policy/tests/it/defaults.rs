@@ -65,7 +65,7 @@ fn every_model_makes_a_workflow_of_a_prompt_that_uses_its_own_files() {
         for file in &admitted.requirements.models {
             assert!(model.files.contains(file), "{} uses {file}", model.model);
         }
-        let graph = schemas::workflow::render(model, &job.body, job.id, "test/0");
+        let graph = model.render(&job.body, job.id, "test/0");
         assert!(!graph.to_string().contains("{{"), "{}: a placeholder is left in {graph}", model.model);
         let as_workflow =
             Job { body: schemas::Body { workflow: Some(graph), model: None, ..job.body.clone() }, ..job };

@@ -20,6 +20,11 @@ fn letter(code: FailureCode, facts: &str) -> DeadLetter {
         failed(attempt, backend, token(code), 0)
     });
     letter.assignment.history = history.collect();
+    if let Some(code) = facts.get("before") {
+        let attempts = 1..number("attempt").expect("attempt=N beside before=CODE");
+        letter.assignment.history =
+            attempts.map(|attempt| failed(attempt, "cloud", token(code), 0)).collect();
+    }
     let attempts = u32::try_from(letter.assignment.history.len()).expect("few");
     letter.assignment.backend = name("cloud");
     letter.assignment.attempt = number("attempt").unwrap_or(attempts + 1);

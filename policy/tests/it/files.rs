@@ -85,6 +85,7 @@ fn a_result_is_an_input_of_its_own_tenant_alone() {
             facts: JobFacts::of(&job, None, NOW_MS),
             state: JobState::Completed,
             artifacts: keys.iter().map(|key| artifact(key)).collect(),
+            manifest: None,
             failure: None,
             attempts: Vec::new(),
         };
@@ -112,8 +113,8 @@ fn world(graph: &Value, models: &[&str], choices: Value) -> World {
     world.job.constraints.allow_paid = Some(true);
     let models = Some(models.iter().map(|name| (*name).to_owned()).collect());
     let file_choices = serde_json::from_value(choices).expect("a table");
-    world.fleet.upsert_offer(Offer { models, file_choices, ..offer("local-1", "local", 1) });
-    world.fleet.upsert_offer(offer("cloud-1", "cloud", 1));
+    world.fleet.upsert_offer(Offer { models, file_choices, ..offer("local-1", "local", 1) }, NOW_MS);
+    world.fleet.upsert_offer(offer("cloud-1", "cloud", 1), NOW_MS);
     world
 }
 

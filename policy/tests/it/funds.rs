@@ -45,7 +45,7 @@ fn set(world: &mut World, backend: &str, model: &str, unit: Unit, first: i64, ch
 /// A world where a job may only run at one backend.
 fn only(backend: &str) -> World {
     let mut world = World::empty();
-    world.fleet.upsert_offer(offer("w", backend, 2));
+    world.fleet.upsert_offer(offer("w", backend, 2), NOW_MS);
     world.job.constraints.backends = Some(vec![name(backend)]);
     world
 }

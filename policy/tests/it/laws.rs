@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use policy::backoff::{Backoff, BackoffError, HINT_MAX_MS};
 use policy::breaker::Breaker;
 use policy::cost;
-use policy::dispose::{Disposition, dispose};
+use policy::dispose::{Disposition, RATE_LIMITED_MAX, dispose};
 use policy::fleet::Fleet;
+use policy::overhead::{self, BillUpdate};
 use policy::plan::Plan;
 use proptest::prelude::*;
+use schemas::bill::EndpointBill;
 use schemas::*;
 
 use crate::world::{NOW_MS, World, failed, name, offer};
@@ -65,7 +67,10 @@ prop_compose! {
         ledger_available in prop::bool::weighted(0.8),
     ) -> World {
         let mut world = World::empty();
-        offers.into_iter().for_each(|offer| world.fleet.upsert_offer(offer));
+        for offer in offers {
+            let told_at_ms = offer.time_ms;
+            world.fleet.upsert_offer(offer, told_at_ms);
+        }
         for (backend, jobs) in backlog {
             world.fleet.set_backlog(&name(backend), &name("image-large"), jobs);
         }
@@ -118,7 +123,9 @@ proptest! {
         let mut turned = world.clone();
         turned.fleet = Fleet::default();
         for at in 0..offers.len() {
-            turned.fleet.upsert_offer(offers[(at + order.index(offers.len())) % offers.len()].clone().into_offer());
+            let offer = offers[(at + order.index(offers.len())) % offers.len()].clone().into_offer();
+            let told_at_ms = offer.time_ms;
+            turned.fleet.upsert_offer(offer, told_at_ms);
         }
         for (backend, view) in &world.fleet.backends {
             for (class, jobs) in &view.backlog {
@@ -141,7 +148,7 @@ proptest! {
             worker.models = Some(part(&asked_first.requirements.models, &has[7..]));
             worker.nodes = Some(part(&asked_first.requirements.nodes, &has[..7]));
             let mut world = World::empty();
-            world.fleet.upsert_offer(worker);
+            world.fleet.upsert_offer(worker, NOW_MS);
             let first = world.plan_as(&asked_first);
             prop_assert_eq!(world.plan_as(&well_known), first.clone());
             prop_assert_eq!(world.plan_as(&well_known), first);
@@ -265,7 +272,7 @@ proptest! {
             _ => {
                 let wait_ms = found.at_ms().expect("goes on") - NOW_MS;
                 prop_assert!((0..=i64::try_from(HINT_MAX_MS).expect("an hour")).contains(&wait_ms));
-                prop_assert!(attempt < policy.max_attempts_ever, "attempts are bounded, counted or not");
+                prop_assert!(attempt < policy.max_attempts_ever + RATE_LIMITED_MAX, "attempts are bounded, counted or not");
                 prop_assert!(counted + u32::from(found.is_counted()) < policy.max_attempts || !found.is_counted());
                 prop_assert!(deadline_ms.is_none_or(|ms| wait_ms < ms), "planned after the deadline");
             }
@@ -290,8 +297,57 @@ proptest! {
         let usage: Vec<_> = quantities.iter().map(|&quantity| Usage { unit: Unit::ExecutionMs, quantity }).collect();
         let (whole, parts) = (cost(&usage), usage.iter().map(|part| cost(std::slice::from_ref(part))).sum::<i64>());
         prop_assert!(whole <= parts && parts < whole + i64::try_from(usage.len().max(1)).expect("few"));
-        let exact = i128::from(quantities.iter().sum::<u64>()) * 190_000;
+        let billed = quantities.iter().map(|&quantity| cost::billed_quantity(Unit::ExecutionMs, quantity)).sum::<u64>();
+        let exact = i128::from(billed) * 190_000;
         prop_assert!(i128::from(whole) * 1_000_000 >= exact && (i128::from(whole) - 1) * 1_000_000 < exact.max(1));
+    }
+
+    #[test]
+    fn a_begun_second_is_billed_whole_and_nothing_else_is_rounded(quantity in any::<u64>(), more in any::<u64>()) {
+        let billed = |quantity| cost::billed_quantity(Unit::ExecutionMs, quantity);
+        let quantity = quantity.min(u64::MAX / 2_000 * 1_000);
+        prop_assert!(billed(quantity) >= quantity && billed(quantity) - quantity < 1_000);
+        prop_assert_eq!(billed(quantity) % 1_000, 0);
+        prop_assert_eq!(billed(billed(quantity)), billed(quantity));
+        prop_assert!(billed(quantity.saturating_add(more)) >= billed(quantity), "more is never billed less");
+        for unit in [Unit::InputToken, Unit::TextToken, Unit::ImageToken, Unit::VideoToken, Unit::EnergyMj] {
+            prop_assert_eq!(cost::billed_quantity(unit, quantity), quantity);
+        }
+    }
+
+    #[test]
+    fn a_bill_is_the_same_whoever_tells_it_how_often(told in prop::collection::vec((0i64..1_000, 0i64..1_000, 0i64..50), 1..8), seed in any::<u64>()) {
+        let day = || EndpointBill::new(name("cloud"), "e".to_owned(), 20_000, false);
+        let news = told.iter().map(|&(billed, at_ms, standby)| BillUpdate {
+            billed: Some((MicroUsd(billed), at_ms)), standby_micro_usd: MicroUsd(standby), ..BillUpdate::default()
+        });
+        let news: Vec<BillUpdate> = news.collect();
+        let merged = |news: &[BillUpdate]| news.iter().fold(day(), overhead::merge);
+        let mut again: Vec<BillUpdate> = news.iter().chain(&news).cloned().collect();
+        let turn = usize::try_from(seed % again.len() as u64).expect("small");
+        again.rotate_left(turn);
+        prop_assert_eq!(merged(&news), merged(&again));
+        let most = told.iter().map(|&(billed, ..)| billed).max();
+        prop_assert_eq!(merged(&news).billed_micro_usd.map(|amount| amount.0), most);
+    }
+
+    #[test]
+    fn attempts_and_overhead_are_the_bill_and_the_budget_holds_no_less(
+        billed in prop::option::of(0i64..100_000), attempts in 0i64..100_000, seen in 0i64..5_000, standby in 0i64..5_000,
+        asked_at_ms in 0i64..200_000_000,
+    ) {
+        let bill = EndpointBill {
+            billed_micro_usd: billed.map(MicroUsd), asked_at_ms: billed.map(|_| asked_at_ms),
+            seen_micro_usd: MicroUsd(seen), standby_micro_usd: MicroUsd(standby),
+            ..EndpointBill::new(name("cloud"), "e".to_owned(), 0, false)
+        };
+        let charge = overhead::overhead(&bill, MicroUsd(attempts));
+        prop_assert_eq!(charge.estimated, billed.is_none());
+        prop_assert!(charge.held_micro_usd >= charge.amount_micro_usd.max(MicroUsd::ZERO));
+        match billed {
+            Some(billed) => prop_assert_eq!(attempts + charge.amount_micro_usd.0, billed),
+            None => prop_assert_eq!(charge.held_micro_usd.0, seen + standby),
+        }
     }
 
     #[test]
@@ -314,7 +370,7 @@ proptest! {
             return Ok(());
         }
         let mut fleet = Fleet::default();
-        offers.iter().cloned().for_each(|offer| fleet.upsert_offer(offer));
+        offers.iter().cloned().for_each(|offer| fleet.upsert_offer(offer, NOW_MS));
         let worker = &offers[gone.index(offers.len())].worker;
         fleet.remove_offer(worker);
         let left = fleet.backends.values().flat_map(|view| &view.offers);
@@ -326,8 +382,8 @@ proptest! {
 #[test]
 fn a_worker_is_at_one_backend_and_a_backlog_never_below_none() {
     let mut fleet = Fleet::default();
-    fleet.upsert_offer(offer("w", "local", 1));
-    fleet.upsert_offer(offer("w", "cloud", 3));
+    fleet.upsert_offer(offer("w", "local", 1), NOW_MS);
+    fleet.upsert_offer(offer("w", "cloud", 3), NOW_MS);
     let slots = |fleet: &Fleet, backend| {
         fleet
             .view(&name(backend))

@@ -12,6 +12,7 @@ mod fill;
 mod funds;
 mod laws;
 mod overdue;
+mod overhead;
 mod plan;
 mod table;
 mod unknown;

@@ -83,7 +83,8 @@ fn worker(world: &mut World, backend: &str, facts: &str) {
     if let Some(health) = facts.get("health") {
         offer.health = token(health);
     }
-    world.fleet.upsert_offer(offer);
+    let told_at_ms = offer.time_ms;
+    world.fleet.upsert_offer(offer, told_at_ms);
 }
 
 /// One expectation of a case, and what was found instead.
@@ -179,17 +180,17 @@ fn a_backend_bills_when_its_name_its_protocol_or_a_worker_says_so() {
     // A worker of a provider under the name of our own machines: nothing is placed there for free.
     let mut worker = offer("local-2", "local", 1);
     worker.paid = Some(true);
-    world.fleet.upsert_offer(worker);
+    world.fleet.upsert_offer(worker, NOW_MS);
     let refused = reserved(&world).expect_err("it has no price");
     assert!(refused.contains("local: the catalog gives no maximum usage"), "{refused}");
     // An older worker says nothing, and is believed to be what the name says.
     let mut world = World::idle();
     world.fleet.remove_offer(&name("local-1"));
-    world.fleet.upsert_offer(Offer { paid: None, ..offer("local-1", "local", 1) });
+    world.fleet.upsert_offer(Offer { paid: None, ..offer("local-1", "local", 1) }, NOW_MS);
     assert_eq!(reserved(&world), Ok(("local".to_owned(), false)));
     // A provider under another name: its protocol tells.
     world.job.constraints.backends = Some(vec![name("cloud-eu")]);
-    world.fleet.upsert_offer(offer("cloud-eu-1", "cloud-eu", 1));
+    world.fleet.upsert_offer(offer("cloud-eu-1", "cloud-eu", 1), NOW_MS);
     world.policy.backends[1].backend = name("cloud-eu");
     world.policy.backends[1].paid = false;
     for service in &mut world.catalog.services {
@@ -252,7 +253,7 @@ fn at_the_same_score_and_cost_the_first_by_name_wins() {
         .catalog
         .services
         .extend(ours.into_iter().map(|service| Service { backend: name("attic"), ..service }));
-    world.fleet.upsert_offer(offer("attic-1", "attic", 1));
+    world.fleet.upsert_offer(offer("attic-1", "attic", 1), NOW_MS);
     let Plan::Assign(assign) = world.plan() else { panic!("{:?}", world.plan()) };
     assert_eq!((assign.backend.as_str(), assign.reserve_micro_usd), ("attic", MicroUsd::ZERO));
     assert_eq!(assign.decision.reason, "attic scores 1.000; level with local, and first by name");

@@ -105,7 +105,7 @@ impl World {
     pub(crate) fn idle() -> Self {
         let mut world = Self::empty();
         for (backend, slots) in [("local", 1), ("cloud", 2), ("gemini", 2)] {
-            world.fleet.upsert_offer(offer(&format!("{backend}-1"), backend, slots));
+            world.fleet.upsert_offer(offer(&format!("{backend}-1"), backend, slots), NOW_MS);
         }
         world
     }

@@ -1,10 +1,8 @@
 //! How jobs end without a result: the terminal event, the operator's inbox, refusals.
 
-use base64::Engine as _;
 use schemas::codec;
 use schemas::{
-    AttemptFacts, Event, Fact, Failure, FailureCode, Job, JobFacts, JobId, JobState, Parked, SCHEMA_VERSION,
-    Tenant, subjects,
+    AttemptFacts, Event, Fact, Failure, FailureCode, Job, JobFacts, JobId, JobState, Parked, Tenant, subjects,
 };
 
 use crate::errors::PublishError;
@@ -65,6 +63,7 @@ pub async fn end<P: Ports>(ports: &P, end: End) -> Result<(), PublishError> {
             facts: end.facts.clone(),
             state: end.state,
             artifacts: Vec::new(),
+            manifest: None,
             failure: end.failure.clone(),
             attempts: end.attempts.clone(),
         },
@@ -101,15 +100,11 @@ pub async fn park<P: Ports>(
     attempts: Vec<AttemptFacts>,
 ) -> Result<(), PublishError> {
     ports.note(Note::Parked(failure.code));
-    let parked = Parked {
-        schema_version: SCHEMA_VERSION,
-        time_ms: ports.now_ms(),
-        failure,
-        subject: original.subject.clone(),
-        content_type: original.content_type.clone(),
-        payload_base64: base64::engine::general_purpose::STANDARD.encode(&original.payload),
-        attempts,
-    };
+    let brief =
+        |facts: AttemptFacts| AttemptFacts { failure: facts.failure.as_ref().map(Failure::brief), ..facts };
+    let attempts = attempts.into_iter().map(brief).collect();
+    let bytes = (original.subject.as_str(), original.content_type.as_deref(), original.payload.as_slice());
+    let parked = Parked::new(ports.now_ms(), failure, bytes, attempts);
     ports.store(Record::Parked { id, tenant, job, parked: &parked }).await.map(|_| ())
 }
 

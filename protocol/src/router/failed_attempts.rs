@@ -1,12 +1,12 @@
 //! Failed attempts: `policy` says what follows, this carries it out.
 //!
-//! A wait before the next attempt is the failed attempt itself, handed back with a delay that counts from its own
-//! time; so a router that dies in between changes nothing.
+//! A wait before the next attempt is the failed attempt itself, handed back with a delay that counts from when the
+//! broker took it in; so a router that dies in between changes nothing, and a worker whose clock is wrong neither.
 
 use std::time::Duration;
 
 use policy::admit::admit;
-use policy::dispose::{Disposition, dispose};
+use policy::dispose::{Disposition, carried, dispose};
 use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobState, subjects};
 
 use crate::errors::StepError;
@@ -16,7 +16,9 @@ use crate::router::ending::{self, End, Original};
 use crate::router::job::Placement;
 use crate::router::place::{self, Placed};
 use crate::router::ports::{Delivery, RouterPorts};
+use crate::router::room::Wait;
 use crate::router::too_new::Resting;
+use crate::router::unended;
 
 /// How long a failed attempt rests after the broker failed a router in between.
 const TROUBLE_REST: Duration = Duration::from_secs(1);
@@ -31,13 +33,17 @@ pub async fn settle<P: RouterPorts>(ports: &P, resting: &Resting, message: &P::D
         // Its constraints may say what this router does not understand.
         Ok(failed) => match schemas.check(failed.assignment.job.schema_version.into()) {
             Some(failure) => too_new(ports, resting, message, failure).await,
-            None => follow_up(ports, &failed, message.deliveries()).await,
+            // Waits count from when the broker took it in, whatever its worker's clock said.
+            None => {
+                let failed = DeadLetter { time_ms: message.published_at_ms(), ..failed };
+                follow_up(ports, &failed, message.deliveries()).await
+            }
         },
         Err(error) => match schemas.check_letter(message.content_type(), message.payload()) {
             Some(failure) => too_new(ports, resting, message, failure).await,
             None => {
-                let words = format!("a failed attempt cannot be read: {error}");
-                park(ports, message, Failure::new(FailureCode::InvalidJob, words)).await
+                let words = format!("an assignment or a failed attempt cannot be read: {error}");
+                unreadable(ports, message, Failure::new(FailureCode::InvalidJob, words)).await
             }
         },
     };
@@ -116,8 +122,7 @@ async fn place_next<P: RouterPorts>(
         }
     };
     // Published with the attempt it was made for: what follows need not carry it.
-    let history: Vec<AttemptFacts> =
-        attempts.iter().map(|facts| AttemptFacts { decision: None, ..facts.clone() }).collect();
+    let history = carried(attempts.iter().map(AttemptFacts::as_history).collect());
     let placement = Placement {
         job,
         admitted: &admitted,
@@ -133,7 +138,16 @@ async fn place_next<P: RouterPorts>(
     };
     match placed {
         Placed::Done => Ok(None),
-        Placed::Later(at_ms) => Ok(Some(at_ms)),
+        Placed::Later { at_ms, why } => {
+            let (lane, since_ms) = (job.lane, failed.time_ms);
+            let wait = Wait { lane, waits_for: why, since_ms, next_look_ms: at_ms };
+            ports.room().put_off(job.id, wait, ports.now_ms()).leave();
+            Ok(Some(at_ms))
+        }
+        Placed::Over(state, failure) => {
+            end(ports, failed, state, Some(failure), attempts).await?;
+            Ok(None)
+        }
         Placed::Refused(failure) => {
             let state =
                 if failure.code == FailureCode::Expired { JobState::Expired } else { JobState::Failed };
@@ -203,6 +217,19 @@ async fn too_new<P: RouterPorts>(
     }
 }
 
+/// Parks what cannot be read with its bytes, and ends its job: nothing else would.
+async fn unreadable<P: RouterPorts>(
+    ports: &P,
+    message: &P::Delivery,
+    failure: Failure,
+) -> Result<Option<i64>, StepError> {
+    park(ports, message, failure.clone()).await?;
+    if let Some(subjects::Subject::Dead(_, job)) = subjects::parse(message.subject()) {
+        unended::end(ports, job, failure, Some((message.content_type(), message.payload()))).await?;
+    }
+    Ok(None)
+}
+
 async fn park<P: RouterPorts>(
     ports: &P,
     message: &P::Delivery,
@@ -223,7 +250,8 @@ async fn park<P: RouterPorts>(
 }
 
 fn all_attempts(failed: &DeadLetter) -> Vec<AttemptFacts> {
-    let mut attempts = failed.assignment.history.clone();
+    let mut attempts: Vec<AttemptFacts> =
+        failed.assignment.history.iter().map(AttemptFacts::as_history).collect();
     attempts.push(failed.ended_attempt.clone());
     attempts
 }

@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_first_without_event_is_the_first_attempt_and_says_nothing_of_the_second() {
-        // A dead letter of a first attempt without event is in hand, the second is begun and not yet assigned.
+        // A failed first attempt without event is in hand, the second is begun and not yet assigned.
         let history =
             History { events: vec![assigned(1), assigned(2)], is_first_without_event: true, failed: Some(1) };
         assert!(history.placed_without_event(1) && history.went_on_from(1));

@@ -8,6 +8,7 @@ mod address;
 mod arrived;
 mod at_once;
 mod refuse;
+mod unread;
 mod verdict;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use futures::future::Either;
 use policy::plan::Plan;
-use schemas::{Class, Failure, FailureCode, Job, JobState, Lane, topology};
+use schemas::{Class, Failure, Job, Lane, topology};
 
 use crate::errors::{PortError, StepError};
 use crate::note::Note;
@@ -28,13 +29,15 @@ use crate::router::keys::{self, Keyed};
 use crate::router::place::{self, Placed};
 use crate::router::ports::RouterPorts;
 use crate::router::read_past::{self, InHand};
-use crate::router::room::WaitOutcome;
+use crate::router::room::{Wait, WaitOutcome};
 use crate::router::too_new::Resting;
 
 pub use arrived::Arrived;
 use at_once::Begun;
+pub(crate) use refuse::unknown_tenant;
 use refuse::{Refusal, refuse};
-use verdict::{Verdict, until};
+pub use unread::refuse_unread;
+use verdict::{Verdict, conclude, until};
 
 /// Jobs of a lane that may wait for room before it pulls no more.
 const WAITING_MAX: usize = 64;
@@ -148,24 +151,29 @@ impl Intake {
         prepared: place::Prepared<P::Message>,
     ) {
         let verdict = match prepared.store(ports).await {
-            Ok(Some(placed)) => Ok(Verdict::of(&placed, ports.now_ms())),
-            Ok(None) => Box::pin(self.placed_before(ports, &arrived)).await,
+            Ok(Some(Placed::Done)) => Ok(Verdict::Done),
+            Ok(placed) => Box::pin(self.look_again(ports, &arrived, placed)).await,
             Err(error) => Err(error),
         };
         answer(ports, &arrived, verdict).await;
     }
 
-    async fn placed_before<P: RouterPorts>(
+    /// Goes on with a job that was not placed at once: it was placed before, where nothing was `placed`.
+    async fn look_again<P: RouterPorts>(
         &self,
         ports: &P,
         arrived: &Arrived<P::Delivery>,
+        placed: Option<Placed>,
     ) -> Result<Verdict, StepError> {
         let admitted = match at_once::read(ports, arrived) {
             Ok(admitted) => admitted,
             Err(refusal) => return refuse(ports, &self.resting, arrived, *refusal).await,
         };
-        let placed = place::placed_before(ports, &admitted.first_attempt()).await?;
-        Ok(Verdict::of(&placed, ports.now_ms()))
+        let placed = match placed {
+            Some(placed) => placed,
+            None => place::placed_before(ports, &admitted.first_attempt()).await?,
+        };
+        conclude(ports, arrived, &admitted, placed).await
     }
 
     async fn verdict<P: RouterPorts>(
@@ -191,7 +199,7 @@ impl Intake {
         if arrived.may_have_tracks(job.id)
             && let Some(placed) = place::recover(ports, &admitted.first_attempt()).await?
         {
-            return Ok(Verdict::of(&placed, ports.now_ms()));
+            return conclude(ports, arrived, &admitted, placed).await;
         }
         if let Err(failure) = may_use_results(ports, job).await? {
             let refusal = Refusal { id: Some(job.id), job: Some(admitted.job), failure };
@@ -209,7 +217,7 @@ impl Intake {
         mut plan: Option<Plan>,
     ) -> Result<Verdict, StepError> {
         let admitted = Arc::new(admitted);
-        let mut held = None;
+        let (mut held, mut noted) = (None, None);
         if plan.is_none() && ports.room().is_empty() {
             plan = Some(place::decide(ports, &admitted.first_attempt(), &[]));
         }
@@ -236,19 +244,24 @@ impl Intake {
                 Some(planned) => planned,
             };
             match place::execute(ports, admitted.first_attempt(), planned).await? {
-                Placed::Done => return Ok(Verdict::Done),
-                Placed::Refused(failure) => {
-                    let expired = failure.code == FailureCode::Expired;
-                    let state = if expired { JobState::Expired } else { JobState::Failed };
-                    let end = admitted.end(state, failure);
-                    ending::fail(ports, &admitted.job, end, &arrived.original()).await?;
-                    return Ok(Verdict::Done);
-                }
                 // Its money was refused just now; others may have room meanwhile.
-                Placed::Later(at_ms) => {
+                Placed::Later { at_ms, why } => {
+                    // Also the money of a job that went on elsewhere is refused: another router may have had it while
+                    // this one was stopped, or read it past the consumer.
+                    if let Some(placed) = place::recover(ports, &admitted.first_attempt()).await? {
+                        return conclude(ports, arrived, &admitted, placed).await;
+                    }
                     held.get_or_insert_with(|| self.hold(arrived));
+                    let wait = Wait::of(&admitted, why, at_ms);
+                    // Known until it is placed, also while it is planned again.
+                    if let Some(before) =
+                        noted.replace(ports.room().put_off(admitted.job.id, wait, ports.now_ms()))
+                    {
+                        before.leave();
+                    }
                     ports.rest(until(at_ms, ports.now_ms())).await;
                 }
+                placed => return conclude(ports, arrived, &admitted, placed).await,
             }
         }
     }

@@ -33,13 +33,7 @@ impl AdmittedJob {
     /// Why it is not to be placed any more, and how it ends.
     #[must_use]
     pub fn is_over(&self, is_cancelled: bool, now_ms: i64) -> Option<(JobState, Failure)> {
-        if is_cancelled {
-            let words = "cancelled before it was placed";
-            return Some((JobState::Cancelled, Failure::new(FailureCode::Cancelled, words)));
-        }
-        let words = "its deadline passed while it waited for room";
-        let passed = self.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
-        passed.then(|| (JobState::Expired, Failure::new(FailureCode::Expired, words)))
+        self.first_attempt().is_over(is_cancelled, now_ms)
     }
 
     /// Its end before any attempt.
@@ -54,6 +48,20 @@ impl AdmittedJob {
             failure: Some(failure),
             attempts: Vec::new(),
         }
+    }
+}
+
+impl Placement<'_> {
+    /// Why it is not to be placed any more, and how the job ends.
+    #[must_use]
+    pub fn is_over(&self, is_cancelled: bool, now_ms: i64) -> Option<(JobState, Failure)> {
+        if is_cancelled {
+            let words = "cancelled before it was placed";
+            return Some((JobState::Cancelled, Failure::new(FailureCode::Cancelled, words)));
+        }
+        let words = "its deadline passed while it waited for room";
+        let passed = self.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
+        passed.then(|| (JobState::Expired, Failure::new(FailureCode::Expired, words)))
     }
 }
 

@@ -31,6 +31,7 @@ pub async fn take<P: RouterPorts>(ports: &P, job: &Job) -> Result<Keyed, PortErr
         tenant: job.tenant.clone(),
         job: job.id,
         content_sha256: sha256_hex(&key::content(job)),
+        asked_sha256: Some(sha256_hex(&key::asked(job))),
         time_ms: ports.now_ms(),
     };
     // Hashed: clients may use any characters, the bucket may not.
@@ -41,7 +42,12 @@ pub async fn take<P: RouterPorts>(ports: &P, job: &Job) -> Result<Keyed, PortErr
 
 /// A job against the first one with its key.
 fn compare(first: &KeyRecord, mine: &KeyRecord) -> Keyed {
-    if first.content_sha256 != mine.content_sha256 {
+    // A record of an older router has only its own rule's hash.
+    let is_same = match (&first.asked_sha256, &mine.asked_sha256) {
+        (Some(first), Some(mine)) => first == mine,
+        _ => first.content_sha256 == mine.content_sha256,
+    };
+    if !is_same {
         let words = format!(
             "idempotency_key came with another content in job {} within the last day: use a new key for a new \
              request, or publish the same content",
@@ -66,6 +72,41 @@ mod tests {
         assert_eq!(compare(&first, &again), Keyed::SameAs(first.job));
         let other = KeyRecord { content_sha256: "00".to_owned(), ..again };
         assert!(matches!(compare(&first, &other), Keyed::Refused(failure) if failure.field.is_some()));
+    }
+
+    #[test]
+    fn a_hash_of_an_older_rule_is_compared_by_that_rule() {
+        let older = samples::key_record();
+        let newer = |content: &str, asked: &str| KeyRecord {
+            job: JobId::from_parts(1, [1; 10]),
+            content_sha256: content.to_owned(),
+            asked_sha256: Some(asked.to_owned()),
+            ..older.clone()
+        };
+        let same = newer(&older.content_sha256, "a");
+        assert_eq!(compare(&older, &same), Keyed::SameAs(older.job));
+        assert!(matches!(compare(&older, &newer("00", "a")), Keyed::Refused(_)));
+        // By the newer rule the older hash says nothing.
+        let first = newer("11", "a");
+        let again = KeyRecord { job: older.job, ..newer("22", "a") };
+        assert_eq!(compare(&first, &again), Keyed::SameAs(first.job));
+        assert!(matches!(
+            compare(&first, &KeyRecord { job: older.job, ..newer("11", "b") }),
+            Keyed::Refused(_)
+        ));
+    }
+
+    #[test]
+    fn the_moment_of_a_deadline_is_no_part_of_what_was_asked_for() {
+        let with = |deadline_ms: Option<i64>, time_ms: i64| {
+            let mut job = Job { time_ms, ..samples::job() };
+            job.constraints.deadline_ms = deadline_ms;
+            key::asked(&job)
+        };
+        // A minute from now, twice; and one moment for two requests that were built at different times.
+        assert_eq!(with(Some(60_000), 0), with(Some(65_003), 5_000));
+        assert_eq!(with(Some(60_000), 0), with(Some(60_000), 30_000));
+        assert_ne!(with(Some(60_000), 0), with(None, 0));
     }
 
     #[test]

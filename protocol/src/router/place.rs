@@ -9,7 +9,7 @@ mod prepared;
 
 use policy::plan::{Assign, Plan, PlanInput, plan};
 use schemas::reserve::Reservation;
-use schemas::{Backend, Fact};
+use schemas::{Backend, Fact, JobId};
 
 use crate::errors::StepError;
 use crate::note::Note;
@@ -83,7 +83,7 @@ pub async fn execute<P: RouterPorts>(
             Plan::Defer { until_ms, why, .. } => {
                 ports.note(Note::Deferred);
                 tracing::debug!(job = %placement.job.id, reason = why, "deferred");
-                return Ok(Placed::Later(until_ms));
+                return Ok(Placed::Later { at_ms: until_ms, why });
             }
             Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),
             Plan::Assign(assign) => match reserve(ports, &placement, &assign).await {
@@ -185,6 +185,20 @@ pub async fn recover<P: RouterPorts>(
     if begun { resume(ports, placement, &history).await.map(Some) } else { Ok(None) }
 }
 
+/// Whether an attempt that is told of was never handed on: its assignment is in no queue, and nothing followed it. An
+/// assignment stays in its queue until what follows from it is stored.
+///
+/// # Errors
+/// The broker did not answer.
+pub async fn is_unassigned<P: RouterPorts>(ports: &P, job: JobId, attempt: u32) -> Result<bool, StepError> {
+    if ports.queued(job).await?.is_some() {
+        return Ok(false);
+    }
+    // Read after the queue: what left it in between is seen here.
+    let history = history::read(ports, job).await?;
+    Ok(history.ended().is_none() && !history.went_on_from(attempt) && !history.placed_without_event(attempt))
+}
+
 /// The `assigned` event is there: makes sure that the assignment is too, unless it has been worked on.
 async fn resume<P: RouterPorts>(
     ports: &P,
@@ -203,6 +217,12 @@ async fn resume<P: RouterPorts>(
     let Fact::Assigned { backend, class, model, reserved_micro_usd, .. } = &event.fact else {
         return Ok(Placed::Done);
     };
+    // Before anything is made of it: what is over is not placed once more.
+    if let Some((state, failure)) = placement.is_over(ports.is_cancelled(placement.job.id), ports.now_ms()) {
+        let unassigned = is_unassigned(ports, placement.job.id, placement.attempt).await?;
+        // Whoever has the assignment ends the job.
+        return Ok(if unassigned { Placed::Over(state, failure) } else { Placed::Done });
+    }
     tracing::info!(job = %placement.job.id, attempt = placement.attempt, %backend, "resuming a placement");
     let config = ports.config();
     let service = config.catalog.service(backend, class);

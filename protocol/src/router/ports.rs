@@ -149,6 +149,8 @@ pub trait RouterPorts: Ports {
     fn purge_work(&self, job: JobId) -> impl Future<Output = Result<(), PortError>>;
     /// Deletes a message of a stream; one that is gone is no error.
     fn delete(&self, stream: &'static str, sequence: u64) -> impl Future<Output = Result<(), PortError>>;
+    /// The subjects of messages in stream `JOBS` that no consumer of a lane would deliver; others may be among them.
+    fn unread_subjects(&self) -> impl Future<Output = Result<Vec<String>, PortError>>;
 
     /// The subjects of a lane with messages in them, and how many.
     fn waiting_in(&self, lane: Lane) -> impl Future<Output = Result<Vec<(String, usize)>, PortError>>;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::channel::oneshot;
 use policy::fair::{self, Fair};
 use policy::plan::Plan;
-use schemas::{Lane, Tenant};
+use schemas::{JobId, Lane, Tenant};
 
 use crate::router::job::AdmittedJob;
 
@@ -29,6 +29,55 @@ pub enum WaitOutcome {
     Over,
 }
 
+/// What a job waits for that a router looks at again later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// In which lane it came.
+    pub lane: Lane,
+    /// What it waits for.
+    pub waits_for: String,
+    /// Since when, Unix milliseconds.
+    pub since_ms: i64,
+    /// When it is looked at next, Unix milliseconds.
+    pub next_look_ms: i64,
+}
+
+impl Wait {
+    /// Of a job that was admitted and could not be placed.
+    #[must_use]
+    pub fn of(admitted: &AdmittedJob, waits_for: String, next_look_ms: i64) -> Self {
+        Self { lane: admitted.job.lane, waits_for, since_ms: admitted.submitted_at_ms, next_look_ms }
+    }
+}
+
+/// A noted wait, forgotten when dropped.
+#[must_use]
+pub struct Noted {
+    room: Option<Room>,
+    job: JobId,
+}
+
+impl Noted {
+    /// Leaves the note in place: the job's message went back to the broker until its time comes.
+    pub fn leave(mut self) {
+        self.room = None;
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if let Some(room) = &self.room {
+            room.lock().put_off.remove(&self.job);
+        }
+    }
+}
+
+/// Waits that are remembered of jobs whose messages went back to the broker.
+const PUT_OFF_MAX: usize = 20_000;
+
+/// How long after its time a note is valid: by then another look was made, here or elsewhere.
+const PUT_OFF_GRACE_MS: i64 = 2_000;
+
 /// The waiting room.
 #[derive(Debug, Clone, Default)]
 pub struct Room {
@@ -43,6 +92,8 @@ struct Inner {
     fair: Fair<(Lane, Tenant)>,
     arrivals: u64,
     waiting: BTreeMap<Turn, Waiting>,
+    /// Jobs that are looked at again at a time, by their ids.
+    put_off: HashMap<JobId, Wait>,
 }
 
 #[derive(Debug)]
@@ -76,6 +127,33 @@ impl Room {
             *tenants.entry(job.tenant.clone()).or_default() += 1;
         }
         tenants
+    }
+
+    /// Notes that a job is looked at again later.
+    pub fn put_off(&self, job: JobId, wait: Wait, now_ms: i64) -> Noted {
+        let mut inner = self.lock();
+        if inner.put_off.len() >= PUT_OFF_MAX {
+            inner.put_off.retain(|_, other| other.next_look_ms + PUT_OFF_GRACE_MS > now_ms);
+        }
+        if inner.put_off.len() < PUT_OFF_MAX {
+            inner.put_off.insert(job, wait);
+        }
+        Noted { room: Some(self.clone()), job }
+    }
+
+    /// What a job waits for that is looked at again later.
+    #[must_use]
+    pub fn wait_of(&self, job: JobId, now_ms: i64) -> Option<Wait> {
+        let inner = self.lock();
+        inner.put_off.get(&job).filter(|wait| wait.next_look_ms + PUT_OFF_GRACE_MS > now_ms).cloned()
+    }
+
+    /// A job that waits for room.
+    #[must_use]
+    pub fn find(&self, job: JobId) -> Option<Arc<AdmittedJob>> {
+        let inner = self.lock();
+        let mut waiting = inner.waiting.values();
+        waiting.find(|waiting| waiting.admitted.job.id == job).map(|waiting| Arc::clone(&waiting.admitted))
     }
 
     /// Waits for room; `cost_ms` is the slot time that the job will take.

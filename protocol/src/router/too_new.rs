@@ -52,7 +52,7 @@ impl Limits {
         self.check(only.schema_version)
     }
 
-    /// The same of a dead letter, which is of a newer schema if any part of it is.
+    /// The same of a failed attempt, which is of a newer schema if any part of it is.
     #[must_use]
     pub fn check_letter(&self, content_type: Option<&str>, payload: &[u8]) -> Option<Failure> {
         #[derive(Deserialize)]
@@ -72,7 +72,7 @@ impl Limits {
         let Letter { schema_version, assignment } = codec::decode(content_type, payload).ok()?;
         let job = assignment.as_ref().and_then(|work| work.job.as_ref()).map(|job| job.schema_version);
         let own = assignment.map_or(schema_version, |work| work.schema_version.max(schema_version));
-        // Letters and assignments are written by this build's schema, whatever jobs it takes.
+        // Failed attempts and assignments are written by this build's schema, whatever jobs it takes.
         let own = (own > u64::from(SCHEMA_VERSION)).then(|| admit::too_new(own, SCHEMA_VERSION));
         own.or_else(|| self.check(job?))
     }

@@ -10,6 +10,7 @@ use schemas::{
 use crate::errors::StepError;
 use crate::ports::{Claimed, Ports, Record};
 use crate::router::ports::RouterPorts;
+use crate::worker::claim;
 use crate::worker::machine::{self, Ended};
 
 /// The name in the claim of a router, for work that no worker will run.
@@ -80,7 +81,7 @@ pub async fn claim_unrun<P: Ports>(
 
 /// The claim of another process on a paid attempt, having taken the claim if there is none; none for free work. Taking
 /// it is how to know: a claim that is merely read may come from a replica that is behind.
-async fn claimant<P: Ports>(
+pub(crate) async fn claimant<P: Ports>(
     ports: &P,
     attempt: AttemptId,
     backend: &Backend,
@@ -103,8 +104,10 @@ async fn claimant<P: Ports>(
         provider_id: None,
         outcome: Some(Outcome { failure: Some(failure.clone()), ..Outcome::default() }),
         delivered: None,
+        // Any router goes on from the claim of any other.
+        nonce: None,
     };
-    match ports.create_claim(record).await? {
+    match claim::create(ports, record).await? {
         Claimed::Granted(_) => Ok(None),
         // Taken before, by a router that died before it published the failed attempt.
         Claimed::AlreadyClaimed(held) => {

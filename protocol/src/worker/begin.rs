@@ -10,7 +10,7 @@ pub enum Begin {
     /// A start was intended and never confirmed: find out first.
     Find,
     /// It ended before: publish the recorded outcome again.
-    Retell(Outcome),
+    Retell(Box<Outcome>),
     /// The provider delivered, and a worker's spool has the result: wait until that worker has stored it.
     AwaitStored,
     /// The provider delivered, and the result can no longer be had: end so.

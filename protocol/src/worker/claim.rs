@@ -7,7 +7,7 @@ use schemas::{AttemptId, AttemptRecord, AttemptState, DeliveredResult, Failure, 
 
 use super::machine;
 use crate::errors::ClaimError;
-use crate::ports::{Held, Ports};
+use crate::ports::{Claimed, Held, Ports};
 
 /// How often a claim is written before the broker is taken for away.
 const TRIES: u32 = 5;
@@ -56,7 +56,7 @@ pub async fn is_still_ours<P: Ports>(ports: &P, held: &Mutex<Option<Held>>, atte
     }
     // Older than a moment: it is renewed, which fails if another process took the claim over.
     let record = AttemptRecord { claimed_at_ms: now_ms, ..AttemptRecord::clone(&claim.record) };
-    let renewed = ports.write_claim(claim, record).await;
+    let renewed = write_patiently(ports, claim, record).await;
     if let Err(error) = &renewed {
         tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "not started: the claim could not be renewed");
     }
@@ -88,8 +88,31 @@ pub(super) fn delivered_record(record: &AttemptRecord, delivered: &DeliveredResu
     }
 }
 
-/// Writes what must not be lost because the broker is away for a moment. A try whose answer was lost may have been
-/// the one that is stored: [`ClaimError::Lost`] can be our own doing.
+/// Creates a claim, and knows its own record: an answer that was lost is asked for again, and what is found there then is
+/// this very record. Its `nonce` is of one delivery, so that no other is taken for it.
+///
+/// # Errors
+/// As [`Ports::create_claim`], after some seconds.
+pub(crate) async fn create<P: Ports>(ports: &P, record: AttemptRecord) -> Result<Claimed, ClaimError> {
+    let mut is_unanswered = false;
+    for tries in 1.. {
+        match ports.create_claim(record.clone()).await {
+            Ok(Claimed::AlreadyClaimed(held)) if is_unanswered && is_own(&held.record, &record) => {
+                return Ok(Claimed::Granted(held));
+            }
+            Err(ClaimError::Port { attempt, source }) if tries < TRIES => {
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, error = %source, "the claim may not be created, trying again");
+                is_unanswered = true;
+            }
+            created => return created,
+        }
+        ports.sleep(AGAIN_AFTER).await;
+    }
+    unreachable!("the last try returns")
+}
+
+/// Writes the next state of a claim, and knows its own record, as [`create`] does. What must not be lost because the
+/// broker is away for a moment is tried again.
 ///
 /// # Errors
 /// As [`Ports::write_claim`], after some seconds.
@@ -98,14 +121,54 @@ pub(super) async fn write_patiently<P: Ports>(
     held: &mut Held,
     record: AttemptRecord,
 ) -> Result<(), ClaimError> {
-    for _ in 1..TRIES {
+    let mut is_unanswered = false;
+    for tries in 1.. {
         match ports.write_claim(held, record.clone()).await {
-            Err(ClaimError::Port { attempt, source }) => {
-                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, error = %source, "the claim was not written, trying again");
+            Err(ClaimError::Lost(attempt)) if is_unanswered => {
+                return match ports.read_claim(attempt).await? {
+                    Some(current) if is_own(&current.record, &record) => {
+                        *held = current;
+                        Ok(())
+                    }
+                    _ => Err(ClaimError::Lost(attempt)),
+                };
+            }
+            Err(ClaimError::Port { attempt, source }) if tries < TRIES => {
+                tracing::warn!(job = %attempt.job, attempt = attempt.attempt, error = %source, "the claim may not be written, trying again");
+                is_unanswered = true;
             }
             written => return written,
         }
         ports.sleep(AGAIN_AFTER).await;
     }
-    ports.write_claim(held, record).await
+    unreachable!("the last try returns")
+}
+
+/// A record without a nonce is of an older version, or of several processes that write the same: none of them is ours
+/// alone.
+fn is_own(there: &AttemptRecord, mine: &AttemptRecord) -> bool {
+    mine.nonce.is_some() && there == mine
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::samples;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_our_own_by_all_that_it_says() {
+        let mine = AttemptRecord { nonce: Some("7.1".to_owned()), ..samples::attempt_record() };
+        assert!(is_own(&mine, &mine));
+        for other in [
+            AttemptRecord { nonce: Some("7.2".to_owned()), ..mine.clone() },
+            AttemptRecord { nonce: None, ..mine.clone() },
+            AttemptRecord { provider_id: Some("another".to_owned()), ..mine.clone() },
+            AttemptRecord { claimed_at_ms: mine.claimed_at_ms + 1, ..mine.clone() },
+        ] {
+            assert!(!is_own(&other, &mine), "{other:?}");
+        }
+        let without = AttemptRecord { nonce: None, ..mine };
+        assert!(!is_own(&without, &without), "written by several, it is not known whose it is");
+    }
 }

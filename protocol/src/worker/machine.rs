@@ -86,7 +86,7 @@ pub fn poison(delivered: i64) -> Option<Failure> {
 #[must_use]
 pub fn begin_from(record: &AttemptRecord, delivered: i64, now_ms: i64) -> Begin {
     if let (AttemptState::Settled, Some(outcome)) = (record.state, &record.outcome) {
-        return Begin::Retell(outcome.clone());
+        return Begin::Retell(Box::new(outcome.clone()));
     }
     if let Some(result) = &record.delivered {
         return delivered::begin(record, result, delivered, now_ms);
@@ -150,7 +150,7 @@ pub fn settle(ended: &Ended<'_>) -> Settlement {
     Settlement::Dead(Box::new(dead_letter(ended)))
 }
 
-/// The letter to the router about an attempt that failed.
+/// The message to the routers about an attempt that failed.
 #[must_use]
 pub fn dead_letter(ended: &Ended<'_>) -> DeadLetter {
     DeadLetter {
@@ -271,8 +271,12 @@ mod tests {
         let outcome = Outcome::default();
         let settled =
             AttemptRecord { state: AttemptState::Settled, outcome: Some(outcome.clone()), ..intent };
-        assert_eq!(begin_from(&settled, 2, 0), Begin::Retell(outcome.clone()));
-        assert_eq!(begin_from(&settled, 4, 0), Begin::Retell(outcome), "what is known is told, however late");
+        assert_eq!(begin_from(&settled, 2, 0), Begin::Retell(Box::new(outcome.clone())));
+        assert_eq!(
+            begin_from(&settled, 4, 0),
+            Begin::Retell(Box::new(outcome)),
+            "what is known is told, however late"
+        );
     }
 
     fn charged(paid: bool, outcome: &Outcome, price: Option<i64>, called: bool) -> Option<Charge> {

@@ -40,7 +40,7 @@ const ABORT_GRACE: Duration = Duration::from_secs(3);
 pub async fn deliver<P: WorkerPorts>(ports: &P, mut message: P::Delivered) {
     let assignment = match ports.open(&mut message) {
         Ok(assignment) => assignment,
-        Err(unreadable) => return Box::pin(settle::park_unreadable(ports, &message, *unreadable)).await,
+        Err(unreadable) => return Box::pin(settle::pass_on_unreadable(ports, &message, *unreadable)).await,
     };
     let message = &message;
     if ports.is_stopping() {
@@ -259,7 +259,10 @@ impl<P: WorkerPorts> Run<'_, P> {
             class: &self.assignment.class,
             run_ms: (ended_at_ms - started_at_ms).max(0).unsigned_abs(),
             failure: outcome.failure.as_ref().map(|failure| failure.code),
-            stored_bytes: outcome.artifacts.iter().map(|artifact| artifact.bytes).sum(),
+            stored_bytes: match &outcome.manifest {
+                Some(manifest) => manifest.bytes,
+                None => outcome.artifacts.iter().map(|artifact| artifact.bytes).sum(),
+            },
         });
     }
 

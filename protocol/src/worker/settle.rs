@@ -1,10 +1,9 @@
 //! The end of a delivery: record, publish, then the confirmed acknowledgement, in this order. The only
 //! place where an outcome becomes an acknowledgement.
 
-use base64::Engine as _;
 use schemas::{
     Assignment, AttemptFacts, AttemptRecord, AttemptState, DeadLetter, Event, Fact, Failure, FailureCode,
-    JobState, MicroUsd, Outcome, Parked, SCHEMA_VERSION, subjects,
+    JobState, MicroUsd, Outcome, Parked, subjects,
 };
 
 use super::claim;
@@ -12,7 +11,7 @@ use super::errors::Unsettled;
 use super::machine::{self, Ended, Settlement};
 use super::ports::{Unreadable, WorkerPorts};
 use crate::errors::PublishError;
-use crate::ports::{Answer, Held, Record};
+use crate::ports::{Answer, Held, Record, StoredMessage};
 
 /// What is being settled.
 pub(super) struct Settling<'a, P: WorkerPorts> {
@@ -146,6 +145,7 @@ fn ended<P: WorkerPorts>(
         facts: assignment.facts(),
         state: JobState::Completed,
         artifacts: outcome.artifacts.clone(),
+        manifest: outcome.manifest.clone(),
         failure: None,
         attempts,
     };
@@ -185,34 +185,49 @@ async fn publish_failed<P: WorkerPorts>(ports: &P, letter: Box<DeadLetter>) -> R
     Ok(())
 }
 
-/// An assignment that cannot be read is put aside for an operator with its bytes, then it is acknowledged.
-pub(super) async fn park_unreadable<P: WorkerPorts>(
+/// An assignment that cannot be read goes to the routers as it is, in the place of the failed attempt that it became:
+/// they park its bytes and end its job. Then it is acknowledged.
+pub(super) async fn pass_on_unreadable<P: WorkerPorts>(
     ports: &P,
     message: &P::Delivered,
     unreadable: Unreadable,
 ) {
     let Unreadable { error, subject, content_type, payload, sequence } = unreadable;
-    let job = match subjects::parse(&subject) {
-        Some(subjects::Subject::Work(_, _, job)) => Some(job),
-        _ => None,
+    tracing::warn!(%error, subject, sequence, "an assignment cannot be read: it goes to the routers");
+    // The subject of a queue has these names: the broker would have delivered no other.
+    let Some(subjects::Subject::Work(backend, _, job)) = subjects::parse(&subject) else {
+        return park_unnamed(ports, message, Unreadable { error, subject, content_type, payload, sequence })
+            .await;
     };
-    let parked = Parked {
-        schema_version: SCHEMA_VERSION,
-        time_ms: ports.now_ms(),
-        failure: Failure::new(FailureCode::InvalidJob, format!("an assignment cannot be read: {error}")),
-        subject,
-        content_type,
-        payload_base64: base64::engine::general_purpose::STANDARD.encode(&payload),
-        attempts: Vec::new(),
-    };
+    let failed = StoredMessage { subject: subjects::dead(&backend, job), content_type, payload, sequence };
+    let id = format!("work.{sequence}.unreadable");
+    let stored = ports.store(Record::Copy { id: &id, message: &failed }).await;
+    acknowledge_stored(ports, message, stored.map(|_| ())).await;
+}
+
+/// One whose subject names no job.
+async fn park_unnamed<P: WorkerPorts>(ports: &P, message: &P::Delivered, unreadable: Unreadable) {
+    let Unreadable { error, subject, content_type, payload, sequence } = unreadable;
+    let failure = Failure::new(FailureCode::InvalidJob, format!("an assignment cannot be read: {error}"));
+    let original = (subject.as_str(), content_type.as_deref(), payload.as_slice());
+    let parked = Parked::new(ports.now_ms(), failure, original, Vec::new());
     let id = format!("work.{sequence}.parked");
-    match ports.store(Record::Parked { id: &id, tenant: None, job, parked: &parked }).await {
-        // Not acknowledged, it is parked again under the same id.
-        Ok(_) => {
+    let stored = ports.store(Record::Parked { id: &id, tenant: None, job: None, parked: &parked }).await;
+    acknowledge_stored(ports, message, stored.map(|_| ())).await;
+}
+
+async fn acknowledge_stored<P: WorkerPorts>(
+    ports: &P,
+    message: &P::Delivered,
+    stored: Result<(), PublishError>,
+) {
+    match stored {
+        // Not acknowledged, it is stored again under the same id.
+        Ok(()) => {
             if let Err(error) = ports.acknowledge_confirmed(message).await {
-                tracing::debug!(%error, "acknowledging what is parked; the broker delivers it again");
+                tracing::debug!(%error, "acknowledging what is passed on; the broker delivers it again");
             }
         }
-        Err(error) => tracing::error!(%error, "an unreadable assignment could not be parked; it stays"),
+        Err(error) => tracing::error!(%error, "an unreadable assignment could not be passed on; it stays"),
     }
 }

@@ -26,6 +26,8 @@ macro_rules! table {
 table! {
     Gauge CONFIG_REFUSED, "argosy_config_refused", All, "0 or 1", ["document"],
         "1 while the newest revision of this configuration document is refused and an earlier one is used, else 0.";
+    Gauge CLOCK_SKEW, "argosy_clock_skew_seconds", All, "seconds", [],
+        "How far the clock of this machine is ahead of the broker's; the process corrects it.";
     Counter PROVIDER_REQUESTS, "argosy_provider_requests_total", PaidWorkers, "requests", ["provider", "call", "status"],
         "HTTP requests to a paid provider, by call and by the status of the answer; status 0 is no answer.";
 
@@ -55,6 +57,10 @@ table! {
         "1 if the ledger answers reservations, else 0; at 0 paid backends wait.";
     Gauge BACKLOG, "argosy_backlog_jobs", Router, "jobs", ["backend", "class"],
         "Assignments that wait for a worker.";
+    Gauge LANE_JOBS, "argosy_lane_jobs", Router, "jobs", ["lane"],
+        "Accepted jobs that lie in a lane because no router has placed them yet.";
+    Gauge LANE_OLDEST_AGE, "argosy_lane_oldest_age_seconds", Router, "seconds", ["lane"],
+        "For how long the oldest job of a lane has waited; 0 if the lane is empty.";
     Gauge EVENTS_ROOM, "argosy_events_room_bytes", Router, "bytes", [],
         "Room left in the stream of events.";
 

@@ -18,7 +18,7 @@ const ERROR_WRONG_LAST_SEQUENCE: u64 = 10_071;
 const ERROR_STORE_FAILED: u64 = 10_077;
 
 /// What the broker did with a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Answer {
     /// Stored.
     Stored,
@@ -26,8 +26,41 @@ pub(super) enum Answer {
     Repeated,
     /// The subject holds something else than was expected.
     Occupied,
-    /// Not stored, in the broker's words.
-    Refused(String),
+    /// Not stored.
+    Refused(Refusal),
+}
+
+/// Why the broker did not store a message.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Nothing listens on its subject.
+    #[error(
+        "no stream takes this subject, or its stream has no leader just now; a job goes to argosy.jobs.<lane>.<tenant>, \
+         where the lane is interactive, standard or batch; streams are made by `argosy topology apply`"
+    )]
+    NoStream,
+    /// The answer is none that this version knows.
+    #[error("the broker's answer cannot be read: {0}")]
+    Unreadable(#[source] serde_json::Error),
+    /// The broker answered with an error.
+    #[error("{description} (error {err_code})")]
+    Broker {
+        /// The broker's code.
+        err_code: u64,
+        /// The broker's words.
+        description: String,
+    },
+}
+
+/// Why the broker's answer did not come.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// The message did not leave.
+    #[error("{0}")]
+    NotSent(#[source] async_nats::client::PublishError),
+    /// No answer came for some seconds, or the connection was lost.
+    #[error("the broker did not answer")]
+    Silent,
 }
 
 /// The inbox and who waits for what.
@@ -162,9 +195,9 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    /// None when the connection was lost, or when no answer came for some seconds.
-    pub(super) async fn answer(mut self) -> Option<Answer> {
-        (&mut self.told).await.ok()
+    /// The answer; [`Unanswered::Silent`] when the connection was lost, or when no answer came for some seconds.
+    pub(super) async fn answer(mut self) -> Result<Answer, Unanswered> {
+        (&mut self.told).await.map_err(|_| Unanswered::Silent)
     }
 }
 
@@ -193,18 +226,18 @@ struct WireError<'a> {
 
 fn read(status: Option<StatusCode>, payload: &[u8]) -> Answer {
     if status == Some(StatusCode::NO_RESPONDERS) {
-        return Answer::Refused("no stream takes it, or the broker has no leader for it".to_owned());
+        return Answer::Refused(Refusal::NoStream);
     }
     let wire: Wire<'_> = match serde_json::from_slice(payload) {
         Ok(wire) => wire,
-        Err(error) => return Answer::Refused(format!("the broker's answer cannot be read: {error}")),
+        Err(error) => return Answer::Refused(Refusal::Unreadable(error)),
     };
     match wire.error {
         None if wire.duplicate => Answer::Repeated,
         None => Answer::Stored,
         Some(error) if is_occupied(&error) => Answer::Occupied,
         Some(WireError { err_code, description }) => {
-            Answer::Refused(format!("{description} (error {err_code})"))
+            Answer::Refused(Refusal::Broker { err_code, description: description.into_owned() })
         }
     }
 }
@@ -248,7 +281,9 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        let refused = |words: &str| Answer::Refused(words.to_owned());
+        let refused = |err_code: u64, words: &str| {
+            Answer::Refused(Refusal::Broker { err_code, description: words.to_owned() })
+        };
         let error = |code: u64, words: &str| {
             format!(
                 r#"{{"error":{{"code":503,"err_code":{code},"description":"{words}"}},"stream":"WORK","seq":0}}"#
@@ -259,12 +294,15 @@ mod tests {
             (r#"{"stream":"JOBS","seq":7,"domain":"hub","duplicate":true}"#.to_owned(), Answer::Repeated),
             (error(10_071, "wrong last sequence: 4"), Answer::Occupied),
             (error(10_077, "maximum messages per subject exceeded"), Answer::Occupied),
-            (error(10_077, "maximum bytes exceeded"), refused("maximum bytes exceeded (error 10077)")),
-            (error(10_023, r#"no \"room\""#), refused(r#"no "room" (error 10023)"#)),
+            (error(10_077, "maximum bytes exceeded"), refused(10_077, "maximum bytes exceeded")),
+            (error(10_023, r#"no \"room\""#), refused(10_023, r#"no "room""#)),
         ] {
-            assert_eq!(read(None, payload.as_bytes()), answer, "{payload}");
+            let found = read(None, payload.as_bytes());
+            assert_eq!(format!("{found:?}"), format!("{answer:?}"), "{payload}");
         }
-        assert!(matches!(read(Some(StatusCode::NO_RESPONDERS), b""), Answer::Refused(_)));
-        assert!(matches!(read(None, b"not JSON"), Answer::Refused(_)));
+        let silent = read(Some(StatusCode::NO_RESPONDERS), b"");
+        assert!(matches!(silent, Answer::Refused(Refusal::NoStream)));
+        let Answer::Refused(refusal) = read(None, b"not JSON") else { panic!("it is no answer") };
+        assert!(std::error::Error::source(&refusal).is_some(), "{refusal}");
     }
 }

@@ -8,9 +8,9 @@ use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE};
 use tokio::sync::{mpsc, oneshot};
 
-use super::acks::{Answer, Awaited};
+use super::acks::{Answer, Awaited, Unanswered};
 use super::message::Message;
-use super::wire::{SILENT, Wire};
+use super::wire::Wire;
 use crate::loops::Loops;
 
 /// The most messages of a group: the broker takes no more in one batch.
@@ -36,7 +36,7 @@ pub(super) struct Groups {
 
 struct Waiting {
     message: Message,
-    tell: oneshot::Sender<Answer>,
+    tell: oneshot::Sender<Result<Answer, Unanswered>>,
 }
 
 impl Groups {
@@ -50,7 +50,10 @@ impl Groups {
     }
 
     /// Puts a message into the next group of its stream; none for one that is not written in groups.
-    pub(super) async fn join(&self, message: &Message) -> Option<oneshot::Receiver<Answer>> {
+    pub(super) async fn join(
+        &self,
+        message: &Message,
+    ) -> Option<oneshot::Receiver<Result<Answer, Unanswered>>> {
         let stream = STREAMS.iter().position(|prefix| message.subject.starts_with(prefix))?;
         let (tell, told) = oneshot::channel();
         // It fails only when the writer is gone, and then `told` says that nobody answers.
@@ -70,9 +73,9 @@ async fn write(wire: Wire, mut waiting: mpsc::Receiver<Waiting>) {
             bytes += next.message.payload.len();
             group.push(next);
         }
-        if group.len() > 1 && together(&wire, &group).await == Some(Answer::Stored) {
+        if group.len() > 1 && matches!(together(&wire, &group).await, Some(Answer::Stored)) {
             for Waiting { tell, .. } in group {
-                let _ = tell.send(Answer::Stored);
+                let _ = tell.send(Ok(Answer::Stored));
             }
         } else {
             one_by_one(&wire, group).await;
@@ -89,7 +92,7 @@ async fn together(wire: &Wire, group: &[Waiting]) -> Option<Answer> {
     }
     let mut committing = headers(&last.message, &id, group.len());
     committing.insert(NATS_BATCH_COMMIT, "1");
-    wire.ask(&last.message, committing).await.ok()?.answer().await
+    wire.ask(&last.message, committing).await.ok()?.answer().await.ok()
 }
 
 fn headers(message: &Message, id: &str, sequence: usize) -> HeaderMap {
@@ -101,14 +104,14 @@ fn headers(message: &Message, id: &str, sequence: usize) -> HeaderMap {
 
 /// Each message for itself, all on their way at once.
 async fn one_by_one(wire: &Wire, group: Vec<Waiting>) {
-    let mut sent: Vec<(Result<Awaited, String>, oneshot::Sender<Answer>)> = Vec::with_capacity(group.len());
+    let mut sent = Vec::with_capacity(group.len());
     for Waiting { message, tell } in group {
         sent.push((wire.ask(&message, message.headers()).await, tell));
     }
     for (awaited, tell) in sent {
         let answer = match awaited {
-            Ok(awaited) => awaited.answer().await.unwrap_or_else(|| Answer::Refused(SILENT.to_owned())),
-            Err(reason) => Answer::Refused(reason),
+            Ok(awaited) => Awaited::answer(awaited).await,
+            Err(unanswered) => Err(unanswered),
         };
         let _ = tell.send(answer);
     }

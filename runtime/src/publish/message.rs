@@ -3,10 +3,14 @@
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use protocol::{Record, StoredMessage};
+use protocol::{PublishError, Record, StoredMessage};
 use schemas::codec::{self, CONTENT_TYPE};
+use schemas::topology::stream;
 use schemas::{Encoding, Event, Fact, subjects};
 use serde::Serialize;
+
+/// What the headers take, beside the id.
+const HEADERS_BYTES: usize = 256;
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -92,6 +96,26 @@ impl Message {
                 Self::original(subject.clone(), id.to_owned(), payload.clone(), content_type.as_deref())
             }
         }
+    }
+
+    /// Where the broker is asked for the last message of the subject; none for a message that expects nothing, whose
+    /// id makes a repeat of it harmless.
+    pub(super) fn direct_get_subject(&self) -> Option<String> {
+        self.expected?;
+        let stream = self.subject.starts_with(subjects::EVENTS_PREFIX).then_some(stream::EVENTS)?;
+        Some(format!("$JS.API.DIRECT.GET.{stream}.{}", self.subject))
+    }
+
+    /// Whether it is short enough to be published.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`].
+    pub(super) fn check_size(&self, limit_bytes: usize) -> Result<(), PublishError> {
+        let bytes = self.payload.len() + HEADERS_BYTES + self.id.len();
+        if bytes <= limit_bytes {
+            return Ok(());
+        }
+        Err(PublishError::TooLarge { subject: self.subject.to_string(), bytes, limit_bytes })
     }
 
     pub(super) fn headers(&self) -> HeaderMap {

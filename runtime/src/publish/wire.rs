@@ -4,13 +4,9 @@ use std::task::Poll;
 
 use async_nats::HeaderMap;
 
-use super::acks::{Acks, Awaited};
+use super::acks::{Acks, Awaited, Unanswered};
 use super::message::Message;
 use crate::limits::REQUEST_TIMEOUT;
-use crate::telemetry;
-
-/// Why a message was not stored of which the broker said nothing.
-pub(super) const SILENT: &str = "the broker did not answer";
 
 /// The connection, and the inbox for the answers.
 #[derive(Debug, Clone)]
@@ -21,7 +17,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Sends a message that is answered.
-    pub(super) async fn ask(&self, message: &Message, headers: HeaderMap) -> Result<Awaited, String> {
+    pub(super) async fn ask(&self, message: &Message, headers: HeaderMap) -> Result<Awaited, Unanswered> {
         let (reply, awaited) = self.acks.expect();
         let sent = self.client.publish_with_reply_and_headers(
             message.subject.clone(),
@@ -33,7 +29,7 @@ impl Wire {
     }
 
     /// Sends a message that is not answered: one inside a group.
-    pub(super) async fn tell(&self, message: &Message, headers: HeaderMap) -> Result<(), String> {
+    pub(super) async fn tell(&self, message: &Message, headers: HeaderMap) -> Result<(), Unanswered> {
         soon(self.client.publish_with_headers(message.subject.clone(), headers, message.payload.clone()))
             .await
     }
@@ -41,7 +37,7 @@ impl Wire {
 
 async fn soon(
     sent: impl Future<Output = Result<(), async_nats::client::PublishError>>,
-) -> Result<(), String> {
+) -> Result<(), Unanswered> {
     let mut sent = std::pin::pin!(sent);
     let sent = match futures::poll!(&mut sent) {
         Poll::Ready(sent) => Ok(sent),
@@ -50,7 +46,7 @@ async fn soon(
     };
     match sent {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(telemetry::chain(&error)),
-        Err(_) => Err(SILENT.to_owned()),
+        Ok(Err(error)) => Err(Unanswered::NotSent(error)),
+        Err(_) => Err(Unanswered::Silent),
     }
 }

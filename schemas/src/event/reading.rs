@@ -13,7 +13,9 @@ use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::Value;
 
 use super::{Fact, JobFacts};
-use crate::{Artifact, AttemptFacts, Backend, Class, Decision, Failure, JobId, JobState, MicroUsd, WorkerId};
+use crate::{
+    Artifact, AttemptFacts, Backend, Class, Decision, Failure, JobId, JobState, Manifest, MicroUsd, WorkerId,
+};
 
 /// The name of the field that says which fact it is.
 const KIND: &str = "kind";
@@ -48,6 +50,8 @@ enum Fields {
         state: JobState,
         #[serde(default)]
         artifacts: Vec<Artifact>,
+        #[serde(default)]
+        manifest: Option<Manifest>,
         #[serde(default)]
         failure: Option<Failure>,
         #[serde(default)]

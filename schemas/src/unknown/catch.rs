@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
 
-use super::UnknownFields;
+use super::fields::UnknownFields;
 use super::value::AnyValue;
 
 /// Reads a struct by what serde derived for it, and the fields that this passed over.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use schemas::bill::EndpointBill;
 use schemas::reserve::{ReserveReply, ReserveRequest};
 use schemas::{
     Assignment, AttemptRecord, Catalog, DeadLetter, Encoding, Event, Fact, Job, KeyRecord, Offer, Parked,
@@ -163,6 +164,7 @@ fn message(file: &str, name: &str, packed: &[u8], json: &[u8]) {
         "offer" => _ = decode::<Offer>(file, packed, json),
         "attempt_record" => _ = decode::<AttemptRecord>(file, packed, json),
         "key_record" => _ = decode::<KeyRecord>(file, packed, json),
+        "endpoint_bill" => _ = decode::<EndpointBill>(file, packed, json),
         "reserve_request" => _ = decode::<ReserveRequest>(file, packed, json),
         "reserve_reply" => _ = decode::<ReserveReply>(file, packed, json),
         _ => {

@@ -65,7 +65,7 @@ fn a_prompt_fills_the_template_with_the_right_types() {
     };
     let body =
         Body { kind: Kind::Image, prompt: Some("{{steps}}".to_owned()), width: Some(768), ..Body::default() };
-    let graph = workflow::render(&model, &body, samples::job_id(), "argosy/x");
+    let graph = model.render(&body, samples::job_id(), "argosy/x");
     assert_eq!(
         graph["1"]["inputs"],
         json!({"text": "{{steps}}", "w": 768, "seed": workflow::seed_of(samples::job_id()), "frames": 33,

@@ -1,6 +1,5 @@
 //! What goes wrong with a child process, said with the end of its log.
 
-use super::Spec;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -64,8 +63,8 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    pub(super) fn wait(spec: &Spec, source: std::io::Error) -> Self {
-        ProcessError::Wait { name: spec.name.clone(), source }
+    pub(super) fn wait(name: &str, source: std::io::Error) -> Self {
+        ProcessError::Wait { name: name.to_owned(), source }
     }
 
     pub(super) fn log(path: &Path, source: std::io::Error) -> Self {

@@ -26,7 +26,7 @@ pub struct Line {
     pub job_hint: String,
     /// How much was used.
     pub quantity: u64,
-    /// Unit of `quantity`: `execution_ms` or `tokens`.
+    /// Unit of `quantity`: `execution_s` or `tokens`.
     pub unit: String,
     /// The charge in micro-dollars.
     pub amount_micro_usd: u64,

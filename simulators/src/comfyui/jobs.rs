@@ -12,8 +12,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Comfy;
+use super::answers::{Shared, json_answer, json_status};
 use super::queue::{Item, Past, Queue};
-use super::routes::{Shared, json_answer, json_status};
 
 const STATES: [&str; 5] = ["pending", "in_progress", "completed", "failed", "cancelled"];
 

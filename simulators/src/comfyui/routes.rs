@@ -13,14 +13,10 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::answers::{Shared, crashed, json_answer};
 use super::files::{Denied, annotated, content_type};
-use super::{Comfy, Mode, jobs, submit, uploads};
+use super::{Comfy, MAX_BODY_BYTES, Mode, jobs, submit, uploads};
 use crate::{chance, clock};
-
-/// The server's default `--max-upload-size`, which limits every body.
-pub(super) const MAX_BODY_BYTES: usize = 104_857_600;
-
-pub(super) type Shared = State<Arc<Comfy>>;
 
 pub(super) fn router(comfy: Arc<Comfy>) -> Router {
     let mut routes = Router::new()
@@ -52,20 +48,6 @@ pub(super) fn router(comfy: Arc<Comfy>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(guard)
         .with_state(comfy)
-}
-
-pub(super) fn json_status(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], value.to_string()).into_response()
-}
-
-pub(super) fn json_answer(value: &Value) -> Response {
-    json_status(StatusCode::OK, value)
-}
-
-/// What an unhandled exception looks like.
-pub(super) fn crashed() -> Response {
-    let text = "500 Internal Server Error\n\nServer got itself in trouble";
-    (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
 }
 
 /// Static files are served under `/`, so an unknown GET is an empty 404 and anything else a wrong method.

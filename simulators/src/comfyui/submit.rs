@@ -6,8 +6,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::answers::{Shared, crashed, json_answer, json_status};
 use super::queue::Item;
-use super::routes::{Shared, crashed, json_answer, json_status};
 use super::validate::{Context, Refused, refused, validate};
 use super::{Comfy, Mode};
 use crate::{chance, clock};

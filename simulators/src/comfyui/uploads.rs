@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::json;
 
+use super::answers::{Shared, crashed, json_answer};
 use super::files::Denied;
-use super::routes::{Shared, crashed, json_answer};
 
 #[derive(Default)]
 struct Form {

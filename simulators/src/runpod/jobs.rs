@@ -94,6 +94,8 @@ pub(super) struct Slot {
     pub(super) id: String,
     /// Until when it needs no cold start, wall milliseconds.
     pub(super) warm_until_ms: u64,
+    /// The time that is billed for it since it was last started.
+    pub(super) session: Option<u64>,
 }
 
 #[derive(Default)]
@@ -112,7 +114,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn open(dir: &Path, workers: usize) -> Result<Self, Error> {
+    /// Workers that are up keep their sessions.
+    pub(super) fn open(dir: &Path, workers: usize, up: &[u64], warm_until_ms: u64) -> Result<Self, Error> {
         let path = dir.join("jobs.jsonl");
         let mut book = Book::default();
         for mut job in journal::read::<Job>(&path)? {
@@ -127,8 +130,11 @@ impl Store {
         // Running ones first: they had their worker already.
         open.sort_by_key(|job| (job.status == Status::InQueue, job.submitted_ms));
         book.queue = open.into_iter().map(|job| job.id.clone()).collect();
-        book.free =
-            (0..workers.max(1)).map(|n| Slot { id: format!("simworker{n}"), warm_until_ms: 0 }).collect();
+        let slot = |n: usize| {
+            let session = up.get(n).copied();
+            Slot { id: format!("simworker{n}"), warm_until_ms: session.map_or(0, |_| warm_until_ms), session }
+        };
+        book.free = (0..workers.max(1)).map(slot).collect();
         Ok(Self { book: Mutex::new(book), journal: Journal::open(&path)? })
     }
 

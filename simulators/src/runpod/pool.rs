@@ -57,7 +57,12 @@ impl Endpoint {
         let id = book.queue.remove(at)?;
         let job = book.jobs.get(&id)?.clone();
         let warmest = (0..book.free.len()).max_by_key(|slot| book.free[*slot].warm_until_ms)?;
-        let slot = book.free.swap_remove(warmest);
+        let mut slot = book.free.swap_remove(warmest);
+        let (session, is_cold) = self.sessions.work(slot.session, now_ms);
+        slot.session = Some(session);
+        if is_cold {
+            slot.warm_until_ms = 0;
+        }
         book.cancels.insert(id, CancellationToken::new());
         Some((job, slot))
     }
@@ -80,7 +85,11 @@ impl Endpoint {
         {
             let mut book = self.store.lock();
             book.cancels.remove(&id);
-            book.free.push(Slot { warm_until_ms: clock::now_ms() + idle_ms, ..slot });
+            let warm_until_ms = clock::now_ms() + idle_ms;
+            if let Some(session) = slot.session {
+                self.sessions.idle(session, warm_until_ms);
+            }
+            book.free.push(Slot { warm_until_ms, ..slot });
         }
         self.wake.notify_one();
         if let Some(job) = last {
@@ -90,7 +99,7 @@ impl Endpoint {
 
     async fn run(&self, job: &Job, slot: &Slot) -> Option<Ending> {
         let resumed = job.started_ms.is_some();
-        if !resumed && slot.warm_until_ms < clock::now_ms() {
+        if !resumed && slot.warm_until_ms == 0 {
             tokio::time::sleep(self.scale.wall(self.config.cold_start_ms)).await;
         }
         let _running = self.admin.running();
@@ -110,7 +119,7 @@ impl Endpoint {
 
     async fn conclude(&self, job: &Job) -> Ending {
         let key = job.id.as_bytes();
-        let quick_ms = chance::latency_ms(1_500, self.config.seed, key);
+        let quick_ms = self.whole(chance::latency_ms(1_500, self.config.seed, key));
         let failed = |error: String, execution_ms| Ending {
             status: Status::Failed,
             error: Some(error),
@@ -128,7 +137,7 @@ impl Endpoint {
             Checked::Runs { accepted, uploads, video } => (accepted, uploads, video),
         };
         let median_ms = if video { self.config.video_median_ms } else { self.config.image_median_ms };
-        let execution_ms = chance::latency_ms(median_ms, self.config.seed, key);
+        let execution_ms = self.whole(chance::latency_ms(median_ms, self.config.seed, key));
         if execution_ms > job.execution_timeout_ms {
             let ending = failed("executionTimeout exceeded".to_owned(), job.execution_timeout_ms);
             // Both have been seen in life.
@@ -140,7 +149,7 @@ impl Endpoint {
             Some("failed_oom") => {
                 let text = "Job processing failed: Workflow execution error: Node Type: KSampler, Node ID: 3, Message: \
                             Allocation on device 0 would exceed allowed memory. (out of memory)";
-                return failed(text.to_owned(), execution_ms / 2);
+                return failed(text.to_owned(), self.whole(execution_ms / 2));
             }
             Some("failed_json_error") => {
                 let text = json!({"error_type": "<class 'RuntimeError'>", "error_message": "simulated failure",
@@ -184,6 +193,7 @@ impl Endpoint {
         let job = self.store.lock().jobs.get(id)?.clone();
         let execution_ms =
             job.started_ms.map_or(0, |started| self.scale.provider_ms(now_ms.saturating_sub(started)));
+        let execution_ms = self.whole(execution_ms);
         if !self.bill(id, Status::Cancelled, execution_ms) {
             return None;
         }
@@ -195,6 +205,11 @@ impl Endpoint {
         });
         self.touched("CANCELLED");
         stopped
+    }
+
+    /// In whole seconds, where jobs take those.
+    const fn whole(&self, ms: u64) -> u64 {
+        if self.config.whole_seconds { ms.div_ceil(1_000) * 1_000 } else { ms }
     }
 
     /// False if the simulator stopped meanwhile.
@@ -210,8 +225,8 @@ impl Endpoint {
             what: format!("serverless {} {}", self.config.endpoint_id, status.name()),
             provider_id,
             job_hint: handler::hint(&job.input),
-            quantity: execution_ms,
-            unit: "execution_ms".to_owned(),
+            quantity: execution_ms.div_ceil(1_000),
+            unit: "execution_s".to_owned(),
             amount_micro_usd: price(execution_ms, self.config.rate_micro_usd_per_s),
         })
     }
@@ -251,9 +266,9 @@ impl Endpoint {
     }
 }
 
-/// Execution time × rate, rounded up to whole micro-dollars once per job.
+/// A job's share of the bill: each second of execution that was begun × rate.
 fn price(execution_ms: u64, rate_micro_usd_per_s: u64) -> u64 {
-    (execution_ms * rate_micro_usd_per_s).div_ceil(1000)
+    execution_ms.div_ceil(1_000) * rate_micro_usd_per_s
 }
 
 #[cfg(test)]
@@ -261,9 +276,9 @@ mod tests {
     use super::price;
 
     #[test]
-    fn prices_round_up_once() {
+    fn begun_seconds_are_billed() {
         for (ms, rate, micro_usd) in
-            [(0, 190, 0), (1, 190, 1), (1000, 190, 190), (1001, 190, 191), (33_333, 190, 6334)]
+            [(0, 190, 0), (1, 190, 190), (1000, 190, 190), (1001, 190, 380), (33_333, 190, 6460)]
         {
             assert_eq!(price(ms, rate), micro_usd, "{ms} ms");
         }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Endpoint;
+use super::billing;
 use super::jobs::{Job, Status};
 use super::shapes;
 use crate::host::Conn;
@@ -81,6 +82,8 @@ pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
         .route("/v2/{endpoint}/requests", get(requests))
         .route("/v2/{endpoint}/health", get(health))
         .layer(axum::middleware::from_fn_with_state(guard_state, guard));
+    // Of the management API: another host in life, with its own words for errors.
+    let api = api.route("/v2/billing/serverless", get(billing::serverless));
     // The bucket asks for no key: its URLs are signed.
     api.route("/_s3/{*key}", get(object)).with_state(endpoint)
 }

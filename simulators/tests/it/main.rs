@@ -6,6 +6,7 @@ mod gemini;
 mod process;
 mod replay;
 mod runpod;
+mod runpod_bill;
 mod support;
 mod tokens;
 mod transcripts;

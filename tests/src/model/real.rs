@@ -62,7 +62,7 @@ fn begun(claim: Claim, delivered: u8) -> [Begun; 2] {
         match machine::begin_from(&record, deliveries, record.claimed_at_ms + age_ms) {
             Begin::Wait { .. } => Begun::Wait,
             Begin::Retell(outcome) => {
-                assert_eq!(Some(outcome), record.outcome, "told again as it was");
+                assert_eq!(Some(*outcome), record.outcome, "told again as it was");
                 Begun::Retell
             }
             Begin::Poison(_) => Begun::Poison,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
-use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Offer};
+use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Fact, Job, KeyRecord, Lane, Offer};
 
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
@@ -29,6 +29,9 @@ pub(crate) enum Payload {
     Work(Rc<Assignment>),
     Dead(Rc<DeadLetter>),
     Event(Rc<Event>),
+    /// An assignment whose bytes say nothing any more, with the subject under which it lies; or what a worker passed on of
+    /// it.
+    Unreadable(String),
 }
 
 /// What a message's id is made of.
@@ -81,6 +84,14 @@ pub(crate) enum Place {
     GivenUp,
     /// Its consumer has passed it: it stays, and is never delivered.
     Passed,
+    /// No consumer reads its subject: an earlier version of the stream took it in.
+    Unread,
+}
+
+impl Place {
+    pub(crate) const fn is_for_a_consumer(self) -> bool {
+        !matches!(self, Self::Passed | Self::Unread)
+    }
 }
 
 #[derive(Debug)]
@@ -92,6 +103,8 @@ pub(crate) struct Stored {
     /// Its message id is its job's.
     pub(crate) named: bool,
     pub(crate) delivered: u32,
+    /// It is older than its consumer, of which routers take note.
+    pub(crate) is_older: bool,
     pub(crate) place: Place,
     /// Changes with every change of place, so that old alarms are known as such.
     pub(crate) token: u32,
@@ -112,6 +125,8 @@ pub(crate) struct Broker {
     sequence: u64,
     /// All events of each job, oldest first.
     pub(crate) log: Vec<Vec<Rc<Event>>>,
+    /// The `assigned` events, by their place in their stream.
+    pub(crate) placements: BTreeMap<u64, Rc<Event>>,
     /// Where the last event of a kind lies, by job.
     last_of_kind: HashMap<(u32, &'static str), u64>,
     pub(crate) keys: HashMap<String, KeyRecord>,
@@ -120,7 +135,7 @@ pub(crate) struct Broker {
     pub(crate) cancels: BTreeSet<u32>,
     /// The jobs of which something is put aside for an operator.
     pub(crate) parked: BTreeSet<u32>,
-    pub(crate) offers: BTreeMap<usize, Offer>,
+    pub(crate) offers: BTreeMap<usize, (Offer, i64)>,
     pub(crate) down_until_ms: i64,
     /// The highest sequence that each consumer has delivered.
     pub(crate) delivered_up_to: Vec<u64>,
@@ -174,8 +189,12 @@ impl Broker {
         self.sequence += 1;
         if let Payload::Event(event) = &message.payload {
             self.log[message.job as usize].push(Rc::clone(event));
+            if matches!(event.fact, Fact::Assigned { .. }) {
+                self.placements.insert(self.sequence, Rc::clone(event));
+            }
             self.last_of_kind.insert((message.job, event.fact.kind()), self.sequence);
         }
+        let is_unread = matches!(&message.payload, Payload::Job(job) if job.lane == Lane::Unknown);
         let stored = Stored {
             consumer: message.consumer,
             job: message.job,
@@ -183,11 +202,14 @@ impl Broker {
             published_ms: now_ms,
             named: matches!(message.id, Some((_, Named::Job))),
             delivered: 0,
-            place: Place::Ready,
+            is_older: false,
+            place: if is_unread { Place::Unread } else { Place::Ready },
             token: 0,
         };
         self.messages.insert(self.sequence, stored);
-        self.ready[message.consumer].push_back(self.sequence);
+        if !is_unread {
+            self.ready[message.consumer].push_back(self.sequence);
+        }
         Published::New
     }
 
@@ -196,6 +218,14 @@ impl Broker {
         let work =
             self.messages.iter().filter(move |(_, stored)| stored.consumer >= WORK && stored.job == job);
         work.map(|(sequence, stored)| (*sequence, stored))
+    }
+
+    /// Whether the last event on a message's subject is the message itself.
+    pub(crate) fn holds(&self, message: &Message) -> bool {
+        let Payload::Event(event) = &message.payload else { return false };
+        let log = &self.log[message.job as usize];
+        let last = log.iter().rev().find(|there| there.fact.kind() == event.fact.kind());
+        last.is_some_and(|last| last == event)
     }
 
     /// Where the last event of a kind lies; 0 where there is none.
@@ -216,7 +246,7 @@ impl Broker {
         let mut open = self
             .messages
             .iter()
-            .filter(|(_, stored)| stored.consumer == consumer && !matches!(stored.place, Place::Passed));
+            .filter(|(_, stored)| stored.consumer == consumer && stored.place.is_for_a_consumer());
         open.next().map_or(self.sequence, |(sequence, _)| sequence - 1)
     }
 
@@ -224,7 +254,8 @@ impl Broker {
     pub(crate) fn pass_over(&mut self, mut is_passed: impl FnMut() -> bool) -> u64 {
         let mut passed = 0;
         for stored in self.messages.values_mut() {
-            let waits = matches!(stored.place, Place::Ready) && stored.consumer != LEDGER;
+            let is_readable = !matches!(stored.payload, Payload::Unreadable(_));
+            let waits = matches!(stored.place, Place::Ready) && stored.consumer != LEDGER && is_readable;
             if waits && is_passed() {
                 stored.place = Place::Passed;
                 stored.token += 1;
@@ -234,6 +265,20 @@ impl Broker {
         passed
     }
 
+    /// A consumer that was deleted and made anew has delivered nothing yet.
+    pub(crate) fn remake(&mut self, consumer: Consumer) {
+        self.ready[consumer].clear();
+        self.delivered_up_to[consumer] = 0;
+        let held = self.messages.iter_mut().filter(|(_, stored)| stored.consumer == consumer);
+        for (sequence, stored) in held.filter(|(_, stored)| !matches!(stored.place, Place::Unread)) {
+            stored.place = Place::Ready;
+            stored.token += 1;
+            stored.delivered = 0;
+            stored.is_older = consumer < LEDGER;
+            self.ready[consumer].push_back(*sequence);
+        }
+    }
+
     /// A restarted broker knows the ids only of what it still has.
     pub(crate) fn forget_ids(&mut self) {
         let known = |stored: &Stored| match &stored.payload {
@@ -241,6 +286,7 @@ impl Broker {
             Payload::Work(assignment) => (stored.job, assignment.attempt, Named::Work),
             Payload::Dead(letter) => (stored.job, letter.assignment.attempt, Named::Dead),
             Payload::Event(event) => (stored.job, event.attempt, Named::Event(event.fact.kind())),
+            Payload::Unreadable(_) => (stored.job, 0, Named::Work),
         };
         let there: BTreeSet<_> = self.messages.values().map(known).collect();
         // Events stay where they are.

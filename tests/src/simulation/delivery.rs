@@ -38,7 +38,7 @@ impl World {
             self.broker.ready[consumer].pop_front();
             if let Some(delivery) = self.hand_out(sequence, process) {
                 let task = match (&delivery.payload, consumer) {
-                    (Payload::Work(_), _) => self.attempt(process, delivery),
+                    (Payload::Work(_) | Payload::Unreadable(_), WORK..) => self.attempt(process, delivery),
                     _ => {
                         let behind = self.next_ready(consumer).is_some();
                         self.route(process, &delivery, behind)
@@ -107,7 +107,7 @@ impl World {
         self.watch.handed_out(stored, cancelled);
         Some(Delivery {
             sequence,
-            delivered: stored.delivered,
+            delivered: stored.delivered + u32::from(stored.is_older),
             job: stored.job,
             published_ms: stored.published_ms,
             named: stored.named,
@@ -214,8 +214,8 @@ impl World {
         }
         let found = &mut self.processes[process];
         if found.role == Role::Router {
-            for offer in self.broker.offers.values() {
-                found.fleet.borrow_mut().upsert_offer(offer.clone());
+            for (offer, told_at_ms) in self.broker.offers.values() {
+                found.fleet.borrow_mut().upsert_offer(offer.clone(), *told_at_ms);
             }
         }
     }
@@ -270,7 +270,7 @@ impl World {
             schema_version: SCHEMA_VERSION,
             worker: worker.worker.clone(),
             backend: self.setting.backends[backend].clone(),
-            time_ms: self.now_ms,
+            time_ms: self.now_ms + worker.stamps_ms,
             started_at_ms: worker.started_ms,
             classes: classes
                 .map(|(number, class)| ClassOffer {
@@ -283,6 +283,8 @@ impl World {
             health: if healthy { health } else { Health::Down },
             health_reason: None,
             unavailable_until_ms: None,
+            clock_skew_ms: None,
+            running: Vec::new(),
             models: None,
             nodes: None,
             file_choices: None,
@@ -292,9 +294,9 @@ impl World {
         };
         for router in &mut self.processes {
             if router.role == Role::Router && router.is_reachable(self.now_ms) {
-                router.fleet.borrow_mut().upsert_offer(offer.clone());
+                router.fleet.borrow_mut().upsert_offer(offer.clone(), self.now_ms);
             }
         }
-        self.broker.offers.insert(process, offer);
+        self.broker.offers.insert(process, (offer, self.now_ms));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use schemas::{Body, Constraints, Job, Lane, MicroUsd, Preferences, SCHEMA_VERSION};
+use schemas::{Body, Constraints, Fact, Input, Job, Lane, MicroUsd, Preferences, SCHEMA_VERSION, subjects};
 
 use super::broker::{Consumer, LANES, Message, Named, Payload, Place};
 use super::money::job_id;
@@ -32,18 +32,25 @@ impl World {
                 }
             }
             Operation::Cancel { job } => self.ask_to_cancel(job),
+            Operation::Remake { consumer } => {
+                if consumer < self.broker.ready.len() {
+                    self.broker.remake(consumer);
+                    self.remade_ms = self.now_ms;
+                    self.dispatch(consumer);
+                }
+            }
+            Operation::Purge { job } => self.purge_by_hand(job),
+            Operation::Garble { job } => self.garble(job),
             Operation::Redeliver { job } => self.redeliver(job),
             Operation::Kill { process, for_ms } => self.kill(process, for_ms),
             Operation::Pause { process, for_ms } => self.pause(process, for_ms),
-            Operation::Cut { process, for_ms } => {
-                let found = &mut self.processes[process];
-                self.figures.cuts += 1;
-                found.cut_until_ms = found.cut_until_ms.max(self.now_ms + for_ms);
-                self.to_come += 1;
-                self.schedule.at(self.now_ms + for_ms, Happening::Heal { process });
-            }
+            Operation::Cut { process, for_ms } => self.cut(process, for_ms),
             Operation::Lossy { process, for_ms } => {
                 self.processes[process].lossy_until_ms = self.now_ms + for_ms;
+            }
+            Operation::Clock { process, off_ms, stamps_ms } => {
+                let found = &mut self.processes[process];
+                (found.clock_ms, found.stamps_ms) = (off_ms, stamps_ms);
             }
             Operation::Drain { process, for_ms } => {
                 let found = &mut self.processes[process];
@@ -67,7 +74,10 @@ impl World {
                 }
             }
             Operation::Trap { process, for_ms } => self.processes[process].trapped_ms = Some(for_ms),
-            Operation::Snatch { process, for_ms } => self.processes[process].snatched_ms = Some(for_ms),
+            Operation::Snatch { process, for_ms, cancel_ms } => {
+                self.processes[process].snatched = Some((for_ms, cancel_ms));
+            }
+            Operation::Sever { process, for_ms } => self.processes[process].severed_ms = Some(for_ms),
             Operation::StoreFull { for_ms } => {
                 self.store_full_until_ms = self.store_full_until_ms.max(self.now_ms + for_ms);
             }
@@ -120,11 +130,12 @@ impl World {
             id: job_id(self.seed, order.job, self.now_ms),
             time_ms: self.now_ms,
             tenant: self.setting.owner(order.generous, order.job),
-            lane: Lane::ALL[order.lane],
+            lane: Lane::ALL.get(order.lane).copied().unwrap_or(Lane::Unknown),
             body: Body {
                 prompt: Some("a lighthouse at dusk".to_owned()),
                 model: (!order.large).then(|| "sd15".to_owned()),
                 steps: order.invalid.then_some(9_999),
+                inputs: order.uses.and_then(|of| self.result_of(of)).into_iter().collect(),
                 ..Body::default()
             },
             constraints: Constraints {
@@ -142,14 +153,80 @@ impl World {
         }
     }
 
+    /// The first file that a job has made so far, as an input.
+    fn result_of(&self, job: u32) -> Option<Input> {
+        let artifact = self.broker.log.get(job as usize)?.iter().find_map(|event| match &event.fact {
+            Fact::Ended { artifacts, .. } => artifacts.first(),
+            _ => None,
+        })?;
+        Some(Input {
+            name: "photo.png".to_owned(),
+            artifact: artifact.at.clone(),
+            media_type: artifact.media_type.clone(),
+            unknown: schemas::UnknownFields::default(),
+        })
+    }
+
     /// Any router that can be reached takes the request; with none the client gives up.
-    fn ask_to_cancel(&mut self, job: u32) {
+    pub(crate) fn ask_to_cancel(&mut self, job: u32) {
         let now_ms = self.now_ms;
         let there =
             |process: &super::process::Process| process.role == Role::Router && process.is_reachable(now_ms);
         if let Some(process) = self.processes.iter().position(there) {
             self.route_cancel(process, job);
         }
+    }
+
+    fn purge_by_hand(&mut self, job: u32) {
+        let work = self.broker.work_of(job).filter(|(_, stored)| {
+            matches!(&stored.payload, Payload::Work(assignment) if assignment.decision.is_none())
+        });
+        let removed: Vec<u64> = work.map(|(sequence, _)| sequence).collect();
+        for sequence in removed {
+            self.broker.delete(sequence);
+            self.figures.purged += 1;
+            self.purged.insert(job);
+        }
+    }
+
+    fn garble(&mut self, job: u32) {
+        for stored in self.broker.messages.values_mut().filter(|stored| stored.job == job) {
+            // What no consumer delivers stays as it is: nobody would read it.
+            if !stored.place.is_for_a_consumer() {
+                continue;
+            }
+            if let Payload::Work(assignment) = &stored.payload
+                && assignment.decision.is_none()
+            {
+                stored.payload = Payload::Unreadable(subjects::work(
+                    &assignment.backend,
+                    &assignment.class,
+                    assignment.job.id,
+                ));
+            }
+        }
+    }
+
+    /// A worker that is to be lost over what it holds now is lost.
+    pub(crate) fn lose(&mut self, process: usize, job: u32) {
+        let found = &mut self.processes[process];
+        let incarnation = found.incarnation;
+        if let Some((for_ms, cancel_ms)) = found.snatched.take() {
+            // Before its claim says what it holds, or after.
+            let at_ms = self.now_ms + self.chance.between(0, 30);
+            self.schedule.at(at_ms, Happening::Die { process, incarnation, for_ms });
+            if let Some(cancel_ms) = cancel_ms {
+                self.schedule.at(at_ms + cancel_ms, Happening::Ask { job });
+            }
+        }
+    }
+
+    pub(crate) fn cut(&mut self, process: usize, for_ms: i64) {
+        let found = &mut self.processes[process];
+        self.figures.cuts += 1;
+        found.cut_until_ms = found.cut_until_ms.max(self.now_ms + for_ms);
+        self.to_come += 1;
+        self.schedule.at(self.now_ms + for_ms, Happening::Heal { process });
     }
 
     fn redeliver(&mut self, job: u32) {

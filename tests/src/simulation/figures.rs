@@ -26,6 +26,7 @@ pub struct Figures {
     pub refused_reservations: u64,
     pub read_past: u64,
     pub passed_over: u64,
+    pub purged: u64,
     pub duplicates: u64,
     pub answered_cancels: u64,
     pub failed_cancels: u64,
@@ -55,6 +56,7 @@ impl Figures {
         self.refused_reservations += other.refused_reservations;
         self.read_past += other.read_past;
         self.passed_over += other.passed_over;
+        self.purged += other.purged;
         self.duplicates += other.duplicates;
         self.answered_cancels += other.answered_cancels;
         self.failed_cancels += other.failed_cancels;
@@ -89,8 +91,14 @@ impl fmt::Display for Figures {
         )?;
         writeln!(
             f,
-            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it, {} cancels answered, {} failed",
-            self.duplicates, self.read_past, self.passed_over, self.answered_cancels, self.failed_cancels
+            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it, {} removed by hand; \
+             {} cancels answered, {} failed",
+            self.duplicates,
+            self.read_past,
+            self.passed_over,
+            self.purged,
+            self.answered_cancels,
+            self.failed_cancels
         )?;
         write!(
             f,

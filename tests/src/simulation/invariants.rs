@@ -7,6 +7,7 @@ pub(crate) mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policy::dispose::RATE_LIMITED_MAX;
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
 use schemas::state::TRANSITIONS;
 use schemas::{Assignment, Charge, Event, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
@@ -50,6 +51,8 @@ pub enum Promise {
     Kept,
     /// What a worker is done with has left its hands, and what it is not done with stays in them.
     LetGo,
+    /// A job may use the results of its tenant's jobs, and no other's.
+    Inputs,
 }
 
 /// A broken promise.
@@ -75,15 +78,13 @@ struct Life {
     cancelled_ms: Option<i64>,
     /// How often a client's publish of it was stored: more than once where a restarted broker had forgotten the first.
     published: u32,
-    /// It was read past its consumer, which may deliver it to another router as well.
-    read_past: bool,
     /// When its first assignment was stored, and which attempts were.
     placed_ms: Option<i64>,
     placed: Vec<u32>,
     /// When its first attempt was started at a provider.
     started_ms: Option<i64>,
-    /// The event of its first attempt, where that went without.
-    alone: Option<Box<Event>>,
+    /// The event of its first attempt, where that went without, and when its assignment was stored.
+    alone: Option<(i64, Box<Event>)>,
 }
 
 /// What the invariants remember.
@@ -110,7 +111,6 @@ impl Watch {
             purged_ms: None,
             cancelled_ms: None,
             published: 0,
-            read_past: false,
             placed_ms: None,
             placed: Vec::new(),
             started_ms: None,
@@ -138,11 +138,6 @@ impl Watch {
         } else if is_cancelled {
             self.unbegun.insert(attempt);
         }
-    }
-
-    /// A router has read a job past its consumer.
-    pub(crate) fn read_past(&mut self, job: u32) {
-        self.lives[job as usize].read_past = true;
     }
 
     pub(crate) fn purged(&mut self, job: u32, now_ms: i64) {
@@ -183,7 +178,7 @@ impl World {
                     life.placed.push(assignment.attempt);
                 }
                 if assignment.decision.is_some() {
-                    life.alone = assignment.told().map(Box::new);
+                    life.alone = assignment.told().map(|told| (now_ms, Box::new(told)));
                     self.watch_state(message.job, assignment.attempt, JobState::Assigned);
                 }
                 self.watch_assignment(message, assignment);
@@ -192,7 +187,7 @@ impl World {
                 let is_clients = matches!(message.id, Some((_, Named::Job)));
                 self.watch.lives[message.job as usize].published += u32::from(is_clients);
             }
-            Payload::Dead(_) => {}
+            Payload::Dead(_) | Payload::Unreadable(_) => {}
         }
     }
 
@@ -232,6 +227,7 @@ impl World {
     }
 
     fn watch_assignment(&mut self, message: &Message, assignment: &Assignment) {
+        self.watch_used(message.job, &assignment.job);
         if let Some(key) = &assignment.job.idempotency_key {
             let of = (assignment.job.tenant.clone(), key.clone());
             let first = *self.watch.keys.entry(of).or_insert(message.job);
@@ -246,7 +242,7 @@ impl World {
         let history = &assignment.history;
         let codes = history.iter().filter_map(|facts| facts.failure.as_ref().map(|failure| failure.code));
         let counting = codes.filter(|code| !free(*code)).count() as u32;
-        if attempt > policy.max_attempts_ever || assignment.counted_attempts > counting {
+        if attempt > policy.max_attempts_ever + RATE_LIMITED_MAX || assignment.counted_attempts > counting {
             let counted = assignment.counted_attempts;
             let words = format!("job {job}: attempt {attempt}, {counted} counted of {counting} that count");
             return self.broken(Promise::Attempts, words);
@@ -257,8 +253,9 @@ impl World {
             (0..classes).map(|class| self.broker.backlog(WORK + backend * classes + class)).sum();
         let per_slot = policy.backends.iter().find(|config| config.backend == assignment.backend);
         let per_slot = per_slot.map_or(0, |config| config.backlog_per_slot);
-        // All workers' slots, and what two routers may have in hand between two looks at the backlog.
-        let most = u64::from(2 * SLOTS * per_slot + 2 * IN_HAND * 2);
+        // All workers' slots, and what two routers may have in hand between two looks at the backlog: of three lanes, and
+        // failed attempts.
+        let most = u64::from(2 * SLOTS * per_slot + 2 * IN_HAND * 4);
         if waiting > most {
             self.broken(Promise::Bound, format!("{waiting} assignments wait at {}", assignment.backend));
         }
@@ -400,8 +397,6 @@ impl World {
             let words = format!("attempt {job}.{attempt} was cancelled before it began, and costs money");
             self.broken(Promise::Books, words);
         }
-        self.watch_decisions();
-        self.watch_running();
         if report.lost > 0 {
             self.broken(Promise::Rest, report.findings.join("; "));
         } else if report.ended_twice > 0 {
@@ -409,6 +404,8 @@ impl World {
         } else if !report.holds() {
             self.broken(Promise::Books, report.findings.join("; "));
         }
+        self.watch_decisions();
+        self.watch_running();
     }
 
     /// It did not come to rest in time.
@@ -422,7 +419,8 @@ impl World {
                 format!("job {} at {} after {} deliveries", stored.job, stored.consumer, stored.delivered)
             })
             .collect();
-        let words = format!("{} tasks, {} to come, {}", self.tasks.live, self.to_come, open.join(", "));
+        let tasks = self.tasks.names(&self.processes);
+        let words = format!("{} tasks, {} to come, {}", tasks.join(", "), self.to_come, open.join(", "));
         self.broken(Promise::Rest, words);
     }
 }

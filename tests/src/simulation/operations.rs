@@ -10,7 +10,7 @@ use super::provider::Trouble;
 pub struct Order {
     /// Its number in the run.
     pub job: u32,
-    /// 0 to 2, most urgent first.
+    /// 0 to 2, most urgent first; 3 for a subject of no lane.
     pub lane: usize,
     /// Of the larger class.
     pub large: bool,
@@ -30,6 +30,8 @@ pub struct Order {
     pub invalid: bool,
     /// Its idempotency key, by number.
     pub key: Option<u32>,
+    /// An earlier job whose result is its input, if that has one by then.
+    pub uses: Option<u32>,
 }
 
 /// Something that happens. Lengths are milliseconds.
@@ -44,6 +46,17 @@ pub enum Operation {
     },
     /// A client asks to cancel a job.
     Cancel {
+        /// Which.
+        job: u32,
+    },
+    /// An operator removes a job's assignment from its queue, also while a worker has it in hand. One that carries its decision is
+    /// the only track of its job, so that nothing could know of the job any more: it stays.
+    Purge {
+        /// Which.
+        job: u32,
+    },
+    /// A job's assignment cannot be read any more where it lies. As with [`Self::Purge`], the only track of a job stays.
+    Garble {
         /// Which.
         job: u32,
     },
@@ -80,6 +93,15 @@ pub enum Operation {
         /// For how long.
         for_ms: i64,
     },
+    /// A process's clock is off from now on.
+    Clock {
+        /// Which.
+        process: usize,
+        /// By how much after it was corrected.
+        off_ms: i64,
+        /// By how much the times in its offers and failed attempts are: those of a release that corrects nothing.
+        stamps_ms: i64,
+    },
     /// A worker is asked to stop (SIGTERM), lets go after a grace and is started again.
     Drain {
         /// Which.
@@ -94,11 +116,21 @@ pub enum Operation {
         /// For how long.
         for_ms: i64,
     },
-    /// A process dies the moment a result lies in its spool, and is started again later.
+    /// A worker dies when a result lies in its spool, or when its own server has begun work that hangs there, and is
+    /// started again later.
     Snatch {
         /// Which.
         process: usize,
         /// How long it is away.
+        for_ms: i64,
+        /// A client asks to cancel the job so much later.
+        cancel_ms: Option<i64>,
+    },
+    /// A worker is cut off from the broker the moment a result lies in its spool.
+    Sever {
+        /// Which.
+        process: usize,
+        /// For how long.
         for_ms: i64,
     },
     /// The artifact store takes nothing for a while.
@@ -125,6 +157,11 @@ pub enum Operation {
         /// For how long.
         for_ms: i64,
     },
+    /// An operator deletes a consumer, and a process makes it anew: it delivers all that it holds as if for the first time.
+    Remake {
+        /// Which, by number ([`super::broker`]).
+        consumer: usize,
+    },
     /// The broker restarts; acknowledgements that it had not confirmed may be gone.
     Broker {
         /// How long it is away.
@@ -138,7 +175,11 @@ impl Operation {
     pub const fn job(&self) -> Option<u32> {
         match self {
             Self::Submit(order) => Some(order.job),
-            Self::Again { job } | Self::Cancel { job } | Self::Redeliver { job } => Some(*job),
+            Self::Again { job }
+            | Self::Cancel { job }
+            | Self::Purge { job }
+            | Self::Garble { job }
+            | Self::Redeliver { job } => Some(*job),
             _ => None,
         }
     }

@@ -11,7 +11,8 @@ use protocol::{
     Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
 };
 use schemas::reserve::Reservation;
-use schemas::{AttemptId, AttemptRecord, Event, Fact, JobId, JobState, WorkerId};
+use schemas::subjects::{self, Subject};
+use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, WorkerId};
 
 use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
 use super::executor::{Shared, until, when};
@@ -138,11 +139,14 @@ impl SimulatedPorts {
             let published = self.world(|world| world.publish(self.process, message));
             if let Ok(published) = published {
                 self.moment().await;
-                return Ok(published);
+                let is_stored = published == broker::Published::Occupied
+                    && tries > 0
+                    && self.world(|world| world.broker.holds(message));
+                return Ok(if is_stored { broker::Published::Repeat } else { published });
             }
             tries += 1;
             if tries > TRIES_MAX {
-                return Err(PublishError::Refused { subject: String::new(), reason: "away".to_owned() });
+                return Err(PublishError::Away { subject: String::new(), source: "away".into() });
             }
             self.pause((100 << tries).min(2_000)).await;
         }
@@ -258,7 +262,7 @@ impl Ports for SimulatedPorts {
     type Message = Outgoing;
 
     fn now_ms(&self) -> i64 {
-        self.world(|world| world.now_ms)
+        self.world(|world| world.now_ms + world.processes[self.process].clock_ms)
     }
 
     async fn sleep(&self, time: Duration) {
@@ -312,12 +316,20 @@ impl Ports for SimulatedPorts {
             Record::Failed(letter) => Message {
                 consumer: DEAD,
                 job: number(letter.assignment.job.id),
-                payload: Payload::Dead(Rc::new(letter.clone())),
+                payload: Payload::Dead(Rc::new(DeadLetter {
+                    time_ms: letter.time_ms + self.world(|world| world.processes[self.process].stamps_ms),
+                    ..letter.clone()
+                })),
                 id: Some((letter.assignment.attempt, Named::Dead)),
                 expected: None,
             },
             Record::Parked { job, .. } => return Outgoing::Parked(job.map(number)),
             Record::Copy { message, .. } => match self.copy_of(message.sequence) {
+                Some(copy) if matches!(copy.payload, Payload::Unreadable(_)) => {
+                    let is_passed_on = matches!(subjects::parse(&message.subject), Some(Subject::Dead(..)));
+                    let consumer = if is_passed_on { DEAD } else { copy.consumer };
+                    Message { consumer, payload: Payload::Unreadable(message.subject.clone()), ..copy }
+                }
                 Some(copy) => copy,
                 None => return Outgoing::Nothing,
             },
@@ -336,8 +348,7 @@ impl Ports for SimulatedPorts {
                 Outgoing::Nothing => return Ok(Published::New),
                 Outgoing::Parked(job) => {
                     let parked = self.call(|world| world.broker.parked.extend(*job)).await;
-                    let refused =
-                        |_| PublishError::Refused { subject: String::new(), reason: "away".to_owned() };
+                    let refused = |_| PublishError::Refused { subject: String::new(), source: "away".into() };
                     return parked.map(|()| Published::New).map_err(refused);
                 }
             };

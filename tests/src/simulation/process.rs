@@ -6,12 +6,14 @@ use std::rc::Rc;
 
 use policy::fleet::Fleet;
 use protocol::router::intake::Intake;
+use protocol::router::lost::Lost;
 use protocol::router::orphans::Orphans;
 use protocol::router::room::Room;
 use protocol::router::take_back::Deserted;
 use protocol::router::too_new::Resting;
 use schemas::{AttemptId, WorkerId};
 
+use super::broker::LEDGER;
 use super::schedule::Happening;
 use super::worker::attempt::Stopper;
 
@@ -58,8 +60,11 @@ pub(crate) struct Process {
     pub(crate) resumed_ms: i64,
     /// It is stopped for so long as soon as it holds a new claim, milliseconds.
     pub(crate) trapped_ms: Option<i64>,
-    /// It dies for so long as soon as a result lies in its spool, milliseconds.
-    pub(crate) snatched_ms: Option<i64>,
+    /// It dies for so long when a result lies in its spool, or work hangs at its own server, milliseconds; and so much
+    /// later the job's cancel is asked for.
+    pub(crate) snatched: Option<(i64, Option<i64>)>,
+    /// It is cut off for so long as soon as a result lies in its spool, milliseconds.
+    pub(crate) severed_ms: Option<i64>,
     /// It takes no more work and lets go of what runs after a grace.
     pub(crate) draining: bool,
     pub(crate) letting_go: bool,
@@ -70,6 +75,8 @@ pub(crate) struct Process {
     /// When a call of it, or the answer, was lost last, Unix milliseconds.
     pub(crate) lost_ms: i64,
     pub(crate) in_hand: u32,
+    /// A router's messages in hand, by lane, and failed attempts: each lane pulls for itself.
+    pub(crate) at_work: [u32; LEDGER],
     /// The jobs that are to be cancelled, and since when it knows.
     pub(crate) cancels: HashMap<u32, i64>,
     /// The attempts that run here, by their jobs.
@@ -89,6 +96,7 @@ pub(crate) struct Process {
     /// What a router remembers between two looks; taken out while it looks.
     pub(crate) deserted: Rc<RefCell<Option<Deserted>>>,
     pub(crate) orphans: Rc<RefCell<Option<Orphans>>>,
+    pub(crate) lost: Rc<RefCell<Option<Lost>>>,
     /// A look at the room is planned.
     pub(crate) looks_at_room: bool,
     /// A lane is being read past its consumer.
@@ -96,6 +104,11 @@ pub(crate) struct Process {
     pub(crate) healthy: bool,
     pub(crate) learned_ms: BTreeMap<usize, u64>,
     pub(crate) started_ms: i64,
+    /// What its clock is off by after it was corrected, milliseconds.
+    pub(crate) clock_ms: i64,
+    /// What the times in its offers and failed attempts are off by, milliseconds: a process of a release that does not
+    /// correct its clock.
+    pub(crate) stamps_ms: i64,
 }
 
 impl Process {
@@ -111,13 +124,15 @@ impl Process {
             paused_ms: 0,
             resumed_ms: 0,
             trapped_ms: None,
-            snatched_ms: None,
+            snatched: None,
+            severed_ms: None,
             draining: false,
             letting_go: false,
             cut_until_ms: 0,
             lossy_until_ms: 0,
             lost_ms: 0,
             in_hand: 0,
+            at_work: [0; LEDGER],
             cancels: HashMap::new(),
             running: HashMap::new(),
             spooled_in_hand: BTreeSet::new(),
@@ -128,6 +143,7 @@ impl Process {
             resting: Rc::default(),
             deserted: Rc::new(RefCell::new(Some(Deserted::default()))),
             orphans: Rc::new(RefCell::new(Some(Orphans::default()))),
+            lost: Rc::new(RefCell::new(Some(Lost::default()))),
             looks_at_room: false,
             reads_past: [false; 3],
             backlog_seen_ms: 0,
@@ -136,6 +152,8 @@ impl Process {
             healthy: true,
             learned_ms: BTreeMap::new(),
             started_ms: now_ms,
+            clock_ms: 0,
+            stamps_ms: 0,
         }
     }
 
@@ -146,6 +164,8 @@ impl Process {
             incarnation: self.incarnation + 1,
             up: false,
             lossy_until_ms: self.lossy_until_ms,
+            clock_ms: self.clock_ms,
+            stamps_ms: self.stamps_ms,
             ..next
         };
     }

@@ -235,8 +235,8 @@ impl Provider {
 
     fn bill(&self, run: &Run) -> i64 {
         let thousandths = if self.backend == CLOUD {
-            // $0.00019 a second.
-            (run.done_ms - run.started_ms) * 190
+            // $0.00019 for each second that was begun.
+            (run.done_ms - run.started_ms + 999) / 1_000 * 1_000 * 190
         } else {
             // $0.50, $3 and $60 for a million tokens.
             let [input, text, image] = run.tokens.map(u64::cast_signed);

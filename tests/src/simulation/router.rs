@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::Ports as _;
-use protocol::router::intake::{Arrived, look_at_room};
+use protocol::router::intake::{Arrived, look_at_room, refuse_unread};
 use protocol::router::{cancel, failed_attempts, orphans, withdraw};
 use schemas::Lane;
 
@@ -17,7 +17,7 @@ use super::executor::Steps;
 use super::ports::SimulatedPorts;
 use super::process::Role;
 use super::schedule::Happening;
-use super::setting::IN_HAND;
+use super::setting::{BEGIN_MS, IN_HAND};
 use super::task::{Delivery, Task};
 use super::world::World;
 use delivery::SimulatedDelivery;
@@ -26,6 +26,8 @@ use delivery::SimulatedDelivery;
 /// less and less often.
 const ROOM_EVERY_MS: i64 = 300;
 const ROOM_EVERY_MAX_MS: i64 = 30_000;
+/// No placement is looked at for being lost before it is as old as this, milliseconds.
+const OLD_MS: i64 = 600_000;
 /// How often a client asks to cancel a job, and how long it waits between the tries.
 const CANCEL_TRIES: u32 = 4;
 const CANCEL_AGAIN_MS: i64 = 1_500;
@@ -36,13 +38,13 @@ impl World {
         let found = &self.processes[process];
         match consumer {
             LANES..DEAD => {
-                let in_hand = found.in_hand as usize;
+                let in_hand = found.at_work[consumer] as usize;
                 in_hand < IN_HAND as usize
                     && found.intakes[consumer - LANES]
                         .wanted(in_hand.min(IN_HAND as usize / 2), IN_HAND as usize)
                         > 0
             }
-            DEAD => found.in_hand < IN_HAND,
+            DEAD => found.at_work[DEAD] < IN_HAND,
             _ => false,
         }
     }
@@ -57,22 +59,24 @@ impl World {
     pub(crate) fn route(&mut self, process: usize, delivery: &Delivery, behind: bool) -> Task {
         let ports = self.router_ports(process, Some(delivery.job));
         let found = &self.processes[process];
-        let steps = match &delivery.payload {
-            Payload::Dead(_) => {
+        let (steps, of) = match &delivery.payload {
+            Payload::Dead(_) | Payload::Unreadable(_) => {
                 let resting = Rc::clone(&found.resting);
                 let message = SimulatedDelivery::of(delivery, behind);
-                Steps::new(async move { failed_attempts::settle(&ports, &resting, &message).await })
+                let steps =
+                    Steps::new(async move { failed_attempts::settle(&ports, &resting, &message).await });
+                (steps, DEAD)
             }
             Payload::Job(job) => {
                 let intakes = Rc::clone(&found.intakes);
                 let lane = lane_number(job.lane);
                 let message = Arrived::delivered(SimulatedDelivery::of(delivery, behind));
-                Steps::new(async move { intakes[lane].settle(&ports, message).await })
+                (Steps::new(async move { intakes[lane].settle(&ports, message).await }), LANES + lane)
             }
             Payload::Work(_) | Payload::Event(_) => unreachable!("routers pull jobs and failed attempts"),
         };
         self.plan_look_at_room(process);
-        Task::Router(steps)
+        Task::Router(steps, Some(of))
     }
 
     /// A router takes a request to cancel. It is not redelivered: where it fails, its client asks again, a few times.
@@ -81,7 +85,7 @@ impl World {
         let ports = self.router_ports(process, Some(job));
         let steps = Steps::new(async move {
             for _ in 0..CANCEL_TRIES {
-                let asked_ms = ports.now_ms();
+                let asked_ms = ports.world(|world| world.now_ms);
                 match cancel::cancel(&ports, body.id).await {
                     Ok(answer) => return ports.world(|world| world.watch_answer(asked_ms, &answer)),
                     Err(_) => {
@@ -91,7 +95,7 @@ impl World {
                 }
             }
         });
-        self.begin(process, Task::Router(steps));
+        self.begin(process, Task::Router(steps, None));
     }
 
     /// A router's look every few seconds: backends without workers, messages that the broker gave up on, messages that their consumer has passed.
@@ -100,6 +104,7 @@ impl World {
             return;
         }
         self.plan_look_at_room(process);
+        self.look_for_lost(process);
         let (setting, ports) = (Rc::clone(&self.setting), self.router_ports(process, None));
         let waits = self.broker.messages.values().any(|stored| stored.consumer != super::broker::LEDGER);
         if !waits {
@@ -117,7 +122,7 @@ impl World {
                 }
                 *deserted.borrow_mut() = Some(looking);
             });
-            self.begin(process, Task::Router(steps));
+            self.begin(process, Task::Router(steps, None));
         }
         let given_up: Vec<(u64, u32)> = self
             .broker
@@ -131,9 +136,34 @@ impl World {
             let steps = Steps::new(async move {
                 let _ = withdraw::given_up(&ports, sequence, u64::from(deliveries)).await;
             });
-            self.begin(process, Task::Router(steps));
+            self.begin(process, Task::Router(steps, None));
         }
         self.look_for_orphans(process);
+        if self.broker.messages.values().any(|stored| matches!(stored.place, Place::Unread)) {
+            let ports = self.router_ports(process, None);
+            let steps = Steps::new(async move {
+                let _ = refuse_unread(&ports).await;
+            });
+            self.begin(process, Task::Router(steps, None));
+        }
+    }
+
+    /// Placements are looked at once they may be old enough: where work was removed, and in runs that take long.
+    fn look_for_lost(&mut self, process: usize) {
+        let log = &self.broker.log;
+        self.purged.retain(|job| !log[*job as usize].iter().any(|event| event.fact.kind() == "ended"));
+        if self.purged.is_empty() && self.now_ms - BEGIN_MS < OLD_MS {
+            return;
+        }
+        let remembered = Rc::clone(&self.processes[process].lost);
+        let taken = remembered.borrow_mut().take();
+        let Some(mut known) = taken else { return };
+        let ports = self.router_ports(process, None);
+        let steps = Steps::new(async move {
+            let _ = known.look_around(&ports).await;
+            *remembered.borrow_mut() = Some(known);
+        });
+        self.begin(process, Task::Router(steps, None));
     }
 
     fn look_for_orphans(&mut self, process: usize) {
@@ -152,7 +182,7 @@ impl World {
             ports.sleep(Duration::from_millis(1)).await;
             *remembered.borrow_mut() = Some(seen);
         });
-        self.begin(process, Task::Router(steps));
+        self.begin(process, Task::Router(steps, None));
     }
 
     /// Plans the next look at the jobs that wait, if any wait and none is planned.
@@ -185,7 +215,8 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
     for number in world.woken.take() {
         world.wake(number);
     }
-    if !waits {
+    // The real router looks behind those that wait by the clock: also where all of them are put off, and none is in the room.
+    if !waits && !intakes.iter().any(protocol::router::intake::Intake::is_full) {
         return;
     }
     for (number, lane) in Lane::ALL.into_iter().enumerate() {
@@ -210,12 +241,11 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
                 let job = arrived.message().job;
                 let (ports, intakes) = (world.router_ports(process, Some(job)), Rc::clone(&intakes));
                 let steps = Steps::new(async move { intakes[number].settle(&ports, arrived).await });
-                world.begin(process, Task::Router(steps));
+                world.begin(process, Task::Router(steps, Some(LANES + number)));
                 world.figures.read_past += 1;
-                world.watch.read_past(job);
             }
         });
-        world.begin(process, Task::Router(steps));
+        world.begin(process, Task::Router(steps, None));
     }
     world.plan_look_at_room(process);
 }

@@ -32,6 +32,8 @@ pub(crate) enum Happening {
     LetGo { process: usize, incarnation: u32 },
     /// A process dies.
     Die { process: usize, incarnation: u32, for_ms: i64 },
+    /// A client asks to cancel a job.
+    Ask { job: u32 },
     /// The broker is back.
     BrokerBack,
     /// A provider reports under which id it knows an attempt.

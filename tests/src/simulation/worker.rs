@@ -33,8 +33,10 @@ impl World {
     pub(crate) fn attempt(&self, process: usize, delivery: Delivery) -> Task {
         let ports = self.worker_ports(process, Some(&delivery));
         let in_hand = ports.in_hand;
-        let Payload::Work(assignment) = &delivery.payload else { unreachable!("workers pull assignments") };
-        let attempt = assignment.id();
+        let attempt = match &delivery.payload {
+            Payload::Work(assignment) => Some(assignment.id()),
+            _ => None,
+        };
         let steps = Steps::new(async move {
             protocol::worker::deliver(&ports, delivery).await;
             ports.watch_let_go(attempt);

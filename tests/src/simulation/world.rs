@@ -2,13 +2,13 @@
 //! one thing happen after the other.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
 use schemas::{AttemptId, DeliveredResult, Fact, Job, JobState};
 
-use super::broker::{self, Broker, Message, Payload, Published};
+use super::broker::{self, Broker, Consumer, Message, Payload, Published};
 use super::chance::Chance;
 use super::executor::{Shared, Woken};
 use super::figures::Figures;
@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) jobs: Vec<Option<Rc<Job>>>,
     pub(crate) operations: Vec<(i64, Operation)>,
     pub(crate) to_come: usize,
+    /// Jobs whose assignment was removed by hand and that may still be open.
+    pub(crate) purged: BTreeSet<u32>,
     pub(crate) watch: Watch,
     pub(crate) figures: Figures,
     /// The world itself, as futures hold it.
@@ -71,6 +73,8 @@ pub(crate) struct World {
     pub(crate) muted: Option<Site>,
     /// A port whose calls fail in this run.
     pub(crate) failing: Option<&'static str>,
+    /// When a consumer was made anew last, Unix milliseconds.
+    pub(crate) remade_ms: i64,
     /// The artifact store is full until then, Unix milliseconds.
     pub(crate) store_full_until_ms: i64,
     /// When each backend had a healthy worker last, Unix milliseconds.
@@ -106,6 +110,7 @@ impl World {
             jobs: vec![None; jobs],
             operations: operations.to_vec(),
             to_come: operations.len(),
+            purged: BTreeSet::new(),
             watch: Watch::new(jobs),
             figures: Figures { runs: 1, ..Figures::default() },
             shared: Weak::new(),
@@ -114,6 +119,7 @@ impl World {
             changed_ms: BEGIN_MS,
             muted: None,
             failing: None,
+            remade_ms: 0,
             store_full_until_ms: 0,
             served_ms: [BEGIN_MS; 3],
             sites: None,
@@ -179,6 +185,7 @@ impl World {
             && self.broker.messages.is_empty()
             && self.tasks.live == 0
             && self.spools.iter().all(BTreeMap::is_empty)
+            && self.purged.is_empty()
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -193,6 +200,7 @@ impl World {
                     self.kill(process, for_ms);
                 }
             }
+            Happening::Ask { job } => self.ask_to_cancel(job),
             Happening::Report { job, attempt, run, tries } => self.report(job, attempt, run, tries),
             Happening::Cancel { process, incarnation, job } => {
                 if self.is_there(process, incarnation, happening) {
@@ -264,9 +272,13 @@ impl World {
         }
     }
 
-    fn ended(&mut self, process: usize, number: usize) {
+    fn ended(&mut self, process: usize, number: usize, of: Option<Consumer>) {
         self.tasks.remove(number);
-        self.processes[process].in_hand = self.processes[process].in_hand.saturating_sub(1);
+        let found = &mut self.processes[process];
+        found.in_hand = found.in_hand.saturating_sub(1);
+        if let Some(of) = of {
+            found.at_work[of] = found.at_work[of].saturating_sub(1);
+        }
         self.dispatch_to(process);
     }
 
@@ -277,9 +289,12 @@ impl World {
 
     /// Gives a task to a process; it takes its first step after a moment.
     pub(crate) fn begin(&mut self, process: usize, task: Task) -> usize {
-        let incarnation = self.processes[process].incarnation;
-        let (number, wake) = self.tasks.add(process, incarnation, task);
-        self.processes[process].in_hand += 1;
+        let found = &mut self.processes[process];
+        found.in_hand += 1;
+        if let Some(of) = task.of() {
+            found.at_work[of] += 1;
+        }
+        let (number, wake) = self.tasks.add(process, found.incarnation, task);
         let at_ms = self.now_ms + self.moment();
         self.schedule.at(at_ms, Happening::Step { task: number, wake });
         number
@@ -384,8 +399,9 @@ fn step(shared: &Shared, number: usize, wake: u64) {
         let polled = steps.poll(number, &woken);
         match polled {
             Poll::Ready(()) => {
+                let of = task.of();
                 drop(task);
-                shared.borrow_mut().ended(process, number);
+                shared.borrow_mut().ended(process, number, of);
             }
             Poll::Pending => {
                 let mut world = shared.borrow_mut();
@@ -405,6 +421,6 @@ fn step(shared: &Shared, number: usize, wake: u64) {
             let at_ms = world.now_ms + wait_ms.max(0);
             world.stepped(number, task, Some(at_ms));
         }
-        Next::Done => world.ended(process, number),
+        Next::Done => world.ended(process, number, None),
     }
 }

@@ -12,12 +12,12 @@ use worker_local::comfy::message::Message;
 use worker_local::comfy::wire::{
     End, History, HistoryEntry, PromptAnswer, Queue, SystemStats, Uploaded, item_client, item_id,
 };
-use worker_local::comfy::{discovery, errors, lookup, outputs};
+use worker_local::comfy::{discovery, errors, lookup, outputs, python_json};
 
 use crate::target::{self, Target};
 
 fn read<T: DeserializeOwned>(bytes: &[u8], then: impl FnOnce(T)) -> bool {
-    serde_json::from_slice(bytes).map(then).is_ok()
+    python_json::from_slice(bytes).map(then).is_ok()
 }
 
 fn prompt(bytes: &[u8]) -> bool {
@@ -37,7 +37,7 @@ fn queue(bytes: &[u8]) -> bool {
 }
 
 fn history(bytes: &[u8]) -> bool {
-    read(bytes, |history: History| history.values().for_each(ended))
+    read(bytes, |history: History| history.0.values().for_each(ended))
 }
 
 fn ended(entry: &HistoryEntry) {
@@ -84,6 +84,27 @@ fn frame(bytes: &[u8]) -> bool {
     true
 }
 
+/// What Python writes and JSON does not know.
+const PYTHON: [&str; 4] = [
+    r#"{"a": NaN, "b": [Infinity, -Infinity, -0.0], "c": {"1": 1, "1": 2}}"#,
+    r#"["\ud800", "\udfff\ud83d\ude00", "x\\\udce9\"", 1e+400, 1.7976931348623157e+308]"#,
+    r#"{"id": {"outputs": {"9": {"images": [{"filename": "\udce9.png"}], "score": [NaN]}}, "status": {"messages": [NaN]}}}"#,
+    r#"[[[[[[{"a": [[[[[[Infinity]]]]]]}]]]]]]"#,
+];
+
+/// What strict JSON is reads alike; everything else is read or refused.
+fn python(bytes: &[u8]) -> bool {
+    let read = python_json::from_slice::<Value>(bytes);
+    if let Ok(strict) = serde_json::from_slice::<Value>(bytes) {
+        assert!(read.as_ref().is_ok_and(|read| *read == strict), "{read:?}");
+    }
+    if let Ok(value) = &read {
+        let again = serde_json::to_vec(value).expect("plain data");
+        assert!(serde_json::from_slice::<Value>(&again).is_ok(), "what was read is plain JSON");
+    }
+    read.is_ok()
+}
+
 #[test]
 fn answers() {
     target::run(vec![
@@ -93,6 +114,7 @@ fn answers() {
         Target::new("comfyui object info", corpus::recorded("/object_info"), object_info),
         Target::new("comfyui system stats", corpus::recorded("/system_stats"), system_stats),
         Target::new("comfyui upload", corpus::recorded("/upload"), uploaded),
+        Target::new("comfyui python", PYTHON, python),
         Target::new("comfyui websocket", corpus::recorded("ws"), frame),
     ]);
 }

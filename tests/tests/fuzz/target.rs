@@ -15,9 +15,9 @@ use crate::memory;
 const INPUTS: u64 = 1_000;
 /// The seed when no other is given.
 const SEED: u64 = 20_261_123;
-/// What any decoder may hold, whatever the input. serde sets aside up to 1 MiB for a list that claims to be
-/// long, and lists lie in lists, at most `codec::DEPTH_MAX` deep; a few such claims are what chance makes.
-const HELD_BYTES: usize = 16 * 1024 * 1024;
+/// What any decoder may hold, whatever the input: the documents that some of them load first, and nothing for what a
+/// list claims to have.
+const HELD_BYTES: usize = 1024 * 1024;
 /// What it may hold for each byte of input. The worst is a list of one-byte values, each of which becomes a
 /// JSON value of 32 bytes in a vector that doubles.
 const HELD_PER_BYTE: usize = 160;
@@ -26,7 +26,7 @@ const STACK_BYTES: usize = 2 * 1024 * 1024;
 /// How many inputs that were understood are kept as starts for others.
 const KEPT_MAX: usize = 64;
 /// Targets in all, among which an asked number of inputs is shared.
-const TARGETS: u64 = 54;
+const TARGETS: u64 = 55;
 
 /// A decoder: what valid input looks like, and what is done with any; true when it was understood.
 pub(crate) struct Target {

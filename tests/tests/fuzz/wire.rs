@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tests::fuzz::corpus;
 
+use crate::memory;
 use crate::target::{self, Target};
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(defaults::catalog);
@@ -56,7 +57,7 @@ fn job(bytes: &[u8]) -> bool {
         return true;
     }
     for model in &CATALOG.models {
-        let mut graph = workflow::render(model, &job.body, job.id, "argosy/x");
+        let mut graph = model.render(&job.body, job.id, "argosy/x");
         workflow::set_prefix(&mut graph, "argosy/y");
     }
     let assignment = Assignment { job, ..samples::assignment() };
@@ -154,6 +155,44 @@ fn events_offers_claims() {
     targets.extend(golden("reserve request", &["reserve_request"], wire::<ReserveRequest>));
     targets.extend(golden("reserve reply", &["reserve_reply"], wire::<ReserveReply>));
     target::run(targets);
+}
+
+type Decoder = fn(&[u8]);
+
+/// A list or a map that claims four thousand million elements sets nothing aside, wherever it stands.
+#[test]
+fn a_claimed_length_sets_nothing_aside() {
+    const CLAIMS: [&[u8]; 4] = [
+        &[0xdd, 0xff, 0xff, 0xff, 0xff],
+        &[0xdf, 0xff, 0xff, 0xff, 0xff],
+        &[0xdc, 0xff, 0xff],
+        &[0xdd, 0, 0, 0x20, 0, 0xdd, 0, 0, 0x20, 0, 0xdd, 0, 0, 0x20, 0],
+    ];
+    const SLACK_BYTES: usize = 16 * 1024;
+    fn decoder<T: DeserializeOwned>(bytes: &[u8]) {
+        drop(codec::decode::<T>(Some("application/msgpack"), bytes));
+    }
+    let decoders: [(&str, Decoder); 8] = [
+        ("job", decoder::<Job>),
+        ("assignment", decoder::<Assignment>),
+        ("dead_letter", decoder::<DeadLetter>),
+        ("event_ended", decoder::<Event>),
+        ("attempt_record", decoder::<AttemptRecord>),
+        ("offer", decoder::<Offer>),
+        ("reserve_request", decoder::<ReserveRequest>),
+        ("reserve_reply", decoder::<ReserveReply>),
+    ];
+    for (name, decode) in decoders {
+        let [message, _] = corpus::golden(name);
+        let ((), honest) = memory::measured(|| decode(&message));
+        let lists = (0..message.len()).filter(|at| matches!(message[*at], 0x80..=0x9f));
+        for (at, claim) in lists.flat_map(|at| CLAIMS.map(|claim| (at, claim))) {
+            let mut claiming = message.clone();
+            claiming.splice(at..=at, claim.iter().copied());
+            let ((), held) = memory::measured(|| decode(&claiming));
+            assert!(held <= honest + SLACK_BYTES, "{name}: {held} bytes held for a claim at byte {at}");
+        }
+    }
 }
 
 #[test]

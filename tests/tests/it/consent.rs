@@ -2,18 +2,14 @@
 //! document lists.
 
 use std::process::Output;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use client::api;
 use schemas::api::{EstimateReply, EstimateRequest};
 use schemas::{Failure, Job, JobState, MicroUsd};
 use serde_json::{Value, json};
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, look_until};
 use tests::jobs::{paid_prompt, prompt, tenant};
-
-/// Between two looks at what is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str]) -> anyhow::Result<Output> {
     let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
@@ -42,21 +38,17 @@ async fn until_estimated(
     is_so: fn(&EstimateReply) -> bool,
 ) -> anyhow::Result<()> {
     let request = EstimateRequest { job: job.clone(), unknown: schemas::UnknownFields::default() };
-    let asking = async {
-        let mut in_a_row = 0;
+    look_until("no router changed its mind", async || {
         // Any router answers: one that is asked so often in a row answers at least once.
-        while in_a_row < 16 {
+        for _ in 0..16 {
             let reply: EstimateReply = api::request(&fleet.stack.broker.client, "estimate", &request).await?;
-            if is_so(&reply) {
-                in_a_row += 1;
-            } else {
-                in_a_row = 0;
-                tokio::time::sleep(LOOK_EVERY).await;
+            if !is_so(&reply) {
+                return Ok(None);
             }
         }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(LIMIT, asking).await.context("no router changed its mind")?
+        Ok(Some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

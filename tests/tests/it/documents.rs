@@ -10,12 +10,8 @@ use policy::defaults;
 use schemas::{Assignment, ChargeState, Fact, FailureCode, Job, JobId, JobState, MicroUsd, codec, subjects};
 use serde_json::{Value, json};
 use std::process::Output;
-use std::time::Duration;
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, look_until};
 use tests::jobs::{paid_prompt, prompt};
-
-/// How often a log is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Stores a document past every check, as any client of the broker can; its revision.
 async fn store(fleet: &TestFleet, key: &str, text: String) -> anyhow::Result<u64> {
@@ -79,12 +75,11 @@ async fn a_document_that_cannot_be_used_is_refused_by_every_reader() -> anyhow::
         member.restart()?;
         member.ready(LIMIT).await?;
         let (path, wanted) = (member.log_path().to_owned(), "configuration refused");
-        let logged = async {
-            while !std::fs::read_to_string(&path).is_ok_and(|log| log.contains(wanted)) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::time::timeout(LIMIT, logged).await.with_context(|| format!("{name} says nothing"))?;
+        look_until(&format!("{name} says `{wanted}`"), async || {
+            let says = std::fs::read_to_string(&path).is_ok_and(|log| log.contains(wanted));
+            Ok(says.then_some(()))
+        })
+        .await?;
     }
     fleet.stack.wait_workers(1, LIMIT).await?;
     let jobs: Vec<Job> = (0..4).map(|n| prompt(&format!("as before {n}"))).collect();
@@ -223,18 +218,14 @@ async fn raised_while_it_waits(
 /// not compared.
 async fn booked(fleet: &TestFleet, job: JobId) -> anyhow::Result<Vec<AuditAttempt>> {
     let reader = fleet.stack.reader().await?;
-    let settled = async {
-        loop {
-            let rows = reader.audit_rows(None, 1_000).await?;
-            let has_ended = rows.jobs.iter().any(|row| row.job == job && row.ends == 1);
-            let attempts: Vec<_> = rows.attempts.into_iter().filter(|row| row.job == job).collect();
-            if has_ended && attempts.iter().all(|row| row.charge.state != ChargeState::Pending) {
-                return anyhow::Ok(attempts);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, settled).await.context("the job's money is not settled")?
+    look_until("the job's money is settled", async || {
+        let rows = reader.audit_rows(None, 1_000).await?;
+        let has_ended = rows.jobs.iter().any(|row| row.job == job && row.ends == 1);
+        let attempts: Vec<_> = rows.attempts.into_iter().filter(|row| row.job == job).collect();
+        let is_settled = attempts.iter().all(|row| row.charge.state != ChargeState::Pending);
+        Ok((has_ended && is_settled).then_some(attempts))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

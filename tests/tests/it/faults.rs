@@ -1,18 +1,14 @@
 //! Failures of providers and of our own processes: nothing lost, nothing paid twice, ledger = invoices.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use client::api;
 use schemas::api::BackendsReply;
 use schemas::topology::bucket;
 use schemas::{Job, JobId, JobState, Kind, MicroUsd};
 use serde_json::json;
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, look_until};
 use tests::jobs::{paid_prompt, prompt};
 
-/// Between two looks at what is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Any router answers: one that is asked so often in a row answers at least once.
 const ASKED: usize = 16;
 
@@ -53,22 +49,17 @@ async fn all_completed(fleet: &TestFleet, jobs: &[Job]) -> anyhow::Result<()> {
 
 /// Waits until what the routers remember of failures of `local` is as expected: asked so often that each is.
 async fn until_remembered(fleet: &TestFleet, expected: fn(usize) -> bool) -> anyhow::Result<()> {
-    let asking = async {
-        loop {
-            let mut remembering = 0;
-            for _ in 0..ASKED {
-                let client = &fleet.stack.broker.client;
-                let reply: BackendsReply = api::request_empty(client, "backends").await?;
-                let local = reply.backends.iter().find(|row| row.backend.as_str() == "local");
-                remembering += usize::from(local.is_some_and(|row| row.breaker_reason.is_some()));
-            }
-            if expected(remembering) {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+    look_until("the breaker of local", async || {
+        let mut remembering = 0;
+        for _ in 0..ASKED {
+            let client = &fleet.stack.broker.client;
+            let reply: BackendsReply = api::request_empty(client, "backends").await?;
+            let local = reply.backends.iter().find(|row| row.backend.as_str() == "local");
+            remembering += usize::from(local.is_some_and(|row| row.breaker_reason.is_some()));
         }
-    };
-    tokio::time::timeout(LIMIT, asking).await.context("the breaker of local")?
+        Ok(expected(remembering).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,13 +185,10 @@ async fn a_paid_start_is_recorded_though_the_broker_is_away_for_longer_than_one_
     nodes[0].pause()?;
     stack.member("simulator-runpod")?.resume()?;
     let log = stack.member("worker-cloud")?.log_path().to_owned();
-    let tried = async {
-        while !std::fs::read_to_string(&log)?.contains("the claim was not written") {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(LIMIT, tried).await??;
+    look_until("the worker tries to write its claim", async || {
+        Ok(std::fs::read_to_string(&log)?.contains("the claim may not be written").then_some(()))
+    })
+    .await?;
     let (nodes, _) = stack.nats.parts();
     nodes[0].resume()?;
     all_completed(&fleet, &[job]).await?;

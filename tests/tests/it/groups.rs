@@ -14,7 +14,7 @@ use tests::jobs::{prompt, tenant};
 use tokio::task::JoinSet;
 
 async fn broker(nats: &NatsServer) -> anyhow::Result<Broker> {
-    let config = NatsConfig { url: nats.url(), group_writes: true, ..NatsConfig::default() };
+    let config = NatsConfig { url: nats.url().into(), group_writes: true, ..NatsConfig::default() };
     let broker = Broker::connect(&config, "groups").await?;
     runtime::topology::apply(&broker.jetstream, &Topology::new(1)).await?;
     Ok(broker)

@@ -18,7 +18,7 @@ use tests::jobs::{prompt, tenant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connect(nats: &NatsServer) -> anyhow::Result<Broker> {
-    let config = NatsConfig { url: nats.url(), group_writes: true, ..NatsConfig::default() };
+    let config = NatsConfig { url: nats.url().into(), group_writes: true, ..NatsConfig::default() };
     Ok(Broker::connect(&config, "loops").await?)
 }
 
@@ -42,7 +42,7 @@ async fn the_end_of_each_loop_is_announced_and_no_publish_waits_for_ever() -> an
         let published = published.with_context(|| format!("a publish waits for ever without the {name}"))?;
         let answered = name.starts_with("keeper");
         ensure!(published.is_ok() == answered, "without the {name}: {published:?}");
-        ensure!(answered || matches!(published, Err(PublishError::Refused { .. })));
+        ensure!(answered || matches!(published, Err(PublishError::Away { .. })));
     }
     Ok(())
 }

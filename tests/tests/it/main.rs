@@ -2,8 +2,13 @@
 
 mod backpressure;
 mod bench;
+mod bill;
+mod breaks;
 mod cancel;
+mod clocks;
+mod conditional;
 mod consent;
+mod consumers;
 mod doctor;
 mod documents;
 mod drill;
@@ -13,6 +18,7 @@ mod guides;
 mod inputs;
 mod join;
 mod keys;
+mod largest;
 mod life;
 mod loops;
 mod model;
@@ -31,4 +37,6 @@ mod store_full;
 mod submit;
 mod tidy;
 mod unknown;
+mod unread;
 mod upgrade;
+mod waiting;

@@ -1,18 +1,14 @@
 //! The artifact store is full: nothing is paid twice, nothing is lost, and what costs money is not started.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use client::api;
 use schemas::api::BackendsReply;
 use schemas::topology::bucket;
-use schemas::{AttemptRecord, Job, JobId, JobState, Kind, codec};
+use schemas::{Job, JobId, JobState, Kind};
 use serde_json::json;
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, look_until, until_claims};
 use tests::jobs::paid_prompt;
 
-/// Between two looks at what is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Room for everything.
 const AMPLE_BYTES: i64 = 4 * 1024 * 1024 * 1024;
 
@@ -37,49 +33,20 @@ async fn limit_store(fleet: &TestFleet, max_bytes: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the first attempt's claim of each job is as expected.
-async fn until_claims(
-    fleet: &TestFleet,
-    jobs: &[Job],
-    what: &str,
-    expected: fn(&AttemptRecord) -> bool,
-) -> anyhow::Result<()> {
-    let claims = fleet.stack.broker.jetstream.get_key_value(bucket::ATTEMPTS).await?;
-    let looking = async {
-        for job in jobs {
-            loop {
-                let bytes = claims.get(format!("{}.1", job.id)).await?;
-                let claim = bytes.map(|bytes| codec::decode::<AttemptRecord>(None, &bytes)).transpose()?;
-                if claim.as_ref().is_some_and(expected) {
-                    break;
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(LIMIT, looking).await.with_context(|| format!("claims that are {what}"))?
-}
-
 /// Waits until all workers of a backend say why they take no work.
 async fn until_refused(fleet: &TestFleet, backend: &str) -> anyhow::Result<()> {
-    let looking = async {
-        loop {
-            let client = &fleet.stack.broker.client;
-            let reply: BackendsReply = api::request_empty(client, "backends").await?;
-            let row = reply.backends.iter().find(|row| row.backend.as_str() == backend);
-            let says =
-                |reason: &String| reason.contains("artifact store") && reason.contains("--artifacts-bytes");
-            let refused = row.is_some_and(|row| {
-                row.workers.iter().all(|offer| offer.health_reason.as_ref().is_some_and(says))
-            });
-            if refused {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, looking).await.context("a worker that says that the store is full")?
+    look_until("a worker that says that the store is full", async || {
+        let client = &fleet.stack.broker.client;
+        let reply: BackendsReply = api::request_empty(client, "backends").await?;
+        let row = reply.backends.iter().find(|row| row.backend.as_str() == backend);
+        let says =
+            |reason: &String| reason.contains("artifact store") && reason.contains("--artifacts-bytes");
+        let refused = row.is_some_and(|row| {
+            row.workers.iter().all(|offer| offer.health_reason.as_ref().is_some_and(says))
+        });
+        Ok(refused.then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,13 +69,13 @@ async fn what_is_delivered_to_a_full_store_is_kept_through_kills_and_paid_once()
         paid_prompt("one more there", "cloud"),
     ];
     stack.submit(&jobs).await?;
-    until_claims(&fleet, &jobs, "made", |_| true).await?;
+    until_claims(&fleet, &ids(&jobs), "made", |_| true).await?;
     // Whatever is under way was started while there was room; there is none when it is delivered.
     limit_store(&fleet, 1).await?;
     for simulator in ["simulator-gemini", "simulator-runpod"] {
         fleet.stack.member(simulator)?.resume()?;
     }
-    until_claims(&fleet, &jobs, "delivered", |claim| claim.delivered.is_some()).await?;
+    until_claims(&fleet, &ids(&jobs), "delivered", |claim| claim.delivered.is_some()).await?;
     for worker in ["worker-gemini", "worker-cloud"] {
         let member = fleet.stack.member(worker)?;
         member.kill9()?;

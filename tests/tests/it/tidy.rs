@@ -12,9 +12,8 @@ use tests::fleet::root;
 /// The longest file, lines.
 const FILE_MAX_LINES: usize = 450;
 
-/// The crates in which no files use each other in a circle.
-const WITHOUT_CIRCLES: [&str; 7] =
-    ["client", "ledger", "ledger-read", "protocol", "router", "runtime", "worker-host"];
+/// The crate in which files use each other in circles: the simulated world and what moves in it. It ships nothing.
+const WITH_CIRCLES: &str = "tests";
 
 pub(crate) struct Graph {
     pub(crate) ours: BTreeMap<String, BTreeSet<String>>,
@@ -194,8 +193,8 @@ fn documents_name_tests_that_exist() {
 
 #[test]
 fn no_files_use_each_other_in_a_circle() {
-    for member in WITHOUT_CIRCLES {
-        let circles = Sources::read(&root().join(member).join("src")).expect(member).circles();
+    for member in graph().ours.keys().filter(|member| *member != WITH_CIRCLES) {
+        let circles = Sources::read(&folder_of(member).join("src")).expect(member).circles();
         assert!(circles.is_empty(), "{member}: files that use each other: {circles:?}");
     }
 }
@@ -215,10 +214,12 @@ const CHANGES: [&str; 11] = [
     "claims.write(",
 ];
 
-/// Where the processes make such calls: implementations of ports, and what may be lost (offers, progress).
-const CHANGED_BY: [&str; 6] = [
+/// Where the processes make such calls: implementations of ports, and what may be lost (offers, progress, answers to
+/// questions).
+const CHANGED_BY: [&str; 7] = [
     "router/src/ports.rs",
     "router/src/streams.rs",
+    "router/src/waiting.rs",
     "worker-host/src/nats.rs",
     "worker-host/src/presence.rs",
     "worker-host/src/progress.rs",
@@ -245,4 +246,110 @@ fn processes_change_what_the_broker_holds_only_through_ports() {
         CHANGED_BY.map(str::to_owned).into(),
         "left: where such calls are, right: where they may be"
     );
+}
+
+/// The crates whose errors are types that keep their causes.
+const TYPED_ERRORS: [&str; 3] = ["protocol", "router", "runtime"];
+
+/// What is mere words, where an error has to be a type.
+const WORDS: [&str; 4] = ["String", "&str", "&'static str", "Cow<'static, str>"];
+
+/// What ends the part of an error that is for people.
+const SAYS: [&str; 8] =
+    ["to_string()", "chain(error)", "chain(&error)", "words", "message", "reason", "description", "why"];
+
+/// How words are looked into.
+const LOOKS: [&str; 5] = [".contains(", ".starts_with(", ".ends_with(", ".find(", " == \""];
+
+/// Where words decide all the same: the broker has no code of its own for a subject that holds its one message.
+const DECIDED_BY_WORDS: [&str; 1] = ["runtime/src/publish/acks.rs"];
+
+/// The error type of every `Result` that names one.
+fn error_types(code: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (at, head) in code.match_indices("Result<") {
+        let inner = &code[at + head.len()..];
+        let (mut depth, mut from, mut parts) = (0_usize, 0, Vec::new());
+        for (at, letter) in inner.char_indices() {
+            match letter {
+                '<' | '(' | '[' => depth += 1,
+                ',' | '>' if depth == 0 => {
+                    parts.push(inner[from..at].trim());
+                    from = at + 1;
+                    if letter == '>' {
+                        break;
+                    }
+                }
+                '>' | ')' | ']' => depth -= 1,
+                _ => {}
+            }
+        }
+        parts.retain(|part| !part.is_empty());
+        found.extend((parts.len() > 1).then(|| parts.pop()).flatten());
+    }
+    found
+}
+
+/// Whether code looks into what an error says.
+fn looks_into_words(code: &str) -> bool {
+    LOOKS.iter().any(|look| {
+        code.match_indices(look).any(|(at, _)| {
+            let before = code[..at].trim_end();
+            SAYS.iter().any(|says| before.ends_with(says))
+        })
+    })
+}
+
+#[test]
+fn errors_are_types_and_no_decision_reads_their_words() {
+    let mut decided = BTreeSet::new();
+    for path in sources() {
+        let shown = path.strip_prefix(root()).expect("below the root").display().to_string();
+        if !TYPED_ERRORS.iter().any(|of| shown.starts_with(&format!("{of}/src/"))) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for error in error_types(code) {
+            assert!(!WORDS.contains(&error), "{shown}: an error is `{error}`: make it a type with its cause");
+        }
+        if !shown.ends_with("/tests.rs") && looks_into_words(code) {
+            decided.insert(shown);
+        }
+    }
+    assert_eq!(decided, DECIDED_BY_WORDS.map(str::to_owned).into(), "left: where words decide");
+}
+
+#[test]
+fn errors_that_are_words_are_found() {
+    let typed =
+        "Result<Vec<(u64, String)>, Away> Result<String> Result<(), fmt::Error> Result<A, Error<String>>";
+    assert_eq!(error_types(typed), ["Away", "fmt::Error", "Error<String>"]);
+    let worded = "Result<(), String> Result<Option<(u8, T)>, &'static str>\nResult<\n    (),\n    String,\n>";
+    assert_eq!(error_types(worded), ["String", "&'static str", "String"]);
+    for decides in [
+        "if error.to_string().contains(\"404\")",
+        "telemetry::chain(error).contains(NOT_FOUND)",
+        "failure.message\n    .starts_with(\"no room\")",
+        "error.to_string() == \"gone\"",
+    ] {
+        assert!(looks_into_words(decides), "{decides}");
+    }
+    for tells in ["message.subject.starts_with(prefix)", "text.contains(&words)", "error.kind() == NotFound"]
+    {
+        assert!(!looks_into_words(tells), "{tells}");
+    }
+}
+
+/// A person sees *failed attempts* and *parked* jobs; `dead` is a name on the wire.
+#[test]
+fn documents_speak_of_failed_attempts() {
+    let pages = std::fs::read_dir(root().join("docs")).expect("a folder").flatten().map(|entry| entry.path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    for path in pages.chain(["README.md", "ARCHITECTURE.md"].map(|name| root().join(name))) {
+        let text = std::fs::read_to_string(&path).expect("readable").to_lowercase();
+        for word in ["dead letter", "dead-letter", "the letter"] {
+            assert!(!text.contains(word), "{}: `{word}`: write failed attempt, or parked", path.display());
+        }
+    }
 }

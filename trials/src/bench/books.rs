@@ -137,7 +137,8 @@ fn life(nth: usize) -> anyhow::Result<(Event, Event)> {
     };
     let artifacts = vec![samples::artifact()];
     let state = JobState::Completed;
-    let ended = Fact::Ended { facts, state, artifacts, failure: None, attempts: vec![attempt] };
+    let ended =
+        Fact::Ended { facts, state, artifacts, manifest: None, failure: None, attempts: vec![attempt] };
     Ok((Event::new(now, tenant.clone(), job, 1, placed), Event::new(now + 20, tenant, job, 1, ended)))
 }
 

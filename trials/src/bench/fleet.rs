@@ -64,6 +64,21 @@ impl Lived {
 
 /// Measures.
 pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -> anyhow::Result<Vec<Row>> {
+    let mut rows = cost_rows(options, audience).await?;
+    for (name, nodes) in [("fleet.synced", 1), ("fleet.synced_cluster", 3)] {
+        let lay = Lay { sync_always: true, nodes, ..Lay::default() };
+        let synced = live(options, lay, Pace::part(options, SYNCED_PART)).await?;
+        audience.line(&format!("  every write synced, nodes {nodes}: {:.0}/s", synced.per_second));
+        rows.extend(Row::of(name, "jobs/s", &[synced.per_second]));
+    }
+    Ok(rows)
+}
+
+/// Measures the sustained runs alone: their rate, and what a job costs each process.
+pub(super) async fn cost_rows(
+    options: &BenchOptions,
+    audience: &mut impl Audience,
+) -> anyhow::Result<Vec<Row>> {
     let (mut rate, mut all) = (Vec::new(), Vec::new());
     let mut by_process: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for run in 0..options.scale.runs {
@@ -86,12 +101,6 @@ pub(super) async fn rows(options: &BenchOptions, audience: &mut impl Audience) -
     rows.extend(Row::of("fleet.cpu_per_job", "us/job", &all));
     for (name, runs) in &by_process {
         rows.extend(Row::of(&format!("fleet.cpu.{name}"), "us/job", runs));
-    }
-    for (name, nodes) in [("fleet.synced", 1), ("fleet.synced_cluster", 3)] {
-        let lay = Lay { sync_always: true, nodes, ..Lay::default() };
-        let synced = live(options, lay, Pace::part(options, SYNCED_PART)).await?;
-        audience.line(&format!("  every write synced, nodes {nodes}: {:.0}/s", synced.per_second));
-        rows.extend(Row::of(name, "jobs/s", &[synced.per_second]));
     }
     Ok(rows)
 }

@@ -74,7 +74,7 @@ impl Ground {
         let nats = NatsCluster::start(&found, nats, lay.nodes).await?;
         let group_writes = lay.sync_always && lay.nodes == 1;
         options.env.push(("ARGOSY_NATS__GROUP_WRITES".to_owned(), group_writes.to_string()));
-        let config = NatsConfig { url: nats.url(), group_writes, ..NatsConfig::default() };
+        let config = NatsConfig { url: nats.url().into(), group_writes, ..NatsConfig::default() };
         let broker = Broker::connect(&config, "bench").await?;
         stack::apply(&broker, &Topology::new(lay.nodes), &options.documents).await?;
         let catalog = serde_json::from_str(&options.documents.catalog).context("the shipped catalog")?;

@@ -86,7 +86,10 @@ fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
     let admitted = policy::admit::admit(&job, &ground.catalog, &policy, 0, job.time_ms)
         .map_err(|failure| anyhow!("the benchmark's own job is refused: {}", failure.message))?;
     let mut fleet = Fleet::default();
-    load::offers(&ground.catalog)?.into_iter().for_each(|offer| fleet.upsert_offer(offer));
+    for offer in load::offers(&ground.catalog)? {
+        let told_at_ms = offer.time_ms;
+        fleet.upsert_offer(offer, told_at_ms);
+    }
     let plan = policy::plan::plan(&policy::plan::PlanInput {
         job: &job,
         admitted: &admitted,

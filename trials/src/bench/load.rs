@@ -62,6 +62,8 @@ pub(super) fn offers(catalog: &Catalog) -> anyhow::Result<Vec<Offer>> {
             health: Health::Healthy,
             health_reason: None,
             unavailable_until_ms: None,
+            clock_skew_ms: None,
+            running: Vec::new(),
             models: None,
             nodes: None,
             file_choices: None,

@@ -22,8 +22,8 @@ const FAULT_AT_PERCENT: usize = 35;
 const FAULT_MS: u64 = 4_000;
 /// A demo that makes no progress for so long has failed.
 const STALLED_AFTER: Duration = Duration::from_secs(120);
-/// The ledger books within moments of the last end.
-const BOOKED_WITHIN: Duration = Duration::from_secs(20);
+/// The ledger books within moments of the last end; the last bill follows when idle time has run out.
+const BOOKED_WITHIN: Duration = Duration::from_secs(60);
 /// Downloads at once.
 const DOWNLOADS: usize = 8;
 /// Rows of one answer of the ledger.

@@ -2,8 +2,8 @@
 
 use super::plan::Blow;
 use anyhow::Context as _;
-use policy::invariants::{AuditAttempt, AuditJob, InvoiceLine};
-use schemas::{Backend, Event, JobId, MicroUsd};
+use policy::invariants::{AuditAttempt, AuditJob, AuditOverhead, BilledDay, InvoiceLine};
+use schemas::{Backend, Event, JobId, JobState, MicroUsd};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -155,6 +155,19 @@ pub enum Line {
         at_ms: i64,
         /// Publishes it took, those inside one patience of the client counted as one.
         tries: u64,
+        /// Its deadline, Unix milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_ms: Option<i64>,
+    },
+    /// A client asked for a job to be cancelled; a second line when a router answered.
+    Cancel {
+        /// Which.
+        job: JobId,
+        /// When it was asked or answered, Unix milliseconds.
+        at_ms: i64,
+        /// The state in which the router found the job; none in the line of the question.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<JobState>,
     },
     /// Somebody was struck.
     Hit(Hit),
@@ -195,6 +208,15 @@ pub enum Line {
     BookedJob(AuditJob),
     /// An attempt in the ledger.
     BookedAttempt(AuditAttempt),
+    /// A charge without a job.
+    BookedOverhead(AuditOverhead),
+    /// What a simulator's billing call says.
+    Bill {
+        /// Whose.
+        backend: Backend,
+        /// By endpoint and day.
+        days: Vec<BilledDay>,
+    },
     /// A simulator's bill.
     Invoice {
         /// Whose.

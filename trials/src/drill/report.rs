@@ -2,6 +2,7 @@
 //! test holds the two together.
 
 use super::history::{Removal, Replacement};
+use super::orders;
 use super::plan::Blow;
 use super::story::{Story, Told};
 use crate::figures::{AuditSection, Percentiles, percentiles, unsigned};
@@ -52,6 +53,12 @@ pub struct Report {
     pub recover_ms: Percentiles,
     /// Runs of our own GPUs beyond one for each job that ran there.
     pub repeated_gpu_runs: u64,
+    /// Jobs that a client asked to be cancelled.
+    #[serde(default)]
+    pub cancels: u64,
+    /// Jobs with a deadline.
+    #[serde(default)]
+    pub deadlines: u64,
     /// Files that were announced.
     pub artifacts: u64,
     /// What each tenant with a budget spent, micro-dollars.
@@ -82,7 +89,7 @@ impl Report {
     pub fn of(story: &Story) -> Self {
         let mut books = story.books.clone();
         books.accepted = Some(story.accepted.clone());
-        books.settled = true;
+        (books.settled, books.bills_final) = (true, true);
         let mut judged = audit(&books);
         let spent = spent(story);
         judged.findings.extend(findings(story, &spent));
@@ -106,6 +113,8 @@ impl Report {
             longest_stall_ms: unsigned(story.longest_stall_ms()),
             recover_ms: percentiles(story.recoveries_ms().map(|(_, ms)| ms)),
             repeated_gpu_runs: story.repeated_gpu_runs(),
+            cancels: story.cancels.len() as u64,
+            deadlines: story.deadlines_ms.len() as u64,
             artifacts: story.told.values().map(|told| told.announced.len() as u64).sum(),
             spent_micro_usd: spent,
         }
@@ -151,6 +160,7 @@ fn findings(story: &Story, spent: &BTreeMap<String, i64>) -> Vec<String> {
             (spent > may).then(|| format!("tenant {tenant} spent {spent} of {may} micro-dollars"))
         }),
     );
+    several(&mut found, orders::not_kept(story));
     several(&mut found, not_replaced(story));
     several(&mut found, story.left.iter().map(|(pid, command)| format!("process {pid} was left: {command}")));
     found

@@ -8,17 +8,20 @@ use super::report::{Report, VERSION};
 use super::store::ArtifactStore;
 use super::story::Story;
 use super::upgrade::{Replacements, Upgrade};
+use super::work::Order;
 use super::{DrillOptions, history, leftovers, upgrade, work};
 use crate::audience::Audience;
 use anyhow::Context as _;
+use client::api;
 use client::files;
 use client::follow::{Stored, Tracker};
 use client::submit;
 use futures::StreamExt as _;
 use runtime::broker::Broker;
 use runtime::clock::now_ms;
+use schemas::api::{CancelReply, JobRequest};
 use schemas::topology::stream;
-use schemas::{Artifact, Backend, Job, JobId, MicroUsd};
+use schemas::{Artifact, Backend, JobId, MicroUsd};
 use stack::Stack;
 use stack::audit;
 use std::collections::BTreeMap;
@@ -42,7 +45,9 @@ const ENLARGED_WITHIN: Duration = Duration::from_secs(60);
 /// How often they are looked at.
 const REST_EVERY: Duration = Duration::from_millis(250);
 /// The ledger closes its books within this once it has read everything.
-const BOOKED_WITHIN: Duration = Duration::from_secs(30);
+const BOOKED_WITHIN: Duration = Duration::from_secs(60);
+/// A cancel request that no router answered is made again after this.
+const CANCEL_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Files fetched at once.
 const FETCHES: usize = 16;
 /// What processes get to stop once all is done.
@@ -66,7 +71,7 @@ pub async fn run(
     let to_replace = if is_upgrade { upgrade::to_replace(&stack)? } else { Vec::new() };
     writer.add(&begin(&stack, drill, to_replace.clone())?)?;
     let paid_one_in = if is_upgrade { work::PAID_ONE_IN_OF_UPGRADE } else { work::PAID_ONE_IN };
-    let jobs = work::jobs(drill.jobs, drill.seed, paid_one_in, now_ms())?;
+    let jobs = work::orders(drill.jobs, drill.seed, paid_one_in, now_ms())?;
     let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
     let store = ArtifactStore::of(&broker.jetstream).await?;
     let flow = if is_upgrade {
@@ -85,7 +90,7 @@ pub async fn run(
         }
     };
     let mut drive = Drive {
-        tracker: Tracker::of(jobs.iter().map(|job| job.id)),
+        tracker: Tracker::of(jobs.iter().map(|order| order.job.id)),
         feed: Feed::of(broker.jetstream.clone()),
         flow: &flow,
         replacements: &replacements,
@@ -113,7 +118,7 @@ pub async fn run(
     audience.line("fetching every announced file");
     fetch(&broker, &tracker, &mut writer).await?;
     audience.line("reading the books");
-    let accepted: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let accepted: Vec<JobId> = jobs.iter().map(|order| order.job.id).collect();
     books(&stack, &accepted, &mut writer).await?;
     end(stack, &mut writer).await?;
     writer.finish()?;
@@ -166,12 +171,12 @@ impl Drive<'_> {
     async fn publish_and_follow(
         &mut self,
         broker: &Broker,
-        jobs: &[Job],
+        jobs: &[Order],
         calm: &CancellationToken,
         hits: &Hits,
         audience: &mut impl Audience,
     ) -> anyhow::Result<()> {
-        let (give, take) = mpsc::channel(OPEN_MAX);
+        let (give, take) = mpsc::channel(OPEN_MAX + jobs.iter().filter(|order| order.is_flood).count());
         let (told, mut accepted) = mpsc::channel(OPEN_MAX);
         let publishing = publish(broker, take, told);
         tokio::pin!(publishing);
@@ -179,7 +184,7 @@ impl Drive<'_> {
         let mut last_end = Instant::now();
         let (mut give, mut is_calm) = (Some(give), false);
         while !self.tracker.is_done() && last_end.elapsed() < STALLED_AFTER {
-            while given < self.flow.allowed() && given - ended < OPEN_MAX {
+            while given < self.flow.allowed() && (given - ended < OPEN_MAX || jobs[given].is_flood) {
                 let Some(open) = &give else { break };
                 if open.try_send(&jobs[given]).is_err() {
                     break;
@@ -249,15 +254,39 @@ impl Drive<'_> {
 }
 
 /// Publishes what comes, several at a time, each until it is accepted.
-async fn publish(broker: &Broker, take: mpsc::Receiver<&Job>, told: mpsc::Sender<Line>) {
-    let jobs = futures::stream::unfold(take, async |mut take| take.recv().await.map(|job| (job, take)));
+/// Then cancels some of them.
+async fn publish(broker: &Broker, take: mpsc::Receiver<&Order>, told: mpsc::Sender<Line>) {
+    let orders = futures::stream::unfold(take, async |mut take| take.recv().await.map(|order| (order, take)));
     let told = &told;
-    let each = async |job: &Job| {
-        let tries = submit::until_accepted(&broker.publisher, job).await;
+    let each = async |order: &Order| {
+        let job = order.published(now_ms());
+        let tries = submit::until_accepted(&broker.publisher, &job).await;
+        let deadline_ms = job.constraints.deadline_ms;
         // Nobody listens any more once the drill is over.
-        let _ = told.send(Line::Accepted { job: job.id, at_ms: now_ms(), tries }).await;
+        let _ = told.send(Line::Accepted { job: job.id, at_ms: now_ms(), tries, deadline_ms }).await;
+        if let Some(after_ms) = order.cancel_after_ms {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            cancel(broker, job.id, told).await;
+        }
     };
-    jobs.for_each_concurrent(submit::PUBLISHES_IN_FLIGHT, each).await;
+    orders.for_each_concurrent(submit::PUBLISHES_IN_FLIGHT, each).await;
+}
+
+/// Asks until a router answers, as a client would.
+async fn cancel(broker: &Broker, job: JobId, told: &mpsc::Sender<Line>) {
+    let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: None }).await;
+    loop {
+        match api::request::<_, CancelReply>(&broker.client, "cancel", &JobRequest { job }).await {
+            Ok(reply) => {
+                let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: Some(reply.state) }).await;
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "asking for a cancel again");
+                tokio::time::sleep(CANCEL_AGAIN_AFTER).await;
+            }
+        }
+    }
 }
 
 /// Fetches everything that was announced and holds it against its hash.
@@ -290,6 +319,12 @@ async fn books(stack: &Stack, accepted: &[JobId], writer: &mut Writer) -> anyhow
     }
     for attempt in gathered.attempts {
         writer.add(&Line::BookedAttempt(attempt))?;
+    }
+    for charge in gathered.overhead {
+        writer.add(&Line::BookedOverhead(charge))?;
+    }
+    for (backend, days) in gathered.bills {
+        writer.add(&Line::Bill { backend, days })?;
     }
     for (backend, lines) in gathered.invoices {
         writer.add(&Line::Invoice { backend, lines })?;

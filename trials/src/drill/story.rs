@@ -29,6 +29,10 @@ pub struct Story {
     pub unrest: Option<Vec<String>>,
     /// Every accepted job.
     pub accepted: BTreeSet<JobId>,
+    /// The deadlines of those that have one, Unix milliseconds.
+    pub deadlines_ms: BTreeMap<JobId, i64>,
+    /// Jobs that a client asked to be cancelled, with the answer.
+    pub cancels: BTreeMap<JobId, Option<CancelAnswer>>,
     /// Publishes it took to have them accepted.
     pub tries: u64,
     /// When the first was accepted.
@@ -57,6 +61,15 @@ pub struct Story {
     pub daily_micro_usd: BTreeMap<String, MicroUsd>,
 }
 
+/// What a router answered to a cancel request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CancelAnswer {
+    /// When, Unix milliseconds.
+    pub at_ms: i64,
+    /// The state in which it found the job.
+    pub found: JobState,
+}
+
 /// A job as its events tell.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
@@ -66,6 +79,8 @@ pub struct Told {
     pub ends: u64,
     /// Its end.
     pub state: Option<JobState>,
+    /// When the last of its attempts began, Unix milliseconds.
+    pub last_start_ms: Option<i64>,
     /// The most that may be spent on it.
     pub max_cost_micro_usd: Option<MicroUsd>,
     /// Files that were announced, by key.
@@ -91,11 +106,16 @@ impl Story {
                 (self.began_at_ms, self.daily_micro_usd) = (at_ms, daily_micro_usd);
                 self.to_replace = to_replace;
             }
-            Line::Accepted { job, at_ms, tries } => {
+            Line::Accepted { job, at_ms, tries, deadline_ms } => {
                 self.accepted.insert(job);
+                self.deadlines_ms.extend(deadline_ms.map(|deadline_ms| (job, deadline_ms)));
                 self.tries += tries;
                 let first = self.first_accepted_at_ms.get_or_insert(at_ms);
                 *first = at_ms.min(*first);
+            }
+            Line::Cancel { job, at_ms, found } => {
+                let answer = self.cancels.entry(job).or_default();
+                *answer = found.map(|found| CancelAnswer { at_ms, found }).or(*answer);
             }
             Line::Hit(hit) => self.hits.push(hit),
             Line::Replaced(replacement) => self.replaced.push(replacement),
@@ -107,6 +127,8 @@ impl Story {
             }
             Line::BookedJob(job) => self.books.jobs.push(job),
             Line::BookedAttempt(attempt) => self.books.attempts.push(attempt),
+            Line::BookedOverhead(charge) => self.books.overhead.push(charge),
+            Line::Bill { backend, days } => self.books.bills.entry(backend).or_default().extend(days),
             Line::Invoice { backend, lines } => {
                 self.books.invoices.entry(backend).or_default().extend(lines);
             }
@@ -127,6 +149,7 @@ impl Story {
             Fact::Ended { facts, state, artifacts, attempts, .. } => {
                 told.ends += 1;
                 told.state = Some(*state);
+                told.last_start_ms = attempts.iter().filter_map(|attempt| attempt.started_at_ms).max();
                 told.max_cost_micro_usd = facts.max_cost_micro_usd;
                 told.announced.extend(artifacts.iter().map(|artifact| artifact.at.key.clone()));
                 told.ran_free |= attempts.iter().any(has_run_free);

@@ -5,54 +5,19 @@ use std::time::Duration;
 use ledger::Store;
 use ledger_read::Reader;
 use schemas::{JobId, samples};
-use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 use trials::made_up::{MadeUp, view_queries};
 
 use crate::database::Database;
+use crate::plain_views::{make_plain_views, sums_are_those_of_rows};
 
-/// The views as they were before there were sums: made of the rows alone.
-const OF_ROWS: &str = include_str!("../../../ledger/migrations/0004_analytics.sql");
-const SUMMED: [&str; 10] = [
-    "cost_by_day",
-    "cost_by_backend",
-    "cost_by_tenant",
-    "cost_by_label",
-    "savings_by_baseline",
-    "failure_rates",
-    "failures",
-    "latency",
-    "utilisation",
-    "conservation",
-];
 const ENOUGH: Duration = Duration::from_secs(60);
 const DAY_MS: i64 = 86_400_000;
 /// The jobs ended three years before the samples' moment.
 const UNTIL_MS: i64 = samples::TIME_MS - 3 * 365 * DAY_MS;
 
-/// Makes the old views beside the new ones, in schema `plain`.
-async fn make_plain_views(pool: &PgPool) {
-    let views = OF_ROWS.split("-- The read-only role").next().expect("the views come first");
-    // Decisions are not summed, and what they are stored as has changed since.
-    let statements = views.split(";\n").filter(|statement| !statement.contains("analytics.candidates"));
-    let plain = statements.collect::<Vec<_>>().join(";\n").replace("analytics", "plain");
-    sqlx::raw_sql(AssertSqlSafe(plain)).execute(pool).await.expect("the old views are made");
-}
-
 async fn number(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.expect("the query is good")
-}
-
-/// Each view in one statement, which sees one moment.
-async fn sums_are_those_of_rows(pool: &PgPool, when: &str) {
-    for view in SUMMED {
-        let sql = format!(
-            "select count(*) from ((table plain.{view} except all table analytics.{view})
-                union all (table analytics.{view} except all table plain.{view})) as different"
-        );
-        let different: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.expect("readable");
-        assert_eq!(different, 0, "{view} {when}");
-    }
 }
 
 /// The generator's books are good, and spans of many jobs are cut.

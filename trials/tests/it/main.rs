@@ -3,3 +3,5 @@
 mod database;
 mod made_up;
 mod migrations;
+#[path = "../../../ledger/tests/it/plain_views.rs"]
+mod plain_views;

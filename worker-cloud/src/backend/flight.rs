@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use runtime::artifacts::ARTIFACT_MAX_BYTES;
+use runtime::clock::now_ms;
 use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, Usage};
 use worker_host::{Attempt, Stop};
 
+use crate::backend::worker_time::WorkerTime;
 use crate::config::RunPodConfig;
 use crate::runpod::client::Client;
 use crate::runpod::errors::{self, CallError};
@@ -29,6 +31,7 @@ const DOWNLOADS_MAX: u32 = 3;
 /// A job at the provider.
 pub(super) struct Flight<'a> {
     client: &'a Client,
+    time: &'a WorkerTime,
     pauses: Pauses,
     limits: Limits,
     id: String,
@@ -47,6 +50,7 @@ impl<'a> Flight<'a> {
     pub(super) fn started(
         client: &'a Client,
         config: &RunPodConfig,
+        time: &'a WorkerTime,
         limits: Limits,
         id: String,
         seed: u64,
@@ -54,6 +58,7 @@ impl<'a> Flight<'a> {
         let pauses = Pauses { min_ms: config.poll_min_ms, max_ms: config.poll_max_ms, seed };
         Self {
             client,
+            time,
             pauses,
             limits,
             id,
@@ -147,6 +152,7 @@ impl<'a> Flight<'a> {
     }
 
     async fn ended(&self, attempt: &Attempt, reply: &JobReply) -> Outcome {
+        self.time.note(reply, now_ms());
         let never_ran = jobs::never_ran(reply, self.seen_waiting, self.seen_running);
         let usage = jobs::usage(reply, never_ran);
         if reply.status != Status::Completed {
@@ -221,6 +227,7 @@ impl<'a> Flight<'a> {
     async fn stop(&mut self, attempt: &Attempt, stop: Stop) -> Outcome {
         let reply = if stop == Stop::Drain { None } else { self.cancel(attempt).await };
         let usage = reply.as_ref().map_or_else(Vec::new, |reply| {
+            self.time.note(reply, now_ms());
             jobs::usage(reply, jobs::never_ran(reply, self.seen_waiting, self.seen_running))
         });
         if let Some(reply) = &reply
@@ -259,6 +266,6 @@ impl<'a> Flight<'a> {
         {
             tracing::warn!(provider_id = self.id, reason = failure.message, "outcome unknown");
         }
-        Outcome { artifacts, usage, provider_id: Some(self.id.clone()), energy_mj: None, failure }
+        Outcome { artifacts, usage, provider_id: Some(self.id.clone()), failure, ..Outcome::default() }
     }
 }

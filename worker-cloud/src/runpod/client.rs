@@ -8,8 +8,10 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry
 use runtime::fetch::{FetchError, Fetcher};
 use runtime::{metrics, telemetry};
 use serde::de::DeserializeOwned;
+use worker_host::python_json;
 
 use crate::config::{ConfigError, RunPodConfig};
+use crate::runpod::billing::BillingReply;
 use crate::runpod::errors::CallError;
 use crate::runpod::wire::{HealthReply, JobReply, RunReply};
 
@@ -29,6 +31,8 @@ pub struct Client {
     /// For files, from addresses that the handler names: without the key.
     files: Fetcher,
     endpoint: Url,
+    billing: Url,
+    endpoint_id: String,
 }
 
 impl Client {
@@ -51,6 +55,8 @@ impl Client {
             reader: keyed().build()?,
             files: Fetcher::new("runpod", config.allowed_hosts()?)?,
             endpoint,
+            billing: config.billing_url()?,
+            endpoint_id: config.endpoint.clone(),
         })
     }
 
@@ -87,6 +93,19 @@ impl Client {
         json(self.reader.request(Method::GET, self.url(&["health"])), "health").await
     }
 
+    /// Asks what the endpoint was billed for the last UTC days, the running one included.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn bill(&self, days: u32) -> Result<BillingReply, CallError> {
+        let mut url = self.billing.clone();
+        url.query_pairs_mut()
+            .append_pair("serverlessId", &self.endpoint_id)
+            .append_pair("bucketSize", "day")
+            .append_pair("lastN", &days.to_string());
+        json(self.reader.request(Method::GET, url), "billing").await
+    }
+
     /// Downloads a file by its presigned URL, without the key.
     ///
     /// # Errors
@@ -106,7 +125,7 @@ impl Client {
 
 async fn json<T: DeserializeOwned>(request: RequestBuilder, call: &'static str) -> Result<T, CallError> {
     let bytes = read(sent(request, call).await?, ANSWER_MAX_BYTES).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    python_json::from_slice(&bytes).map_err(|error| {
         let start: String = String::from_utf8_lossy(&bytes).chars().take(200).collect();
         CallError::Unreadable(format!("{error}: {start}"))
     })

@@ -169,7 +169,7 @@ pub fn never_ran(reply: &JobReply, seen_waiting: bool, seen_running: bool) -> bo
 /// The error in plain words, with what the handler says beside it.
 fn words(reply: &JobReply) -> String {
     let mut words = match &reply.error {
-        Some(Value::String(text)) => from_json(text).unwrap_or_else(|| text.clone()),
+        Some(Value::String(text)) => shape::raised(text).unwrap_or_else(|| text.clone()),
         Some(Value::Null) | None => String::new(),
         Some(other) => other.to_string(),
     };
@@ -179,14 +179,6 @@ fn words(reply: &JobReply) -> String {
         words.push_str(&details);
     }
     words
-}
-
-/// A handler that raised sends a JSON document in a string; its host name and versions are noise.
-pub(super) fn from_json(text: &str) -> Option<String> {
-    let document: Value = serde_json::from_str(text).ok()?;
-    let field = |name: &str| document.get(name).and_then(Value::as_str);
-    let message = field("error_message")?;
-    Some(field("error_type").map_or_else(|| message.to_owned(), |kind| format!("{kind}: {message}")))
 }
 
 /// The names that ComfyUI's validation says it lacks: `ckpt_name: 'x' not in [...]`, `Node 'X' not found`,

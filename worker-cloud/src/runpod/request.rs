@@ -81,7 +81,7 @@ pub fn graph(assignment: &Assignment, catalog: &Catalog) -> Result<Value, Failur
         let message = format!("the catalog has no model `{name}`: name one of the catalog's in body.model");
         return Err(Failure::new(FailureCode::CapabilityMissing, message).with_missing(vec![name]));
     };
-    Ok(workflow::render(model, body, assignment.job.id, &prefix))
+    Ok(model.render(body, assignment.job.id, &prefix))
 }
 
 /// The name that each of the attempt's files has at the endpoint, in the order of the job's inputs. A container keeps

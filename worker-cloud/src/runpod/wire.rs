@@ -51,6 +51,9 @@ pub struct JobReply {
     /// Milliseconds in the handler; absent before the end, and when it never ran.
     #[serde(default, rename = "executionTime", deserialize_with = "millis")]
     pub execution_ms: Option<u64>,
+    /// Milliseconds from its submission until a worker took it.
+    #[serde(default, rename = "delayTime", deserialize_with = "millis")]
+    pub delay_ms: Option<u64>,
     /// The worker that took it.
     #[serde(default, rename = "workerId")]
     pub worker_id: Option<Value>,

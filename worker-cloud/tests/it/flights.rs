@@ -9,9 +9,10 @@ use schemas::{
 };
 use simulators::Fault;
 use simulators::runpod::Config;
+use worker_host::conformance::until;
 use worker_host::{Attempt, AttemptIo, Backend as _, Stop};
 
-use crate::world::{World, assignment, attempt, run, simulated, until};
+use crate::world::{World, assignment, attempt, run, simulated};
 
 fn code(outcome: &schemas::Outcome) -> Option<FailureCode> {
     outcome.failure.as_ref().map(|failure| failure.code)

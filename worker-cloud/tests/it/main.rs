@@ -1,5 +1,6 @@
 //! The RunPod worker: its tables, and its behaviour against the simulator.
 
+mod bills;
 mod configuration;
 mod conformance;
 mod failures;

@@ -27,9 +27,9 @@ fn limits_follow_service_attempt_and_money() {
     assert_eq!(limits(180_000, 60_000, 1_000_000), (60_000, 120_000));
     assert_eq!(limits(1_000, 1_000, 1_000_000), (5_000, 10_000));
     assert_eq!(limits(u64::MAX, u64::MAX, i64::MAX), (week, week));
-    // 190 micro-dollars buy a second; a fraction is not bought.
+    // 190 micro-dollars buy a second; a fraction is not bought, because a second that was begun is billed.
     assert_eq!(limits(180_000, 600_000, 190 * 20), (20_000, 620_000));
-    assert_eq!(limits(180_000, 600_000, 190 * 20 - 1).0, 19_994);
+    assert_eq!(limits(180_000, 600_000, 190 * 20 - 1).0, 19_000);
     // Nothing is free here, whatever is configured: no money, no time.
     assert_eq!(limits(180_000, 600_000, 0).0, 0);
 }
@@ -77,10 +77,10 @@ fn limits_hold_at_the_dearest_price_until_the_end() {
     }
     // Too little for the shortest limit: handed back unstarted, to be planned again with the prices of now.
     let limits = Limits { execution_ms: bought(&assignment, &[(-1, 2_400_000)]), ttl_ms: 600_000 };
-    let failure = request::check_limits(&assignment, limits).expect_err("4,750 ms");
+    let failure = request::check_limits(&assignment, limits).expect_err("4.75 s, and four whole ones");
     assert_eq!((failure.code, failure.field.as_deref()), (FailureCode::Interrupted, Some(funds::FIELD)));
     assert!(
-        failure.message.contains("4750 ms") && failure.message.contains("5000 ms"),
+        failure.message.contains("4000 ms") && failure.message.contains("5000 ms"),
         "{}",
         failure.message
     );

@@ -125,13 +125,3 @@ pub(crate) async fn run(backend: &RunPodBackend, assignment: &Assignment, resume
     let (attempt, _io, _stopper) = attempt(assignment, resume);
     tokio::time::timeout(LIMIT, backend.run(&attempt)).await.expect("an end in time")
 }
-
-/// Waits until a condition holds.
-pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
-    let poll = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(tokio::time::timeout(LIMIT, poll).await.is_ok(), "never: {what}");
-}

@@ -3,9 +3,10 @@
 use schemas::{FailureCode, Health, Input};
 use simulators::Fault;
 use worker_gemini::GeminiBackend;
+use worker_host::conformance::until;
 use worker_host::{Backend as _, Stop};
 
-use crate::world::{World, attempt, cost, fleet, picture, run, until, video};
+use crate::world::{World, attempt, cost, fleet, picture, run, video};
 
 fn code(outcome: &schemas::Outcome) -> Option<FailureCode> {
     outcome.failure.as_ref().map(|failure| failure.code)

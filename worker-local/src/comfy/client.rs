@@ -11,6 +11,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use runtime::artifacts::ARTIFACT_MAX_BYTES;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use worker_host::python_json;
 
 use crate::comfy::outputs::OutputFile;
 use crate::comfy::wire::{History, PromptAnswer, Queue, SystemStats, Uploaded};
@@ -18,6 +19,8 @@ use crate::config::ComfyConfig;
 
 /// The largest JSON answer that is read; `/object_info` of a server with many custom nodes is some MiB.
 const JSON_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Where a server tells about one job that ended.
+const HISTORY_OF_ONE: &str = "history/";
 /// Limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// This much of an unexpected answer is kept as words.
@@ -81,6 +84,18 @@ impl ClientError {
             Self::TimedOut { .. } | Self::Body { .. } => true,
             Self::Status { status, .. } => *status >= 500,
             Self::TooLarge { .. } => false,
+        }
+    }
+
+    /// The fault is in what the server has to say about one job, not in the server: it cannot write that job's
+    /// record (a node left something that is no JSON), or writes one that cannot be read or is too large.
+    #[must_use]
+    pub fn is_of_one_job(&self) -> bool {
+        match self {
+            Self::Status { path, status: 500, .. }
+            | Self::Body { path, .. }
+            | Self::TooLarge { path, .. } => path.starts_with(HISTORY_OF_ONE),
+            _ => false,
         }
     }
 
@@ -163,7 +178,7 @@ impl Client {
     /// # Errors
     /// No usable answer.
     pub async fn history(&self, id: &str) -> Result<History, ClientError> {
-        self.get(&format!("history/{id}")).await
+        self.get(&format!("{HISTORY_OF_ONE}{id}")).await
     }
 
     /// Takes a finished job out of the history.
@@ -326,7 +341,7 @@ impl Client {
 
     async fn json<T: DeserializeOwned>(&self, path: &str, response: Response) -> Result<T, ClientError> {
         let bytes = self.bounded(path, response, JSON_MAX_BYTES).await?;
-        serde_json::from_slice(&bytes).map_err(|error| {
+        python_json::from_slice(&bytes).map_err(|error| {
             let begin: String = String::from_utf8_lossy(&bytes).chars().take(WORDS_MAX_CHARS).collect();
             body_error(path, format!("the answer is not what ComfyUI sends ({error}): {begin}"))
         })

@@ -6,6 +6,7 @@
 
 use schemas::{Failure, FailureCode};
 use serde_json::Value;
+use worker_host::attempt::too_large;
 
 use crate::comfy::client::ClientError;
 use crate::comfy::graph::Source;
@@ -18,6 +19,18 @@ const MODEL_INPUTS: [&str; 4] = ["ckpt", "lora", "vae", "unet"];
 /// Inputs that name a file of the server's inputs.
 const FILE_INPUTS: [&str; 4] = ["image", "video", "audio", "mask"];
 
+/// Exceptions by which a node refuses what it was given.
+const JOBS_OWN: [&str; 8] = [
+    "ValueError",
+    "TypeError",
+    "KeyError",
+    "IndexError",
+    "AttributeError",
+    "AssertionError",
+    "NameError",
+    "ZeroDivisionError",
+];
+
 /// Whether an input of a node class is a choice of model files.
 pub type IsFileChoice<'a> = &'a (dyn Fn(&str, &str) -> bool + Sync);
 
@@ -26,6 +39,10 @@ pub type IsFileChoice<'a> = &'a (dyn Fn(&str, &str) -> bool + Sync);
 pub fn unanswered(error: &ClientError) -> Failure {
     let words = error.to_string();
     let failure = match error {
+        _ if error.is_of_one_job() => Failure::new(
+            FailureCode::UnusableResult,
+            "the server ran the job and cannot tell how it ended: its record of the job cannot be read",
+        ),
         ClientError::Unreachable { .. } => {
             Failure::new(FailureCode::BackendDown, "ComfyUI cannot be reached: is it running?")
         }
@@ -35,9 +52,9 @@ pub fn unanswered(error: &ClientError) -> Failure {
         ClientError::Body { .. } => {
             Failure::new(FailureCode::BackendDown, "what answers at the configured address is not ComfyUI")
         }
-        ClientError::TooLarge { limit_bytes, .. } => Failure::invalid(
-            "body.workflow",
-            format!("an output is larger than the {limit_bytes} bytes that the artifact store takes"),
+        ClientError::TooLarge { path, limit_bytes } => Failure::new(
+            FailureCode::Transient,
+            format!("the server's answer to {path} is larger than {limit_bytes} bytes"),
         ),
         ClientError::Status { status: 413, .. } => Failure::invalid(
             "body.inputs",
@@ -66,6 +83,27 @@ pub fn not_uploaded(name: &str, error: &ClientError) -> Failure {
         }
         _ => unanswered(error),
     }
+}
+
+/// A file that the server lists was not had from it.
+#[must_use]
+pub fn not_given(name: &str, error: &ClientError) -> Failure {
+    let (code, message) = match error {
+        ClientError::TooLarge { limit_bytes, .. } => return too_large(limit_bytes.saturating_add(1)),
+        // The job chose where the file lies and what it is called; a name that is not UTF-8 cannot be asked for.
+        ClientError::Status { status: 400 | 403, .. } => (
+            FailureCode::UnusableResult,
+            format!("the server lists {name} and does not give it: it lies outside its folders"),
+        ),
+        ClientError::Status { status: 404, .. } if name.contains(char::REPLACEMENT_CHARACTER) => {
+            (FailureCode::UnusableResult, format!("the file {name} has a name that is not UTF-8"))
+        }
+        ClientError::Status { status: 404, .. } => {
+            (FailureCode::Transient, format!("the server lists {name} and does not have it"))
+        }
+        error => return unanswered(error),
+    };
+    Failure::new(code, message).with_words(&error.to_string())
 }
 
 /// An input was stored where another job's file may lie.
@@ -257,6 +295,10 @@ fn cause(class: &str, text: &str) -> Cause {
         || says(&out_of_memory)
     {
         return Cause::OutOfMemory;
+    }
+    // A text may hold whatever the job brought, so those that judge a value say nothing about the server.
+    if JOBS_OWN.contains(&class) {
+        return Cause::Other;
     }
     if says(&["cuda error", "hip error", "cudnn", "cublas", "device-side assert", "nvrtc"])
         || class == "AcceleratorError"

@@ -51,7 +51,7 @@ pub fn build(body: &Body, job: JobId, catalog: &Catalog, prefix: &str) -> Result
                 let message = format!("{name} is not in the catalog, so there is no workflow for the prompt");
                 Failure::new(FailureCode::CapabilityMissing, message).with_missing(vec![name.to_owned()])
             })?;
-            workflow::render(model, body, job, prefix)
+            model.render(body, job, prefix)
         }
     };
     workflow::requirements(&graph).map_err(|error| Failure::invalid("body.workflow", error.to_string()))?;

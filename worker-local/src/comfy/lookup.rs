@@ -33,7 +33,7 @@ pub async fn lookup(client: &Client, id: &str) -> Result<Place, ClientError> {
     if let Some(place) = in_queue(&client.queue().await?, id) {
         return Ok(place);
     }
-    if let Some(entry) = client.history(id).await?.remove(id) {
+    if let Some(entry) = client.history(id).await?.0.remove(id) {
         return Ok(Place::Ended(Box::new(entry)));
     }
     Ok(in_queue(&client.queue().await?, id).unwrap_or(Place::Absent))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use worker_host::python_json;
 
 use crate::comfy::wire::ExecutionError;
 
@@ -73,7 +74,7 @@ impl Message {
     /// # Errors
     /// It is not a JSON object with a `type`.
     pub fn decode(text: &str) -> Result<Self, String> {
-        let frame: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let frame: Value = python_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())?;
         let kind = frame.get("type").and_then(Value::as_str).ok_or("the frame has no type")?;
         let data = frame.get("data").unwrap_or(&Value::Null);
         let prompt = data.get("prompt_id").and_then(Value::as_str).map(str::to_owned);

@@ -17,6 +17,26 @@ where
     Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
+/// Reads a list, leaving out what does not have the expected shape: one odd element must not hide the others.
+fn lenient_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let items: Vec<Value> = lenient(deserializer)?;
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
+/// Reads a map likewise; a value of an odd shape becomes its default, because its key says something already.
+fn lenient_map<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    let items: BTreeMap<String, Value> = lenient(deserializer)?;
+    Ok(items.into_iter().map(|(key, item)| (key, serde_json::from_value(item).unwrap_or_default())).collect())
+}
+
 /// Errors by node id. Older paths send an empty list instead of an empty map.
 pub type NodeErrors = BTreeMap<String, NodeError>;
 
@@ -30,7 +50,7 @@ pub struct PromptAnswer {
     #[serde(default, deserialize_with = "lenient")]
     pub error: Option<ErrorWords>,
     /// What is wrong with which node.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_map")]
     pub node_errors: NodeErrors,
 }
 
@@ -38,7 +58,7 @@ pub struct PromptAnswer {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct NodeError {
     /// One entry for each fault.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub errors: Vec<ErrorWords>,
     /// The node's class.
     #[serde(default, deserialize_with = "lenient")]
@@ -105,8 +125,10 @@ pub fn item_client(item: &Value) -> Option<&str> {
     item.get(3)?.get("client_id")?.as_str()
 }
 
-/// The answer to `GET /history/{id}`.
-pub type History = BTreeMap<String, HistoryEntry>;
+/// The answer to `GET /history/{id}`: jobs that ended, by id.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct History(#[serde(deserialize_with = "lenient_map")] pub BTreeMap<String, HistoryEntry>);
 
 /// A job that ended.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -126,7 +148,7 @@ pub struct HistoryStatus {
     #[serde(default, deserialize_with = "lenient")]
     pub status_str: String,
     /// `[type, data]` of the websocket messages of the run.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub messages: Vec<(String, Value)>,
 }
 
@@ -218,7 +240,7 @@ pub struct SystemStats {
     #[serde(default, deserialize_with = "lenient")]
     pub system: System,
     /// The devices, the one in use first.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient_list")]
     pub devices: Vec<Device>,
 }
 

@@ -85,7 +85,7 @@ fn queue(name: &str, body: &Value) -> usize {
 
 fn history(name: &str, body: &Value) -> usize {
     let history: History = serde_json::from_value(body.clone()).expect("a history");
-    for (id, entry) in &history {
+    for (id, entry) in &history.0 {
         let recorded = &body[id];
         let last = recorded["status"]["messages"].as_array().and_then(|all| all.last()).expect("messages");
         let expected = last[0].as_str().expect("a kind");
@@ -107,7 +107,17 @@ fn odd_shapes_become_defaults() {
         assert_eq!(answer, PromptAnswer::default(), "{body}");
     }
     let history: History = serde_json::from_str(r#"{"x":{"status":null,"outputs":[]}}"#).expect("a history");
-    assert_eq!(history["x"].end(), End::Unclear);
+    assert_eq!(history.0["x"].end(), End::Unclear);
+    let entries: History =
+        serde_json::from_str(r#"{"x":[],"y":null,"z":{"status":{"messages":[3,["execution_success",{}]]}}}"#)
+            .expect("one odd entry hides no other");
+    assert_eq!((entries.0["x"].end(), entries.0["z"].end()), (End::Unclear, End::Success));
+    let refused: PromptAnswer =
+        serde_json::from_str(r#"{"node_errors":{"3":7,"4":{"errors":[null,{"type":"t"}]}}}"#).expect("read");
+    assert_eq!((refused.node_errors.len(), refused.node_errors["4"].errors.len()), (2, 1));
+    let frame = r#"{"type":"progress","data":{"value":NaN,"max":Infinity,"prompt_id":"p","node":"\ud800"}}"#;
+    let frame = Message::decode(frame).expect("a message");
+    assert_eq!(frame.prompt(), Some("p"));
     assert!(Message::decode("[]").is_err() && Message::decode("not JSON").is_err());
     let unknown = Message::decode(r#"{"type":"crystools.monitor","data":{}}"#).expect("a message");
     assert_eq!(unknown, Message::Other("crystools.monitor".to_owned()));

@@ -4,10 +4,11 @@ use schemas::FailureCode;
 use simulators::Fault;
 use simulators::comfyui::{Mode, Server};
 use worker_host::Stop;
+use worker_host::conformance::until;
 use worker_local::ComfyConfig;
 
 use crate::conformance::simulator;
-use crate::jobs::{Case, assignment, config, prompt, wait_until};
+use crate::jobs::{Case, assignment, config, prompt};
 
 async fn server(mode: Mode, faults: &[&str]) -> Server {
     let server = Server::start(simulator(mode)).await.expect("a simulator");
@@ -68,7 +69,7 @@ async fn a_drained_job_leaves_the_gpu_and_runs_when_it_comes_again() {
     let server = server(Mode::Recorded, &[]).await;
     let case = case(&server);
     let stop = async {
-        wait_until("working", || running(&server)).await;
+        until("working", || running(&server)).await;
         case.stopper.stop(Stop::Drain);
     };
     let (outcome, ()) = tokio::join!(case.run(), stop);
@@ -85,12 +86,12 @@ async fn a_slow_interrupt_does_not_hold_the_worker() {
     let config = ComfyConfig { cancel_wait_ms: 100, ..config(&server.url()) };
     let case = Case::new(config, assignment(prompt()));
     let stop = async {
-        wait_until("working", || running(&server)).await;
+        until("working", || running(&server)).await;
         case.stopper.stop(Stop::Cancelled);
     };
     let (outcome, ()) = tokio::join!(case.run(), stop);
     assert_eq!(outcome.failure.map(|failure| failure.code), Some(FailureCode::Cancelled));
-    wait_until("stopped", || !running(&server)).await;
+    until("stopped", || !running(&server)).await;
 }
 
 #[tokio::test]
@@ -98,12 +99,12 @@ async fn cancelling_one_job_leaves_the_others() {
     let server = server(Mode::Old, &[]).await;
     let (first, second) = (case(&server), case(&server));
     let stop = async {
-        wait_until("both queued", || server.admin().stats().posts == 2).await;
+        until("both queued", || server.admin().stats().posts == 2).await;
         // The second waits behind the first: a careless interrupt would hit the first.
         second.stopper.stop(Stop::Cancelled);
     };
     let submit_second = async {
-        wait_until("the first works", || running(&server)).await;
+        until("the first works", || running(&server)).await;
         second.run().await
     };
     let (one, two, ()) = tokio::join!(first.run(), submit_second, stop);
@@ -116,7 +117,7 @@ async fn an_offline_server_is_down() {
     let server = server(Mode::New, &[]).await;
     let case = case(&server);
     let away = async {
-        wait_until("working", || running(&server)).await;
+        until("working", || running(&server)).await;
         server.admin().offline(60_000);
     };
     let (outcome, ()) = tokio::join!(case.run(), away);

@@ -139,13 +139,3 @@ impl Case {
         tokio::time::timeout(LIMIT, self.backend.run(&self.attempt)).await.expect("an end in time")
     }
 }
-
-/// Waits for a condition.
-pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let poll = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(tokio::time::timeout(LIMIT, poll).await.is_ok(), "{what}: not within {LIMIT:?}");
-}

@@ -5,6 +5,7 @@ mod decode;
 mod faults;
 mod inputs;
 mod jobs;
+mod python;
 mod replay;
 mod runs;
 mod table;

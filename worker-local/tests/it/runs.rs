@@ -2,9 +2,10 @@
 
 use schemas::{FailureCode, Outcome, Phase, workflow as graphs};
 use worker_host::Backend;
+use worker_host::conformance::until;
 use worker_local::comfy::graph;
 
-use crate::jobs::{Case, assignment, config, wait_until, workflow};
+use crate::jobs::{Case, assignment, config, workflow};
 use crate::replay::Replay;
 use crate::transcript::Transcript;
 
@@ -211,13 +212,13 @@ async fn a_job_that_the_server_has_is_not_submitted_again() {
     let started = || io.started.lock().expect("no panic").len() == 1;
     tokio::select! {
         outcome = case.backend.run(&case.attempt) => panic!("ended early: {outcome:?}"),
-        () = wait_until("the submission", started) => {}
+        () = until("the submission", started) => {}
     }
     // The worker died; the assignment comes again, while the job runs.
     let looks = || replay.world.log().iter().filter(|call| *call == "GET /queue").count();
     let before = looks();
     let (outcome, ()) = tokio::join!(case.run(), async {
-        wait_until("looks at the running job", || looks() >= before + 2).await;
+        until("looks at the running job", || looks() >= before + 2).await;
         replay.world.hold(false);
     });
     assert_eq!((outcome.failure, outcome.artifacts.len()), (None, 1));

@@ -2,8 +2,9 @@
 
 use schemas::{Failure, FailureCode};
 use serde_json::json;
+use worker_local::comfy::client::ClientError;
 use worker_local::comfy::discovery::Abilities;
-use worker_local::comfy::errors::{raised, refused};
+use worker_local::comfy::errors::{not_given, raised, refused};
 use worker_local::comfy::graph::Source::{self, Template, Workflow};
 use worker_local::comfy::wire::{ExecutionError, PromptAnswer};
 
@@ -52,6 +53,9 @@ const RAISED: &[(&str, &str, Source, FailureCode)] = &[
     ("ModuleNotFoundError", "No module named 'insightface'", Workflow, FailureCode::CapabilityMissing),
     ("requests.exceptions.ConnectionError", "Max retries exceeded", Workflow, FailureCode::Transient),
     ("ValueError", "bad value", Workflow, FailureCode::InvalidJob),
+    // Words of the job's own in an exception do not take the server out of service.
+    ("ValueError", "no such style: CUDA error", Workflow, FailureCode::InvalidJob),
+    ("KeyError", "'no space left on device'", Workflow, FailureCode::InvalidJob),
     ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied", Workflow, FailureCode::InvalidJob),
     ("Exception", "Unauthorized: Please login first to use this node.", Workflow, FailureCode::InvalidJob),
     ("ValueError", "bad value", Template, FailureCode::Transient),
@@ -90,6 +94,18 @@ fn missing_files_are_named_from_text_and_inputs() {
     assert_eq!(raised(&error, Workflow).missing, ["y.ckpt"]);
     error.current_inputs.clear();
     assert_eq!(raised(&error, Workflow).missing, ["LoraLoader"], "the node, where no file is named");
+}
+
+#[test]
+fn a_file_that_is_not_given_is_its_jobs_alone() {
+    let given = |name: &str, status| {
+        let (path, words) = ("view".to_owned(), String::new());
+        not_given(name, &ClientError::Status { path, status, words }).code
+    };
+    assert_eq!(given("/etc/x.png", 400), FailureCode::UnusableResult);
+    assert_eq!(given("../x.png", 403), FailureCode::UnusableResult);
+    assert_eq!(given("caf\u{fffd}.png", 404), FailureCode::UnusableResult);
+    assert_eq!(given("x.png", 404), FailureCode::Transient);
 }
 
 fn refuse(body: serde_json::Value, source: Source) -> Failure {

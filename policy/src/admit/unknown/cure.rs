@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::fields::{BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES};
 use super::guards;
 use super::nearest::{nearest, plain, words};
-use super::{BODY_FIELDS, CONSTRAINTS, JOB_FIELDS, PREFERENCES};
 
 /// Why an unknown field of `constraints` or `preferences` is refused, with the known one that was meant.
 pub(super) fn cure(part: &str, own: &[&'static str], name: &str, value: &Value) -> String {

@@ -1,7 +1,7 @@
 //! Names that somebody gives to a guard of money: what they would mean if they stood where they belong.
 
+use super::fields::{CONSTRAINTS, PREFERENCES};
 use super::nearest::{distance, nearest, plain, words};
-use super::{CONSTRAINTS, PREFERENCES};
 
 const CEILING: &str = "constraints.max_cost_micro_usd";
 const CONSENT: &str = "constraints.allow_paid";

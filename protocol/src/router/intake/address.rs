@@ -1,26 +1,34 @@
 //! Whether a job's own words agree with where it was published.
 
-use schemas::subjects::{self, Subject};
-use schemas::{Failure, Job, JobId, Lane, codec};
+use schemas::ids::TOKEN_MAX_BYTES;
+use schemas::{Failure, Job, JobId, Lane, Tenant, codec, subjects};
 
 /// A job says whose it is and how urgent, and so does its subject; permissions and queues go by the subject, so the two
-/// must agree.
+/// must agree, also where the subject names nothing that can be a lane or a tenant.
 pub(super) fn check_address(subject: &str, job: &Job) -> Result<(), Failure> {
     let expected = subjects::jobs(job.lane, &job.tenant);
     if subject == expected {
         return Ok(());
     }
-    let Some(Subject::Jobs(lane, tenant)) = subjects::parse(subject) else {
-        return Ok(());
+    let Some((lane, tenant)) = subjects::jobs_tokens(subject) else {
+        let message = format!("`{subject}` is no subject of a job: publish it to {expected}");
+        return Err(Failure::invalid("lane", message));
     };
-    if job.tenant != tenant {
+    if job.tenant.as_str() != tenant {
+        let invalid = match tenant.parse::<Tenant>() {
+            Ok(_) => String::new(),
+            Err(_) => {
+                format!(", which is no tenant's name (1 to {TOKEN_MAX_BYTES} of a-z, 0-9, `-` and `_`)")
+            }
+        };
+        let said = &job.tenant;
         let message =
-            format!("the job says `{}`, its subject `{tenant}`: publish it to {expected}", job.tenant);
+            format!("the job says `{said}`, its subject `{tenant}`{invalid}: publish it to {expected}");
         return Err(Failure::invalid("tenant", message));
     }
-    if job.lane != lane && job.lane != Lane::Unknown {
-        let (said, subject) = (job.lane.as_str(), lane.as_str());
-        let message = format!("the job says `{said}`, its subject `{subject}`: publish it to {expected}");
+    if job.lane.as_str() != lane && job.lane != Lane::Unknown {
+        let said = job.lane.as_str();
+        let message = format!("the job says `{said}`, its subject `{lane}`: publish it to {expected}");
         return Err(Failure::invalid("lane", message));
     }
     Ok(())

@@ -1,15 +1,15 @@
 //! A publish that is no job: parked with its bytes, announced where tenant and id are known, and only then
 //! acknowledged. One of a newer schema is handed back before, and does not end.
 
-use schemas::subjects::{self, Subject};
-use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Tenant};
+use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Tenant, subjects};
 
 use super::arrived::Arrived;
 use super::verdict::Verdict;
 use crate::errors::StepError;
 use crate::note::Note;
 use crate::router::ending::{self, End};
-use crate::router::history;
+use crate::router::history::{self, History};
+use crate::router::place;
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::too_new::Resting;
 
@@ -21,6 +21,23 @@ pub(super) struct Refusal {
     pub(super) id: Option<JobId>,
     /// Why.
     pub(super) failure: Failure,
+}
+
+/// The tenant of events about jobs whose tenant cannot be read.
+pub(crate) fn unknown_tenant() -> Tenant {
+    subjects::UNKNOWN.parse().unwrap_or_else(|_| unreachable!("`{}` is a tenant's name", subjects::UNKNOWN))
+}
+
+/// Whether it is the tenant's own job that was decided on and could not be handed on, as an earlier release admitted what
+/// is refused now: no queue holds it, and nothing else would end it.
+async fn is_stuck<P: RouterPorts>(
+    ports: &P,
+    tenant: &Tenant,
+    job: JobId,
+    history: &History,
+) -> Result<bool, StepError> {
+    let first = history.last_assigned().filter(|event| event.attempt == 1 && event.tenant == *tenant);
+    Ok(first.is_some() && place::is_unassigned(ports, job, 1).await?)
 }
 
 /// Refuses a publish.
@@ -38,10 +55,7 @@ pub(super) async fn refuse<P: RouterPorts>(
         ports.note(Note::HandedBack(FailureCode::TooNew));
         return Ok(Verdict::Back(Some(rest)));
     }
-    let tenant = match subjects::parse(message.subject()) {
-        Some(Subject::Jobs(_, tenant)) => Some(tenant),
-        _ => None,
-    };
+    let tenant = subjects::jobs_tokens(message.subject()).and_then(|(_, tenant)| tenant.parse().ok());
     ports.note(Note::Refused(failure.code));
     tracing::info!(
         job = id.map(|id| id.to_string()),
@@ -53,15 +67,19 @@ pub(super) async fn refuse<P: RouterPorts>(
     let about = (tenant.as_ref(), id);
     let parked_id = format!("jobs.{}.parked", message.sequence());
     ending::park(ports, &parked_id, about, failure.clone(), &arrived.original(), Vec::new()).await?;
-    let (Some(tenant), Some(id)) = (tenant, id) else { return Ok(Verdict::Done) };
+    let Some(id) = id else { return Ok(Verdict::Done) };
+    // Whoever waits for it learns why, though its subject names no tenant: never in the name of the tenant in its
+    // body, which anybody can write.
+    let tenant = tenant.unwrap_or_else(unknown_tenant);
     ending::refuse(ports, &tenant, id, &failure).await?;
     if is_too_new {
         return Ok(Verdict::Done);
     }
     // A job that runs under this id is not ended by a bad publish that borrows it.
     let history = history::read(ports, id).await?;
-    if let Some(job) = job.filter(|_| history.facts().is_none()) {
-        let facts = JobFacts::of(&job, None, message.published_at_ms());
+    let ends = history.facts().is_none() || is_stuck(ports, &tenant, id, &history).await?;
+    if let Some(job) = job.filter(|_| ends) {
+        let facts = JobFacts::of_refused(&job, message.published_at_ms());
         let end = End {
             tenant,
             job: id,

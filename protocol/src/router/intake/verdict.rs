@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use schemas::{FailureCode, JobState};
+
+use super::arrived::Arrived;
+use crate::errors::StepError;
+use crate::router::ending;
+use crate::router::job::AdmittedJob;
 use crate::router::place::Placed;
+use crate::router::ports::RouterPorts;
 
 /// The shortest wait of a job whose money was refused.
 const DEFER_MIN_MS: i64 = 50;
@@ -15,14 +22,25 @@ pub(super) enum Verdict {
     Back(Option<Duration>),
 }
 
-impl Verdict {
-    /// Of one whose placement was begun before.
-    pub(super) fn of(placed: &Placed, now_ms: i64) -> Self {
-        match placed {
-            Placed::Later(at_ms) => Self::Back(Some(until(*at_ms, now_ms))),
-            Placed::Done | Placed::Refused(_) => Self::Done,
+/// Carries out what came of a placement, and ends the job where nothing can come of it any more.
+pub(super) async fn conclude<P: RouterPorts>(
+    ports: &P,
+    arrived: &Arrived<P::Delivery>,
+    admitted: &AdmittedJob,
+    placed: Placed,
+) -> Result<Verdict, StepError> {
+    match placed {
+        Placed::Done => {}
+        Placed::Later { at_ms, .. } => return Ok(Verdict::Back(Some(until(at_ms, ports.now_ms())))),
+        Placed::Over(state, failure) => ending::end(ports, admitted.end(state, failure)).await?,
+        Placed::Refused(failure) => {
+            let expired = failure.code == FailureCode::Expired;
+            let state = if expired { JobState::Expired } else { JobState::Failed };
+            let end = admitted.end(state, failure);
+            ending::fail(ports, &admitted.job, end, &arrived.original()).await?;
         }
     }
+    Ok(Verdict::Done)
 }
 
 /// How long to wait until a moment.

@@ -1,14 +1,21 @@
 //! What came of placing an attempt.
 
-use schemas::Failure;
+use schemas::{Failure, JobState};
 
 /// What came of it.
 #[derive(Debug)]
 pub enum Placed {
     /// It waits at a backend; the message that brought it may be acknowledged.
     Done,
-    /// Nothing changed; look again then (Unix milliseconds).
-    Later(i64),
+    /// Nothing changed; look again then.
+    Later {
+        /// When, Unix milliseconds.
+        at_ms: i64,
+        /// What it waits for.
+        why: String,
+    },
     /// It cannot be placed, ever.
     Refused(Failure),
+    /// It is not to be placed any more: it was cancelled, or its deadline passed, and no queue holds the attempt.
+    Over(JobState, Failure),
 }

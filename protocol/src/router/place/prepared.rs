@@ -2,7 +2,7 @@
 
 use policy::plan::Assign;
 use schemas::{
-    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Job, MicroUsd,
+    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Failure, Job, MicroUsd,
     SCHEMA_VERSION,
 };
 
@@ -78,6 +78,9 @@ impl<M> Prepared<M> {
             match ports.publish(&event).await {
                 Ok(_) => {}
                 Err(PublishError::Occupied { .. }) => return Ok(None),
+                Err(PublishError::TooLarge { bytes, limit_bytes, .. }) => {
+                    return Ok(Some(too_large("an event", bytes, limit_bytes)));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -96,9 +99,24 @@ pub(super) async fn store_work<P: Ports>(
         // The subject holds this job's first assignment already.
         Err(PublishError::Occupied { .. }) if attempt == 1 => Ok(Placed::Done),
         // The attempt before is published as failed and about to be acknowledged.
-        Err(PublishError::Occupied { .. }) => Ok(Placed::Later(ports.now_ms() + OCCUPIED_AGAIN_MS)),
+        Err(PublishError::Occupied { .. }) => Ok(Placed::Later {
+            at_ms: ports.now_ms() + OCCUPIED_AGAIN_MS,
+            why: "its attempt before leaves its queue".to_owned(),
+        }),
+        // The same would come of another try.
+        Err(PublishError::TooLarge { bytes, limit_bytes, .. }) => {
+            Ok(too_large("an assignment", bytes, limit_bytes))
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+fn too_large(what: &str, bytes: usize, limit_bytes: usize) -> Placed {
+    let words = format!(
+        "the job needs {what} of {bytes} bytes, and a message may have {limit_bytes}: put long lists of the workflow into \
+         a file and name it in body.inputs"
+    );
+    Placed::Refused(Failure::invalid("body.workflow", words))
 }
 
 /// Where an attempt is placed: an [`Assign`] without its decision.

@@ -9,6 +9,7 @@ use super::{Run, failed, hand_back, with_recorded_id};
 use crate::errors::ClaimError;
 use crate::ports::{Claimed, Held};
 use crate::race::{Raced, race};
+use crate::worker::claim;
 use crate::worker::errors::Unsettled;
 use crate::worker::machine::{self, Begin};
 use crate::worker::ports::{Found, SharedClaim, WorkerPorts};
@@ -49,8 +50,14 @@ impl<P: WorkerPorts> Run<'_, P> {
             provider_id: None,
             outcome: None,
             delivered: None,
+            nonce: Some(self.nonce()),
         };
-        self.ports.create_claim(record).await
+        claim::create(self.ports, record).await
+    }
+
+    /// What tells this delivery's records from those of others, also in the same process.
+    fn nonce(&self) -> String {
+        format!("{}.{}", self.ports.deliveries(self.message), self.ports.now_ms())
     }
 
     /// Goes on from a claim that another delivery left behind.
@@ -60,8 +67,11 @@ impl<P: WorkerPorts> Run<'_, P> {
         }
         let begin = machine::begin_from(&held.record, delivered, self.ports.now_ms());
         tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, decision = ?begin, "taking over");
-        let mine =
-            AttemptRecord { worker: self.ports.worker().clone(), ..AttemptRecord::clone(&held.record) };
+        let mine = AttemptRecord {
+            worker: self.ports.worker().clone(),
+            nonce: Some(self.nonce()),
+            ..AttemptRecord::clone(&held.record)
+        };
         match begin {
             Begin::Wait { after_ms } => {
                 let after = Duration::from_millis(after_ms.unsigned_abs());
@@ -84,11 +94,11 @@ impl<P: WorkerPorts> Run<'_, P> {
                 self.settle(Some(held), &outcome, started, true).await
             }
             Begin::Resume(id) => {
-                self.ports.write_claim(&mut held, mine).await?;
+                claim::write_patiently(self.ports, &mut held, mine).await?;
                 self.run(Some(held), Some(id)).await
             }
             Begin::Find => {
-                self.ports.write_claim(&mut held, mine).await?;
+                claim::write_patiently(self.ports, &mut held, mine).await?;
                 self.find(held).await
             }
         }
@@ -112,13 +122,13 @@ impl<P: WorkerPorts> Run<'_, P> {
                     started_at_ms: Some(held.record.claimed_at_ms),
                     ..AttemptRecord::clone(&held.record)
                 };
-                self.ports.write_claim(&mut held, record).await?;
+                claim::write_patiently(self.ports, &mut held, record).await?;
                 self.run(Some(held), Some(id)).await
             }
             Found::NotStarted => {
                 let claimed_at_ms = self.ports.now_ms();
                 let record = AttemptRecord { claimed_at_ms, ..AttemptRecord::clone(&held.record) };
-                self.ports.write_claim(&mut held, record).await?;
+                claim::write_patiently(self.ports, &mut held, record).await?;
                 self.run(Some(held), None).await
             }
             Found::Unknown => {

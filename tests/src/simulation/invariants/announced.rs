@@ -1,13 +1,17 @@
 //! What is told of a job: that it was refused, which job it is once more, why an attempt went where it went, and that
 //! something of it is put aside for an operator.
 
-use schemas::{AttemptFacts, DeadLetter, Event, Fact, FailureCode, JobId, JobState};
+use protocol::Ports as _;
+use schemas::artifact::Origin;
+use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, Input, Job, JobId, JobState};
 
 use super::Promise;
 use crate::simulation::broker::Payload;
 use crate::simulation::ports::{SimulatedPorts, number};
 use crate::simulation::world::World;
 
+/// How the reason of a job begins whose work is in no stream.
+const REMOVED: &str = "its assignment was removed";
 /// An attempt that ran for so long has been seen running, milliseconds.
 const SEEN_RUNNING_MS: i64 = 1_000;
 
@@ -15,22 +19,21 @@ impl World {
     /// Looks at an event that was just stored.
     pub(super) fn watch_event(&mut self, job: u32, event: &Event) {
         match &event.fact {
-            Fact::Assigned { .. } if event.attempt == 1 => {
-                let life = &self.watch.lives[job as usize];
-                let told = life.alone.as_deref().filter(|_| life.published == 1 && !life.read_past);
-                if told.is_some_and(|told| told != event) {
-                    let words = format!("attempt {job}.1 was placed without its event, and then again");
-                    self.broken(Promise::Attempts, words);
-                }
-            }
+            Fact::Refused { failure } => self.watch_refused(job, failure),
             Fact::Duplicate { of } => self.watch_duplicate(job, *of),
             Fact::Ended { state: JobState::Completed, attempts, .. } => self.watch_completed(job, attempts),
             Fact::Ended { state: JobState::Failed, facts, failure, .. } => {
-                if !self.broker.parked.contains(&job) {
+                let Some(failure) = failure else { return };
+                let is_removed = failure.message.starts_with(REMOVED);
+                if is_removed && !self.purged.contains(&job) {
+                    let words = format!("job {job} is said to be removed, and nobody removed anything of it");
+                    return self.broken(Promise::Rest, words);
+                }
+                // Of what an operator removed nothing is left.
+                if !is_removed && !self.broker.parked.contains(&job) {
                     let words = format!("job {job} failed, and nothing of it is put aside");
                     return self.broken(Promise::Announced, words);
                 }
-                let Some(failure) = failure else { return };
                 let log = &self.broker.log[job as usize];
                 let is_refused = log.iter().any(|event| matches!(event.fact, Fact::Refused { .. }));
                 // What was not admitted is of no class.
@@ -43,6 +46,33 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// A job is not refused for an input that is its tenant's.
+    fn watch_refused(&mut self, job: u32, failure: &Failure) {
+        let is_for_input = failure.field.as_deref().is_some_and(|field| field.starts_with("body.inputs"));
+        let Some(body) = self.jobs[job as usize].clone().filter(|_| is_for_input) else { return };
+        if body.body.inputs.iter().all(|input| self.is_own_result(&body, input)) {
+            self.broken(Promise::Inputs, format!("job {job} may not use what its tenant has"));
+        }
+    }
+
+    /// Looks at the inputs of a job that was placed.
+    pub(super) fn watch_used(&mut self, job: u32, body: &Job) {
+        if !body.body.inputs.iter().all(|input| self.is_own_result(body, input)) {
+            self.broken(Promise::Inputs, format!("job {job} uses what is not its tenant's"));
+        }
+    }
+
+    /// Whether a job of the same tenant made a file.
+    fn is_own_result(&self, body: &Job, input: &Input) -> bool {
+        let Ok(Origin::ResultOf(of)) = input.artifact.origin(&body.tenant) else { return false };
+        self.broker.log[number(of) as usize].iter().any(|event| match &event.fact {
+            Fact::Ended { artifacts, .. } => {
+                event.tenant == body.tenant && artifacts.iter().any(|artifact| artifact.at == input.artifact)
+            }
+            _ => false,
+        })
     }
 
     fn watch_duplicate(&mut self, job: u32, of: JobId) {
@@ -93,17 +123,35 @@ impl SimulatedPorts {
             Payload::Dead(letter) => {
                 self.watch_seen_running(message.job, &letter.ended_attempt);
                 self.watch_given_up(letter);
+                self.watch_unbegun(letter);
                 self.watch_abandoned(letter);
             }
             Payload::Event(event) => {
+                self.watch_placed_again(message.job, event);
                 if let Fact::Ended { state: JobState::Completed, attempts, .. } = &event.fact
                     && let Some(last) = attempts.last()
                 {
                     self.watch_seen_running(message.job, last);
                 }
             }
-            Payload::Job(_) => {}
+            Payload::Job(_) | Payload::Unreadable(_) => {}
         }
+    }
+
+    /// A router that got a job after it was placed without its event finds that, and does not place it again. One that had
+    /// it before may.
+    fn watch_placed_again(&self, job: u32, event: &Event) {
+        if event.attempt != 1 || !matches!(event.fact, Fact::Assigned { .. }) {
+            return;
+        }
+        self.world(|world| {
+            let life = &world.watch.lives[job as usize];
+            let told = life.alone.as_ref().filter(|(stored_ms, _)| *stored_ms < self.begun_ms);
+            if life.published == 1 && told.is_some_and(|(_, told)| **told != *event) {
+                let words = format!("attempt {job}.1 was placed without its event, and then again");
+                world.broken(Promise::Attempts, words);
+            }
+        });
     }
 
     /// An attempt that its first delivery ran for longer than a moment is in its job's events as running, unless a
@@ -135,19 +183,17 @@ impl SimulatedPorts {
         }
         let assignment = &letter.assignment;
         let number = number(assignment.job.id);
+        // Its claim has the times of workers' clocks.
+        let now_ms = self.now_ms();
         self.world(|world| {
             let backend = world.setting.backend_number(&assignment.backend);
             let is_over = world.processes[self.process].cancels.contains_key(&number)
-                || assignment
-                    .job
-                    .constraints
-                    .deadline_ms
-                    .is_some_and(|deadline_ms| deadline_ms <= world.now_ms);
+                || assignment.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
             if backend != crate::simulation::setting::CLOUD || is_over {
                 return;
             }
             let Some(claim) = world.broker.claim((number, assignment.attempt)) else { return };
-            let waited_ms = world.now_ms - claim.record.claimed_at_ms;
+            let waited_ms = now_ms - claim.record.claimed_at_ms;
             let limit_ms = protocol::worker::machine::reported_within_ms(assignment.timeout_ms).cast_signed();
             if waited_ms < limit_ms {
                 let words =

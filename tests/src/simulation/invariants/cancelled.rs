@@ -1,7 +1,7 @@
 //! What a request to cancel promises once it is answered.
 
 use protocol::router::cancel::Cancelled;
-use schemas::{Assignment, AttemptFacts, Event, Fact, JobState};
+use schemas::{Assignment, AttemptFacts, DeadLetter, Event, Fact, JobState};
 
 use super::Promise;
 use crate::simulation::broker::{Payload, Place, Stored};
@@ -41,7 +41,9 @@ impl World {
         }
         let taken_out = answer.effect.contains("taken out");
         if taken_out
-            && life.started_ms.is_some_and(|started_ms| started_ms < asked_ms)
+            // A consumer that was made anew says that it has delivered nothing: what is free is taken out then, while its
+            // worker stops it.
+            && life.started_ms.is_some_and(|started_ms| self.remade_ms < started_ms && started_ms < asked_ms)
             && life.placed.len() == 1
         {
             return self
@@ -121,6 +123,23 @@ impl World {
 }
 
 impl SimulatedPorts {
+    /// What a worker knew to be cancelled when it first got it is not said to have started.
+    pub(super) fn watch_unbegun(&self, letter: &DeadLetter) {
+        let Some(in_hand) = self.in_hand.filter(|in_hand| in_hand.deliveries == 1) else { return };
+        let facts = &letter.ended_attempt;
+        let is_ours = facts.worker.as_ref() == Some(&*self.worker);
+        self.world(|world| {
+            let is_unbegun = world.watch.unbegun.contains(&(in_hand.job, facts.attempt));
+            if is_ours && is_unbegun && facts.started_at_ms.is_some() {
+                let words = format!(
+                    "attempt {}.{} was cancelled before its worker had it, and is said to have started",
+                    in_hand.job, facts.attempt
+                );
+                world.broken(Promise::Cancelled, words);
+            }
+        });
+    }
+
     /// Looks at an assignment that a router is about to publish.
     pub(super) fn watch_placed(&self, job: u32, assignment: &Assignment) {
         self.world(|world| {

@@ -1,5 +1,6 @@
 //! What a worker owes: a provider's id and result are kept, and what it is done with has left its hands.
 
+use protocol::Ports as _;
 use schemas::{AttemptId, AttemptState, DeadLetter, FailureCode};
 
 use super::Promise;
@@ -17,11 +18,11 @@ const CLAIM_SETTLED_MS: i64 = 2_000;
 
 impl SimulatedPorts {
     /// A worker is done with a delivery.
-    pub(crate) fn watch_let_go(&self, attempt: AttemptId) {
+    pub(crate) fn watch_let_go(&self, attempt: Option<AttemptId>) {
         let Some(in_hand) = self.in_hand else { return };
         self.world(|world| {
             let process = &world.processes[self.process];
-            let name = format!("attempt {}.{}", in_hand.job, attempt.attempt);
+            let name = format!("attempt {}.{}", in_hand.job, attempt.map_or(0, |attempt| attempt.attempt));
             let is_held = world.broker.messages.get(&in_hand.sequence).is_some_and(|stored| {
                 let is_here = matches!(stored.place, Place::Held(Holder { process, incarnation, .. })
                     if process == self.process && incarnation == world.processes[process].incarnation);
@@ -30,7 +31,7 @@ impl SimulatedPorts {
             if is_held && process.lost_ms < in_hand.delivered_ms {
                 return world.broken(Promise::LetGo, format!("{name} was let go of without an answer"));
             }
-            let is_there = world.spools[self.process].contains_key(&attempt);
+            let is_there = attempt.is_some_and(|attempt| world.spools[self.process].contains_key(&attempt));
             if self.doings.spooled.get() && self.doings.acknowledged.get() && is_there {
                 world.broken(Promise::LetGo, format!("{name} is settled, and its result lies in the spool"));
             }
@@ -65,10 +66,11 @@ impl SimulatedPorts {
 
     /// A spooled result is about to be removed: its outcome is in the claim, or it is kept no longer.
     pub(crate) fn watch_removed(&self, attempt: AttemptId) {
+        let now_ms = self.now_ms();
         self.world(|world| {
             let Some(result) = world.spools[self.process].get(&attempt) else { return };
             let is_needed = world.broker.claim(claim_key(attempt)).is_some_and(|claim| {
-                claim.record.state != AttemptState::Settled && result.kept_until_ms > world.now_ms
+                claim.record.state != AttemptState::Settled && result.kept_until_ms > now_ms
             });
             if is_needed {
                 let words = format!("a result of {} is thrown away, and is in no claim", attempt.job);
@@ -131,12 +133,12 @@ impl SimulatedPorts {
     /// A worker waits for room before it begins: nothing has begun it before.
     pub(crate) fn watch_waiting_for_room(&self) {
         let Some(in_hand) = self.in_hand else { return };
+        let settled_ms = CLAIM_SETTLED_MS + policy::clocks::SKEW_MAX_MS.cast_signed();
         self.world(|world| {
             let Some(stored) = world.broker.messages.get(&in_hand.sequence) else { return };
             let Payload::Work(assignment) = &stored.payload else { return };
             let claim = world.broker.claim((in_hand.job, assignment.attempt));
-            let is_begun =
-                claim.is_some_and(|claim| claim.record.claimed_at_ms < world.now_ms - CLAIM_SETTLED_MS);
+            let is_begun = claim.is_some_and(|claim| claim.record.claimed_at_ms < world.now_ms - settled_ms);
             if is_begun {
                 world.broken(Promise::Kept, format!("job {} was begun, and waits for room", in_hand.job));
             }

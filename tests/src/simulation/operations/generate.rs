@@ -4,7 +4,13 @@ use super::{Operation, Order};
 use crate::simulation::chance::Chance;
 use crate::simulation::process::{PROCESSES, Role};
 use crate::simulation::provider::Trouble;
-use crate::simulation::setting::{CLOUD, GEMINI};
+use crate::simulation::setting::{CLOUD, GEMINI, LOCAL};
+
+/// The consumers: three lanes, failed attempts, facts, and three backends with two classes each.
+const CONSUMERS: u64 = 11;
+
+/// The lane of a job that is published where no lane reads.
+const NO_LANE: usize = 3;
 
 const TROUBLES: [Trouble; 6] =
     [Trouble::Lost, Trouble::Busy, Trouble::Quota, Trouble::Hang, Trouble::Down, Trouble::Fail];
@@ -19,12 +25,25 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     let span_ms = i64::from(jobs) * apart_ms;
     let mut list = Vec::new();
     let mut keys = Chance::keyed(seed, [8, 8, 8]);
-    let mut before = None;
+    let mut strays = Chance::keyed(seed, [9, 9, 9]);
+    let mut users = Chance::keyed(seed, [10, 10, 10]);
+    let (mut before, mut orders): (_, Vec<Order>) = (None, Vec::new());
     for job in 0..jobs {
         let at_ms = chance.between(0, span_ms);
         let order = with_key(order(job, &mut chance), before, &mut keys);
         before = Some(order);
+        // Published where no lane reads, by a client whose broker has the subjects of an earlier version.
+        let order = Order { lane: if strays.per_mille(4) { NO_LANE } else { order.lane }, ..order };
+        let (order, later_ms) = with_input(order, &orders, &mut users);
+        let at_ms = at_ms + later_ms;
+        orders.push(order);
         list.push((at_ms, Operation::Submit(order)));
+        if users.per_mille(6) {
+            list.push((at_ms + users.between(1, 6_000), Operation::Garble { job }));
+        }
+        if strays.per_mille(6) {
+            list.push((at_ms + strays.between(1, 6_000), Operation::Purge { job }));
+        }
         if chance.per_mille(40) {
             // Within the duplicate window, and after it.
             let later_ms = if chance.per_mille(500) {
@@ -63,9 +82,82 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     if chance.per_mille(350) {
         list.push((chance.between(0, span_ms), outage(&mut chance)));
     }
+    // Lanes, failed attempts, and the work of each backend and class.
+    if strays.per_mille(100) {
+        let consumer = strays.below(CONSUMERS) as usize;
+        list.push((strays.between(0, span_ms + 5_000), Operation::Remake { consumer }));
+    }
+    list.extend(clocks(seed, span_ms));
+    list.extend(losses(seed, span_ms));
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
     list
+}
+
+/// In half of the runs the clocks of processes differ: all as far as is tolerated, from the beginning and anew
+/// meanwhile, and those of some workers, which do not correct theirs, by up to an hour.
+fn clocks(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
+    const HOUR_MS: i64 = 3_600_000;
+    let bound_ms = i64::try_from(policy::clocks::SKEW_MAX_MS).unwrap_or(i64::MAX);
+    let mut chance = Chance::keyed(seed, [9, 9, 9]);
+    let mut list = Vec::new();
+    if chance.per_mille(500) {
+        return list;
+    }
+    for (process, (_, role)) in PROCESSES.iter().enumerate() {
+        let uncorrected = matches!(role, Role::Worker(_)) && chance.per_mille(300);
+        let stamps_ms = if uncorrected { chance.between(-HOUR_MS, HOUR_MS) } else { 0 };
+        let off_ms = chance.between(-bound_ms, bound_ms);
+        list.push((0, Operation::Clock { process, off_ms, stamps_ms }));
+        if chance.per_mille(200) {
+            let off_ms = chance.between(-bound_ms, bound_ms);
+            list.push((chance.between(1, span_ms), Operation::Clock { process, off_ms, stamps_ms }));
+        }
+    }
+    list
+}
+
+/// In some runs a worker is lost over what it holds and nobody else has: work that hangs at its own server, or a result
+/// that lies in its spool, of a job that is cancelled meanwhile or is not.
+fn losses(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
+    let mut chance = Chance::keyed(seed, [11, 11, 11]);
+    let at_ms = chance.between(0, span_ms);
+    let of = |backend: usize, chance: &mut Chance| {
+        let number = chance.below(2) as usize;
+        let workers = PROCESSES.iter().enumerate().filter(|(_, (_, role))| *role == Role::Worker(backend));
+        workers.map(|(process, _)| process).nth(number).unwrap_or_default()
+    };
+    match chance.below(10) {
+        0 => {
+            let (process, for_ms) = (of(LOCAL, &mut chance), chance.between(25_000, 60_000));
+            let trouble = Operation::Provider { backend: LOCAL, trouble: Trouble::Hang, for_ms: 20_000 };
+            let cancel_ms = Some(chance.between(500, 14_000));
+            vec![(at_ms, trouble), (at_ms, Operation::Snatch { process, for_ms, cancel_ms })]
+        }
+        1 => {
+            let (process, for_ms) = (of(GEMINI, &mut chance), chance.between(30_000, 110_000));
+            let cancel_ms = chance.per_mille(600).then(|| chance.between(1_000, 45_000));
+            vec![(at_ms, Operation::Snatch { process, for_ms, cancel_ms })]
+        }
+        2 => {
+            let (process, for_ms) = (of(GEMINI, &mut chance), chance.between(12_000, 28_000));
+            vec![(at_ms, Operation::Sever { process, for_ms })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Now and then a job uses the result of an earlier one, mostly of its own tenant's, and comes some seconds later.
+fn with_input(order: Order, orders: &[Order], chance: &mut Chance) -> (Order, i64) {
+    // The names of tenants go round by threes.
+    let back = if chance.per_mille(800) { 3 } else { 2 };
+    let of = order.job.checked_sub(back).and_then(|of| orders.get(of as usize));
+    match of {
+        Some(of) if chance.per_mille(40) && order.key.is_none() => {
+            (Order { uses: Some(of.job), generous: of.generous, ..order }, chance.between(6_000, 40_000))
+        }
+        _ => (order, 0),
+    }
 }
 
 /// Now and then a job has an idempotency key, and the next one is mostly the same once more, under another id.
@@ -140,7 +232,7 @@ fn fault(chance: &mut Chance) -> Operation {
             Operation::Drain { process, for_ms: short_ms }
         }
         76..=77 if PROCESSES[process].1 == Role::Worker(GEMINI) => {
-            Operation::Snatch { process, for_ms: chance.between(200, 110_000) }
+            Operation::Snatch { process, for_ms: chance.between(200, 110_000), cancel_ms: None }
         }
         73..=75 if matches!(PROCESSES[process].1, Role::Worker(_)) => {
             Operation::Trap { process, for_ms: chance.between(20_000, 110_000) }

@@ -18,7 +18,7 @@ use schemas::{
 };
 
 use super::delivery::SimulatedDelivery;
-use crate::simulation::broker::{DEAD, LANES, LEDGER, Payload, WORK};
+use crate::simulation::broker::{DEAD, LANES, LEDGER, Payload, Place, WORK};
 use crate::simulation::executor::Shared;
 use crate::simulation::mutation::Mutation;
 use crate::simulation::ports::{SimulatedPorts, number};
@@ -211,6 +211,15 @@ impl RouterPorts for SimulatedPorts {
                 work.find(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence)
             }
         }
+        fn unread_subjects(&self) -> Vec<String> {
+            move |world| {
+                let unread = world.broker.messages.values().filter_map(|stored| match (&stored.payload, stored.place) {
+                    (Payload::Job(job), Place::Unread) => Some(subjects::jobs(job.lane, &job.tenant)),
+                    _ => None,
+                });
+                unread.collect()
+            }
+        }
         fn waiting_in(&self, lane: Lane) -> Vec<(String, usize)> {
             move |world| {
                 let mut waiting: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
@@ -247,11 +256,23 @@ impl RouterPorts for SimulatedPorts {
                 consumers_of(world, name).map(of).collect()
             }
         }
-        fn next_message(&self, _name: &'static str, filter: &str, from: u64) -> Option<StoredMessage> {
+        fn next_message(&self, name: &'static str, filter: &str, from: u64) -> Option<StoredMessage> {
             move |world| {
-                let consumer: usize = filter.parse().expect("a consumer's number");
+                if name == stream::EVENTS {
+                    let (sequence, event) = world.broker.placements.range(from..).next()?;
+                    return Some(StoredMessage {
+                        subject: subjects::event(&event.tenant, event.job, event.fact.kind()),
+                        content_type: Some(schemas::Encoding::MessagePack.content_type().to_owned()),
+                        payload: schemas::codec::encode(&**event),
+                        sequence: *sequence,
+                    });
+                }
+                // Nothing is parked here; consumers are named by their numbers.
+                let consumer: usize = filter.parse().ok()?;
                 let mut messages = world.broker.messages.range(from..);
-                let (sequence, _) = messages.find(|(_, stored)| stored.consumer == consumer)?;
+                let (sequence, _) = messages.find(|(_, stored)| {
+                    stored.consumer == consumer && !matches!(stored.place, Place::Unread)
+                })?;
                 let (subject, payload) = (String::new(), Vec::new());
                 Some(StoredMessage { subject, content_type: None, payload, sequence: *sequence })
             }

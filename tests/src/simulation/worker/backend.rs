@@ -14,11 +14,12 @@ use super::attempt::SimulatedAttempt;
 use crate::simulation::mutation::Mutation;
 use crate::simulation::ports::{SimulatedPorts, claim_key};
 use crate::simulation::provider::{Look, Start};
-use crate::simulation::schedule::Happening;
 use crate::simulation::setting::{CLOUD, GEMINI, LOCAL};
 
 /// How often a silent provider is asked again, milliseconds.
 const ASK_AGAIN_MS: i64 = 2_000;
+/// Work that takes longer than this hangs, milliseconds.
+const HANGS_MS: i64 = 60_000;
 /// Looks without an answer after which the outcome is unknown.
 const UNANSWERED_MAX: u32 = 20;
 /// How long a provider keeps a result, milliseconds.
@@ -90,6 +91,12 @@ impl SimulatedPorts {
         });
         match started {
             Start::Accepted(run) => {
+                self.world(|world| {
+                    let hangs = world.providers[backend].runs[run].done_ms > world.now_ms + HANGS_MS;
+                    if backend == LOCAL && hangs {
+                        world.lose(self.process, claim_key(id).0);
+                    }
+                });
                 self.moment().await;
                 if backend == CLOUD {
                     let name = name_of(assignment, run);
@@ -257,10 +264,10 @@ impl SimulatedPorts {
             world.spools[self.process].insert(attempt, spooled);
             let found = &mut world.processes[self.process];
             found.spooled_in_hand.insert(attempt);
-            if let Some(for_ms) = found.snatched_ms.take() {
-                let (process, incarnation) = (self.process, found.incarnation);
-                world.schedule.at(world.now_ms, Happening::Die { process, incarnation, for_ms });
+            if let Some(for_ms) = found.severed_ms.take() {
+                world.cut(self.process, for_ms);
             }
+            world.lose(self.process, claim_key(attempt).0);
         });
         self.doings.spooled.set(true);
         self.moment().await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts, machine};
 use protocol::{Answer, PortError};
+use schemas::codec::DecodeError;
 use schemas::{
     Artifact, Assignment, AttemptId, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId,
 };
@@ -105,8 +106,17 @@ impl WorkerPorts for SimulatedPorts {
     }
 
     fn open(&self, delivered: &mut Delivery) -> Result<Arc<Assignment>, Box<Unreadable>> {
-        let Payload::Work(assignment) = &delivered.payload else { unreachable!("workers pull assignments") };
-        Ok(Arc::new(Assignment::clone(assignment)))
+        match &delivered.payload {
+            Payload::Work(assignment) => Ok(Arc::new(Assignment::clone(assignment))),
+            Payload::Unreadable(subject) => Err(Box::new(Unreadable {
+                error: unreadable(),
+                subject: subject.clone(),
+                content_type: None,
+                payload: Vec::new(),
+                sequence: delivered.sequence,
+            })),
+            _ => unreachable!("workers pull assignments"),
+        }
     }
 
     fn deliveries(&self, delivered: &Delivery) -> i64 {
@@ -237,6 +247,11 @@ impl WorkerPorts for SimulatedPorts {
     async fn room_changed(&self, _waiting: &mut ()) {
         std::future::pending::<()>().await;
     }
+}
+
+/// What decoding says of bytes that say nothing.
+pub(crate) fn unreadable() -> DecodeError {
+    DecodeError::ContentType("none".to_owned())
 }
 
 impl SimulatedPorts {

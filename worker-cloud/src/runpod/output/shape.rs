@@ -66,7 +66,7 @@ fn gather(value: &Value, depth: usize, lines: &mut Vec<String>) {
     }
     match value {
         // A handler that raised: a JSON document in a string.
-        Value::String(text) => match crate::runpod::jobs::from_json(text) {
+        Value::String(text) => match raised(text) {
             Some(raised) => lines.push(cut(&raised)),
             None if !text.trim().is_empty() => lines.push(cut(text)),
             None => {}
@@ -80,6 +80,14 @@ fn gather(value: &Value, depth: usize, lines: &mut Vec<String>) {
         Value::Bool(_) | Value::Number(_) if depth > 0 => lines.push(value.to_string()),
         Value::Bool(_) | Value::Number(_) | Value::Null => {}
     }
+}
+
+/// A handler that raised sends a JSON document in a string; its host name and versions are noise.
+pub(crate) fn raised(text: &str) -> Option<String> {
+    let document: Value = worker_host::python_json::from_slice(text.as_bytes()).ok()?;
+    let field = |name: &str| document.get(name).and_then(Value::as_str);
+    let message = field("error_message")?;
+    Some(field("error_type").map_or_else(|| message.to_owned(), |kind| format!("{kind}: {message}")))
 }
 
 /// A text without its end, if it is long, or may be a file.

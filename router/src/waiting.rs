@@ -1,0 +1,157 @@
+//! What a job waits for, whichever router holds it.
+//!
+//! All routers hear a question on a subject without a queue group, and only the one that holds the job answers. What no
+//! router holds lies in its lane, or waits at a backend, and any router sees that.
+
+use std::time::Duration;
+
+use async_nats::Message;
+use futures::StreamExt as _;
+use policy::plan::Plan;
+use policy::waiting;
+use protocol::Ports as _;
+use protocol::router::history::History;
+use protocol::router::{RouterPorts as _, place};
+use runtime::exit::{Exit, Fault};
+use runtime::{clock, lanes, telemetry};
+use schemas::api::{JobRequest, JobWait, RouterPresence};
+use schemas::{Fact, JobId, JobState, codec, subjects};
+
+use crate::shared::Router;
+
+/// How long the other routers may take to say that they hold a job.
+const ANSWER_WITHIN: Duration = Duration::from_millis(400);
+
+/// Jobs in hand are looked at again at the latest after this time, milliseconds.
+const LOOK_EVERY_MS: i64 = 300;
+
+/// Answers for the jobs that this router holds, and for itself, until stopped.
+///
+/// # Errors
+/// The subscriptions cannot be made.
+pub(crate) async fn answer(router: Router) -> Result<(), Fault> {
+    let client = &router.broker.client;
+    let fault = |error: async_nats::SubscribeError| {
+        Fault::new(Exit::Crashed, format!("listening to routers: {}", telemetry::chain(&error)))
+    };
+    let mut asked = client.subscribe(subjects::ROUTER_WAITING).await.map_err(fault)?;
+    let mut counted = client.subscribe(subjects::ROUTER_PRESENCE).await.map_err(fault)?;
+    loop {
+        tokio::select! {
+            () = router.soft.cancelled() => return Ok(()),
+            message = asked.next() => match message {
+                Some(message) => answer_wait(&router, message).await,
+                None => break,
+            },
+            message = counted.next() => match message {
+                Some(message) => answer_presence(&router, message).await,
+                None => break,
+            },
+        }
+    }
+    Err(Fault::new(Exit::Crashed, "the subscriptions to routers ended"))
+}
+
+async fn answer_wait(router: &Router, message: Message) {
+    let Ok(JobRequest { job }) = codec::decode(None, &message.payload) else { return };
+    if let Some(wait) = held(router, job) {
+        reply(router, message, codec::encode(&wait)).await;
+    }
+}
+
+async fn answer_presence(router: &Router, message: Message) {
+    let presence = RouterPresence {
+        router: router.id.clone(),
+        started_at_ms: router.started_at_ms,
+        clock_skew_ms: clock::skew_ms(),
+    };
+    reply(router, message, codec::encode(&presence)).await;
+}
+
+async fn reply(router: &Router, message: Message, bytes: Vec<u8>) {
+    let Some(reply) = message.reply else { return };
+    if let Err(error) = router.broker.client.publish(reply, bytes.into()).await {
+        tracing::debug!(%error, "answering a router");
+    }
+}
+
+/// What a job waits for that this router holds.
+fn held(router: &Router, job: JobId) -> Option<JobWait> {
+    let now_ms = router.now_ms();
+    if let Some(wait) = router.room.wait_of(job, now_ms) {
+        return Some(waiting::held(
+            &wait.waits_for,
+            wait.since_ms,
+            Some(wait.next_look_ms),
+            wait.lane,
+            now_ms,
+        ));
+    }
+    let admitted = router.room.find(job)?;
+    let waits_for = match place::weigh(router, &admitted.first_attempt(), &[]) {
+        Plan::Defer { why, .. } => why,
+        plan => plan.decision().reason.clone(),
+    };
+    let (since_ms, lane) = (admitted.submitted_at_ms, admitted.job.lane);
+    Some(waiting::held(&waits_for, since_ms, Some(now_ms + LOOK_EVERY_MS), lane, now_ms))
+}
+
+/// What a job waits for, if it waits.
+pub(crate) async fn of(router: &Router, job: JobId, history: &History) -> Option<JobWait> {
+    let now_ms = router.now_ms();
+    match history.state() {
+        JobState::Submitted => match held_somewhere(router, job).await {
+            Some(wait) => Some(wait),
+            None if history.events.is_empty() => in_lane(router, job).await,
+            None => None,
+        },
+        JobState::Assigned => {
+            let event = history.last_assigned()?;
+            let Fact::Assigned { backend, class, .. } = &event.fact else { return None };
+            let backlog = router.with_fleet(|fleet| fleet.backlog(backend, class));
+            Some(waiting::at_backend(backend, class, backlog, event.time_ms, now_ms))
+        }
+        JobState::Retrying => {
+            let retrying = history.events.iter().rev().find_map(|event| match &event.fact {
+                Fact::Retrying { ended_attempt, next_at_ms, .. } => Some((event, ended_attempt, *next_at_ms)),
+                _ => None,
+            });
+            let (event, ended, next_at_ms) = retrying?;
+            if next_at_ms <= now_ms
+                && let Some(wait) = held_somewhere(router, job).await
+            {
+                return Some(wait);
+            }
+            let code = ended.failure.as_ref().map_or("unknown", |failure| failure.code.as_str());
+            let why = format!("{code} at {}", ended.backend);
+            let next_look_ms = (next_at_ms > now_ms).then_some(next_at_ms);
+            Some(waiting::next_attempt(&why, event.time_ms, next_look_ms, now_ms))
+        }
+        _ => None,
+    }
+}
+
+async fn held_somewhere(router: &Router, job: JobId) -> Option<JobWait> {
+    if let Some(wait) = held(router, job) {
+        return Some(wait);
+    }
+    let question = codec::encode(&JobRequest { job });
+    let asking = router.broker.client.request(subjects::ROUTER_WAITING, question.into());
+    let answer = tokio::time::timeout(ANSWER_WITHIN, asking).await.ok()?.ok()?;
+    codec::decode(None, &answer.payload).ok()
+}
+
+async fn in_lane(router: &Router, job: JobId) -> Option<JobWait> {
+    // One look at a time: a lane may hold thousands.
+    let _turn = router.looks_at_lanes.lock().await;
+    match lanes::find(&router.broker.client, |lying| lying.id() == Some(job)).await {
+        Ok(found) => {
+            let found = found?;
+            Some(waiting::in_lane(found.lane, found.ahead, found.accepted_at_ms, router.now_ms()))
+        }
+        Err(error) => {
+            tracing::debug!(%job, %error, "looking for a job in its lane");
+            None
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What lies in the lanes: accepted jobs that no router has placed yet. They are looked at where they lie, without
+//! taking them.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream::DirectGetErrorKind};
+use async_nats::{Client, HeaderMap, Message};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use schemas::api::LaneStatus;
+use schemas::codec::{self, CONTENT_TYPE};
+use schemas::topology::{self, stream};
+use schemas::{Job, JobId, Lane, subjects};
+use serde::Serialize;
+
+use crate::clock;
+
+/// Jobs that are looked at in one look: what lies behind more is counted and not named.
+pub const LOOKED_AT_MAX: usize = 20_000;
+
+/// Messages, and bytes, that the broker sends at once.
+const BATCH: usize = 500;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long the broker may take for the next message.
+const NEXT_WITHIN: Duration = Duration::from_secs(2);
+
+/// The lanes could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("looking at the lanes: {0}")]
+pub struct LookError(String);
+
+fn failed(error: impl std::fmt::Display) -> LookError {
+    LookError(error.to_string())
+}
+
+/// A job that lies in its lane.
+#[derive(Debug, Clone)]
+pub struct Lying {
+    /// In which lane.
+    pub lane: Lane,
+    /// How many jobs of the lane were accepted before it and lie there still.
+    pub ahead: u64,
+    /// When the broker took it in, Unix milliseconds.
+    pub accepted_at_ms: i64,
+    message: Message,
+}
+
+impl Lying {
+    /// Its id, if it can be read.
+    #[must_use]
+    pub fn id(&self) -> Option<JobId> {
+        let headers = self.message.headers.as_ref();
+        let named = headers.and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));
+        let named = named.and_then(|id| id.as_str().parse().ok());
+        named.or_else(|| self.job().map(|job| job.id))
+    }
+
+    /// The job, if it can be read.
+    #[must_use]
+    pub fn job(&self) -> Option<Job> {
+        let headers = self.message.headers.as_ref();
+        let content_type = headers.and_then(|headers| Some(headers.get(CONTENT_TYPE)?.as_str()));
+        codec::decode(content_type, &self.message.payload).ok()
+    }
+}
+
+/// Depth and oldest age of each lane.
+///
+/// # Errors
+/// The broker does not answer.
+pub async fn status(jetstream: &jetstream::Context) -> Result<Vec<LaneStatus>, LookError> {
+    let jobs = jetstream.get_stream_no_info(stream::JOBS).await.map_err(failed)?;
+    let mut lanes = Vec::new();
+    for lane in Lane::ALL {
+        let consumer = jobs.consumer_info(topology::intake_consumer_name(lane)).await.map_err(failed)?;
+        let waiting = consumer.num_pending + consumer.num_ack_pending as u64;
+        let oldest = match waiting {
+            0 => None,
+            _ => match jobs.direct_get_next_for_subject(subjects::jobs_filter(lane), Some(1)).await {
+                Ok(message) => Some(clock::ms_of_ns(message.time.unix_timestamp_nanos())),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => None,
+                Err(error) => return Err(failed(error)),
+            },
+        };
+        let age_ms = |at_ms: i64| u64::try_from(clock::now_ms() - at_ms).unwrap_or_default();
+        lanes.push(LaneStatus { lane, jobs: waiting, oldest_age_ms: oldest.map(age_ms) });
+    }
+    Ok(lanes)
+}
+
+/// Looks at what lies in the lanes, the oldest first, until `is_found` says so of one, which is returned.
+///
+/// # Errors
+/// The broker does not answer.
+pub async fn find(
+    client: &Client,
+    mut is_found: impl FnMut(&Lying) -> bool,
+) -> Result<Option<Lying>, LookError> {
+    let mut ahead = [0; Lane::ALL.len()];
+    let (mut from, mut looked_at) = (1, 0);
+    while looked_at < LOOKED_AT_MAX {
+        let mut batch = request(client, from).await?;
+        let before = looked_at;
+        loop {
+            let next = tokio::time::timeout(NEXT_WITHIN, batch.next()).await;
+            let next = next.map_err(|_| failed("the broker did not answer in time"))?;
+            let message = next.ok_or_else(|| failed("the connection closed"))?;
+            // The end of a batch, or nothing there at all.
+            let Some((sequence, subject, accepted_at_ms)) = place(&message) else { break };
+            (from, looked_at) = (sequence + 1, looked_at + 1);
+            let Some(subjects::Subject::Jobs(lane, _)) = subjects::parse(&subject) else { continue };
+            let Some(number) = Lane::ALL.iter().position(|known| *known == lane) else { continue };
+            let lying = Lying { lane, ahead: ahead[number], accepted_at_ms, message };
+            if is_found(&lying) {
+                return Ok(Some(lying));
+            }
+            ahead[number] += 1;
+        }
+        if looked_at == before {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+/// What `read` makes of all that lies in the lanes, the oldest first, at most of [`LOOKED_AT_MAX`].
+///
+/// # Errors
+/// As [`find`].
+pub async fn read_all<T>(client: &Client, mut read: impl FnMut(&Lying) -> T) -> Result<Vec<T>, LookError> {
+    let mut all = Vec::new();
+    find(client, |lying| {
+        all.push(read(lying));
+        false
+    })
+    .await?;
+    Ok(all)
+}
+
+#[derive(Serialize)]
+struct BatchRequest {
+    seq: u64,
+    next_by_subj: &'static str,
+    batch: usize,
+    max_bytes: usize,
+}
+
+async fn request(client: &Client, from: u64) -> Result<async_nats::Subscriber, LookError> {
+    let request =
+        BatchRequest { seq: from, next_by_subj: "argosy.jobs.>", batch: BATCH, max_bytes: BATCH_BYTES };
+    let request: Bytes = serde_json::to_vec(&request).map_err(failed)?.into();
+    let inbox = client.new_inbox();
+    let batch = client.subscribe(inbox.clone()).await.map_err(failed)?;
+    let subject = format!("$JS.API.DIRECT.GET.{}", stream::JOBS);
+    client.publish_with_reply(subject, inbox, request).await.map_err(failed)?;
+    Ok(batch)
+}
+
+/// Sequence, subject and time of a message of a batch; none of what is not one.
+fn place(message: &Message) -> Option<(u64, String, i64)> {
+    let headers: &HeaderMap = message.headers.as_ref()?;
+    let text = |name: &'static str| headers.get(name).map(|value| value.as_str().to_owned());
+    if message.status.is_some() {
+        return None;
+    }
+    let sequence = text("Nats-Sequence")?.parse().ok()?;
+    Some((sequence, text("Nats-Subject")?, clock::utc_ms(&text("Nats-Time-Stamp")?)?))
+}

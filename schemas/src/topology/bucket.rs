@@ -1,0 +1,16 @@
+//! Names of buckets.
+
+/// Worker id to offer.
+pub const WORKERS: &str = "WORKERS";
+/// Attempt id to claim, paid work only.
+pub const ATTEMPTS: &str = "ATTEMPTS";
+/// Job id to a cancel request, read by routers and workers.
+pub const CANCELS: &str = "CANCELS";
+/// Tenant and idempotency key to the first job that came with them.
+pub const KEYS: &str = "KEYS";
+/// `policy`, `catalog`, `prices`, `tenants`.
+pub const CONFIG: &str = "CONFIG";
+/// Backend, endpoint and UTC day to what the provider billed ([`crate::bill`]).
+pub const BILLS: &str = "BILLS";
+/// Files, as an object store.
+pub const ARTIFACTS: &str = "ARTIFACTS";
