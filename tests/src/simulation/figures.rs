@@ -28,6 +28,9 @@ pub struct Figures {
     pub passed_over: u64,
     pub purged: u64,
     pub duplicates: u64,
+    pub facts_removed: u64,
+    pub facts_kept: u64,
+    pub markers: u64,
     pub answered_cancels: u64,
     pub failed_cancels: u64,
     pub virtual_ms: u64,
@@ -58,6 +61,9 @@ impl Figures {
         self.passed_over += other.passed_over;
         self.purged += other.purged;
         self.duplicates += other.duplicates;
+        self.facts_removed += other.facts_removed;
+        self.facts_kept += other.facts_kept;
+        self.markers += other.markers;
         self.answered_cancels += other.answered_cancels;
         self.failed_cancels += other.failed_cancels;
         self.virtual_ms += other.virtual_ms;
@@ -99,6 +105,11 @@ impl fmt::Display for Figures {
             self.purged,
             self.answered_cancels,
             self.failed_cancels
+        )?;
+        writeln!(
+            f,
+            "{} booked events removed to make room, {} stored again, {} of them as markers",
+            self.facts_removed, self.facts_kept, self.markers
         )?;
         write!(
             f,

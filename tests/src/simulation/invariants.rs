@@ -6,6 +6,7 @@ mod kept;
 pub(crate) mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use policy::dispose::RATE_LIMITED_MAX;
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
@@ -91,6 +92,8 @@ struct Life {
 #[derive(Debug)]
 pub(crate) struct Watch {
     lives: Vec<Life>,
+    /// All events of each job that were ever stored: also those that have left their stream to make room.
+    events: Vec<Vec<Rc<Event>>>,
     /// Which job was placed with a key.
     keys: BTreeMap<(Tenant, String), u32>,
     /// Paid attempts that were delivered once, to a worker that knew that they are cancelled.
@@ -118,6 +121,7 @@ impl Watch {
         };
         Self {
             lives: vec![life; jobs],
+            events: vec![Vec::new(); jobs],
             keys: BTreeMap::new(),
             unbegun: BTreeSet::new(),
             seen: BTreeMap::new(),
@@ -155,9 +159,10 @@ impl World {
     pub(crate) fn watch_stored(&mut self, message: &Message) {
         match &message.payload {
             Payload::Event(event) => {
+                self.watch.events[message.job as usize].push(Rc::clone(event));
                 if event.state() == Some(JobState::Assigned) {
                     let log = &self.broker.log[message.job as usize];
-                    let same = |known: &&std::rc::Rc<schemas::Event>| {
+                    let same = |known: &&Rc<Event>| {
                         known.attempt == event.attempt && known.state() == Some(JobState::Assigned)
                     };
                     if log.iter().filter(same).count() > 1 {
@@ -288,8 +293,10 @@ impl World {
         }
         self.figures.paid_starts += 1;
         self.figures.paid_after_the_end += u64::from(life.ends > 0);
-        let is_anothers =
-            self.broker.claim(key).is_some_and(|claim| claim.record.worker != self.processes[process].worker);
+        let is_anothers = self
+            .broker
+            .claim(key, now_ms)
+            .is_some_and(|claim| claim.record.worker != self.processes[process].worker);
         if is_anothers {
             self.broken(Promise::PaidOnce, format!("{name} was started on another worker's claim"));
         }

@@ -1,6 +1,8 @@
 //! The ports of the protocol's steps over the simulated world: one process's calls, of which each may be lost or
 //! unanswered, and one of which may be muted.
 
+mod sending;
+
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
@@ -8,20 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
+    Answer, ClaimError, ClaimStore, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError,
+    Published, Record,
 };
 use schemas::reserve::Reservation;
 use schemas::subjects::{self, Subject};
-use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, WorkerId};
+use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, Tenant, WorkerId};
 
 use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
 use super::executor::{Shared, until, when};
 use super::mutation::Mutation;
 use super::task::InHand;
 use super::world::{Reach, World};
-
-/// How often a publish is tried again.
-const TRIES_MAX: u32 = 6;
+use sending::event_message;
 
 /// Where a port is called, as the compiler names it.
 pub type Site = &'static Location<'static>;
@@ -104,21 +105,6 @@ impl SimulatedPorts {
         }
     }
 
-    /// A message that lies in the broker, once more.
-    fn copy_of(&self, sequence: u64) -> Option<Message> {
-        self.world(|world| {
-            let stored = world.broker.messages.get(&sequence)?;
-            let again = u32::try_from(sequence).unwrap_or(u32::MAX);
-            Some(Message {
-                consumer: stored.consumer,
-                job: stored.job,
-                payload: stored.payload.clone(),
-                id: Some((again, Named::Copy)),
-                expected: None,
-            })
-        })
-    }
-
     /// A call to the broker, and whether its answer came.
     pub(crate) async fn call<T>(&self, act: impl FnOnce(&mut World) -> T) -> Result<T, PortError> {
         let (reach, answer) = self.world(|world| {
@@ -130,66 +116,6 @@ impl SimulatedPorts {
         match answer {
             Some(answer) if reach == Reach::Through => Ok(answer),
             _ => Err(PortError::Away { what: "a call", source: "lost".into() }),
-        }
-    }
-
-    async fn publish_patiently(&self, message: &Message) -> Result<broker::Published, PublishError> {
-        let mut tries = 0;
-        loop {
-            let published = self.world(|world| world.publish(self.process, message));
-            if let Ok(published) = published {
-                self.moment().await;
-                let is_stored = published == broker::Published::Occupied
-                    && tries > 0
-                    && self.world(|world| world.broker.holds(message));
-                return Ok(if is_stored { broker::Published::Repeat } else { published });
-            }
-            tries += 1;
-            if tries > TRIES_MAX {
-                return Err(PublishError::Away { subject: String::new(), source: "away".into() });
-            }
-            self.pause((100 << tries).min(2_000)).await;
-        }
-    }
-
-    /// What a mutation does before a message is published.
-    async fn before_publish(&self, message: &Message) {
-        if self.mutation() == Mutation::AcknowledgeFirst
-            && let Some(in_hand) = self.in_hand
-        {
-            let ends = match &message.payload {
-                Payload::Event(event) => event.state().is_some_and(JobState::is_terminal),
-                payload => matches!(payload, Payload::Dead(_)),
-            };
-            if ends {
-                self.world(|world| world.acknowledge(self.process, in_hand.sequence, true));
-                self.moment().await;
-            }
-        }
-        if self.mutation() == Mutation::AcknowledgeTheJobFirst && matches!(message.payload, Payload::Work(_))
-        {
-            let _ = self.call(|world| world.acknowledge_of(self.process, message.job, LANES..DEAD)).await;
-        }
-        let follows = |event: &Event| matches!(event.fact, Fact::Retrying { .. });
-        if self.mutation() == Mutation::AcknowledgeTheFailureFirst
-            && matches!(&message.payload, Payload::Event(event) if follows(event))
-        {
-            let _ = self.call(|world| world.acknowledge_of(self.process, message.job, DEAD..LEDGER)).await;
-        }
-        let Payload::Event(event) = &message.payload else { return };
-        if self.mutation() == Mutation::PurgeFirst && event.state() == Some(JobState::Cancelled) {
-            let _ = self.call(|world| super::router::ports::purge(world, message.job)).await;
-        }
-    }
-
-    /// What a mutation does after a message was published.
-    async fn after_publish(&self, message: &Message) {
-        if !matches!(message.payload, Payload::Work(_)) {
-            return;
-        }
-        let late = self.late.borrow_mut().take();
-        if let Some(reservation) = late {
-            let _ = self.ask_ledger(reservation).await;
         }
     }
 
@@ -237,27 +163,6 @@ fn held(entry: &Entry) -> Held {
     Held { record: Box::new(AttemptRecord::clone(&entry.record)), revision: entry.revision }
 }
 
-/// An event as a message. With a mutation, ends are published wherever another end may be.
-pub(crate) fn event_message(mutation: Mutation, event: &Event, after: Option<u64>) -> Message {
-    let twice = mutation == Mutation::SettleTwice && event.state().is_some_and(JobState::is_terminal);
-    let expected = match event.fact {
-        Fact::Ended { .. } => Some(0),
-        Fact::Assigned { .. } if event.attempt == 1 => Some(0),
-        _ => after,
-    };
-    let dropped = mutation == Mutation::DropTheMessageId && !event.state().is_some_and(JobState::is_terminal);
-    let expected = expected.filter(|_| !twice && !dropped);
-    // As the real one: a message with an expectation has no id.
-    let id = (!twice && expected.is_none()).then(|| (event.attempt, Named::Event(event.fact.kind())));
-    Message {
-        consumer: LEDGER,
-        job: number(event.job),
-        id,
-        payload: Payload::Event(Rc::new(event.clone())),
-        expected,
-    }
-}
-
 impl Ports for SimulatedPorts {
     type Message = Outgoing;
 
@@ -278,7 +183,7 @@ impl Ports for SimulatedPorts {
     }
 
     #[track_caller]
-    fn is_cancelled(&self, job: JobId) -> bool {
+    fn is_cancelled(&self, _: &Tenant, job: JobId) -> bool {
         let muted = self.is_muted(Location::caller(), "is_cancelled");
         !muted && self.world(|world| world.processes[self.process].cancels.contains_key(&number(job)))
     }
@@ -385,13 +290,15 @@ impl Ports for SimulatedPorts {
                 return Ok(Claimed::Granted(Held { record: Box::new(record), revision: 0 }));
             }
             let stored = Rc::new(record.clone());
-            let created = self.call(|world| world.broker.create_claim(claim_key(attempt), stored)).await;
+            let created =
+                self.call(|world| world.broker.create_claim(claim_key(attempt), stored, world.now_ms)).await;
             match created.map_err(|source| ClaimError::Port { attempt, source })? {
+                Err(None) => Err(full(attempt)),
                 Ok(revision) => {
                     self.spring_trap().await;
                     Ok(Claimed::Granted(Held { record: Box::new(record), revision }))
                 }
-                Err(entry) => Ok(Claimed::AlreadyClaimed(held(&entry))),
+                Err(Some(entry)) => Ok(Claimed::AlreadyClaimed(held(&entry))),
             }
         }
     }
@@ -403,7 +310,8 @@ impl Ports for SimulatedPorts {
             if muted {
                 return Ok(None);
             }
-            let read = self.call(|world| world.broker.claim(claim_key(attempt)).map(held)).await;
+            let read =
+                self.call(|world| world.broker.claim(claim_key(attempt), world.now_ms).map(held)).await;
             read.map_err(|source| ClaimError::Port { attempt, source })
         }
     }
@@ -426,8 +334,16 @@ impl Ports for SimulatedPorts {
             let on = (mutation != Mutation::IgnoreTheRevision).then_some(held.revision);
             let stored = Rc::new(record.clone());
             let is_outcome = record.outcome.is_some();
-            let written = self.call(|world| world.broker.write_claim(claim_key(attempt), stored, on)).await;
+            let (written, is_full) = self
+                .call(|world| {
+                    let now_ms = world.now_ms;
+                    let written = world.broker.write_claim(claim_key(attempt), stored, on, now_ms);
+                    (written, world.broker.are_claims_full(now_ms))
+                })
+                .await
+                .map_or_else(|error| (Err(error), false), |(written, is_full)| (Ok(written), is_full));
             match written {
+                Ok(None) if is_full => Err(full(attempt)),
                 Ok(Some(revision)) => {
                     *held = Held { record: Box::new(record), revision };
                     Ok(())
@@ -439,5 +355,17 @@ impl Ports for SimulatedPorts {
         }
     }
 
+    fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>> {
+        let ages = self.mutation() != Mutation::IgnoreTheAgeOfClaims;
+        async move {
+            self.call(|_| ()).await?;
+            Ok(ClaimStore { created_at_ms: 0, kept_ms: ages.then_some(broker::CLAIMS_KEPT_MS) })
+        }
+    }
+
     fn note(&self, _note: Note<'_>) {}
+}
+
+fn full(attempt: AttemptId) -> ClaimError {
+    ClaimError::Full { attempt, source: "full".into() }
 }

@@ -1,6 +1,7 @@
 //! A simulated router: the steps of [`protocol::router`], started as the real one's loops start them. Its ports are in
 //! [`ports`].
 
+mod cancels;
 pub(crate) mod delivery;
 pub(crate) mod ports;
 
@@ -8,11 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::Ports as _;
+use protocol::router::guards::{self, Guards};
 use protocol::router::intake::{Arrived, look_at_room, refuse_unread};
 use protocol::router::{cancel, failed_attempts, orphans, withdraw};
 use schemas::Lane;
 
-use super::broker::{DEAD, LANES, Payload, Place, WORK};
+use super::broker::{DEAD, ENTRIES_KEPT_MS, LANES, Payload, Place, WORK};
 use super::executor::Steps;
 use super::ports::SimulatedPorts;
 use super::process::Role;
@@ -86,7 +88,7 @@ impl World {
         let steps = Steps::new(async move {
             for _ in 0..CANCEL_TRIES {
                 let asked_ms = ports.world(|world| world.now_ms);
-                match cancel::cancel(&ports, body.id).await {
+                match cancel::cancel(&ports, Some(&body.tenant), body.id).await {
                     Ok(answer) => return ports.world(|world| world.watch_answer(asked_ms, &answer)),
                     Err(_) => {
                         ports.world(|world| world.figures.failed_cancels += 1);
@@ -105,6 +107,7 @@ impl World {
         }
         self.plan_look_at_room(process);
         self.look_for_lost(process);
+        self.look_at_guards(process);
         let (setting, ports) = (Rc::clone(&self.setting), self.router_ports(process, None));
         let waits = self.broker.messages.values().any(|stored| stored.consumer != super::broker::LEDGER);
         if !waits {
@@ -146,6 +149,29 @@ impl World {
             });
             self.begin(process, Task::Router(steps, None));
         }
+    }
+
+    /// Keys and cancel requests that are old enough; in a short run none is.
+    fn look_at_guards(&mut self, process: usize) {
+        if !self.broker.has_old_entries(self.now_ms) {
+            return;
+        }
+        if self.mutation == super::mutation::Mutation::RemoveWhatGuards {
+            let (now_ms, entries) = (self.now_ms, self.broker.entries.clone());
+            for (_, entry) in entries.values() {
+                if now_ms - entry.stored_at_ms >= ENTRIES_KEPT_MS {
+                    self.broker.remove_entry(entry);
+                }
+            }
+            return;
+        }
+        let ports = self.router_ports(process, None);
+        let steps = Steps::new(async move {
+            for bucket in guards::BUCKETS {
+                let _ = Guards::default().pass(&ports, bucket, ENTRIES_KEPT_MS).await;
+            }
+        });
+        self.begin(process, Task::Router(steps, None));
     }
 
     /// Placements are looked at once they may be old enough: where work was removed, and in runs that take long.

@@ -34,7 +34,7 @@ impl World {
                     let words = format!("job {job} failed, and nothing of it is put aside");
                     return self.broken(Promise::Announced, words);
                 }
-                let log = &self.broker.log[job as usize];
+                let log = &self.watch.events[job as usize];
                 let is_refused = log.iter().any(|event| matches!(event.fact, Fact::Refused { .. }));
                 // What was not admitted is of no class.
                 if event.attempt == 0 && facts.class.is_none() && !is_refused {
@@ -67,7 +67,7 @@ impl World {
     /// Whether a job of the same tenant made a file.
     fn is_own_result(&self, body: &Job, input: &Input) -> bool {
         let Ok(Origin::ResultOf(of)) = input.artifact.origin(&body.tenant) else { return false };
-        self.broker.log[number(of) as usize].iter().any(|event| match &event.fact {
+        self.watch.events[number(of) as usize].iter().any(|event| match &event.fact {
             Fact::Ended { artifacts, .. } => {
                 event.tenant == body.tenant && artifacts.iter().any(|artifact| artifact.at == input.artifact)
             }
@@ -89,7 +89,7 @@ impl World {
     /// At rest: of each attempt that was placed, its job's events say why it went where it went.
     pub(super) fn watch_decisions(&mut self) {
         for job in 0..self.watch.lives.len() {
-            let log = &self.broker.log[job];
+            let log = &self.watch.events[job];
             let explained = |attempt: u32| log.iter().any(|event| explains(event, attempt));
             let missing = self.watch.lives[job].placed.iter().copied().find(|attempt| !explained(*attempt));
             if let Some(attempt) = missing {
@@ -161,7 +161,7 @@ impl SimulatedPorts {
         let Some(started_ms) = facts.started_at_ms else { return };
         self.world(|world| {
             let is_well = world.processes[self.process].is_well_since(in_hand.delivered_ms);
-            let is_told = world.broker.log[job as usize]
+            let is_told = world.watch.events[job as usize]
                 .iter()
                 .any(|event| event.attempt == facts.attempt && matches!(event.fact, Fact::Running { .. }));
             let is_long = facts.finished_at_ms - started_ms > SEEN_RUNNING_MS;
@@ -192,7 +192,7 @@ impl SimulatedPorts {
             if backend != crate::simulation::setting::CLOUD || is_over {
                 return;
             }
-            let Some(claim) = world.broker.claim((number, assignment.attempt)) else { return };
+            let Some(claim) = world.broker.claim((number, assignment.attempt), world.now_ms) else { return };
             let waited_ms = now_ms - claim.record.claimed_at_ms;
             let limit_ms = protocol::worker::machine::reported_within_ms(assignment.timeout_ms).cast_signed();
             if waited_ms < limit_ms {

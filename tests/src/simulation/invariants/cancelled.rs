@@ -54,7 +54,7 @@ impl World {
                 matches!(stored.place, Place::Ready)
                     && stored.delivered == 0
                     && stored.published_ms < asked_ms
-                    && self.broker.claim((job, work.attempt)).is_none()
+                    && self.broker.claim((job, work.attempt), self.now_ms).is_none()
             }
             _ => false,
         };
@@ -147,7 +147,7 @@ impl SimulatedPorts {
                 return;
             }
             // One whose event is there already is resumed, so that a worker or a cancel finds it.
-            let is_resumed = world.broker.log[job as usize].iter().any(|event| {
+            let is_resumed = world.watch.events[job as usize].iter().any(|event| {
                 event.attempt == assignment.attempt && is_assigned(event) && event.time_ms < self.begun_ms
             });
             let process = &world.processes[self.process];

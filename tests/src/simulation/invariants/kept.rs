@@ -41,7 +41,7 @@ impl SimulatedPorts {
     /// The provider's id could not be recorded, says the worker.
     pub(crate) fn watch_unrecorded(&self, attempt: AttemptId, provider_id: &str) {
         self.world(|world| {
-            let claim = world.broker.claim(claim_key(attempt));
+            let claim = world.broker.claim(claim_key(attempt), world.now_ms);
             let is_there =
                 claim.is_some_and(|claim| claim.record.provider_id.as_deref() == Some(provider_id));
             if is_there && !self.doings.last_was_lost.get() {
@@ -54,7 +54,7 @@ impl SimulatedPorts {
     /// A spooled result is about to be stored: its claim says that it was delivered.
     pub(crate) fn watch_storing(&self, attempt: AttemptId) {
         self.world(|world| {
-            let is_marked = world.broker.claim(claim_key(attempt)).is_none_or(|claim| {
+            let is_marked = world.broker.claim(claim_key(attempt), world.now_ms).is_none_or(|claim| {
                 claim.record.delivered.is_some() || claim.record.state == AttemptState::Settled
             });
             if !is_marked {
@@ -69,7 +69,7 @@ impl SimulatedPorts {
         let now_ms = self.now_ms();
         self.world(|world| {
             let Some(result) = world.spools[self.process].get(&attempt) else { return };
-            let is_needed = world.broker.claim(claim_key(attempt)).is_some_and(|claim| {
+            let is_needed = world.broker.claim(claim_key(attempt), world.now_ms).is_some_and(|claim| {
                 claim.record.state != AttemptState::Settled && result.kept_until_ms > now_ms
             });
             if is_needed {
@@ -104,7 +104,7 @@ impl SimulatedPorts {
                 return;
             }
             let unmarked = world.spools[self.process].keys().find(|attempt| {
-                let claim = world.broker.claim(claim_key(**attempt));
+                let claim = world.broker.claim(claim_key(**attempt), world.now_ms);
                 claim.is_some_and(|claim| {
                     claim.record.delivered.is_none() && claim.record.state != AttemptState::Settled
                 })
@@ -120,7 +120,7 @@ impl SimulatedPorts {
     /// A provider's report was taken.
     pub(crate) fn watch_reported(&self, attempt: AttemptId) {
         self.world(|world| {
-            let is_missing = world.broker.claim(claim_key(attempt)).is_some_and(|claim| {
+            let is_missing = world.broker.claim(claim_key(attempt), world.now_ms).is_some_and(|claim| {
                 claim.record.provider_id.is_none() && claim.record.state != AttemptState::Settled
             });
             if is_missing {
@@ -137,7 +137,7 @@ impl SimulatedPorts {
         self.world(|world| {
             let Some(stored) = world.broker.messages.get(&in_hand.sequence) else { return };
             let Payload::Work(assignment) = &stored.payload else { return };
-            let claim = world.broker.claim((in_hand.job, assignment.attempt));
+            let claim = world.broker.claim((in_hand.job, assignment.attempt), world.now_ms);
             let is_begun = claim.is_some_and(|claim| claim.record.claimed_at_ms < world.now_ms - settled_ms);
             if is_begun {
                 world.broken(Promise::Kept, format!("job {} was begun, and waits for room", in_hand.job));

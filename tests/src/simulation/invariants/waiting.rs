@@ -113,7 +113,7 @@ impl World {
             let Payload::Work(work) = &stored.payload else { return false };
             waits(stored, before_ms)
                 && self.served_ms[(stored.consumer - WORK) / classes] < before_ms
-                && self.broker.claim((stored.job, work.attempt)).is_none()
+                && self.broker.claim((stored.job, work.attempt), self.now_ms).is_none()
         });
         if let Some(job) = stranded.map(|stored| stored.job) {
             self.broken(Promise::Waiting, format!("job {job} waits at a backend that has no worker"));
@@ -127,7 +127,8 @@ impl World {
         let Some(router) = self.well_router(before_ms) else { return Vec::new() };
         let of = |(sequence, stored): (&u64, &Stored)| match &stored.payload {
             Payload::Work(work)
-                if waits(stored, before_ms) && self.broker.claim((stored.job, work.attempt)).is_none() =>
+                if waits(stored, before_ms)
+                    && self.broker.claim((stored.job, work.attempt), self.now_ms).is_none() =>
             {
                 Some((*sequence, self.router_ports(router, Some(stored.job)), Assignment::clone(work)))
             }
