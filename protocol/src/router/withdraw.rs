@@ -73,7 +73,7 @@ pub fn failed_attempt<P: Ports>(
         finished_at_ms: now_ms,
         outcome: &outcome,
         price_micro_usd: price.ok(),
-        called: claim.is_some(),
+        called: claim.is_some() && !outcome.unbegun,
     })
 }
 

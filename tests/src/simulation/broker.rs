@@ -123,7 +123,7 @@ pub(crate) struct Entry {
     pub(crate) record: Rc<AttemptRecord>,
     pub(crate) revision: u64,
     /// When it was written, Unix milliseconds.
-    written_ms: i64,
+    pub(crate) written_ms: i64,
 }
 
 #[derive(Debug, Default)]

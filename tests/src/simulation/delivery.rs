@@ -103,8 +103,15 @@ impl World {
         if stored.delivered > 1 {
             self.figures.redeliveries += 1;
         }
-        let cancelled = self.processes[process].cancels.contains_key(&stored.job);
-        self.watch.handed_out(stored, cancelled);
+        if let Payload::Work(assignment) = &stored.payload {
+            let (attempt, is_first) = ((stored.job, assignment.attempt), stored.delivered == 1);
+            let is_cancelled = self.processes[process].cancels.contains_key(&stored.job);
+            // A consumer that was made anew calls any delivery the first.
+            let is_begun = self.broker.claim(attempt, now_ms).is_some()
+                || self.providers.iter().any(|provider| provider.starts(attempt) > 0);
+            self.watch.handed_out(attempt, is_first && is_cancelled && !is_begun);
+        }
+        let stored = self.broker.messages.get(&sequence)?;
         Some(Delivery {
             sequence,
             delivered: stored.delivered + u32::from(stored.is_older),

@@ -93,6 +93,11 @@ impl World {
                 if self.chance.per_mille(500) {
                     let chance = &mut self.chance;
                     self.figures.passed_over += self.broker.pass_over(|| chance.per_mille(250));
+                    for stored in self.broker.messages.values() {
+                        if let (Payload::Work(work), Place::Passed) = (&stored.payload, stored.place) {
+                            self.watch.passed_over((stored.job, work.attempt));
+                        }
+                    }
                 }
                 self.broker.down_until_ms = self.broker.down_until_ms.max(self.now_ms + for_ms);
                 self.to_come += 1;

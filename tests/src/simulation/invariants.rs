@@ -13,7 +13,7 @@ use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit}
 use schemas::state::TRANSITIONS;
 use schemas::{Assignment, Charge, Event, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
 
-use super::broker::{Message, Named, Payload, Stored, WORK};
+use super::broker::{Message, Named, Payload, WORK};
 use super::setting::{BEGIN_MS, CLOUD, GEMINI, IN_HAND, LOCAL, SLOTS};
 use super::world::World;
 
@@ -133,15 +133,18 @@ impl Watch {
         self.lives[job as usize].accepted = true;
     }
 
-    /// A message was delivered to a process that knows of a request to cancel its job, or does not.
-    pub(crate) fn handed_out(&mut self, stored: &Stored, is_cancelled: bool) {
-        let Payload::Work(assignment) = &stored.payload else { return };
-        let attempt = (stored.job, assignment.attempt);
-        if stored.delivered > 1 {
-            self.unbegun.remove(&attempt);
-        } else if is_cancelled {
+    /// An attempt was delivered: to a process that knows that it is cancelled before anything of it has begun, or not.
+    pub(crate) fn handed_out(&mut self, attempt: (u32, u32), is_unbegun: bool) {
+        if is_unbegun {
             self.unbegun.insert(attempt);
+        } else {
+            self.unbegun.remove(&attempt);
         }
+    }
+
+    /// Attempts are delivered to no worker any more: a router takes one that has a claim for begun.
+    pub(crate) fn passed_over(&mut self, attempt: (u32, u32)) {
+        self.unbegun.remove(&attempt);
     }
 
     pub(crate) fn purged(&mut self, job: u32, now_ms: i64) {

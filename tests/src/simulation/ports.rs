@@ -253,8 +253,8 @@ impl Ports for SimulatedPorts {
                 Outgoing::Nothing => return Ok(Published::New),
                 Outgoing::Parked(job) => {
                     let parked = self.call(|world| world.broker.parked.extend(*job)).await;
-                    let refused = |_| PublishError::Refused { subject: String::new(), source: "away".into() };
-                    return parked.map(|()| Published::New).map_err(refused);
+                    let away = |_| PublishError::Away { subject: String::new(), source: "away".into() };
+                    return parked.map(|()| Published::New).map_err(away);
                 }
             };
             self.watch_publish(message);
@@ -355,8 +355,10 @@ impl Ports for SimulatedPorts {
         }
     }
 
+    #[track_caller]
     fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>> {
-        let ages = self.mutation() != Mutation::IgnoreTheAgeOfClaims;
+        let muted = self.is_muted(Location::caller(), "claim_store");
+        let ages = !muted && self.mutation() != Mutation::IgnoreTheAgeOfClaims;
         async move {
             self.call(|_| ()).await?;
             Ok(ClaimStore { created_at_ms: 0, kept_ms: ages.then_some(broker::CLAIMS_KEPT_MS) })

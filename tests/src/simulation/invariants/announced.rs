@@ -6,7 +6,7 @@ use schemas::artifact::Origin;
 use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, Input, Job, JobId, JobState};
 
 use super::Promise;
-use crate::simulation::broker::Payload;
+use crate::simulation::broker::{self, Payload};
 use crate::simulation::ports::{SimulatedPorts, number};
 use crate::simulation::world::World;
 
@@ -189,7 +189,9 @@ impl SimulatedPorts {
             let backend = world.setting.backend_number(&assignment.backend);
             let is_over = world.processes[self.process].cancels.contains_key(&number)
                 || assignment.job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms);
-            if backend != crate::simulation::setting::CLOUD || is_over {
+            // Its claim may have been there and be gone: whatever was to be reported was reported long ago.
+            let is_older_than_claims = now_ms - assignment.time_ms >= broker::CLAIMS_KEPT_MS / 8 * 7;
+            if backend != crate::simulation::setting::CLOUD || is_over || is_older_than_claims {
                 return;
             }
             let Some(claim) = world.broker.claim((number, assignment.attempt), world.now_ms) else { return };

@@ -18,6 +18,9 @@ const PLACED_WITHIN_MS: i64 = 60_000;
 /// A cancelled job has ended within this, whatever happens meanwhile, milliseconds.
 const ENDED_WITHIN_MS: i64 = 15 * 60_000;
 
+/// A fleet that was off does what it owes within this once a router is back, milliseconds.
+const BACK_WITHIN_MS: i64 = 60_000;
+
 /// The effect of a request that came too late.
 const HAD_ENDED: &str = "it had ended before";
 
@@ -58,7 +61,12 @@ impl World {
             }
             _ => false,
         };
-        if self.broker.work_of(job).any(|(_, stored)| waits(stored)) {
+        // A consumer that was made anew does not know who has it in hand.
+        let is_in_hand = (0..self.processes.len()).any(|process| {
+            let is_worker = matches!(self.processes[process].role, Role::Worker(_));
+            is_worker && !self.tasks.of_job(process, job).is_empty()
+        });
+        if !is_in_hand && self.broker.work_of(job).any(|(_, stored)| waits(stored)) {
             let words = format!("job {job} waits on after its cancel was answered: {}", answer.effect);
             self.broken(Promise::Answer, words);
         }
@@ -95,10 +103,12 @@ impl World {
     /// Looks at the jobs whose cancel was answered a while ago.
     pub(super) fn watch_cancelled(&mut self) {
         let now_ms = self.now_ms;
+        // A fleet that is off ends nothing.
+        let is_well = self.well_router(now_ms - BACK_WITHIN_MS).is_some();
         for job in 0..self.watch.lives.len() {
             let life = &self.watch.lives[job];
             let Some(cancelled_ms) = life.cancelled_ms.filter(|_| life.ends == 0) else { continue };
-            if now_ms > cancelled_ms + ENDED_WITHIN_MS {
+            if now_ms > cancelled_ms + ENDED_WITHIN_MS && is_well {
                 return self.broken(Promise::Cancelled, format!("job {job} was cancelled long ago"));
             }
             let before_ms = now_ms - STOPPED_WITHIN_MS;

@@ -105,8 +105,11 @@ impl SimulatedPorts {
             }
             let unmarked = world.spools[self.process].keys().find(|attempt| {
                 let claim = world.broker.claim(claim_key(**attempt), world.now_ms);
+                // One that another worker writes meanwhile is written by the next look.
                 claim.is_some_and(|claim| {
-                    claim.record.delivered.is_none() && claim.record.state != AttemptState::Settled
+                    let is_silent =
+                        claim.record.delivered.is_none() && claim.record.state != AttemptState::Settled;
+                    is_silent && claim.written_ms < self.begun_ms
                 })
             });
             if let Some(attempt) = unmarked {

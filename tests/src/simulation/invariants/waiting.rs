@@ -51,7 +51,7 @@ fn waits(stored: &Stored, before_ms: i64) -> bool {
 
 impl World {
     /// A router that has been well since a moment.
-    fn well_router(&self, since_ms: i64) -> Option<usize> {
+    pub(super) fn well_router(&self, since_ms: i64) -> Option<usize> {
         let is_well = |process: &Process| process.role == Role::Router && process.is_well_since(since_ms);
         if self.broker.down_until_ms > since_ms { None } else { self.processes.iter().position(is_well) }
     }

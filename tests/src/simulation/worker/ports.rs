@@ -34,7 +34,11 @@ impl AsRef<DeliveredResult> for Spooled {
 impl SpoolPorts for SimulatedPorts {
     type Spooled = Spooled;
 
+    #[track_caller]
     fn spooled_attempts(&self) -> Vec<AttemptId> {
+        if self.is_muted(Location::caller(), "spooled_attempts") {
+            return Vec::new();
+        }
         self.world(|world| world.spools[self.process].keys().copied().collect())
     }
 
@@ -103,7 +107,11 @@ impl SpoolPorts for SimulatedPorts {
         }
     }
 
+    #[track_caller]
     fn kept_claims(&self) -> Vec<AttemptRecord> {
+        if self.is_muted(Location::caller(), "kept_claims") {
+            return Vec::new();
+        }
         self.world(|world| {
             let in_hand = &world.processes[self.process].spooled_in_hand;
             let kept = world.kept_claims[self.process].iter();
