@@ -71,6 +71,8 @@ pub struct Breach {
 struct Life {
     accepted: bool,
     ends: u32,
+    /// When it ended.
+    ended_ms: Option<i64>,
     /// Attempt and step within it: later news of earlier steps is no transition.
     reached: (u32, u8),
     state: JobState,
@@ -109,6 +111,7 @@ impl Watch {
         let life = Life {
             accepted: false,
             ends: 0,
+            ended_ms: None,
             reached: (0, 0),
             state,
             purged_ms: None,
@@ -200,8 +203,10 @@ impl World {
     }
 
     fn watch_state(&mut self, job: u32, attempt: u32, state: JobState) {
+        let now_ms = self.now_ms;
         let life = &mut self.watch.lives[job as usize];
         if state.is_terminal() {
+            life.ended_ms.get_or_insert(now_ms);
             life.ends += 1;
             if life.ends > 1 {
                 return self.broken(Promise::EndsOnce, format!("job {job} ended again, {}", state.as_str()));

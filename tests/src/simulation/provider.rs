@@ -28,7 +28,7 @@ pub enum Trouble {
 /// One piece of work at a provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
-    started_ms: i64,
+    pub(crate) started_ms: i64,
     /// When it ends by itself.
     pub(crate) done_ms: i64,
     failure: Option<FailureCode>,

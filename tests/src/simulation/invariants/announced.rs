@@ -1,6 +1,8 @@
 //! What is told of a job: that it was refused, which job it is once more, why an attempt went where it went, and that
 //! something of it is put aside for an operator.
 
+use std::rc::Rc;
+
 use protocol::Ports as _;
 use schemas::artifact::Origin;
 use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, Input, Job, JobId, JobState};
@@ -52,27 +54,17 @@ impl World {
     fn watch_refused(&mut self, job: u32, failure: &Failure) {
         let is_for_input = failure.field.as_deref().is_some_and(|field| field.starts_with("body.inputs"));
         let Some(body) = self.jobs[job as usize].clone().filter(|_| is_for_input) else { return };
-        if body.body.inputs.iter().all(|input| self.is_own_result(&body, input)) {
+        // Once room was made, what that job made is no longer known, and the refusal says so.
+        if body.body.inputs.iter().all(|input| is_own_result(&self.broker.log, &body, input)) {
             self.broken(Promise::Inputs, format!("job {job} may not use what its tenant has"));
         }
     }
 
     /// Looks at the inputs of a job that was placed.
     pub(super) fn watch_used(&mut self, job: u32, body: &Job) {
-        if !body.body.inputs.iter().all(|input| self.is_own_result(body, input)) {
+        if !body.body.inputs.iter().all(|input| is_own_result(&self.watch.events, body, input)) {
             self.broken(Promise::Inputs, format!("job {job} uses what is not its tenant's"));
         }
-    }
-
-    /// Whether a job of the same tenant made a file.
-    fn is_own_result(&self, body: &Job, input: &Input) -> bool {
-        let Ok(Origin::ResultOf(of)) = input.artifact.origin(&body.tenant) else { return false };
-        self.watch.events[number(of) as usize].iter().any(|event| match &event.fact {
-            Fact::Ended { artifacts, .. } => {
-                event.tenant == body.tenant && artifacts.iter().any(|artifact| artifact.at == input.artifact)
-            }
-            _ => false,
-        })
     }
 
     fn watch_duplicate(&mut self, job: u32, of: JobId) {
@@ -98,6 +90,17 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a job of the same tenant made a file, by the events of all jobs.
+fn is_own_result(events: &[Vec<Rc<Event>>], body: &Job, input: &Input) -> bool {
+    let Ok(Origin::ResultOf(of)) = input.artifact.origin(&body.tenant) else { return false };
+    events[number(of) as usize].iter().any(|event| match &event.fact {
+        Fact::Ended { artifacts, .. } => {
+            event.tenant == body.tenant && artifacts.iter().any(|artifact| artifact.at == input.artifact)
+        }
+        _ => false,
+    })
 }
 
 /// Whether an event carries the decision of an attempt.
@@ -164,7 +167,9 @@ impl SimulatedPorts {
             let is_told = world.watch.events[job as usize]
                 .iter()
                 .any(|event| event.attempt == facts.attempt && matches!(event.fact, Fact::Running { .. }));
-            let is_long = facts.finished_at_ms - started_ms > SEEN_RUNNING_MS;
+            // Its clock may have been set meanwhile.
+            let is_long = facts.finished_at_ms - started_ms > SEEN_RUNNING_MS
+                && world.now_ms - in_hand.delivered_ms > SEEN_RUNNING_MS;
             let is_ours = facts.worker.as_ref() == Some(&*self.worker) && started_ms >= in_hand.delivered_ms;
             if is_well && is_ours && is_long && !is_told {
                 let words = format!("attempt {job}.{} ran, and was never seen running", facts.attempt);

@@ -7,6 +7,7 @@ use super::Promise;
 use crate::simulation::broker::{Holder, Payload, Place, WORK};
 use crate::simulation::ports::{SimulatedPorts, claim_key};
 use crate::simulation::process::{Process, Role};
+use crate::simulation::provider::Run;
 use crate::simulation::schedule::Happening;
 use crate::simulation::setting::{CLOUD, LOCAL};
 use crate::simulation::world::World;
@@ -91,7 +92,9 @@ impl SimulatedPorts {
             let provider = &world.providers[LOCAL];
             let key = claim_key(letter.assignment.id());
             let run = provider.find(key).map(|run| &provider.runs[run]);
-            if world.now_ms >= provider.down_until_ms && run.is_some_and(|run| run.done_ms > world.now_ms) {
+            // A consumer that was made anew calls any delivery the first: its worker does not ask the server then.
+            let is_known = |run: &&Run| run.done_ms > world.now_ms && run.started_ms > world.remade_ms;
+            if world.now_ms >= provider.down_until_ms && run.filter(is_known).is_some() {
                 world.broken(Promise::LetGo, format!("attempt {}.{} is over, and runs on", key.0, key.1));
             }
         });

@@ -5,9 +5,9 @@ use protocol::router::{Placement, place, withdraw};
 use schemas::{Assignment, Failure, FailureCode};
 
 use super::Promise;
-use crate::simulation::broker::{DEAD, LANES, Payload, Place, Stored, WORK};
+use crate::simulation::broker::{DEAD, ENTRIES_KEPT_MS, LANES, Payload, Place, Stored, WORK};
 use crate::simulation::executor::Shared;
-use crate::simulation::ports::SimulatedPorts;
+use crate::simulation::ports::{SimulatedPorts, number};
 use crate::simulation::process::{Process, Role};
 use crate::simulation::schedule::Happening;
 use crate::simulation::world::World;
@@ -31,6 +31,7 @@ pub(crate) fn watch(shared: &Shared) {
     world.watch_cancelled();
     world.watch_lanes();
     world.watch_deserted();
+    world.watch_guards();
     let overdue = world.overdue();
     drop(world);
     for (sequence, ports, assignment) in overdue {
@@ -117,6 +118,28 @@ impl World {
         });
         if let Some(job) = stranded.map(|stored| stored.job) {
             self.broken(Promise::Waiting, format!("job {job} waits at a backend that has no worker"));
+        }
+    }
+
+    /// A key or a request to cancel goes once it is as old as every one is kept, and its job has ended.
+    fn watch_guards(&mut self) {
+        let before_ms = self.now_ms - SEEN_WITHIN_MS;
+        if self.well_router(before_ms).is_none() {
+            return;
+        }
+        let kept = self.broker.entries.values().find_map(|(_, entry)| {
+            let id = entry.key.parse().ok();
+            let job = match self.broker.keys.get(&entry.key) {
+                Some(record) => number(record.job),
+                None => number(id?),
+            };
+            let is_old = before_ms - entry.stored_at_ms >= ENTRIES_KEPT_MS;
+            let has_ended =
+                self.watch.lives[job as usize].ended_ms.is_some_and(|ended_ms| ended_ms < before_ms);
+            (is_old && has_ended).then_some(job)
+        });
+        if let Some(job) = kept {
+            self.broken(Promise::LetGo, format!("job {job} ended long ago, and what guarded it is kept"));
         }
     }
 
