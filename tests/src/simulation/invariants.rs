@@ -1,6 +1,7 @@
 //! The promises, looked at after every step where that is cheap, and in full when all is at rest.
 
 mod announced;
+mod budgets;
 mod cancelled;
 mod kept;
 pub(crate) mod waiting;
@@ -156,6 +157,11 @@ impl Watch {
 }
 
 impl World {
+    /// Whether a job had ended before a moment.
+    pub(crate) fn had_ended(&self, job: u32, before_ms: i64) -> bool {
+        self.watch.lives[job as usize].ended_ms.is_some_and(|ended_ms| ended_ms < before_ms)
+    }
+
     pub(crate) fn broken(&mut self, promise: Promise, words: String) {
         let at_ms = self.now_ms - BEGIN_MS;
         self.watch.breach.get_or_insert(Breach { at_ms, promise, words });
@@ -325,30 +331,6 @@ impl World {
         }
         if !self.books.is_reserved(job, assignment.attempt) {
             self.broken(Promise::Consent, format!("{name} was started before its money was reserved"));
-        }
-    }
-
-    /// Budgets hold whenever the books change.
-    pub(crate) fn check_budgets(&mut self) {
-        if self.books.touched.is_empty() {
-            return;
-        }
-        for (tenant, day) in std::mem::take(&mut self.books.touched) {
-            // One budget for each entry, and one for all that have none, under however many names they come.
-            let tenants = &self.setting.tenants;
-            let (spent, limit) = match tenants.tenants.get(&tenant) {
-                Some(own) => (self.books.spent_by(|other| *other == tenant, day), own.daily_micro_usd),
-                None => {
-                    let unlisted = |other: &Tenant| !tenants.tenants.contains_key(other);
-                    (self.books.spent_by(unlisted, day), tenants.default.daily_micro_usd)
-                }
-            };
-            let all = self.books.spent_by(|_| true, day);
-            let of_all = tenants.fleet_daily_micro_usd;
-            if limit.is_some_and(|limit| spent > limit.0) || of_all.is_some_and(|limit| all > limit.0) {
-                let words = format!("{tenant} has {spent} committed, the fleet {all}");
-                self.broken(Promise::Budget, words);
-            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use policy::retention::{Limits, Log};
 use protocol::make_room::{LogPorts, StoredFact, make_room};
 use protocol::{PortError, PublishError, StoredMessage};
-use schemas::{Event, JobId, Tenant, codec, subjects};
+use schemas::{Event, Fact, JobId, Tenant, codec, subjects};
 
 use super::Promise;
 use super::broker::{LEDGER, Message, Named, Payload, Published};
@@ -52,6 +52,16 @@ impl World {
         let (sequence, (_, _, at_ms)) = self.broker.facts.first_key_value()?;
         let is_old = self.now_ms - at_ms > LIMITS.young_ms.cast_signed();
         (is_old && *sequence <= self.broker.acknowledged_up_to(LEDGER)).then_some(*sequence)
+    }
+
+    /// Of a job that had ended before, nothing but the end is stored once more.
+    fn watch_stored_again(&mut self, event: &Event, begun_ms: i64) {
+        let job = number(event.job);
+        if matches!(event.fact, Fact::Assigned { .. } | Fact::Retrying { .. })
+            && self.had_ended(job, begun_ms)
+        {
+            self.broken(Promise::Bound, format!("job {job} has ended, and where it was is stored once more"));
+        }
     }
 
     /// Stores a fact once more. It is nothing new, so the invariants do not see it.
@@ -163,6 +173,7 @@ impl LogPorts for SimulatedPorts {
         fn store_again(&self, message: &StoredMessage, is_last: bool) -> Result<(), PublishError> {
             async move {
                 let event: Event = codec::decode(None, &message.payload).expect("our own");
+                self.world(|world| world.watch_stored_again(&event, self.begun_ms));
                 let expected = is_last.then_some(message.sequence);
                 self.keep_fact(&event, expected.is_none().then_some(message.sequence), expected).await
             }

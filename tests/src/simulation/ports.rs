@@ -15,9 +15,9 @@ use protocol::{
 };
 use schemas::reserve::Reservation;
 use schemas::subjects::{self, Subject};
-use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, Tenant, WorkerId};
+use schemas::{AttemptId, AttemptRecord, DeadLetter, JobId, Tenant, WorkerId};
 
-use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
+use super::broker::{self, DEAD, Entry, Message, Named, Payload};
 use super::executor::{Shared, until, when};
 use super::mutation::Mutation;
 use super::task::InHand;

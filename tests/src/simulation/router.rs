@@ -3,6 +3,7 @@
 
 mod cancels;
 pub(crate) mod delivery;
+mod ledger;
 pub(crate) mod ports;
 
 use std::rc::Rc;

@@ -79,6 +79,8 @@ pub(crate) struct World {
     pub(crate) remade_ms: i64,
     /// The artifact store is full until then, Unix milliseconds.
     pub(crate) store_full_until_ms: i64,
+    /// How many keys a tenant may have at a time.
+    pub(crate) keys_max: usize,
     /// When each backend had a healthy worker last, Unix milliseconds.
     pub(crate) served_ms: [i64; 3],
     /// Where ports are called, if that is collected.
@@ -124,6 +126,7 @@ impl World {
             failing: None,
             remade_ms: 0,
             store_full_until_ms: 0,
+            keys_max: if Chance::keyed(seed, [12, 12, 12]).per_mille(60) { 1 } else { usize::MAX },
             served_ms: [BEGIN_MS; 3],
             sites: None,
         }

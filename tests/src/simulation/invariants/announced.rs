@@ -52,6 +52,11 @@ impl World {
 
     /// A job is not refused for an input that is its tenant's.
     fn watch_refused(&mut self, job: u32, failure: &Failure) {
+        let is_for_key = failure.field.as_deref() == Some("idempotency_key");
+        let id = self.jobs[job as usize].as_ref().map(|body| body.id);
+        if is_for_key && self.broker.keys.values().any(|record| Some(record.job) == id) {
+            self.broken(Promise::Announced, format!("job {job} has its key, and is refused for it"));
+        }
         let is_for_input = failure.field.as_deref().is_some_and(|field| field.starts_with("body.inputs"));
         let Some(body) = self.jobs[job as usize].clone().filter(|_| is_for_input) else { return };
         // Once room was made, what that job made is no longer known, and the refusal says so.
@@ -128,6 +133,7 @@ impl SimulatedPorts {
                 self.watch_given_up(letter);
                 self.watch_unbegun(letter);
                 self.watch_abandoned(letter);
+                self.watch_known(letter);
             }
             Payload::Event(event) => {
                 self.watch_placed_again(message.job, event);

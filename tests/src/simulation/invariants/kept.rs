@@ -17,6 +17,9 @@ const REPORT_TRIES: u32 = 3;
 /// A claim is as old as this before the invariants count on it, milliseconds: another delivery may just have made it.
 const CLAIM_SETTLED_MS: i64 = 2_000;
 
+/// What lies on a worker's disk is in its claim within this, milliseconds.
+const KEPT_WITHIN_MS: i64 = 30_000;
+
 impl SimulatedPorts {
     /// A worker is done with a delivery.
     pub(crate) fn watch_let_go(&self, attempt: Option<AttemptId>) {
@@ -152,7 +155,78 @@ impl SimulatedPorts {
     }
 }
 
+impl SimulatedPorts {
+    /// A provider's id is recorded, or lies on the disk, says the worker.
+    pub(crate) fn watch_named(&self, attempt: AttemptId) {
+        self.world(|world| {
+            let key = claim_key(attempt);
+            let is_missing =
+                world.broker.claim(key, world.now_ms).is_some_and(|claim| claim.record.provider_id.is_none());
+            if is_missing && !world.kept_claims[self.process].contains_key(&attempt) {
+                let words = format!(
+                    "the provider's id of attempt {}.{} is said to be kept, and is not",
+                    key.0, key.1
+                );
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+
+    /// An id on a worker's disk is forgotten: it is in its claim, or its attempt is settled.
+    pub(crate) fn watch_forgotten(&self, attempt: AttemptId) {
+        self.world(|world| {
+            let is_kept = world.kept_claims[self.process].contains_key(&attempt);
+            let claim = world.broker.claim(claim_key(attempt), world.now_ms);
+            let is_needed = claim.is_none_or(|claim| {
+                claim.record.provider_id.is_none() && claim.record.state != AttemptState::Settled
+            });
+            if is_kept && is_needed {
+                let words =
+                    format!("an id of a provider for {} is forgotten, and is in no claim", attempt.job);
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+
+    /// What a worker has an id for on its disk does not end as unknown in its hand.
+    pub(crate) fn watch_known(&self, letter: &DeadLetter) {
+        let facts = &letter.ended_attempt;
+        let is_unknown =
+            facts.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::OutcomeUnknown);
+        if self.in_hand.is_none() || !is_unknown || facts.provider_id.is_some() {
+            return;
+        }
+        self.world(|world| {
+            if world.kept_claims[self.process].contains_key(&letter.assignment.id()) {
+                let words =
+                    format!("{} ends as unknown, and its worker has its id", letter.assignment.job.id);
+                world.broken(Promise::Kept, words);
+            }
+        });
+    }
+}
+
 impl World {
+    /// An id on the disk of a worker that is well gets into its claim, once that has room.
+    pub(super) fn watch_kept_ids(&mut self) {
+        let before_ms = self.now_ms - KEPT_WITHIN_MS;
+        if self.broker.claims_full_until_ms > before_ms || self.broker.down_until_ms > before_ms {
+            return;
+        }
+        let left = self.processes.iter().enumerate().find_map(|(process, found)| {
+            let mut kept = self.kept_claims[process].keys();
+            let is_well = found.is_well_since(before_ms);
+            kept.find(|attempt| is_well && !found.spooled_in_hand.contains(attempt))
+                .map(|attempt| attempt.job)
+        });
+        if let Some(job) = left {
+            self.broken(
+                Promise::LetGo,
+                format!("an id of a provider for {job} lies on a disk, and nobody needs it"),
+            );
+        }
+    }
+
     /// A delivery was silent for too long: its holder must have been in trouble, or gone.
     pub(crate) fn watch_expired(&mut self, sequence: u64, holder: Holder) {
         let Some(stored) = self.broker.messages.get(&sequence) else { return };

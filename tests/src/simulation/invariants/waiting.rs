@@ -32,6 +32,7 @@ pub(crate) fn watch(shared: &Shared) {
     world.watch_lanes();
     world.watch_deserted();
     world.watch_guards();
+    world.watch_kept_ids();
     let overdue = world.overdue();
     drop(world);
     for (sequence, ports, assignment) in overdue {
@@ -134,9 +135,7 @@ impl World {
                 None => number(id?),
             };
             let is_old = before_ms - entry.stored_at_ms >= ENTRIES_KEPT_MS;
-            let has_ended =
-                self.watch.lives[job as usize].ended_ms.is_some_and(|ended_ms| ended_ms < before_ms);
-            (is_old && has_ended).then_some(job)
+            (is_old && self.had_ended(job, before_ms)).then_some(job)
         });
         if let Some(job) = kept {
             self.broken(Promise::LetGo, format!("job {job} ended long ago, and what guarded it is kept"));

@@ -19,18 +19,17 @@ use schemas::{
 
 use super::cancels::request_cancel;
 use super::delivery::SimulatedDelivery;
+use super::ledger::ledger_is_there;
 use crate::simulation::broker::{DEAD, LANES, LEDGER, Payload, Place, WORK};
 use crate::simulation::executor::Shared;
+use crate::simulation::invariants::Promise;
 use crate::simulation::mutation::Mutation;
 use crate::simulation::ports::{SimulatedPorts, number};
-use crate::simulation::process::Role;
-use crate::simulation::schedule::Happening;
 use crate::simulation::task::Delivery;
-use crate::simulation::world::{Reach, World};
+use crate::simulation::world::World;
 
 /// How often a router asks for the backlog, and how long the ledger may take to answer, milliseconds.
 const BACKLOG_EVERY_MS: i64 = 300;
-const REPLY_LIMIT_MS: i64 = 3_000;
 const LEDGER_LOOK_MS: i64 = 500;
 
 /// What a router process remembers, as its tasks reach it.
@@ -157,7 +156,7 @@ impl RouterPorts for SimulatedPorts {
         &self.router.limits
     }
 
-    // No quota is reached in the simulated world.
+    // No inbox of the simulated world is full.
     #[track_caller]
     fn inbox_share(&self, _tenant: Option<&Tenant>) -> impl Future<Output = InboxShare> {
         self.is_muted(Location::caller(), "inbox_share");
@@ -165,15 +164,16 @@ impl RouterPorts for SimulatedPorts {
     }
 
     #[track_caller]
-    fn keys_left(&self, _tenant: &Tenant) -> impl Future<Output = KeysLeft> {
-        self.is_muted(Location::caller(), "keys_left");
-        std::future::ready(KeysLeft::Some)
+    fn keys_left(&self, tenant: &Tenant) -> impl Future<Output = KeysLeft> {
+        let muted = self.is_muted(Location::caller(), "keys_left");
+        let is_used_up = self.world(|world| world.broker.keys_of(tenant) >= world.keys_max);
+        std::future::ready(if is_used_up && !muted { KeysLeft::None { limit: 1 } } else { KeysLeft::Some })
     }
 
     #[track_caller]
-    fn read_key(&self, _name: &str) -> impl Future<Output = Result<Option<KeyRecord>, PortError>> {
-        self.is_muted(Location::caller(), "read_key");
-        std::future::ready(Ok(None))
+    fn read_key(&self, name: &str) -> impl Future<Output = Result<Option<KeyRecord>, PortError>> {
+        let muted = self.is_muted(Location::caller(), "read_key");
+        self.reading("read_key", muted, move |world| world.broker.keys.get(name).cloned())
     }
 
     reads! {
@@ -326,6 +326,10 @@ impl RouterPorts for SimulatedPorts {
                 world.broker.keys.insert(name.to_owned(), record.clone());
                 let (value, now_ms) = (codec::encode(record), world.now_ms);
                 world.broker.put_entry(bucket::KEYS, name.to_owned(), value, now_ms);
+                // Another router may have been granted one at the same moment.
+                if world.broker.keys_of(&record.tenant) > world.keys_max.saturating_add(1) {
+                    world.broken(Promise::Bound, format!("{} has more keys than it may have", record.tenant));
+                }
                 None
             })
             .await
@@ -370,44 +374,6 @@ impl RouterPorts for SimulatedPorts {
     }
 }
 
-impl SimulatedPorts {
-    /// Asks a ledger for the attempt's money. One that is stopped answers no request.
-    pub(crate) async fn ask_ledger(&self, reservation: Reservation) -> Result<Grant, LedgerAway> {
-        let (reach, decided) = self.world(|world| {
-            let reach = world.reach(self.process);
-            let answered = reach != Reach::Nowhere && ledger_is_there(world);
-            let job = number(reservation.job);
-            let decided = answered.then(|| {
-                let body = world.jobs[job as usize].clone().expect("it was submitted");
-                let tenants = world.setting.tenants_for(&body, world.mutation);
-                world.books.reserve(job, &reservation, &tenants)
-            });
-            (reach, decided)
-        });
-        match decided.filter(|_| reach == Reach::Through) {
-            Some(Ok(())) => {
-                self.moment().await;
-                Ok(Grant { granted: true, refusal: None })
-            }
-            Some(Err(words)) => {
-                self.world(|world| world.figures.refused_reservations += 1);
-                self.moment().await;
-                Ok(Grant { granted: false, refusal: Some(words) })
-            }
-            None => {
-                self.world(|world| {
-                    let now_ms = world.now_ms;
-                    let router = &mut world.processes[self.process];
-                    router.ledger_available = false;
-                    router.ledger_asked_ms = now_ms + REPLY_LIMIT_MS;
-                });
-                self.pause(REPLY_LIMIT_MS).await;
-                Err(LedgerAway)
-            }
-        }
-    }
-}
-
 /// Asks for the backlog, and whether an absent ledger is back, as the router's own tasks do by the clock.
 fn look_around(world: &mut World, process: usize) {
     let now_ms = world.now_ms;
@@ -436,12 +402,4 @@ fn look_around(world: &mut World, process: usize) {
         world.processes[process].ledger_available = there;
         world.processes[process].ledger_asked_ms = now_ms;
     }
-}
-
-fn ledger_is_there(world: &World) -> bool {
-    let answers = world.now_ms >= world.books.away_until_ms;
-    let there = |role, now_ms| {
-        world.processes.iter().any(|process| process.role == role && process.is_reachable(now_ms))
-    };
-    answers && there(Role::Ledger, world.now_ms)
 }

@@ -101,8 +101,9 @@ impl SimulatedPorts {
                 if backend == CLOUD {
                     let name = name_of(assignment, run);
                     let recorded = claim::record_started(self, &attempt.held, id, &name).await;
-                    if recorded.is_err() {
-                        self.watch_unrecorded(id, &name);
+                    match recorded {
+                        Ok(()) => self.watch_named(id),
+                        Err(_) => self.watch_unrecorded(id, &name),
                     }
                     recorded.map_err(|failure| Outcome { provider_id: Some(name), ..failed(failure) })?;
                 }

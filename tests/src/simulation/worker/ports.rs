@@ -122,6 +122,7 @@ impl SpoolPorts for SimulatedPorts {
     #[track_caller]
     fn forget_claim(&self, attempt: AttemptId) {
         if !self.is_muted(Location::caller(), "forget_claim") {
+            self.watch_forgotten(attempt);
             self.world(|world| world.kept_claims[self.process].remove(&attempt));
         }
     }
