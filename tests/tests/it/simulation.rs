@@ -329,6 +329,28 @@ fn a_job_that_ended_while_its_router_was_stopped_is_let_go_of() {
     }
 }
 
+/// A worker is stopped over an assignment that another one then ends unbegun, for longer than the broker remembers ids: the
+/// end that it publishes again costs nothing either.
+#[test]
+fn what_ended_unbegun_costs_nothing_when_it_is_published_again() {
+    let mut starts = 0;
+    for seed in 0..30 {
+        let mut text = format!("seed {seed}\n");
+        for job in 0..4 {
+            let deadline_ms = 12_000 + job * 300;
+            text += &format!(
+                "{} submit {job} tenant=generous paid=yes only=gemini deadline={deadline_ms}\n",
+                3_000 + job * 40
+            );
+        }
+        text += "3100 pause gemini-1 for=193000\n3100 pause gemini-2 for=15000\n";
+        let (figures, breach) = run(&text::read(&text).expect("a list"), Mutation::None);
+        assert_eq!(breach, None, "seed {seed}");
+        starts += figures.paid_starts;
+    }
+    assert!(starts < 4 * 30, "{starts} of 120 were started: none ended unbegun");
+}
+
 /// What is published where no lane reads ends as refused.
 #[test]
 fn jobs_that_lie_where_no_lane_reads_end() {
