@@ -14,7 +14,8 @@ use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit}
 use schemas::state::TRANSITIONS;
 use schemas::{Assignment, Charge, Event, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
 
-use super::broker::{Message, Named, Payload, WORK};
+use super::broker::{Entry, Message, Named, Payload, WORK};
+use super::mutation::Mutation;
 use super::setting::{BEGIN_MS, CLOUD, GEMINI, IN_HAND, LOCAL, SLOTS};
 use super::world::World;
 
@@ -354,7 +355,15 @@ impl World {
             jobs.push(AuditJob { job: job.id, ends, state: account.ended, artifacts: account.artifacts });
             for (attempt, row, booked) in self.books.audited(number as u32) {
                 let is_free = row.state == schemas::ChargeState::Pending || row.posted_micro_usd == 0;
-                if !is_free && self.watch.unbegun.contains(&(number as u32, attempt)) {
+                let key = (number as u32, attempt);
+                let ended_unbegun =
+                    |entry: &Entry| entry.record.outcome.as_ref().is_some_and(|outcome| outcome.unbegun);
+                // Without revisions another delivery's end may have been overwritten.
+                let is_started = self.mutation == Mutation::IgnoreTheRevision
+                    || self.providers.iter().any(|provider| provider.starts(key) > 0);
+                let is_unbegun = self.watch.unbegun.contains(&key)
+                    || !is_started && self.broker.claim(key, self.now_ms).is_some_and(ended_unbegun);
+                if !is_free && is_unbegun {
                     dear.get_or_insert((number, attempt));
                 }
                 attempts.push(AuditAttempt {
@@ -391,7 +400,7 @@ impl World {
         let input = AuditInput { accepted, settled: true, jobs, attempts, invoices, ..AuditInput::default() };
         let report = audit(&input);
         if let Some((job, attempt)) = dear {
-            let words = format!("attempt {job}.{attempt} was cancelled before it began, and costs money");
+            let words = format!("attempt {job}.{attempt} ended before it began, and costs money");
             self.broken(Promise::Books, words);
         }
         if report.lost > 0 {
