@@ -9,7 +9,8 @@
 #   make test     every test, the servers obtained the same way
 #   make fuzz     bad bytes against every decoder, optimised; INPUTS= (ten million in all), SEED=
 #   make migrations-under-load   the migrations of the next release beside ten million attempts; ATTEMPTS= varies it
-#   make muted    turns each port call of the protocol into a no-op, one at a time, and simulates
+#   make muted    turns each port call of the protocol into a no-op, one at a time, and simulates; MUTED=cancel.rs
+#                 only those whose name has the words, SEEDS= so many lists for each
 #   make lint     format, clippy, dependency rules
 #   make fmt      formats the code
 
@@ -57,8 +58,10 @@ fuzz: ## bad bytes against every decoder (INPUTS=10000000 SEED=)
 	@FUZZ_INPUTS=$(or $(INPUTS),10000000) $(if $(SEED),FUZZ_SEED=$(SEED)) \
 	  cargo test --release -p tests --test fuzz -- --nocapture
 
-muted: ## mute each port call of the protocol in turn, and simulate
-	@cargo test --release -p tests --test it -- --ignored --nocapture a_muted_port_call_is_noticed
+muted: ## mute each port call of the protocol in turn, and simulate (MUTED= SEEDS=)
+	@$(if $(MUTED),MUTED=$(MUTED)) $(if $(SEEDS),MUTED_SEEDS=$(SEEDS)) \
+	  cargo test -p tests --test it -- \
+	  --ignored --nocapture a_muted_port_call_is_noticed
 
 migrations-under-load: servers ## hold the next release's migrations against full tables (ATTEMPTS=10000000)
 	@$(if $(ATTEMPTS),ATTEMPTS=$(ATTEMPTS)) cargo test --release -p trials --test it -- \

@@ -158,6 +158,9 @@ pub struct Outcome {
     /// Why it failed; none when it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// It ended before anything was asked of the provider: published again, it costs nothing either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unbegun: bool,
 }
 
 /// From when to when a provider ran an attempt: without the time in its queue, and without the time that its files took to

@@ -62,6 +62,14 @@ pub fn run_muted(list: &List, site: Site) -> (Figures, Option<Breach>) {
     world.run().0
 }
 
+/// Runs a list in which all calls of a port that routers read by fail.
+#[must_use]
+pub fn run_failing(list: &List, port: &'static str) -> (Figures, Option<Breach>) {
+    let mut world = world::World::new(list.seed, Mutation::None, &list.operations);
+    world.failing = Some(port);
+    world.run().0
+}
+
 /// The sites at which a list's run calls a port, with the port's name.
 #[must_use]
 pub fn sites(list: &List) -> std::collections::BTreeMap<Site, &'static str> {

@@ -245,6 +245,11 @@ impl Intake {
             match place::execute(ports, admitted.first_attempt(), planned).await? {
                 // Its money was refused just now; others may have room meanwhile.
                 Placed::Later { at_ms, why } => {
+                    // Also the money of a job that went on elsewhere is refused: another router may have had it while
+                    // this one was stopped, or read it past the consumer.
+                    if let Some(placed) = place::recover(ports, &admitted.first_attempt()).await? {
+                        return conclude(ports, arrived, &admitted, placed).await;
+                    }
                     self.hold_once(ports, arrived, &admitted, &mut held).await;
                     let wait = Wait::of(&admitted, why, at_ms);
                     // Known until it is placed, also while it is planned again.

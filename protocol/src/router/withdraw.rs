@@ -73,7 +73,7 @@ pub fn failed_attempt<P: Ports>(
         finished_at_ms: now_ms,
         outcome: &outcome,
         price_micro_usd: price.ok(),
-        called: claim.is_some(),
+        called: claim.is_some() && !outcome.unbegun,
     })
 }
 
@@ -186,5 +186,21 @@ pub async fn undeliverable<P: RouterPorts>(
 ) -> Result<(), StepError> {
     let Some(assignment) = ports.queued_at(sequence).await? else { return Ok(()) };
     let claim = claimant(ports, Waiting::of(&assignment), &failure).await?;
+    let failure = claim.as_ref().and_then(unfollowed).filter(|_| may_be_free(&failure)).unwrap_or(failure);
     withdraw(ports, sequence, &failed_attempt(ports, &assignment, claim.as_ref(), failure)).await
+}
+
+/// Whether a failure books nothing where no id of the provider is known.
+fn may_be_free(failure: &Failure) -> bool {
+    failure.code == FailureCode::Interrupted
+}
+
+/// What came of an attempt whose worker made its claim and left neither an id nor an outcome: it may have called the
+/// provider, and no worker will follow it up any more.
+fn unfollowed(claim: &AttemptRecord) -> Option<Failure> {
+    let is_unknown = claim.provider_id.is_none() && claim.outcome.is_none();
+    let message = "its worker may have called the provider, and the broker delivered it to no other";
+    unknowable(claim)
+        .cloned()
+        .or_else(|| is_unknown.then(|| Failure::new(FailureCode::OutcomeUnknown, message)))
 }

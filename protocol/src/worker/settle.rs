@@ -34,16 +34,16 @@ pub(super) async fn settle<P: WorkerPorts>(
     settling: Settling<'_, P>,
     held: Option<Held>,
 ) -> Result<(), Unsettled> {
-    let Settling { assignment, message, outcome, .. } = settling;
+    let Settling { assignment, message, outcome, called, .. } = settling;
     let has_ended = match settlement(ports, &settling) {
         Settlement::HandBack => return Err(Unsettled::LeftAtProvider),
         Settlement::Complete(facts) => {
-            record_held(ports, held, outcome).await?;
+            record_held(ports, held, outcome, called).await?;
             complete(ports, assignment, outcome, facts).await?;
             true
         }
         Settlement::Dead(letter) => {
-            record_held(ports, held, outcome).await?;
+            record_held(ports, held, outcome, called).await?;
             Box::pin(publish_failed(ports, letter)).await?;
             false
         }
@@ -100,21 +100,28 @@ async fn record_held<P: WorkerPorts>(
     ports: &P,
     held: Option<Held>,
     outcome: &Outcome,
+    called: bool,
 ) -> Result<(), Unsettled> {
     match held {
-        Some(held) => Box::pin(record(ports, held, outcome)).await,
+        Some(held) => Box::pin(record(ports, held, outcome, called)).await,
         None => Ok(()),
     }
 }
 
 /// Writes the outcome into the claim, so that a redelivery publishes it again instead of asking the provider.
 /// An outcome that is not in its claim must not be published: the next delivery of the assignment reads another
-/// claim, and would publish another outcome of the same attempt.
-async fn record<P: WorkerPorts>(ports: &P, mut held: Held, outcome: &Outcome) -> Result<(), Unsettled> {
+/// claim, and would publish another outcome of the same attempt. It says as well that the provider was not called: what did
+/// not begin costs nothing, also where a delivery that lay in a stopped worker publishes it again.
+async fn record<P: WorkerPorts>(
+    ports: &P,
+    mut held: Held,
+    outcome: &Outcome,
+    called: bool,
+) -> Result<(), Unsettled> {
     let record = AttemptRecord {
         state: AttemptState::Settled,
         provider_id: outcome.provider_id.clone(),
-        outcome: Some(outcome.clone()),
+        outcome: Some(Outcome { unbegun: !called, ..outcome.clone() }),
         ..AttemptRecord::clone(&held.record)
     };
     let attempt = record.id();

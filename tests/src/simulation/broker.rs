@@ -3,11 +3,13 @@
 //!
 //! It knows nothing of faults: whether a call arrives, and whether its answer does, is the caller's affair.
 
+mod entries;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use protocol::router::BucketEntry;
-use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Lane, Offer};
+use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Fact, Job, KeyRecord, Lane, Offer};
 
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
@@ -36,6 +38,9 @@ pub(crate) enum Payload {
     Work(Rc<Assignment>),
     Dead(Rc<DeadLetter>),
     Event(Rc<Event>),
+    /// An assignment whose bytes say nothing any more, with the subject under which it lies; or what a worker passed on of
+    /// it.
+    Unreadable(String),
 }
 
 /// What a message's id is made of.
@@ -75,6 +80,8 @@ pub(crate) struct Holder {
     pub(crate) process: usize,
     pub(crate) incarnation: u32,
     pub(crate) since_ms: i64,
+    /// When it was delivered.
+    pub(crate) from_ms: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +98,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    const fn is_for_a_consumer(self) -> bool {
+    pub(crate) const fn is_for_a_consumer(self) -> bool {
         !matches!(self, Self::Passed | Self::Unread)
     }
 }
@@ -118,7 +125,7 @@ pub(crate) struct Entry {
     pub(crate) record: Rc<AttemptRecord>,
     pub(crate) revision: u64,
     /// When it was written, Unix milliseconds.
-    written_ms: i64,
+    pub(crate) written_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +138,8 @@ pub(crate) struct Broker {
     pub(crate) log: Vec<Vec<Rc<Event>>>,
     /// All events as they lie in their stream, with their jobs and when they were stored.
     pub(crate) facts: BTreeMap<u64, (u32, Rc<Event>, i64)>,
+    /// The `assigned` events, by their place in their stream.
+    pub(crate) placements: BTreeMap<u64, Rc<Event>>,
     /// Where the last event of a kind lies, by job.
     last_of_kind: HashMap<(u32, &'static str), u64>,
     pub(crate) keys: HashMap<String, KeyRecord>,
@@ -139,6 +148,8 @@ pub(crate) struct Broker {
     pub(crate) cancels: BTreeSet<u32>,
     /// The entries of the buckets of keys and cancel requests, by revision.
     pub(crate) entries: BTreeMap<u64, (&'static str, BucketEntry)>,
+    /// The jobs of which something is put aside for an operator.
+    pub(crate) parked: BTreeSet<u32>,
     pub(crate) offers: BTreeMap<usize, (Offer, i64)>,
     pub(crate) down_until_ms: i64,
     /// Until when no claim can be written because their bucket is full, Unix milliseconds.
@@ -195,6 +206,9 @@ impl Broker {
         self.sequence += 1;
         if let Payload::Event(event) = &message.payload {
             self.log[message.job as usize].push(Rc::clone(event));
+            if matches!(event.fact, Fact::Assigned { .. }) {
+                self.placements.insert(self.sequence, Rc::clone(event));
+            }
             self.last_of_kind.insert((message.job, event.fact.kind()), self.sequence);
             self.facts.insert(self.sequence, (message.job, Rc::clone(event), now_ms));
         }
@@ -239,6 +253,7 @@ impl Broker {
 
     /// Purges the stream of events up to a sequence.
     pub(crate) fn purge_facts(&mut self, up_to: u64) {
+        self.placements = self.placements.split_off(&(up_to + 1));
         let stay = self.facts.split_off(&(up_to + 1));
         for (sequence, (job, event, _)) in std::mem::replace(&mut self.facts, stay) {
             self.log[job as usize].retain(|there| !Rc::ptr_eq(there, &event));
@@ -269,7 +284,8 @@ impl Broker {
     pub(crate) fn pass_over(&mut self, mut is_passed: impl FnMut() -> bool) -> u64 {
         let mut passed = 0;
         for stored in self.messages.values_mut() {
-            let waits = matches!(stored.place, Place::Ready) && stored.consumer != LEDGER;
+            let is_readable = !matches!(stored.payload, Payload::Unreadable(_));
+            let waits = matches!(stored.place, Place::Ready) && stored.consumer != LEDGER && is_readable;
             if waits && is_passed() {
                 stored.place = Place::Passed;
                 stored.token += 1;
@@ -300,6 +316,7 @@ impl Broker {
             Payload::Work(assignment) => (stored.job, assignment.attempt, Named::Work),
             Payload::Dead(letter) => (stored.job, letter.assignment.attempt, Named::Dead),
             Payload::Event(event) => (stored.job, event.attempt, Named::Event(event.fact.kind())),
+            Payload::Unreadable(_) => (stored.job, 0, Named::Work),
         };
         let there: BTreeSet<_> = self.messages.values().map(known).collect();
         // Events stay where they are.
@@ -362,30 +379,6 @@ impl Broker {
             back.push(sequence);
         }
         back
-    }
-
-    /// Takes note of an entry in the bucket of keys or of cancel requests.
-    pub(crate) fn put_entry(&mut self, bucket: &'static str, key: String, value: Vec<u8>, now_ms: i64) {
-        self.entries.retain(|_, (of, entry)| *of != bucket || entry.key != key);
-        self.revision += 1;
-        let entry =
-            BucketEntry { key, value, revision: self.revision, stored_at_ms: now_ms, is_removed: false };
-        self.entries.insert(self.revision, (bucket, entry));
-    }
-
-    /// Removes an entry up to a revision of it.
-    pub(crate) fn remove_entry(&mut self, entry: &BucketEntry) {
-        if self.entries.remove(&entry.revision).is_some() {
-            self.keys.remove(&entry.key);
-            if let Ok(job) = entry.key.parse() {
-                self.cancels.remove(&super::ports::number(job));
-            }
-        }
-    }
-
-    /// Whether an entry is as old as routers keep every one.
-    pub(crate) fn has_old_entries(&self, now_ms: i64) -> bool {
-        self.entries.values().any(|(_, entry)| now_ms - entry.stored_at_ms >= ENTRIES_KEPT_MS)
     }
 
     /// Creates a claim, or says what is there; nothing where the bucket is full.

@@ -38,7 +38,7 @@ impl World {
             self.broker.ready[consumer].pop_front();
             if let Some(delivery) = self.hand_out(sequence, process) {
                 let task = match (&delivery.payload, consumer) {
-                    (Payload::Work(_), _) => self.attempt(process, delivery),
+                    (Payload::Work(_) | Payload::Unreadable(_), WORK..) => self.attempt(process, delivery),
                     _ => {
                         let behind = self.next_ready(consumer).is_some();
                         self.route(process, &delivery, behind)
@@ -97,12 +97,21 @@ impl World {
         stored.delivered += 1;
         let up_to = &mut self.broker.delivered_up_to[stored.consumer];
         *up_to = sequence.max(*up_to);
-        stored.place = Place::Held(Holder { process, incarnation, since_ms: now_ms });
+        stored.place = Place::Held(Holder { process, incarnation, since_ms: now_ms, from_ms: now_ms });
         let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
         self.schedule.at(now_ms + wait_ms, Happening::Expire { sequence, token: stored.token });
         if stored.delivered > 1 {
             self.figures.redeliveries += 1;
         }
+        if let Payload::Work(assignment) = &stored.payload {
+            let (attempt, is_first) = ((stored.job, assignment.attempt), stored.delivered == 1);
+            let is_cancelled = self.processes[process].cancels.contains_key(&stored.job);
+            // A consumer that was made anew calls any delivery the first.
+            let is_begun = self.broker.claim(attempt, now_ms).is_some()
+                || self.providers.iter().any(|provider| provider.starts(attempt) > 0);
+            self.watch.handed_out(attempt, is_first && is_cancelled && !is_begun);
+        }
+        let stored = self.broker.messages.get(&sequence)?;
         Some(Delivery {
             sequence,
             delivered: stored.delivered + u32::from(stored.is_older),
@@ -144,6 +153,7 @@ impl World {
         if since_ms + wait_ms > self.now_ms {
             return self.schedule.at(since_ms + wait_ms, Happening::Expire { sequence, token });
         }
+        self.watch_expired(sequence, holder);
         if let Some(consumer) = self.broker.make_ready(sequence, token) {
             self.dispatch(consumer);
         }
@@ -223,7 +233,10 @@ impl World {
         let every_ms = match self.processes[process].role {
             Role::Worker(backend) => {
                 self.tell_offer(process, backend);
-                self.look_at_spool(process);
+                // Not at the start: what is there is marked first.
+                if self.processes[process].started_ms < self.now_ms {
+                    self.look_at_spool(process);
+                }
                 WORKER_TICK_MS
             }
             Role::Router => {
@@ -254,6 +267,9 @@ impl World {
         worker.healthy = healthy;
         if !worker.is_reachable(self.now_ms) || self.now_ms < self.broker.down_until_ms {
             return;
+        }
+        if healthy && !worker.draining {
+            self.served_ms[backend] = self.now_ms;
         }
         let classes = self.setting.classes.iter().enumerate();
         let health = if worker.draining { Health::Draining } else { Health::Healthy };

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use schemas::{Body, Constraints, Job, Lane, MicroUsd, Preferences, SCHEMA_VERSION};
+use schemas::{Body, Constraints, Fact, Input, Job, Lane, MicroUsd, Preferences, SCHEMA_VERSION, subjects};
 
 use super::broker::{Consumer, LANES, Message, Named, Payload, Place};
 use super::money::job_id;
@@ -35,20 +35,16 @@ impl World {
             Operation::Remake { consumer } => {
                 if consumer < self.broker.ready.len() {
                     self.broker.remake(consumer);
+                    self.remade_ms = self.now_ms;
                     self.dispatch(consumer);
                 }
             }
             Operation::Purge { job } => self.purge_by_hand(job),
+            Operation::Garble { job } => self.garble(job),
             Operation::Redeliver { job } => self.redeliver(job),
             Operation::Kill { process, for_ms } => self.kill(process, for_ms),
             Operation::Pause { process, for_ms } => self.pause(process, for_ms),
-            Operation::Cut { process, for_ms } => {
-                let found = &mut self.processes[process];
-                self.figures.cuts += 1;
-                found.cut_until_ms = found.cut_until_ms.max(self.now_ms + for_ms);
-                self.to_come += 1;
-                self.schedule.at(self.now_ms + for_ms, Happening::Heal { process });
-            }
+            Operation::Cut { process, for_ms } => self.cut(process, for_ms),
             Operation::Lossy { process, for_ms } => {
                 self.processes[process].lossy_until_ms = self.now_ms + for_ms;
             }
@@ -77,6 +73,14 @@ impl World {
                     }
                 }
             }
+            Operation::Trap { process, for_ms } => self.processes[process].trapped_ms = Some(for_ms),
+            Operation::Snatch { process, for_ms, cancel_ms } => {
+                self.processes[process].snatched = Some((for_ms, cancel_ms));
+            }
+            Operation::Sever { process, for_ms } => self.processes[process].severed_ms = Some(for_ms),
+            Operation::StoreFull { for_ms } => {
+                self.store_full_until_ms = self.store_full_until_ms.max(self.now_ms + for_ms);
+            }
             Operation::LedgerAway { for_ms } => {
                 self.books.away_until_ms = self.books.away_until_ms.max(self.now_ms + for_ms);
             }
@@ -86,9 +90,14 @@ impl World {
                 self.broker.forget_unconfirmed(self.now_ms - 20);
                 self.broker.forget_ids();
                 // Rare in life: each time is worth many.
-                if self.chance.per_mille(300) {
+                if self.chance.per_mille(500) {
                     let chance = &mut self.chance;
-                    self.figures.passed_over += self.broker.pass_over(|| chance.per_mille(150));
+                    self.figures.passed_over += self.broker.pass_over(|| chance.per_mille(250));
+                    for stored in self.broker.messages.values() {
+                        if let (Payload::Work(work), Place::Passed) = (&stored.payload, stored.place) {
+                            self.watch.passed_over((stored.job, work.attempt));
+                        }
+                    }
                 }
                 self.broker.down_until_ms = self.broker.down_until_ms.max(self.now_ms + for_ms);
                 self.to_come += 1;
@@ -133,6 +142,7 @@ impl World {
                 prompt: Some("a lighthouse at dusk".to_owned()),
                 model: (!order.large).then(|| "sd15".to_owned()),
                 steps: order.invalid.then_some(9_999),
+                inputs: order.uses.and_then(|of| self.result_of(of)).into_iter().collect(),
                 ..Body::default()
             },
             constraints: Constraints {
@@ -150,8 +160,22 @@ impl World {
         }
     }
 
+    /// The first file that a job has made so far, as an input.
+    fn result_of(&self, job: u32) -> Option<Input> {
+        let artifact = self.broker.log.get(job as usize)?.iter().find_map(|event| match &event.fact {
+            Fact::Ended { artifacts, .. } => artifacts.first(),
+            _ => None,
+        })?;
+        Some(Input {
+            name: "photo.png".to_owned(),
+            artifact: artifact.at.clone(),
+            media_type: artifact.media_type.clone(),
+            unknown: schemas::UnknownFields::default(),
+        })
+    }
+
     /// Any router that can be reached takes the request; with none the client gives up.
-    fn ask_to_cancel(&mut self, job: u32) {
+    pub(crate) fn ask_to_cancel(&mut self, job: u32) {
         let now_ms = self.now_ms;
         let there =
             |process: &super::process::Process| process.role == Role::Router && process.is_reachable(now_ms);
@@ -172,6 +196,46 @@ impl World {
         }
     }
 
+    fn garble(&mut self, job: u32) {
+        for stored in self.broker.messages.values_mut().filter(|stored| stored.job == job) {
+            // What no consumer delivers stays as it is: nobody would read it.
+            if !stored.place.is_for_a_consumer() {
+                continue;
+            }
+            if let Payload::Work(assignment) = &stored.payload
+                && assignment.decision.is_none()
+            {
+                stored.payload = Payload::Unreadable(subjects::work(
+                    &assignment.backend,
+                    &assignment.class,
+                    assignment.job.id,
+                ));
+            }
+        }
+    }
+
+    /// A worker that is to be lost over what it holds now is lost.
+    pub(crate) fn lose(&mut self, process: usize, job: u32) {
+        let found = &mut self.processes[process];
+        let incarnation = found.incarnation;
+        if let Some((for_ms, cancel_ms)) = found.snatched.take() {
+            // Before its claim says what it holds, or after.
+            let at_ms = self.now_ms + self.chance.between(0, 30);
+            self.schedule.at(at_ms, Happening::Die { process, incarnation, for_ms });
+            if let Some(cancel_ms) = cancel_ms {
+                self.schedule.at(at_ms + cancel_ms, Happening::Ask { job });
+            }
+        }
+    }
+
+    pub(crate) fn cut(&mut self, process: usize, for_ms: i64) {
+        let found = &mut self.processes[process];
+        self.figures.cuts += 1;
+        found.cut_until_ms = found.cut_until_ms.max(self.now_ms + for_ms);
+        self.to_come += 1;
+        self.schedule.at(self.now_ms + for_ms, Happening::Heal { process });
+    }
+
     fn redeliver(&mut self, job: u32) {
         let held: Vec<(u64, u32)> = self
             .broker
@@ -187,7 +251,7 @@ impl World {
         }
     }
 
-    fn kill(&mut self, process: usize, for_ms: i64) {
+    pub(crate) fn kill(&mut self, process: usize, for_ms: i64) {
         if !self.processes[process].up {
             return;
         }
@@ -201,7 +265,7 @@ impl World {
         self.schedule.at(self.now_ms + for_ms, Happening::Restart { process, incarnation });
     }
 
-    fn pause(&mut self, process: usize, for_ms: i64) {
+    pub(crate) fn pause(&mut self, process: usize, for_ms: i64) {
         let found = &mut self.processes[process];
         if !found.up || found.paused {
             return;
@@ -222,6 +286,7 @@ impl World {
             return;
         }
         found.paused = false;
+        found.resumed_ms = self.now_ms;
         let frozen = std::mem::take(&mut found.frozen);
         for happening in frozen {
             let at_ms = self.now_ms + self.chance.between(0, 20);

@@ -31,6 +31,8 @@ pub struct Figures {
     pub facts_removed: u64,
     pub facts_kept: u64,
     pub markers: u64,
+    pub answered_cancels: u64,
+    pub failed_cancels: u64,
     pub virtual_ms: u64,
 }
 
@@ -62,6 +64,8 @@ impl Figures {
         self.facts_removed += other.facts_removed;
         self.facts_kept += other.facts_kept;
         self.markers += other.markers;
+        self.answered_cancels += other.answered_cancels;
+        self.failed_cancels += other.failed_cancels;
         self.virtual_ms += other.virtual_ms;
     }
 }
@@ -93,8 +97,14 @@ impl fmt::Display for Figures {
         )?;
         writeln!(
             f,
-            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it, {} removed by hand",
-            self.duplicates, self.read_past, self.passed_over, self.purged
+            "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it, {} removed by hand; \
+             {} cancels answered, {} failed",
+            self.duplicates,
+            self.read_past,
+            self.passed_over,
+            self.purged,
+            self.answered_cancels,
+            self.failed_cancels
         )?;
         writeln!(
             f,

@@ -1,13 +1,21 @@
 //! The promises, looked at after every step where that is cheap, and in full when all is at rest.
 
+mod announced;
+mod budgets;
+mod cancelled;
+mod kept;
+pub(crate) mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use policy::dispose::RATE_LIMITED_MAX;
 use policy::invariants::{AuditAttempt, AuditInput, AuditJob, InvoiceLine, audit};
 use schemas::state::TRANSITIONS;
-use schemas::{Assignment, Charge, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
+use schemas::{Assignment, Charge, Event, Fact, FailureCode, JobState, MicroUsd, PaidConsent, Tenant};
 
-use super::broker::{Message, Payload, WORK};
+use super::broker::{Entry, Message, Named, Payload, WORK};
+use super::mutation::Mutation;
 use super::setting::{BEGIN_MS, CLOUD, GEMINI, IN_HAND, LOCAL, SLOTS};
 use super::world::World;
 
@@ -36,6 +44,18 @@ pub enum Promise {
     Cancelled,
     /// Of jobs with one idempotency key, one is placed.
     Key,
+    /// The answer to a request to cancel is true.
+    Answer,
+    /// What is refused, put aside or a repeat is announced, and of each attempt is told why it went where it went.
+    Announced,
+    /// Nothing waits where it need not.
+    Waiting,
+    /// What a provider named or delivered is kept.
+    Kept,
+    /// What a worker is done with has left its hands, and what it is not done with stays in them.
+    LetGo,
+    /// A job may use the results of its tenant's jobs, and no other's.
+    Inputs,
 }
 
 /// A broken promise.
@@ -49,34 +69,87 @@ pub struct Breach {
     pub words: String,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Life {
     accepted: bool,
     ends: u32,
+    /// When it ended.
+    ended_ms: Option<i64>,
     /// Attempt and step within it: later news of earlier steps is no transition.
     reached: (u32, u8),
     state: JobState,
     purged_ms: Option<i64>,
+    /// When a request to cancel it was answered with an effect.
+    cancelled_ms: Option<i64>,
+    /// How often a client's publish of it was stored: more than once where a restarted broker had forgotten the first.
+    published: u32,
+    /// When its first assignment was stored, and which attempts were.
+    placed_ms: Option<i64>,
+    placed: Vec<u32>,
+    /// When its first attempt was started at a provider.
+    started_ms: Option<i64>,
+    /// The event of its first attempt, where that went without, and when its assignment was stored.
+    alone: Option<(i64, Box<Event>)>,
 }
 
 /// What the invariants remember.
 #[derive(Debug)]
 pub(crate) struct Watch {
     lives: Vec<Life>,
+    /// All events of each job that were ever stored: also those that have left their stream to make room.
+    events: Vec<Vec<Rc<Event>>>,
     /// Which job was placed with a key.
     keys: BTreeMap<(Tenant, String), u32>,
+    /// Paid attempts that were delivered once, to a worker that knew that they are cancelled.
+    unbegun: BTreeSet<(u32, u32)>,
+    /// Messages of which something is so that should not stay so: since when, and when it was seen last.
+    seen: BTreeMap<u64, (i64, i64)>,
     pub(crate) breach: Option<Breach>,
 }
 
 impl Watch {
     pub(crate) fn new(jobs: usize) -> Self {
         let state = JobState::Submitted;
-        let life = Life { accepted: false, ends: 0, reached: (0, 0), state, purged_ms: None };
-        Self { lives: vec![life; jobs], keys: BTreeMap::new(), breach: None }
+        let life = Life {
+            accepted: false,
+            ends: 0,
+            ended_ms: None,
+            reached: (0, 0),
+            state,
+            purged_ms: None,
+            cancelled_ms: None,
+            published: 0,
+            placed_ms: None,
+            placed: Vec::new(),
+            started_ms: None,
+            alone: None,
+        };
+        Self {
+            lives: vec![life; jobs],
+            events: vec![Vec::new(); jobs],
+            keys: BTreeMap::new(),
+            unbegun: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            breach: None,
+        }
     }
 
     pub(crate) fn accepted(&mut self, job: u32) {
         self.lives[job as usize].accepted = true;
+    }
+
+    /// An attempt was delivered: to a process that knows that it is cancelled before anything of it has begun, or not.
+    pub(crate) fn handed_out(&mut self, attempt: (u32, u32), is_unbegun: bool) {
+        if is_unbegun {
+            self.unbegun.insert(attempt);
+        } else {
+            self.unbegun.remove(&attempt);
+        }
+    }
+
+    /// Attempts are delivered to no worker any more: a router takes one that has a claim for begun.
+    pub(crate) fn passed_over(&mut self, attempt: (u32, u32)) {
+        self.unbegun.remove(&attempt);
     }
 
     pub(crate) fn purged(&mut self, job: u32, now_ms: i64) {
@@ -85,6 +158,11 @@ impl Watch {
 }
 
 impl World {
+    /// Whether a job had ended before a moment.
+    pub(crate) fn had_ended(&self, job: u32, before_ms: i64) -> bool {
+        self.watch.lives[job as usize].ended_ms.is_some_and(|ended_ms| ended_ms < before_ms)
+    }
+
     pub(crate) fn broken(&mut self, promise: Promise, words: String) {
         let at_ms = self.now_ms - BEGIN_MS;
         self.watch.breach.get_or_insert(Breach { at_ms, promise, words });
@@ -94,9 +172,10 @@ impl World {
     pub(crate) fn watch_stored(&mut self, message: &Message) {
         match &message.payload {
             Payload::Event(event) => {
+                self.watch.events[message.job as usize].push(Rc::clone(event));
                 if event.state() == Some(JobState::Assigned) {
                     let log = &self.broker.log[message.job as usize];
-                    let same = |known: &&std::rc::Rc<schemas::Event>| {
+                    let same = |known: &&Rc<Event>| {
                         known.attempt == event.attempt && known.state() == Some(JobState::Assigned)
                     };
                     if log.iter().filter(same).count() > 1 {
@@ -107,20 +186,34 @@ impl World {
                 if let Some(state) = event.state() {
                     self.watch_state(message.job, event.attempt, state);
                 }
+                self.watch_event(message.job, event);
             }
             Payload::Work(assignment) => {
+                let now_ms = self.now_ms;
+                let life = &mut self.watch.lives[message.job as usize];
+                life.placed_ms.get_or_insert(now_ms);
+                if !life.placed.contains(&assignment.attempt) {
+                    life.placed.push(assignment.attempt);
+                }
                 if assignment.decision.is_some() {
+                    life.alone = assignment.told().map(|told| (now_ms, Box::new(told)));
                     self.watch_state(message.job, assignment.attempt, JobState::Assigned);
                 }
                 self.watch_assignment(message, assignment);
             }
-            Payload::Job(_) | Payload::Dead(_) => {}
+            Payload::Job(_) => {
+                let is_clients = matches!(message.id, Some((_, Named::Job)));
+                self.watch.lives[message.job as usize].published += u32::from(is_clients);
+            }
+            Payload::Dead(_) | Payload::Unreadable(_) => {}
         }
     }
 
     fn watch_state(&mut self, job: u32, attempt: u32, state: JobState) {
+        let now_ms = self.now_ms;
         let life = &mut self.watch.lives[job as usize];
         if state.is_terminal() {
+            life.ended_ms.get_or_insert(now_ms);
             life.ends += 1;
             if life.ends > 1 {
                 return self.broken(Promise::EndsOnce, format!("job {job} ended again, {}", state.as_str()));
@@ -154,6 +247,7 @@ impl World {
     }
 
     fn watch_assignment(&mut self, message: &Message, assignment: &Assignment) {
+        self.watch_used(message.job, &assignment.job);
         if let Some(key) = &assignment.job.idempotency_key {
             let of = (assignment.job.tenant.clone(), key.clone());
             let first = *self.watch.keys.entry(of).or_insert(message.job);
@@ -179,8 +273,9 @@ impl World {
             (0..classes).map(|class| self.broker.backlog(WORK + backend * classes + class)).sum();
         let per_slot = policy.backends.iter().find(|config| config.backend == assignment.backend);
         let per_slot = per_slot.map_or(0, |config| config.backlog_per_slot);
-        // All workers' slots, and what two routers may have in hand between two looks at the backlog.
-        let most = u64::from(2 * SLOTS * per_slot + 2 * IN_HAND * 2);
+        // All workers' slots, and what two routers may have in hand between two looks at the backlog: of three lanes, and
+        // failed attempts.
+        let most = u64::from(2 * SLOTS * per_slot + 2 * IN_HAND * 4);
         if waiting > most {
             self.broken(Promise::Bound, format!("{waiting} assignments wait at {}", assignment.backend));
         }
@@ -198,8 +293,12 @@ impl World {
         let key = (job, assignment.attempt);
         let name = format!("attempt {job}.{} at {}", assignment.attempt, assignment.backend);
         let starts = self.providers[backend].starts(key);
-        let life = self.watch.lives[job as usize];
-        let told = self.processes[process].cancels.contains(&job);
+        let now_ms = self.now_ms;
+        let life = &mut self.watch.lives[job as usize];
+        life.started_ms.get_or_insert(now_ms);
+        let life = life.clone();
+        self.watch_cancelled_start(process, job, &name);
+        let told = self.processes[process].cancels.contains_key(&job);
         if told || life.purged_ms.is_some_and(|purged_ms| delivered_ms > purged_ms) {
             self.broken(Promise::Cancelled, format!("{name} started after it was cancelled"));
         }
@@ -209,6 +308,13 @@ impl World {
         }
         self.figures.paid_starts += 1;
         self.figures.paid_after_the_end += u64::from(life.ends > 0);
+        let is_anothers = self
+            .broker
+            .claim(key, now_ms)
+            .is_some_and(|claim| claim.record.worker != self.processes[process].worker);
+        if is_anothers {
+            self.broken(Promise::PaidOnce, format!("{name} was started on another worker's claim"));
+        }
         if starts > 1 {
             self.broken(Promise::PaidOnce, format!("{name} was started {starts} times"));
         }
@@ -229,34 +335,10 @@ impl World {
         }
     }
 
-    /// Budgets hold whenever the books change.
-    pub(crate) fn check_budgets(&mut self) {
-        if self.books.touched.is_empty() {
-            return;
-        }
-        for (tenant, day) in std::mem::take(&mut self.books.touched) {
-            // One budget for each entry, and one for all that have none, under however many names they come.
-            let tenants = &self.setting.tenants;
-            let (spent, limit) = match tenants.tenants.get(&tenant) {
-                Some(own) => (self.books.spent_by(|other| *other == tenant, day), own.daily_micro_usd),
-                None => {
-                    let unlisted = |other: &Tenant| !tenants.tenants.contains_key(other);
-                    (self.books.spent_by(unlisted, day), tenants.default.daily_micro_usd)
-                }
-            };
-            let all = self.books.spent_by(|_| true, day);
-            let of_all = tenants.fleet_daily_micro_usd;
-            if limit.is_some_and(|limit| spent > limit.0) || of_all.is_some_and(|limit| all > limit.0) {
-                let words = format!("{tenant} has {spent} committed, the fleet {all}");
-                self.broken(Promise::Budget, words);
-            }
-        }
-    }
-
     /// Everything is at rest: nothing is lost, and the books are the invoices.
     pub(crate) fn check_at_rest(&mut self) {
         let mut accepted = BTreeSet::new();
-        let (mut jobs, mut attempts) = (Vec::new(), Vec::new());
+        let (mut jobs, mut attempts, mut dear) = (Vec::new(), Vec::new(), None);
         for (number, job) in self.jobs.iter().enumerate() {
             let Some(job) = job else { continue };
             let account = &self.books.accounts[number];
@@ -272,6 +354,18 @@ impl World {
             let ends = self.watch.lives[number].ends;
             jobs.push(AuditJob { job: job.id, ends, state: account.ended, artifacts: account.artifacts });
             for (attempt, row, booked) in self.books.audited(number as u32) {
+                let is_free = row.state == schemas::ChargeState::Pending || row.posted_micro_usd == 0;
+                let key = (number as u32, attempt);
+                let ended_unbegun =
+                    |entry: &Entry| entry.record.outcome.as_ref().is_some_and(|outcome| outcome.unbegun);
+                // Without revisions another delivery's end may have been overwritten.
+                let is_started = self.mutation == Mutation::IgnoreTheRevision
+                    || self.providers.iter().any(|provider| provider.starts(key) > 0);
+                let is_unbegun = self.watch.unbegun.contains(&key)
+                    || !is_started && self.broker.claim(key, self.now_ms).is_some_and(ended_unbegun);
+                if !is_free && is_unbegun {
+                    dear.get_or_insert((number, attempt));
+                }
                 attempts.push(AuditAttempt {
                     job: job.id,
                     attempt,
@@ -305,6 +399,10 @@ impl World {
         let accepted = Some(accepted);
         let input = AuditInput { accepted, settled: true, jobs, attempts, invoices, ..AuditInput::default() };
         let report = audit(&input);
+        if let Some((job, attempt)) = dear {
+            let words = format!("attempt {job}.{attempt} ended before it began, and costs money");
+            self.broken(Promise::Books, words);
+        }
         if report.lost > 0 {
             self.broken(Promise::Rest, report.findings.join("; "));
         } else if report.ended_twice > 0 {
@@ -312,6 +410,8 @@ impl World {
         } else if !report.holds() {
             self.broken(Promise::Books, report.findings.join("; "));
         }
+        self.watch_decisions();
+        self.watch_running();
     }
 
     /// It did not come to rest in time.
@@ -325,7 +425,8 @@ impl World {
                 format!("job {} at {} after {} deliveries", stored.job, stored.consumer, stored.delivered)
             })
             .collect();
-        let words = format!("{} tasks, {} to come, {}", self.tasks.live, self.to_come, open.join(", "));
+        let tasks = self.tasks.names(&self.processes);
+        let words = format!("{} tasks, {} to come, {}", tasks.join(", "), self.to_come, open.join(", "));
         self.broken(Promise::Rest, words);
     }
 }

@@ -156,6 +156,17 @@ impl Books {
         of_day.map(|(_, amount)| *amount).sum()
     }
 
+    /// What some of the tenants were charged on a day after their jobs had ended: it was spent, whatever was left. Where a
+    /// router reserved money and another one ended the job before the first could place it, the ledger has given that money
+    /// back.
+    pub(crate) fn charged_late(&self, is_one: impl Fn(&Tenant) -> bool, on_day: i32) -> i64 {
+        let charges = self.accounts.iter().flat_map(|account| account.charges.values());
+        let late = charges.filter(|charge| {
+            charge.row.settled_by == Some("charged") && day(&charge.row) == on_day && is_one(&charge.tenant)
+        });
+        late.map(|charge| committed(&charge.row)).sum()
+    }
+
     /// The attempts of a job with their money, as an audit reads them.
     pub(crate) fn audited(&self, job: u32) -> impl Iterator<Item = (u32, &ChargeRow, Option<&Booked>)> {
         let account = &self.accounts[job as usize];

@@ -30,6 +30,8 @@ pub struct Order {
     pub invalid: bool,
     /// Its idempotency key, by number.
     pub key: Option<u32>,
+    /// An earlier job whose result is its input, if that has one by then.
+    pub uses: Option<u32>,
 }
 
 /// Something that happens. Lengths are milliseconds.
@@ -50,6 +52,11 @@ pub enum Operation {
     /// An operator removes a job's assignment from its queue, also while a worker has it in hand. One that carries its decision is
     /// the only track of its job, so that nothing could know of the job any more: it stays.
     Purge {
+        /// Which.
+        job: u32,
+    },
+    /// A job's assignment cannot be read any more where it lies. As with [`Self::Purge`], the only track of a job stays.
+    Garble {
         /// Which.
         job: u32,
     },
@@ -102,6 +109,35 @@ pub enum Operation {
         /// Its grace.
         for_ms: i64,
     },
+    /// A process is stopped for a while the moment it holds a new claim.
+    Trap {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// A worker dies when a result lies in its spool, or when its own server has begun work that hangs there, and is
+    /// started again later.
+    Snatch {
+        /// Which.
+        process: usize,
+        /// How long it is away.
+        for_ms: i64,
+        /// A client asks to cancel the job so much later.
+        cancel_ms: Option<i64>,
+    },
+    /// A worker is cut off from the broker the moment a result lies in its spool.
+    Sever {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// The artifact store takes nothing for a while.
+    StoreFull {
+        /// For how long.
+        for_ms: i64,
+    },
     /// A provider misbehaves for a while.
     Provider {
         /// Which, by number.
@@ -146,9 +182,11 @@ impl Operation {
     pub const fn job(&self) -> Option<u32> {
         match self {
             Self::Submit(order) => Some(order.job),
-            Self::Again { job } | Self::Cancel { job } | Self::Purge { job } | Self::Redeliver { job } => {
-                Some(*job)
-            }
+            Self::Again { job }
+            | Self::Cancel { job }
+            | Self::Purge { job }
+            | Self::Garble { job }
+            | Self::Redeliver { job } => Some(*job),
             _ => None,
         }
     }

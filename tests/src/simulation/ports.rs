@@ -1,7 +1,9 @@
 //! The ports of the protocol's steps over the simulated world: one process's calls, of which each may be lost or
 //! unanswered, and one of which may be muted.
 
-use std::cell::RefCell;
+mod sending;
+
+use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,16 +14,15 @@ use protocol::{
     Published, Record,
 };
 use schemas::reserve::Reservation;
-use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, Tenant, WorkerId};
+use schemas::subjects::{self, Subject};
+use schemas::{AttemptId, AttemptRecord, DeadLetter, JobId, Tenant, WorkerId};
 
-use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
+use super::broker::{self, DEAD, Entry, Message, Named, Payload};
 use super::executor::{Shared, until, when};
 use super::mutation::Mutation;
 use super::task::InHand;
 use super::world::{Reach, World};
-
-/// How often a publish is tried again.
-const TRIES_MAX: u32 = 6;
+use sending::event_message;
 
 /// Where a port is called, as the compiler names it.
 pub type Site = &'static Location<'static>;
@@ -37,13 +38,34 @@ pub(crate) struct SimulatedPorts {
     pub(crate) in_hand: Option<InHand>,
     pub(crate) worker: Rc<WorkerId>,
     pub(crate) router: super::router::ports::Remembered,
+    /// When the task began, Unix milliseconds.
+    pub(crate) begun_ms: i64,
+    /// What the task did, for the invariants.
+    pub(crate) doings: Rc<Doings>,
     /// Money that is asked for too late (`Mutation::ReserveLate`).
     pub(crate) late: Rc<RefCell<Option<Reservation>>>,
 }
 
-/// A message that is ready to be published; none for one that leaves no trace in the simulated broker.
+/// What a task did, for the invariants.
+#[derive(Debug, Default)]
+pub(crate) struct Doings {
+    /// Its last call to the broker, or the answer, was lost.
+    pub(crate) last_was_lost: Cell<bool>,
+    /// It put its result into the spool.
+    pub(crate) spooled: Cell<bool>,
+    /// It acknowledged its message.
+    pub(crate) acknowledged: Cell<bool>,
+}
+
+/// A message that is ready to be published.
 #[derive(Debug, Clone)]
-pub(crate) struct Outgoing(pub(crate) Option<Message>);
+pub(crate) enum Outgoing {
+    Message(Message),
+    /// What is put aside for an operator: of which job is remembered.
+    Parked(Option<u32>),
+    /// What was to be copied is gone.
+    Nothing,
+}
 
 impl SimulatedPorts {
     pub(crate) fn world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
@@ -53,6 +75,9 @@ impl SimulatedPorts {
     /// Whether the call at a site does nothing in this run.
     pub(crate) fn is_muted(&self, site: Site, port: &'static str) -> bool {
         self.world(|world| {
+            if !site.file().contains("protocol/src/") {
+                return false;
+            }
             if let Some(sites) = &mut world.sites {
                 sites.insert(site, port);
             }
@@ -71,76 +96,26 @@ impl SimulatedPorts {
         until(&self.shared, at_ms).await;
     }
 
+    /// A process that is to be stopped the moment it holds a new claim is stopped now.
+    async fn spring_trap(&self) {
+        let trap = self.world(|world| world.processes[self.process].trapped_ms.take());
+        if let Some(for_ms) = trap {
+            self.world(|world| world.pause(self.process, for_ms));
+            self.moment().await;
+        }
+    }
+
     /// A call to the broker, and whether its answer came.
     pub(crate) async fn call<T>(&self, act: impl FnOnce(&mut World) -> T) -> Result<T, PortError> {
         let (reach, answer) = self.world(|world| {
             let reach = world.reach(self.process);
             (reach, (reach != Reach::Nowhere).then(|| act(world)))
         });
+        self.doings.last_was_lost.set(reach != Reach::Through);
         self.moment().await;
         match answer {
             Some(answer) if reach == Reach::Through => Ok(answer),
             _ => Err(PortError::Away { what: "a call", source: "lost".into() }),
-        }
-    }
-
-    async fn publish_patiently(&self, message: &Message) -> Result<broker::Published, PublishError> {
-        let mut tries = 0;
-        loop {
-            let published = self.world(|world| world.publish(self.process, message));
-            if let Ok(published) = published {
-                self.moment().await;
-                let is_stored = published == broker::Published::Occupied
-                    && tries > 0
-                    && self.world(|world| world.broker.holds(message));
-                return Ok(if is_stored { broker::Published::Repeat } else { published });
-            }
-            tries += 1;
-            if tries > TRIES_MAX {
-                return Err(PublishError::Away { subject: String::new(), source: "away".into() });
-            }
-            self.pause((100 << tries).min(2_000)).await;
-        }
-    }
-
-    /// What a mutation does before a message is published.
-    async fn before_publish(&self, message: &Message) {
-        if self.mutation() == Mutation::AcknowledgeFirst
-            && let Some(in_hand) = self.in_hand
-        {
-            let ends = match &message.payload {
-                Payload::Event(event) => event.state().is_some_and(JobState::is_terminal),
-                payload => matches!(payload, Payload::Dead(_)),
-            };
-            if ends {
-                self.world(|world| world.acknowledge(self.process, in_hand.sequence, true));
-                self.moment().await;
-            }
-        }
-        if self.mutation() == Mutation::AcknowledgeTheJobFirst && matches!(message.payload, Payload::Work(_))
-        {
-            let _ = self.call(|world| world.acknowledge_of(self.process, message.job, LANES..DEAD)).await;
-        }
-        let follows = |event: &Event| matches!(event.fact, Fact::Retrying { .. });
-        if self.mutation() == Mutation::AcknowledgeTheFailureFirst
-            && matches!(&message.payload, Payload::Event(event) if follows(event))
-        {
-            let _ = self.call(|world| world.acknowledge_of(self.process, message.job, DEAD..LEDGER)).await;
-        }
-        let Payload::Event(event) = &message.payload else { return };
-        if self.mutation() == Mutation::PurgeFirst && event.state() == Some(JobState::Cancelled) {
-            let _ = self.call(|world| super::router::ports::purge(world, message.job)).await;
-        }
-    }
-
-    /// What a mutation does after a message was published.
-    async fn after_publish(&self, message: &Message) {
-        if !matches!(message.payload, Payload::Work(_)) {
-            return;
-        }
-        let late = self.late.borrow_mut().take();
-        if let Some(reservation) = late {
-            let _ = self.ask_ledger(reservation).await;
         }
     }
 
@@ -165,7 +140,7 @@ impl SimulatedPorts {
             let job = world.jobs[in_hand.job as usize].as_ref();
             let deadline_ms = job.and_then(|job| job.constraints.deadline_ms);
             let expired = deadline_ms.is_some_and(|deadline_ms| deadline_ms <= world.now_ms);
-            expired || world.processes[self.process].cancels.contains(&in_hand.job)
+            expired || world.processes[self.process].cancels.contains_key(&in_hand.job)
         })
     }
 
@@ -186,27 +161,6 @@ pub(crate) fn claim_key(attempt: AttemptId) -> (u32, u32) {
 
 fn held(entry: &Entry) -> Held {
     Held { record: Box::new(AttemptRecord::clone(&entry.record)), revision: entry.revision }
-}
-
-/// An event as a message. With a mutation, ends are published wherever another end may be.
-pub(crate) fn event_message(mutation: Mutation, event: &Event, after: Option<u64>) -> Message {
-    let twice = mutation == Mutation::SettleTwice && event.state().is_some_and(JobState::is_terminal);
-    let expected = match event.fact {
-        Fact::Ended { .. } => Some(0),
-        Fact::Assigned { .. } if event.attempt == 1 => Some(0),
-        _ => after,
-    };
-    let dropped = mutation == Mutation::DropTheMessageId && !event.state().is_some_and(JobState::is_terminal);
-    let expected = expected.filter(|_| !twice && !dropped);
-    // As the real one: a message with an expectation has no id.
-    let id = (!twice && expected.is_none()).then(|| (event.attempt, Named::Event(event.fact.kind())));
-    Message {
-        consumer: LEDGER,
-        job: number(event.job),
-        id,
-        payload: Payload::Event(Rc::new(event.clone())),
-        expected,
-    }
 }
 
 impl Ports for SimulatedPorts {
@@ -231,7 +185,7 @@ impl Ports for SimulatedPorts {
     #[track_caller]
     fn is_cancelled(&self, _: &Tenant, job: JobId) -> bool {
         let muted = self.is_muted(Location::caller(), "is_cancelled");
-        !muted && self.world(|world| world.processes[self.process].cancels.contains(&number(job)))
+        !muted && self.world(|world| world.processes[self.process].cancels.contains_key(&number(job)))
     }
 
     fn config(&self) -> FleetConfig {
@@ -253,18 +207,18 @@ impl Ports for SimulatedPorts {
 
     fn message(&self, record: Record<'_>) -> Outgoing {
         let mutation = self.mutation();
-        Outgoing(match record {
-            Record::Event(event) => Some(event_message(mutation, event, None)),
-            Record::EventAfter(event, sequence) => Some(event_message(mutation, event, Some(sequence))),
-            Record::Work(assignment) => Some(Message {
+        Outgoing::Message(match record {
+            Record::Event(event) => event_message(mutation, event, None),
+            Record::EventAfter(event, sequence) => event_message(mutation, event, Some(sequence)),
+            Record::Work(assignment) => Message {
                 consumer: self
                     .world(|world| world.setting.work_consumer(&assignment.backend, &assignment.class)),
                 job: number(assignment.job.id),
                 payload: Payload::Work(Rc::new(assignment.clone())),
                 id: Some((assignment.attempt, Named::Work)),
                 expected: None,
-            }),
-            Record::Failed(letter) => Some(Message {
+            },
+            Record::Failed(letter) => Message {
                 consumer: DEAD,
                 job: number(letter.assignment.job.id),
                 payload: Payload::Dead(Rc::new(DeadLetter {
@@ -273,19 +227,17 @@ impl Ports for SimulatedPorts {
                 })),
                 id: Some((letter.assignment.attempt, Named::Dead)),
                 expected: None,
-            }),
-            Record::Parked { .. } => None,
-            Record::Copy { message, .. } => self.world(|world| {
-                let stored = world.broker.messages.get(&message.sequence)?;
-                let again = u32::try_from(message.sequence).unwrap_or(u32::MAX);
-                Some(Message {
-                    consumer: stored.consumer,
-                    job: stored.job,
-                    payload: stored.payload.clone(),
-                    id: Some((again, Named::Copy)),
-                    expected: None,
-                })
-            }),
+            },
+            Record::Parked { job, .. } => return Outgoing::Parked(job.map(number)),
+            Record::Copy { message, .. } => match self.copy_of(message.sequence) {
+                Some(copy) if matches!(copy.payload, Payload::Unreadable(_)) => {
+                    let is_passed_on = matches!(subjects::parse(&message.subject), Some(Subject::Dead(..)));
+                    let consumer = if is_passed_on { DEAD } else { copy.consumer };
+                    Message { consumer, payload: Payload::Unreadable(message.subject.clone()), ..copy }
+                }
+                Some(copy) => copy,
+                None => return Outgoing::Nothing,
+            },
         })
     }
 
@@ -293,13 +245,19 @@ impl Ports for SimulatedPorts {
     fn publish(&self, message: &Outgoing) -> impl Future<Output = Result<Published, PublishError>> {
         let muted = self.is_muted(Location::caller(), "publish");
         async move {
-            let Some(message) = message.0.as_ref().filter(|_| !muted) else {
-                // It leaves no trace in the simulated broker.
-                if !muted && self.call(|_| ()).await.is_err() {
-                    self.pause(5_000).await;
-                }
+            if muted {
                 return Ok(Published::New);
+            }
+            let message = match message {
+                Outgoing::Message(message) => message,
+                Outgoing::Nothing => return Ok(Published::New),
+                Outgoing::Parked(job) => {
+                    let parked = self.call(|world| world.broker.parked.extend(*job)).await;
+                    let away = |_| PublishError::Away { subject: String::new(), source: "away".into() };
+                    return parked.map(|()| Published::New).map_err(away);
+                }
             };
+            self.watch_publish(message);
             self.before_publish(message).await;
             let published = self.publish_patiently(message).await?;
             self.after_publish(message).await;
@@ -314,7 +272,7 @@ impl Ports for SimulatedPorts {
     #[track_caller]
     fn store(&self, record: Record<'_>) -> impl Future<Output = Result<Published, PublishError>> {
         let muted = self.is_muted(Location::caller(), "store");
-        let message = if muted { Outgoing(None) } else { self.message(record) };
+        let message = if muted { Outgoing::Nothing } else { self.message(record) };
         async move { if muted { Ok(Published::New) } else { self.publish(&message).await } }
     }
 
@@ -336,7 +294,10 @@ impl Ports for SimulatedPorts {
                 self.call(|world| world.broker.create_claim(claim_key(attempt), stored, world.now_ms)).await;
             match created.map_err(|source| ClaimError::Port { attempt, source })? {
                 Err(None) => Err(full(attempt)),
-                Ok(revision) => Ok(Claimed::Granted(Held { record: Box::new(record), revision })),
+                Ok(revision) => {
+                    self.spring_trap().await;
+                    Ok(Claimed::Granted(Held { record: Box::new(record), revision }))
+                }
                 Err(Some(entry)) => Ok(Claimed::AlreadyClaimed(held(&entry))),
             }
         }
@@ -394,8 +355,10 @@ impl Ports for SimulatedPorts {
         }
     }
 
+    #[track_caller]
     fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>> {
-        let ages = self.mutation() != Mutation::IgnoreTheAgeOfClaims;
+        let muted = self.is_muted(Location::caller(), "claim_store");
+        let ages = !muted && self.mutation() != Mutation::IgnoreTheAgeOfClaims;
         async move {
             self.call(|_| ()).await?;
             Ok(ClaimStore { created_at_ms: 0, kept_ms: ages.then_some(broker::CLAIMS_KEPT_MS) })

@@ -1,17 +1,19 @@
 //! A simulated process: what it remembers, and what of that a kill, a pause or a cut line takes away.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use policy::fleet::Fleet;
 use protocol::router::intake::Intake;
+use protocol::router::lost::Lost;
 use protocol::router::orphans::Orphans;
 use protocol::router::room::Room;
 use protocol::router::take_back::Deserted;
 use protocol::router::too_new::Resting;
 use schemas::{AttemptId, WorkerId};
 
+use super::broker::LEDGER;
 use super::schedule::Happening;
 use super::worker::attempt::Stopper;
 
@@ -54,6 +56,15 @@ pub(crate) struct Process {
     pub(crate) paused: bool,
     pub(crate) frozen: Vec<Happening>,
     pub(crate) paused_ms: i64,
+    /// When it went on last, Unix milliseconds.
+    pub(crate) resumed_ms: i64,
+    /// It is stopped for so long as soon as it holds a new claim, milliseconds.
+    pub(crate) trapped_ms: Option<i64>,
+    /// It dies for so long when a result lies in its spool, or work hangs at its own server, milliseconds; and so much
+    /// later the job's cancel is asked for.
+    pub(crate) snatched: Option<(i64, Option<i64>)>,
+    /// It is cut off for so long as soon as a result lies in its spool, milliseconds.
+    pub(crate) severed_ms: Option<i64>,
     /// It takes no more work and lets go of what runs after a grace.
     pub(crate) draining: bool,
     pub(crate) letting_go: bool,
@@ -61,8 +72,13 @@ pub(crate) struct Process {
     pub(crate) cut_until_ms: i64,
     /// A part of its calls or their answers is lost until then, Unix milliseconds.
     pub(crate) lossy_until_ms: i64,
+    /// When a call of it, or the answer, was lost last, Unix milliseconds.
+    pub(crate) lost_ms: i64,
     pub(crate) in_hand: u32,
-    pub(crate) cancels: HashSet<u32>,
+    /// A router's messages in hand, by lane, and failed attempts: each lane pulls for itself.
+    pub(crate) at_work: [u32; LEDGER],
+    /// The jobs that are to be cancelled, and since when it knows.
+    pub(crate) cancels: HashMap<u32, i64>,
     /// The attempts that run here, by their jobs.
     pub(crate) running: HashMap<u32, Stopper>,
     /// Spooled results that the process works on.
@@ -80,6 +96,7 @@ pub(crate) struct Process {
     /// What a router remembers between two looks; taken out while it looks.
     pub(crate) deserted: Rc<RefCell<Option<Deserted>>>,
     pub(crate) orphans: Rc<RefCell<Option<Orphans>>>,
+    pub(crate) lost: Rc<RefCell<Option<Lost>>>,
     /// A look at the room is planned.
     pub(crate) looks_at_room: bool,
     /// A lane is being read past its consumer.
@@ -105,12 +122,18 @@ impl Process {
             paused: false,
             frozen: Vec::new(),
             paused_ms: 0,
+            resumed_ms: 0,
+            trapped_ms: None,
+            snatched: None,
+            severed_ms: None,
             draining: false,
             letting_go: false,
             cut_until_ms: 0,
             lossy_until_ms: 0,
+            lost_ms: 0,
             in_hand: 0,
-            cancels: HashSet::new(),
+            at_work: [0; LEDGER],
+            cancels: HashMap::new(),
             running: HashMap::new(),
             spooled_in_hand: BTreeSet::new(),
             looks_at_spool: false,
@@ -120,6 +143,7 @@ impl Process {
             resting: Rc::default(),
             deserted: Rc::new(RefCell::new(Some(Deserted::default()))),
             orphans: Rc::new(RefCell::new(Some(Orphans::default()))),
+            lost: Rc::new(RefCell::new(Some(Lost::default()))),
             looks_at_room: false,
             reads_past: [false; 3],
             backlog_seen_ms: 0,
@@ -144,6 +168,19 @@ impl Process {
             stamps_ms: self.stamps_ms,
             ..next
         };
+    }
+
+    /// News have reached it since a moment as soon as there were any.
+    pub(crate) const fn has_heard_since(&self, since_ms: i64) -> bool {
+        self.up && !self.paused && self.resumed_ms <= since_ms && self.cut_until_ms <= since_ms
+    }
+
+    /// It has run since a moment, and nothing stood in its way.
+    pub(crate) const fn is_well_since(&self, since_ms: i64) -> bool {
+        self.has_heard_since(since_ms)
+            && !self.draining
+            && self.started_ms <= since_ms
+            && self.lost_ms < since_ms
     }
 
     /// It runs and can be spoken with.

@@ -28,7 +28,7 @@ pub enum Trouble {
 /// One piece of work at a provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
-    started_ms: i64,
+    pub(crate) started_ms: i64,
     /// When it ends by itself.
     pub(crate) done_ms: i64,
     failure: Option<FailureCode>,
@@ -100,6 +100,11 @@ impl Provider {
     /// How often work was taken on for an attempt.
     pub(crate) fn starts(&self, attempt: (u32, u32)) -> usize {
         self.of_attempt.get(&attempt).map_or(0, Vec::len)
+    }
+
+    /// The last work on an attempt, whatever became of it.
+    pub(crate) fn taken_on(&self, attempt: (u32, u32)) -> Option<usize> {
+        self.of_attempt.get(&attempt)?.last().copied()
     }
 
     /// Work on an attempt that is there, for providers that know it by a name of ours.

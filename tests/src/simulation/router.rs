@@ -3,6 +3,7 @@
 
 mod cancels;
 pub(crate) mod delivery;
+mod ledger;
 pub(crate) mod ports;
 
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use protocol::Ports as _;
 use protocol::router::guards::{self, Guards};
 use protocol::router::intake::{Arrived, look_at_room, refuse_unread};
-use protocol::router::{cancel, failed_attempts, lost, orphans, withdraw};
+use protocol::router::{cancel, failed_attempts, orphans, withdraw};
 use schemas::Lane;
 
 use super::broker::{DEAD, ENTRIES_KEPT_MS, LANES, Payload, Place, WORK};
@@ -19,7 +20,7 @@ use super::executor::Steps;
 use super::ports::SimulatedPorts;
 use super::process::Role;
 use super::schedule::Happening;
-use super::setting::IN_HAND;
+use super::setting::{BEGIN_MS, IN_HAND};
 use super::task::{Delivery, Task};
 use super::world::World;
 use delivery::SimulatedDelivery;
@@ -28,6 +29,11 @@ use delivery::SimulatedDelivery;
 /// less and less often.
 const ROOM_EVERY_MS: i64 = 300;
 const ROOM_EVERY_MAX_MS: i64 = 30_000;
+/// No placement is looked at for being lost before it is as old as this, milliseconds.
+const OLD_MS: i64 = 600_000;
+/// How often a client asks to cancel a job, and how long it waits between the tries.
+const CANCEL_TRIES: u32 = 4;
+const CANCEL_AGAIN_MS: i64 = 1_500;
 
 impl World {
     /// Whether a router would pull from a consumer.
@@ -35,13 +41,13 @@ impl World {
         let found = &self.processes[process];
         match consumer {
             LANES..DEAD => {
-                let in_hand = found.in_hand as usize;
+                let in_hand = found.at_work[consumer] as usize;
                 in_hand < IN_HAND as usize
                     && found.intakes[consumer - LANES]
                         .wanted(in_hand.min(IN_HAND as usize / 2), IN_HAND as usize)
                         > 0
             }
-            DEAD => found.in_hand < IN_HAND,
+            DEAD => found.at_work[DEAD] < IN_HAND,
             _ => false,
         }
     }
@@ -56,32 +62,43 @@ impl World {
     pub(crate) fn route(&mut self, process: usize, delivery: &Delivery, behind: bool) -> Task {
         let ports = self.router_ports(process, Some(delivery.job));
         let found = &self.processes[process];
-        let steps = match &delivery.payload {
-            Payload::Dead(_) => {
+        let (steps, of) = match &delivery.payload {
+            Payload::Dead(_) | Payload::Unreadable(_) => {
                 let resting = Rc::clone(&found.resting);
                 let message = SimulatedDelivery::of(delivery, behind);
-                Steps::new(async move { failed_attempts::settle(&ports, &resting, &message).await })
+                let steps =
+                    Steps::new(async move { failed_attempts::settle(&ports, &resting, &message).await });
+                (steps, DEAD)
             }
             Payload::Job(job) => {
                 let intakes = Rc::clone(&found.intakes);
                 let lane = lane_number(job.lane);
                 let message = Arrived::delivered(SimulatedDelivery::of(delivery, behind));
-                Steps::new(async move { intakes[lane].settle(&ports, message).await })
+                (Steps::new(async move { intakes[lane].settle(&ports, message).await }), LANES + lane)
             }
             Payload::Work(_) | Payload::Event(_) => unreachable!("routers pull jobs and failed attempts"),
         };
         self.plan_look_at_room(process);
-        Task::Router(steps)
+        Task::Router(steps, Some(of))
     }
 
-    /// A router takes a request to cancel. It is not redelivered: where it fails, its client asks again.
+    /// A router takes a request to cancel. It is not redelivered: where it fails, its client asks again, a few times.
     pub(crate) fn route_cancel(&mut self, process: usize, job: u32) {
         let Some(body) = self.jobs[job as usize].clone() else { return };
         let ports = self.router_ports(process, Some(job));
         let steps = Steps::new(async move {
-            let _ = cancel::cancel(&ports, Some(&body.tenant), body.id).await;
+            for _ in 0..CANCEL_TRIES {
+                let asked_ms = ports.world(|world| world.now_ms);
+                match cancel::cancel(&ports, Some(&body.tenant), body.id).await {
+                    Ok(answer) => return ports.world(|world| world.watch_answer(asked_ms, &answer)),
+                    Err(_) => {
+                        ports.world(|world| world.figures.failed_cancels += 1);
+                        ports.pause(CANCEL_AGAIN_MS).await;
+                    }
+                }
+            }
         });
-        self.begin(process, Task::Router(steps));
+        self.begin(process, Task::Router(steps, None));
     }
 
     /// A router's look every few seconds: backends without workers, messages that the broker gave up on, messages that their consumer has passed.
@@ -109,7 +126,7 @@ impl World {
                 }
                 *deserted.borrow_mut() = Some(looking);
             });
-            self.begin(process, Task::Router(steps));
+            self.begin(process, Task::Router(steps, None));
         }
         let given_up: Vec<(u64, u32)> = self
             .broker
@@ -123,7 +140,7 @@ impl World {
             let steps = Steps::new(async move {
                 let _ = withdraw::given_up(&ports, sequence, u64::from(deliveries)).await;
             });
-            self.begin(process, Task::Router(steps));
+            self.begin(process, Task::Router(steps, None));
         }
         self.look_for_orphans(process);
         if self.broker.messages.values().any(|stored| matches!(stored.place, Place::Unread)) {
@@ -131,7 +148,7 @@ impl World {
             let steps = Steps::new(async move {
                 let _ = refuse_unread(&ports).await;
             });
-            self.begin(process, Task::Router(steps));
+            self.begin(process, Task::Router(steps, None));
         }
     }
 
@@ -155,21 +172,25 @@ impl World {
                 let _ = Guards::default().pass(&ports, bucket, ENTRIES_KEPT_MS).await;
             }
         });
-        self.begin(process, Task::Router(steps));
+        self.begin(process, Task::Router(steps, None));
     }
 
-    /// The real router finds these jobs among its placements; here only those are looked at whose work was removed.
+    /// Placements are looked at once they may be old enough: where work was removed, and in runs that take long.
     fn look_for_lost(&mut self, process: usize) {
         let log = &self.broker.log;
         self.purged.retain(|job| !log[*job as usize].iter().any(|event| event.fact.kind() == "ended"));
-        for job in self.purged.clone() {
-            let Some(body) = self.jobs[job as usize].clone() else { continue };
-            let ports = self.router_ports(process, Some(job));
-            let steps = Steps::new(async move {
-                let _ = lost::look(&ports, body.id).await;
-            });
-            self.begin(process, Task::Router(steps));
+        if self.purged.is_empty() && self.now_ms - BEGIN_MS < OLD_MS {
+            return;
         }
+        let remembered = Rc::clone(&self.processes[process].lost);
+        let taken = remembered.borrow_mut().take();
+        let Some(mut known) = taken else { return };
+        let ports = self.router_ports(process, None);
+        let steps = Steps::new(async move {
+            let _ = known.look_around(&ports).await;
+            *remembered.borrow_mut() = Some(known);
+        });
+        self.begin(process, Task::Router(steps, None));
     }
 
     fn look_for_orphans(&mut self, process: usize) {
@@ -188,7 +209,7 @@ impl World {
             ports.sleep(Duration::from_millis(1)).await;
             *remembered.borrow_mut() = Some(seen);
         });
-        self.begin(process, Task::Router(steps));
+        self.begin(process, Task::Router(steps, None));
     }
 
     /// Plans the next look at the jobs that wait, if any wait and none is planned.
@@ -221,7 +242,8 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
     for number in world.woken.take() {
         world.wake(number);
     }
-    if !waits {
+    // The real router looks behind those that wait by the clock: also where all of them are put off, and none is in the room.
+    if !waits && !intakes.iter().any(protocol::router::intake::Intake::is_full) {
         return;
     }
     for (number, lane) in Lane::ALL.into_iter().enumerate() {
@@ -243,14 +265,14 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
                     let sequence = protocol::router::Delivery::sequence(arrived.message());
                     world.broker.delete(sequence);
                 }
-                let (ports, intakes) =
-                    (world.router_ports(process, Some(arrived.message().job)), Rc::clone(&intakes));
+                let job = arrived.message().job;
+                let (ports, intakes) = (world.router_ports(process, Some(job)), Rc::clone(&intakes));
                 let steps = Steps::new(async move { intakes[number].settle(&ports, arrived).await });
-                world.begin(process, Task::Router(steps));
+                world.begin(process, Task::Router(steps, Some(LANES + number)));
                 world.figures.read_past += 1;
             }
         });
-        world.begin(process, Task::Router(steps));
+        world.begin(process, Task::Router(steps, None));
     }
     world.plan_look_at_room(process);
 }

@@ -30,8 +30,16 @@ pub(crate) enum Happening {
     Heal { process: usize },
     /// A draining process lets go of what still runs.
     LetGo { process: usize, incarnation: u32 },
+    /// A process dies.
+    Die { process: usize, incarnation: u32, for_ms: i64 },
+    /// A client asks to cancel a job.
+    Ask { job: u32 },
     /// The broker is back.
     BrokerBack,
+    /// A provider reports under which id it knows an attempt.
+    Report { job: u32, attempt: u32, run: usize, tries: u32 },
+    /// The invariants look at what waits.
+    Watch,
 }
 
 /// The queue of what is to happen.

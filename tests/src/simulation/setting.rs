@@ -58,6 +58,7 @@ impl Setting {
         }
         let mut policy = policy::defaults::policy();
         policy.defer_ms = 5_000;
+        policy.overdue_after_ms = 30_000;
         let mut tenants = policy::defaults::tenants();
         let daily = MicroUsd(if tight { 400_000 } else { 40_000_000 });
         let with_word = |allow_paid| TenantConfig { allow_paid, ..TenantConfig::default() };

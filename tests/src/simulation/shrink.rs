@@ -70,6 +70,7 @@ impl Shrinking {
                 Order { cost_micro_usd: None, ..order },
                 Order { deadline_ms: None, ..order },
                 Order { away: false, ..order },
+                Order { uses: None, ..order },
                 Order { only: None, ..order },
                 Order { paid: None, ..order },
             ];
@@ -100,6 +101,7 @@ fn merge(now: Order, plainer: Order, at: usize, operations: &[(i64, Operation)])
         deadline_ms: pick(now.deadline_ms, plainer.deadline_ms),
         invalid: now.invalid,
         key: now.key,
+        uses: now.uses.filter(|_| plainer.uses.is_some()),
     };
     let mut changed = operations.to_vec();
     changed[at].1 = Operation::Submit(order);

@@ -1,9 +1,10 @@
 //! Pieces of work in the hands of processes. Each step does at most one thing to the outside world, and
 //! between two steps its process may be killed or stopped.
 
-use super::broker::Payload;
+use super::broker::{Consumer, Payload};
 use super::executor::Steps;
 use super::money_task::Booking;
+use super::process::Process;
 use super::world::World;
 
 /// What a task does after a step.
@@ -37,7 +38,8 @@ pub(crate) struct InHand {
 }
 
 pub(crate) enum Task {
-    Router(Steps),
+    /// With the consumer whose message it is about, of those that routers pull from.
+    Router(Steps, Option<Consumer>),
     Worker(Steps, Option<InHand>),
     Book(Box<Booking>),
 }
@@ -46,15 +48,23 @@ impl Task {
     /// What runs as a future.
     pub(crate) fn steps(&mut self) -> Option<&mut Steps> {
         match self {
-            Self::Router(steps) | Self::Worker(steps, _) => Some(steps),
+            Self::Router(steps, _) | Self::Worker(steps, _) => Some(steps),
             Self::Book(_) => None,
+        }
+    }
+
+    /// Where it counts among what a router has in hand.
+    pub(crate) const fn of(&self) -> Option<Consumer> {
+        match self {
+            Self::Router(_, of) => *of,
+            Self::Worker(..) | Self::Book(_) => None,
         }
     }
 
     /// A step of what does not run as a future.
     pub(crate) fn step(&mut self, world: &mut World) -> Next {
         match self {
-            Self::Router(_) | Self::Worker(..) => unreachable!("the executor polls it"),
+            Self::Router(..) | Self::Worker(..) => unreachable!("the executor polls it"),
             Self::Book(task) => task.step(world),
         }
     }
@@ -151,6 +161,18 @@ impl Tasks {
     pub(crate) fn clear(&mut self) -> Vec<Task> {
         let slots = std::mem::take(&mut self.slots);
         slots.into_iter().flatten().filter_map(|slot| slot.task).collect()
+    }
+
+    /// Whose tasks there are, and about which job.
+    pub(crate) fn names(&self, processes: &[Process]) -> Vec<String> {
+        let name = |slot: &Slot| {
+            let process = processes[slot.process].name;
+            match &slot.task {
+                Some(Task::Worker(_, Some(in_hand))) => format!("{process} with job {}", in_hand.job),
+                _ => process.to_owned(),
+            }
+        };
+        self.slots.iter().flatten().map(name).collect()
     }
 
     /// The tasks of a process that are about a job.

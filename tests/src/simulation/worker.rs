@@ -5,8 +5,10 @@ pub(crate) mod attempt;
 pub(crate) mod backend;
 pub(crate) mod ports;
 
-use protocol::worker::rescue;
+use protocol::worker::{report, rescue};
+use schemas::AttemptId;
 
+use super::broker::Payload;
 use super::executor::Steps;
 use super::ports::SimulatedPorts;
 use super::process::Role;
@@ -31,7 +33,15 @@ impl World {
     pub(crate) fn attempt(&self, process: usize, delivery: Delivery) -> Task {
         let ports = self.worker_ports(process, Some(&delivery));
         let in_hand = ports.in_hand;
-        Task::Worker(Steps::new(async move { protocol::worker::deliver(&ports, delivery).await }), in_hand)
+        let attempt = match &delivery.payload {
+            Payload::Work(assignment) => Some(assignment.id()),
+            _ => None,
+        };
+        let steps = Steps::new(async move {
+            protocol::worker::deliver(&ports, delivery).await;
+            ports.watch_let_go(attempt);
+        });
+        Task::Worker(steps, in_hand)
     }
 
     /// Before a worker pulls: what a process before it left in the spool is written into the claims.
@@ -40,7 +50,11 @@ impl World {
             return;
         }
         let ports = self.worker_ports(process, None);
-        self.begin(process, Task::Worker(Steps::new(async move { rescue::mark(&ports).await }), None));
+        let steps = Steps::new(async move {
+            rescue::mark(&ports).await;
+            ports.watch_marked();
+        });
+        self.begin(process, Task::Worker(steps, None));
     }
 
     /// A worker's look at its spool every few seconds.
@@ -59,6 +73,17 @@ impl World {
                     found.looks_at_spool = false;
                 }
             });
+        });
+        self.begin(process, Task::Worker(steps, None));
+    }
+
+    /// A worker takes a provider's report.
+    pub(crate) fn take_report(&mut self, process: usize, attempt: AttemptId, id: String) {
+        let ports = self.worker_ports(process, None);
+        let steps = Steps::new(async move {
+            if report::take(&ports, attempt, &id).await.is_ok() {
+                ports.watch_reported(attempt);
+            }
         });
         self.begin(process, Task::Worker(steps, None));
     }

@@ -8,11 +8,11 @@ use std::task::Poll;
 
 use schemas::{AttemptId, AttemptRecord, DeliveredResult, Fact, Job, JobState};
 
-use super::broker::{self, Broker, Message, Payload, Published};
+use super::broker::{self, Broker, Consumer, Message, Payload, Published};
 use super::chance::Chance;
 use super::executor::{Shared, Woken};
 use super::figures::Figures;
-use super::invariants::{Breach, Watch};
+use super::invariants::{Breach, Watch, waiting};
 use super::money::Books;
 use super::mutation::Mutation;
 use super::operations::Operation;
@@ -73,6 +73,16 @@ pub(crate) struct World {
     pub(crate) changed_ms: i64,
     /// Where a port is called that does nothing in this run.
     pub(crate) muted: Option<Site>,
+    /// A port whose calls fail in this run.
+    pub(crate) failing: Option<&'static str>,
+    /// When a consumer was made anew last, Unix milliseconds.
+    pub(crate) remade_ms: i64,
+    /// The artifact store is full until then, Unix milliseconds.
+    pub(crate) store_full_until_ms: i64,
+    /// How many keys a tenant may have at a time.
+    pub(crate) keys_max: usize,
+    /// When each backend had a healthy worker last, Unix milliseconds.
+    pub(crate) served_ms: [i64; 3],
     /// Where ports are called, if that is collected.
     pub(crate) sites: Option<BTreeMap<Site, &'static str>>,
 }
@@ -113,6 +123,11 @@ impl World {
             woken: Woken::default(),
             changed_ms: BEGIN_MS,
             muted: None,
+            failing: None,
+            remade_ms: 0,
+            store_full_until_ms: 0,
+            keys_max: if Chance::keyed(seed, [12, 12, 12]).per_mille(60) { 1 } else { usize::MAX },
+            served_ms: [BEGIN_MS; 3],
             sites: None,
         }
     }
@@ -126,6 +141,7 @@ impl World {
             for process in 0..world.processes.len() {
                 world.start(process);
             }
+            world.schedule.at(BEGIN_MS, Happening::Watch);
             BEGIN_MS + world.operations.last().map_or(0, |(at_ms, _)| *at_ms) + REST_WITHIN_MS
         };
         loop {
@@ -143,6 +159,7 @@ impl World {
                         router::look(&shared, process);
                     }
                 }
+                Happening::Watch => waiting::watch(&shared),
                 happening => shared.borrow_mut().happen(happening),
             }
             let mut world = shared.borrow_mut();
@@ -150,11 +167,7 @@ impl World {
             if world.watch.breach.is_some() {
                 break;
             }
-            if world.to_come == 0
-                && world.broker.messages.is_empty()
-                && world.tasks.live == 0
-                && world.purged.is_empty()
-            {
+            if world.is_at_rest() {
                 world.check_at_rest();
                 break;
             }
@@ -172,11 +185,29 @@ impl World {
         ((world.figures, world.watch.breach.take()), sites)
     }
 
+    /// Nothing is to come, nothing is in a queue, in anybody's hands or in a spool.
+    fn is_at_rest(&self) -> bool {
+        self.to_come == 0
+            && self.broker.messages.is_empty()
+            && self.tasks.live == 0
+            && self.spools.iter().all(BTreeMap::is_empty)
+            && self.purged.is_empty()
+    }
+
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Operation(place) => self.operate(place),
             Happening::Publish { job, tries } => self.submit(job, tries),
-            Happening::Step { .. } | Happening::LookAtRoom { .. } => unreachable!("the loop takes it"),
+            Happening::Step { .. } | Happening::LookAtRoom { .. } | Happening::Watch => {
+                unreachable!("the loop takes it")
+            }
+            Happening::Die { process, incarnation, for_ms } => {
+                if self.processes[process].incarnation == incarnation {
+                    self.kill(process, for_ms);
+                }
+            }
+            Happening::Ask { job } => self.ask_to_cancel(job),
+            Happening::Report { job, attempt, run, tries } => self.report(job, attempt, run, tries),
             Happening::Cancel { process, incarnation, job } => {
                 if self.is_there(process, incarnation, happening) {
                     self.learn_of_cancel(process, job);
@@ -247,9 +278,13 @@ impl World {
         }
     }
 
-    fn ended(&mut self, process: usize, number: usize) {
+    fn ended(&mut self, process: usize, number: usize, of: Option<Consumer>) {
         self.tasks.remove(number);
-        self.processes[process].in_hand = self.processes[process].in_hand.saturating_sub(1);
+        let found = &mut self.processes[process];
+        found.in_hand = found.in_hand.saturating_sub(1);
+        if let Some(of) = of {
+            found.at_work[of] = found.at_work[of].saturating_sub(1);
+        }
         self.dispatch_to(process);
     }
 
@@ -260,9 +295,12 @@ impl World {
 
     /// Gives a task to a process; it takes its first step after a moment.
     pub(crate) fn begin(&mut self, process: usize, task: Task) -> usize {
-        let incarnation = self.processes[process].incarnation;
-        let (number, wake) = self.tasks.add(process, incarnation, task);
-        self.processes[process].in_hand += 1;
+        let found = &mut self.processes[process];
+        found.in_hand += 1;
+        if let Some(of) = task.of() {
+            found.at_work[of] += 1;
+        }
+        let (number, wake) = self.tasks.add(process, found.incarnation, task);
         let at_ms = self.now_ms + self.moment();
         self.schedule.at(at_ms, Happening::Step { task: number, wake });
         number
@@ -284,13 +322,18 @@ impl World {
     pub(crate) fn reach(&mut self, process: usize) -> Reach {
         let caller = &self.processes[process];
         if self.now_ms < self.broker.down_until_ms || self.now_ms < caller.cut_until_ms {
+            self.processes[process].lost_ms = self.now_ms;
             return Reach::Nowhere;
         }
         let (nowhere, unanswered) = if self.now_ms < caller.lossy_until_ms { (150, 400) } else { (0, 1) };
         match self.chance.below(1_000) {
-            share if share < nowhere => Reach::Nowhere,
+            share if share < nowhere => {
+                self.processes[process].lost_ms = self.now_ms;
+                Reach::Nowhere
+            }
             share if share < unanswered => {
                 self.figures.lost_answers += 1;
+                self.processes[process].lost_ms = self.now_ms;
                 Reach::Unanswered
             }
             _ => Reach::Through,
@@ -362,8 +405,9 @@ fn step(shared: &Shared, number: usize, wake: u64) {
         let polled = steps.poll(number, &woken);
         match polled {
             Poll::Ready(()) => {
+                let of = task.of();
                 drop(task);
-                shared.borrow_mut().ended(process, number);
+                shared.borrow_mut().ended(process, number, of);
             }
             Poll::Pending => {
                 let mut world = shared.borrow_mut();
@@ -383,6 +427,6 @@ fn step(shared: &Shared, number: usize, wake: u64) {
             let at_ms = world.now_ms + wait_ms.max(0);
             world.stepped(number, task, Some(at_ms));
         }
-        Next::Done => world.ended(process, number),
+        Next::Done => world.ended(process, number, None),
     }
 }

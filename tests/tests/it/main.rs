@@ -28,6 +28,7 @@ mod largest;
 mod life;
 mod loops;
 mod model;
+mod muted;
 mod observability;
 mod orphans;
 mod processes;

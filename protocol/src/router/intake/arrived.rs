@@ -12,6 +12,11 @@ use crate::router::read_past::Read;
 /// remembers ids. The other half is for clocks that differ.
 const FRESH_MS: i64 = topology::DUPLICATE_WINDOW_MS.cast_signed() / 2;
 
+/// A job that is published longer than this after its id was made may be a repeat whose first the broker has forgotten:
+/// one that was restarted knows only the ids of what it still has. Its tracks are looked for; what comes at once costs no
+/// look-up, also from a client whose clock is wrong by as much as is tolerated.
+const AT_ONCE_MS: i64 = policy::clocks::SKEW_MAX_MS.cast_signed();
+
 /// How far in the future an id may seem to have been made.
 const CLOCKS_DIFFER_MS: i64 = FRESH_MS / 2;
 
@@ -65,10 +70,12 @@ impl<D: Delivery> Arrived<D> {
 
     /// Whether a job may have left tracks without an `assigned` event. One whose id is no UUIDv7 never does: it is never
     /// certain to be the first. Nor does one that merely waited long in its lane: those that were read past the consumer
-    /// are placed with their event.
+    /// are placed with their event. One that was not published at once may repeat what the broker has forgotten.
     pub(super) fn may_have_tracks(&self, job: JobId) -> bool {
-        let first = || self.is_first(job, self.message.published_at_ms());
-        self.seen_before() || (job.time_ms().is_some() && !first())
+        let submitted_at_ms = self.message.published_at_ms();
+        let is_first = || self.is_first(job, submitted_at_ms);
+        let Some(made_ms) = job.time_ms() else { return self.seen_before() };
+        submitted_at_ms - made_ms > AT_ONCE_MS || !is_first()
     }
 
     /// Answers the broker. An answer that is lost ends in another delivery, and that finds the job's tracks
@@ -143,6 +150,8 @@ mod tests {
         let other = JobId::from_parts(made_ms, [8; 10]);
         let cases = [
             (arrived(Some(job), made_ms + 5, false), true),
+            (arrived(Some(job), made_ms + AT_ONCE_MS, false), true),
+            (arrived(Some(job), made_ms + AT_ONCE_MS + 1, false), true),
             (arrived(Some(job), made_ms + FRESH_MS, false), true),
             (arrived(Some(job), made_ms - CLOCKS_DIFFER_MS, false), true),
             // Published again after the broker may have forgotten it; by a clock that is far ahead.
@@ -155,7 +164,9 @@ mod tests {
         ];
         for (case, (arrived, first)) in cases.iter().enumerate() {
             assert_eq!(arrived.is_first(job, arrived.message.published_at_ms + 5), *first, "case {case}");
-            assert_eq!(arrived.may_have_tracks(job), !first, "case {case}");
+            // What comes later than at once may repeat what the broker has forgotten since.
+            let is_late = arrived.message.published_at_ms - made_ms > AT_ONCE_MS;
+            assert_eq!(arrived.may_have_tracks(job), !first || is_late, "case {case}");
         }
     }
 

@@ -118,7 +118,7 @@ impl<P: WorkerPorts> Run<'_, P> {
             }
             Begin::Retell(outcome) => {
                 let started = held.record.started_at_ms;
-                self.settle(None, &outcome, started, true).await
+                self.settle(None, &outcome, started, !outcome.unbegun).await
             }
             Begin::AwaitStored => self.await_stored(held).await,
             Begin::GiveUp(outcome) => {

@@ -4,7 +4,7 @@ use super::{Operation, Order};
 use crate::simulation::chance::Chance;
 use crate::simulation::process::{PROCESSES, Role};
 use crate::simulation::provider::Trouble;
-use crate::simulation::setting::{CLOUD, GEMINI};
+use crate::simulation::setting::{CLOUD, GEMINI, LOCAL};
 
 /// The consumers: three lanes, failed attempts, facts, and three backends with two classes each.
 const CONSUMERS: u64 = 11;
@@ -20,18 +20,27 @@ const TROUBLES: [Trouble; 6] =
 #[must_use]
 pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     let mut chance = Chance::keyed(seed, [7, 7, 7]);
-    let span_ms = i64::from(jobs) * chance.between(150, 900);
+    // Some runs are a flood, so that jobs wait.
+    let apart_ms = if chance.per_mille(300) { chance.between(15, 60) } else { chance.between(150, 900) };
+    let span_ms = i64::from(jobs) * apart_ms;
     let mut list = Vec::new();
     let mut keys = Chance::keyed(seed, [8, 8, 8]);
     let mut strays = Chance::keyed(seed, [9, 9, 9]);
-    let mut before = None;
+    let mut users = Chance::keyed(seed, [10, 10, 10]);
+    let (mut before, mut orders): (_, Vec<Order>) = (None, Vec::new());
     for job in 0..jobs {
         let at_ms = chance.between(0, span_ms);
         let order = with_key(order(job, &mut chance), before, &mut keys);
         before = Some(order);
         // Published where no lane reads, by a client whose broker has the subjects of an earlier version.
         let order = Order { lane: if strays.per_mille(4) { NO_LANE } else { order.lane }, ..order };
+        let (order, later_ms) = with_input(order, &orders, &mut users);
+        let at_ms = at_ms + later_ms;
+        orders.push(order);
         list.push((at_ms, Operation::Submit(order)));
+        if users.per_mille(6) {
+            list.push((at_ms + users.between(1, 6_000), Operation::Garble { job }));
+        }
         if strays.per_mille(6) {
             list.push((at_ms + strays.between(1, 6_000), Operation::Purge { job }));
         }
@@ -55,8 +64,13 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
                 list.push((at_ms + wait_ms + chance.between(1, 60), Operation::Kill { process: 0, for_ms }));
             }
         }
-        if chance.per_mille(30) {
-            list.push((at_ms + chance.between(0, 4_000), Operation::Redeliver { job }));
+        if chance.per_mille(60) {
+            let again_ms = at_ms + chance.between(0, 4_000);
+            list.push((again_ms, Operation::Redeliver { job }));
+            if chance.per_mille(300) {
+                // Two routers have it in hand now, or two workers.
+                list.push((again_ms + chance.between(20, 3_000), Operation::Cancel { job }));
+            }
         }
     }
     // Some runs are calm, so that what happens without faults is seen as well.
@@ -65,6 +79,9 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
         let at_ms = chance.between(0, span_ms + 5_000);
         list.push((at_ms, fault(&mut chance)));
     }
+    if chance.per_mille(350) {
+        list.push((chance.between(0, span_ms), outage(&mut chance)));
+    }
     // Lanes, failed attempts, and the work of each backend and class.
     if strays.per_mille(100) {
         let consumer = strays.below(CONSUMERS) as usize;
@@ -72,6 +89,7 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     }
     list.extend(clocks(seed, span_ms));
     list.extend(room(seed, jobs, span_ms));
+    list.extend(losses(seed, span_ms));
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
     list
@@ -126,6 +144,49 @@ fn clocks(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
     list
 }
 
+/// In some runs a worker is lost over what it holds and nobody else has: work that hangs at its own server, or a result
+/// that lies in its spool, of a job that is cancelled meanwhile or is not.
+fn losses(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
+    let mut chance = Chance::keyed(seed, [11, 11, 11]);
+    let at_ms = chance.between(0, span_ms);
+    let of = |backend: usize, chance: &mut Chance| {
+        let number = chance.below(2) as usize;
+        let workers = PROCESSES.iter().enumerate().filter(|(_, (_, role))| *role == Role::Worker(backend));
+        workers.map(|(process, _)| process).nth(number).unwrap_or_default()
+    };
+    match chance.below(10) {
+        0 => {
+            let (process, for_ms) = (of(LOCAL, &mut chance), chance.between(25_000, 60_000));
+            let trouble = Operation::Provider { backend: LOCAL, trouble: Trouble::Hang, for_ms: 20_000 };
+            let cancel_ms = Some(chance.between(500, 14_000));
+            vec![(at_ms, trouble), (at_ms, Operation::Snatch { process, for_ms, cancel_ms })]
+        }
+        1 => {
+            let (process, for_ms) = (of(GEMINI, &mut chance), chance.between(30_000, 110_000));
+            let cancel_ms = chance.per_mille(600).then(|| chance.between(1_000, 45_000));
+            vec![(at_ms, Operation::Snatch { process, for_ms, cancel_ms })]
+        }
+        2 => {
+            let (process, for_ms) = (of(GEMINI, &mut chance), chance.between(12_000, 28_000));
+            vec![(at_ms, Operation::Sever { process, for_ms })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Now and then a job uses the result of an earlier one, mostly of its own tenant's, and comes some seconds later.
+fn with_input(order: Order, orders: &[Order], chance: &mut Chance) -> (Order, i64) {
+    // The names of tenants go round by threes.
+    let back = if chance.per_mille(800) { 3 } else { 2 };
+    let of = order.job.checked_sub(back).and_then(|of| orders.get(of as usize));
+    match of {
+        Some(of) if chance.per_mille(40) && order.key.is_none() => {
+            (Order { uses: Some(of.job), generous: of.generous, ..order }, chance.between(6_000, 40_000))
+        }
+        _ => (order, 0),
+    }
+}
+
 /// Now and then a job has an idempotency key, and the next one is mostly the same once more, under another id.
 fn with_key(order: Order, before: Option<Order>, chance: &mut Chance) -> Order {
     match before.filter(|before| before.key.is_some()) {
@@ -169,6 +230,16 @@ fn order(job: u32, chance: &mut Chance) -> Order {
     order
 }
 
+/// Something that lasts for minutes.
+fn outage(chance: &mut Chance) -> Operation {
+    let (backend, for_ms) = (chance.below(3) as usize, chance.between(60_000, 400_000));
+    match chance.below(3) {
+        0 => Operation::StoreFull { for_ms },
+        1 => Operation::Provider { backend, trouble: Trouble::Hang, for_ms },
+        _ => Operation::Provider { backend, trouble: Trouble::Down, for_ms },
+    }
+}
+
 fn fault(chance: &mut Chance) -> Operation {
     let process = chance.below(PROCESSES.len() as u64) as usize;
     let backend = chance.below(3) as usize;
@@ -186,6 +257,12 @@ fn fault(chance: &mut Chance) -> Operation {
         55..=66 => Operation::Lossy { process, for_ms: short_ms * 2 },
         67..=72 if matches!(PROCESSES[process].1, Role::Worker(_)) => {
             Operation::Drain { process, for_ms: short_ms }
+        }
+        76..=77 if PROCESSES[process].1 == Role::Worker(GEMINI) => {
+            Operation::Snatch { process, for_ms: chance.between(200, 110_000), cancel_ms: None }
+        }
+        73..=75 if matches!(PROCESSES[process].1, Role::Worker(_)) => {
+            Operation::Trap { process, for_ms: chance.between(20_000, 110_000) }
         }
         67..=84 => {
             let trouble = TROUBLES[chance.below(TROUBLES.len() as u64) as usize];

@@ -44,6 +44,7 @@ fn words(operation: &Operation) -> String {
         Operation::Cancel { job } => format!("cancel {job}"),
         Operation::Remake { consumer } => format!("remake {consumer}"),
         Operation::Purge { job } => format!("purge {job}"),
+        Operation::Garble { job } => format!("garble {job}"),
         Operation::Redeliver { job } => format!("redeliver {job}"),
         Operation::Kill { process, for_ms } => format!("kill {} for={for_ms}", name(process)),
         Operation::Pause { process, for_ms } => format!("pause {} for={for_ms}", name(process)),
@@ -53,6 +54,13 @@ fn words(operation: &Operation) -> String {
             format!("clock {} off={off_ms} stamps={stamps_ms}", name(process))
         }
         Operation::Drain { process, for_ms } => format!("drain {} for={for_ms}", name(process)),
+        Operation::Trap { process, for_ms } => format!("trap {} for={for_ms}", name(process)),
+        Operation::Snatch { process, for_ms, cancel_ms } => {
+            let cancel = cancel_ms.map(|cancel_ms| format!(" cancel={cancel_ms}")).unwrap_or_default();
+            format!("snatch {} for={for_ms}{cancel}", name(process))
+        }
+        Operation::Sever { process, for_ms } => format!("sever {} for={for_ms}", name(process)),
+        Operation::StoreFull { for_ms } => format!("store-full all for={for_ms}"),
         Operation::Provider { backend, trouble, for_ms } => {
             let word = TROUBLES.iter().find(|(known, _)| known == trouble).map_or("", |(_, word)| word);
             format!("provider {} {word} for={for_ms}", BACKENDS[*backend])
@@ -90,6 +98,9 @@ fn order_words(order: &Order) -> String {
     }
     if let Some(key) = order.key {
         flag(true, &format!("key={key}"));
+    }
+    if let Some(uses) = order.uses {
+        flag(true, &format!("uses={uses}"));
     }
     text
 }
@@ -133,6 +144,7 @@ fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String>
         "cancel" => Operation::Cancel { job: job()? },
         "remake" => Operation::Remake { consumer: what.parse().map_err(|_| "not a consumer".to_owned())? },
         "purge" => Operation::Purge { job: job()? },
+        "garble" => Operation::Garble { job: job()? },
         "redeliver" => Operation::Redeliver { job: job()? },
         "kill" => Operation::Kill { process: process()?, for_ms: for_ms()? },
         "pause" => Operation::Pause { process: process()?, for_ms: for_ms()? },
@@ -144,6 +156,12 @@ fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String>
             stamps_ms: number(rest, "stamps")?.unwrap_or_default(),
         },
         "drain" => Operation::Drain { process: process()?, for_ms: for_ms()? },
+        "trap" => Operation::Trap { process: process()?, for_ms: for_ms()? },
+        "snatch" => {
+            Operation::Snatch { process: process()?, for_ms: for_ms()?, cancel_ms: number(rest, "cancel")? }
+        }
+        "sever" => Operation::Sever { process: process()?, for_ms: for_ms()? },
+        "store-full" => Operation::StoreFull { for_ms: for_ms()? },
         "provider" => {
             let trouble = TROUBLES.iter().find(|(_, word)| rest.first() == Some(word));
             let trouble = trouble.ok_or_else(|| "not a trouble".to_owned())?.0;
@@ -172,9 +190,8 @@ fn order(job: u32, rest: &[&str]) -> Result<Order, String> {
         cost_micro_usd: number(rest, "cost")?,
         deadline_ms: number(rest, "deadline")?,
         invalid: has("invalid=yes"),
-        key: number(rest, "key")?
-            .map(|key| u32::try_from(key).map_err(|_| "not a key".to_owned()))
-            .transpose()?,
+        key: small(rest, "key")?,
+        uses: small(rest, "uses")?,
     })
 }
 
@@ -184,6 +201,11 @@ fn place(words: &[&str], word: &str) -> Result<usize, String> {
 
 fn value<'a>(rest: &[&'a str], key: &str) -> Option<&'a str> {
     rest.iter().filter_map(|part| part.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
+fn small(rest: &[&str], key: &str) -> Result<Option<u32>, String> {
+    let wrong = |_| format!("{key} is not a number");
+    number(rest, key)?.map(|found| u32::try_from(found).map_err(wrong)).transpose()
 }
 
 fn number(rest: &[&str], key: &str) -> Result<Option<i64>, String> {

@@ -8,6 +8,7 @@ use schemas::{DeadLetter, Job, JobId, subjects};
 
 use crate::simulation::broker::Payload;
 use crate::simulation::task;
+use crate::simulation::worker::ports::unreadable;
 
 /// A job or a failed attempt. What it holds is not encoded: encoding is not simulated.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ impl SimulatedDelivery {
         let subject = match &delivery.payload {
             Payload::Job(job) => subjects::jobs(job.lane, &job.tenant),
             Payload::Dead(letter) => subjects::dead(&letter.assignment.backend, letter.assignment.job.id),
+            Payload::Unreadable(subject) => subject.clone(),
             Payload::Work(_) | Payload::Event(_) => unreachable!("routers pull jobs and failed attempts"),
         };
         Self {
@@ -85,7 +87,9 @@ impl Delivery for SimulatedDelivery {
     }
 
     fn failed_attempt(&self) -> Result<DeadLetter, DecodeError> {
-        let Payload::Dead(letter) = &self.payload else { unreachable!("it is a failed attempt") };
-        Ok(DeadLetter::clone(letter))
+        match &self.payload {
+            Payload::Dead(letter) => Ok(DeadLetter::clone(letter)),
+            _ => Err(unreadable()),
+        }
     }
 }

@@ -17,19 +17,19 @@ use schemas::{
     SCHEMA_VERSION, Tenant, codec, subjects,
 };
 
+use super::cancels::request_cancel;
 use super::delivery::SimulatedDelivery;
+use super::ledger::ledger_is_there;
 use crate::simulation::broker::{DEAD, LANES, LEDGER, Payload, Place, WORK};
 use crate::simulation::executor::Shared;
+use crate::simulation::invariants::Promise;
 use crate::simulation::mutation::Mutation;
 use crate::simulation::ports::{SimulatedPorts, number};
-use crate::simulation::process::Role;
-use crate::simulation::schedule::Happening;
 use crate::simulation::task::Delivery;
-use crate::simulation::world::{Reach, World};
+use crate::simulation::world::World;
 
 /// How often a router asks for the backlog, and how long the ledger may take to answer, milliseconds.
 const BACKLOG_EVERY_MS: i64 = 300;
-const REPLY_LIMIT_MS: i64 = 3_000;
 const LEDGER_LOOK_MS: i64 = 500;
 
 /// What a router process remembers, as its tasks reach it.
@@ -49,11 +49,20 @@ impl SimulatedPorts {
             limits: Limits::new(SCHEMA_VERSION, 600_000),
         };
         let worker = Rc::new(found.worker.clone());
-        Self { shared, process, job, in_hand: None, worker, router, late: Rc::default() }
+        let (begun_ms, doings) = (world.now_ms, Rc::default());
+        Self { shared, process, job, in_hand: None, worker, router, begun_ms, doings, late: Rc::default() }
     }
 
-    /// What a muted read brings: nothing is there.
-    async fn reading<T: Default>(&self, muted: bool, read: impl FnOnce(&World) -> T) -> Result<T, PortError> {
+    /// A read, and what brings nothing: a muted one says that nothing is there, a failing one that the broker is away.
+    async fn reading<T: Default>(
+        &self,
+        port: &'static str,
+        muted: bool,
+        read: impl FnOnce(&World) -> T,
+    ) -> Result<T, PortError> {
+        if self.world(|world| world.failing == Some(port)) {
+            return Err(PortError::Away { what: port, source: "it fails in this run".into() });
+        }
         if muted { Ok(T::default()) } else { self.call(|world| read(world)).await }
     }
 }
@@ -84,7 +93,7 @@ macro_rules! reads {
             #[track_caller]
             fn $name(&$self $(, $arg: $type)*) -> impl Future<Output = Result<$output, PortError>> {
                 let muted = $self.is_muted(Location::caller(), stringify!($name));
-                $self.reading(muted, $read)
+                $self.reading(stringify!($name), muted, $read)
             }
         )+
     };
@@ -147,16 +156,24 @@ impl RouterPorts for SimulatedPorts {
         &self.router.limits
     }
 
-    async fn inbox_share(&self, _tenant: Option<&Tenant>) -> InboxShare {
-        InboxShare::Whole
+    // No inbox of the simulated world is full.
+    #[track_caller]
+    fn inbox_share(&self, _tenant: Option<&Tenant>) -> impl Future<Output = InboxShare> {
+        self.is_muted(Location::caller(), "inbox_share");
+        std::future::ready(InboxShare::Whole)
     }
 
-    async fn keys_left(&self, _tenant: &Tenant) -> KeysLeft {
-        KeysLeft::Some
+    #[track_caller]
+    fn keys_left(&self, tenant: &Tenant) -> impl Future<Output = KeysLeft> {
+        let muted = self.is_muted(Location::caller(), "keys_left");
+        let is_used_up = self.world(|world| world.broker.keys_of(tenant) >= world.keys_max);
+        std::future::ready(if is_used_up && !muted { KeysLeft::None { limit: 1 } } else { KeysLeft::Some })
     }
 
-    async fn read_key(&self, _name: &str) -> Result<Option<KeyRecord>, PortError> {
-        Ok(None)
+    #[track_caller]
+    fn read_key(&self, name: &str) -> impl Future<Output = Result<Option<KeyRecord>, PortError>> {
+        let muted = self.is_muted(Location::caller(), "read_key");
+        self.reading("read_key", muted, move |world| world.broker.keys.get(name).cloned())
     }
 
     reads! {
@@ -268,8 +285,17 @@ impl RouterPorts for SimulatedPorts {
                 consumers_of(world, name).map(of).collect()
             }
         }
-        fn next_message(&self, _name: &'static str, filter: &str, from: u64) -> Option<StoredMessage> {
+        fn next_message(&self, name: &'static str, filter: &str, from: u64) -> Option<StoredMessage> {
             move |world| {
+                if name == stream::EVENTS {
+                    let (sequence, event) = world.broker.placements.range(from..).next()?;
+                    return Some(StoredMessage {
+                        subject: subjects::event(&event.tenant, event.job, event.fact.kind()),
+                        content_type: Some(schemas::Encoding::MessagePack.content_type().to_owned()),
+                        payload: schemas::codec::encode(&**event),
+                        sequence: *sequence,
+                    });
+                }
                 // Nothing is parked here; consumers are named by their numbers.
                 let consumer: usize = filter.parse().ok()?;
                 let mut messages = world.broker.messages.range(from..);
@@ -300,6 +326,10 @@ impl RouterPorts for SimulatedPorts {
                 world.broker.keys.insert(name.to_owned(), record.clone());
                 let (value, now_ms) = (codec::encode(record), world.now_ms);
                 world.broker.put_entry(bucket::KEYS, name.to_owned(), value, now_ms);
+                // Another router may have been granted one at the same moment.
+                if world.broker.keys_of(&record.tenant) > world.keys_max.saturating_add(1) {
+                    world.broken(Promise::Bound, format!("{} has more keys than it may have", record.tenant));
+                }
                 None
             })
             .await
@@ -344,61 +374,6 @@ impl RouterPorts for SimulatedPorts {
     }
 }
 
-impl SimulatedPorts {
-    /// Asks a ledger for the attempt's money. One that is stopped answers no request.
-    pub(crate) async fn ask_ledger(&self, reservation: Reservation) -> Result<Grant, LedgerAway> {
-        let (reach, decided) = self.world(|world| {
-            let reach = world.reach(self.process);
-            let answered = reach != Reach::Nowhere && ledger_is_there(world);
-            let job = number(reservation.job);
-            let decided = answered.then(|| {
-                let body = world.jobs[job as usize].clone().expect("it was submitted");
-                let tenants = world.setting.tenants_for(&body, world.mutation);
-                world.books.reserve(job, &reservation, &tenants)
-            });
-            (reach, decided)
-        });
-        match decided.filter(|_| reach == Reach::Through) {
-            Some(Ok(())) => {
-                self.moment().await;
-                Ok(Grant { granted: true, refusal: None })
-            }
-            Some(Err(words)) => {
-                self.world(|world| world.figures.refused_reservations += 1);
-                self.moment().await;
-                Ok(Grant { granted: false, refusal: Some(words) })
-            }
-            None => {
-                self.world(|world| {
-                    let now_ms = world.now_ms;
-                    let router = &mut world.processes[self.process];
-                    router.ledger_available = false;
-                    router.ledger_asked_ms = now_ms + REPLY_LIMIT_MS;
-                });
-                self.pause(REPLY_LIMIT_MS).await;
-                Err(LedgerAway)
-            }
-        }
-    }
-}
-
-/// The request is durable, and every process that watches learns of it.
-fn request_cancel(world: &mut World, job: u32) {
-    world.broker.cancels.insert(job);
-    if let Some(body) = world.jobs[job as usize].clone() {
-        let now_ms = world.now_ms;
-        world.broker.put_entry(bucket::CANCELS, body.id.to_string(), Vec::new(), now_ms);
-    }
-    for process in 0..world.processes.len() {
-        let found = &world.processes[process];
-        if found.up && world.now_ms >= found.cut_until_ms {
-            let incarnation = found.incarnation;
-            let at_ms = world.now_ms + world.moment();
-            world.schedule.at(at_ms, Happening::Cancel { process, incarnation, job });
-        }
-    }
-}
-
 /// Asks for the backlog, and whether an absent ledger is back, as the router's own tasks do by the clock.
 fn look_around(world: &mut World, process: usize) {
     let now_ms = world.now_ms;
@@ -427,12 +402,4 @@ fn look_around(world: &mut World, process: usize) {
         world.processes[process].ledger_available = there;
         world.processes[process].ledger_asked_ms = now_ms;
     }
-}
-
-fn ledger_is_there(world: &World) -> bool {
-    let answers = world.now_ms >= world.books.away_until_ms;
-    let there = |role, now_ms| {
-        world.processes.iter().any(|process| process.role == role && process.is_reachable(now_ms))
-    };
-    answers && there(Role::Ledger, world.now_ms)
 }

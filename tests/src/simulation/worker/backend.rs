@@ -18,6 +18,8 @@ use crate::simulation::setting::{CLOUD, GEMINI, LOCAL};
 
 /// How often a silent provider is asked again, milliseconds.
 const ASK_AGAIN_MS: i64 = 2_000;
+/// Work that takes longer than this hangs, milliseconds.
+const HANGS_MS: i64 = 60_000;
 /// Looks without an answer after which the outcome is unknown.
 const UNANSWERED_MAX: u32 = 20;
 /// How long a provider keeps a result, milliseconds.
@@ -77,6 +79,11 @@ impl SimulatedPorts {
                     started = world.providers[backend].start(seed, key, now_ms);
                 }
             }
+            if backend == CLOUD
+                && let Some(run) = world.providers[CLOUD].taken_on(key)
+            {
+                world.plan_report(key, run);
+            }
             if let Some(in_hand) = self.in_hand {
                 world.watch_start(self.process, backend, assignment, in_hand.job, in_hand.delivered_ms);
             }
@@ -84,10 +91,20 @@ impl SimulatedPorts {
         });
         match started {
             Start::Accepted(run) => {
+                self.world(|world| {
+                    let hangs = world.providers[backend].runs[run].done_ms > world.now_ms + HANGS_MS;
+                    if backend == LOCAL && hangs {
+                        world.lose(self.process, claim_key(id).0);
+                    }
+                });
                 self.moment().await;
                 if backend == CLOUD {
                     let name = name_of(assignment, run);
                     let recorded = claim::record_started(self, &attempt.held, id, &name).await;
+                    match recorded {
+                        Ok(()) => self.watch_named(id),
+                        Err(_) => self.watch_unrecorded(id, &name),
+                    }
                     recorded.map_err(|failure| Outcome { provider_id: Some(name), ..failed(failure) })?;
                 }
                 Ok(run)
@@ -246,8 +263,14 @@ impl SimulatedPorts {
         self.world(|world| {
             let spooled = DeliveredResult { spooled_by: Some(worker.clone()), ..delivered.clone() };
             world.spools[self.process].insert(attempt, spooled);
-            world.processes[self.process].spooled_in_hand.insert(attempt);
+            let found = &mut world.processes[self.process];
+            found.spooled_in_hand.insert(attempt);
+            if let Some(for_ms) = found.severed_ms.take() {
+                world.cut(self.process, for_ms);
+            }
+            world.lose(self.process, claim_key(attempt).0);
         });
+        self.doings.spooled.set(true);
         self.moment().await;
         Some(worker)
     }

@@ -8,6 +8,7 @@ use protocol::worker::{
     Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles, Unreadable, WorkerPorts, machine,
 };
 use protocol::{Answer, PortError};
+use schemas::codec::DecodeError;
 use schemas::{
     Assignment, AttemptId, AttemptRecord, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase,
     WorkerId,
@@ -18,7 +19,7 @@ use super::backend::artifact_of;
 use crate::simulation::broker::Payload;
 use crate::simulation::executor::when;
 use crate::simulation::ports::{SimulatedPorts, claim_key, number};
-use crate::simulation::setting::LOCAL;
+use crate::simulation::setting::{CLOUD, LOCAL};
 use crate::simulation::task::Delivery;
 
 /// A spooled result; its files are not simulated.
@@ -33,17 +34,25 @@ impl AsRef<DeliveredResult> for Spooled {
 impl SpoolPorts for SimulatedPorts {
     type Spooled = Spooled;
 
+    #[track_caller]
     fn spooled_attempts(&self) -> Vec<AttemptId> {
+        if self.is_muted(Location::caller(), "spooled_attempts") {
+            return Vec::new();
+        }
         self.world(|world| world.spools[self.process].keys().copied().collect())
     }
 
-    async fn take_spooled(&self, attempt: AttemptId) -> Option<Spooled> {
-        let taken = self.world(|world| {
-            let spooled = world.spools[self.process].get(&attempt)?.clone();
-            world.processes[self.process].spooled_in_hand.insert(attempt).then_some(Spooled(spooled))
-        });
-        self.moment().await;
-        taken
+    #[track_caller]
+    fn take_spooled(&self, attempt: AttemptId) -> impl Future<Output = Option<Spooled>> {
+        let muted = self.is_muted(Location::caller(), "take_spooled");
+        async move {
+            let taken = self.world(|world| {
+                let spooled = world.spools[self.process].get(&attempt).filter(|_| !muted)?.clone();
+                world.processes[self.process].spooled_in_hand.insert(attempt).then_some(Spooled(spooled))
+            });
+            self.moment().await;
+            taken
+        }
     }
 
     #[track_caller]
@@ -54,13 +63,15 @@ impl SpoolPorts for SimulatedPorts {
     ) -> impl Future<Output = Result<StoredFiles, PortError>> {
         let muted = self.is_muted(Location::caller(), "store_spooled");
         async move {
-            let artifacts = if muted {
-                Vec::new()
-            } else {
-                self.call(|_| ()).await?;
-                vec![artifact_of(attempt)]
-            };
-            Ok(StoredFiles { artifacts, manifest: None })
+            if muted {
+                return Ok(StoredFiles { artifacts: Vec::new(), manifest: None });
+            }
+            self.watch_storing(attempt);
+            let is_full = self.call(|world| world.now_ms < world.store_full_until_ms).await?;
+            if is_full {
+                return Err(PortError::Refused { what: "storing", source: "the store is full".into() });
+            }
+            Ok(StoredFiles { artifacts: vec![artifact_of(attempt)], manifest: None })
         }
     }
 
@@ -74,6 +85,7 @@ impl SpoolPorts for SimulatedPorts {
     #[track_caller]
     fn remove_spooled(&self, attempt: AttemptId) {
         if !self.is_muted(Location::caller(), "remove_spooled") {
+            self.watch_removed(attempt);
             self.world(|world| {
                 world.spools[self.process].remove(&attempt);
                 world.processes[self.process].spooled_in_hand.remove(&attempt);
@@ -95,7 +107,11 @@ impl SpoolPorts for SimulatedPorts {
         }
     }
 
+    #[track_caller]
     fn kept_claims(&self) -> Vec<AttemptRecord> {
+        if self.is_muted(Location::caller(), "kept_claims") {
+            return Vec::new();
+        }
         self.world(|world| {
             let in_hand = &world.processes[self.process].spooled_in_hand;
             let kept = world.kept_claims[self.process].iter();
@@ -106,6 +122,7 @@ impl SpoolPorts for SimulatedPorts {
     #[track_caller]
     fn forget_claim(&self, attempt: AttemptId) {
         if !self.is_muted(Location::caller(), "forget_claim") {
+            self.watch_forgotten(attempt);
             self.world(|world| world.kept_claims[self.process].remove(&attempt));
         }
     }
@@ -130,8 +147,17 @@ impl WorkerPorts for SimulatedPorts {
     }
 
     fn open(&self, delivered: &mut Delivery) -> Result<Arc<Assignment>, Box<Unreadable>> {
-        let Payload::Work(assignment) = &delivered.payload else { unreachable!("workers pull assignments") };
-        Ok(Arc::new(Assignment::clone(assignment)))
+        match &delivered.payload {
+            Payload::Work(assignment) => Ok(Arc::new(Assignment::clone(assignment))),
+            Payload::Unreadable(subject) => Err(Box::new(Unreadable {
+                error: unreadable(),
+                subject: subject.clone(),
+                content_type: None,
+                payload: Vec::new(),
+                sequence: delivered.sequence,
+            })),
+            _ => unreachable!("workers pull assignments"),
+        }
     }
 
     fn stored_at_ms(&self, delivered: &Delivery) -> i64 {
@@ -159,6 +185,7 @@ impl WorkerPorts for SimulatedPorts {
         let sequence = delivered.sequence;
         async move {
             if muted || self.world(|world| world.acknowledge(self.process, sequence, true)) {
+                self.doings.acknowledged.set(true);
                 self.moment().await;
                 return Ok(());
             }
@@ -182,8 +209,9 @@ impl WorkerPorts for SimulatedPorts {
         self.backend() != LOCAL
     }
 
+    /// RunPod calls back with the id.
     fn reports(&self, _assignment: &Assignment) -> bool {
-        false
+        self.backend() == CLOUD
     }
 
     fn attempt(&self, preparation: Preparation<'_>) -> SimulatedAttempt {
@@ -220,12 +248,18 @@ impl WorkerPorts for SimulatedPorts {
         Found::Unknown
     }
 
-    async fn abandon(&self, attempt: &SimulatedAttempt) {
+    #[track_caller]
+    fn abandon(&self, attempt: &SimulatedAttempt) -> impl Future<Output = ()> {
+        let muted = self.is_muted(Location::caller(), "abandon");
         self.world(|world| {
+            if muted {
+                return;
+            }
             if let Some(run) = world.providers[LOCAL].find(claim_key(attempt.assignment.id())) {
                 world.providers[LOCAL].cancel(run, world.now_ms);
             }
         });
+        std::future::ready(())
     }
 
     fn progress(&self, _assignment: &Assignment, _phase: Phase, _detail: Option<&str>) {}
@@ -247,14 +281,22 @@ impl WorkerPorts for SimulatedPorts {
     }
 
     fn reserve_room(&self, _bytes: u64) -> Result<(), NoRoom> {
-        Ok(())
+        let is_full = self.world(|world| world.now_ms < world.store_full_until_ms);
+        if is_full { Err(NoRoom("the store is full".to_owned())) } else { Ok(()) }
     }
 
-    fn wait_for_room(&self, _bytes: u64) {}
+    fn wait_for_room(&self, _bytes: u64) {
+        self.watch_waiting_for_room();
+    }
 
     async fn room_changed(&self, _waiting: &mut ()) {
         std::future::pending::<()>().await;
     }
+}
+
+/// What decoding says of bytes that say nothing.
+pub(crate) fn unreadable() -> DecodeError {
+    DecodeError::ContentType("none".to_owned())
 }
 
 impl SimulatedPorts {
