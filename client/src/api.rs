@@ -6,7 +6,7 @@ use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use schemas::api::ApiError;
 use schemas::codec::{self, CONTENT_TYPE};
-use schemas::{Encoding, subjects};
+use schemas::{Encoding, Tenant, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,7 +24,7 @@ pub struct Refused {
     pub error: String,
 }
 
-/// Asks an endpoint and reads its answer.
+/// Asks an endpoint in the operator's form, which answers for all tenants, and reads its answer.
 ///
 /// # Errors
 /// [`Refused`] in the router's words; no router is there; the broker does not answer.
@@ -33,7 +33,20 @@ pub async fn request<Q: Serialize, R: DeserializeOwned>(
     endpoint: &str,
     question: &Q,
 ) -> anyhow::Result<R> {
-    ask(client, endpoint, codec::encode(question).into()).await
+    request_as(client, None, endpoint, question).await
+}
+
+/// Asks an endpoint as a tenant, to whom jobs of others are unknown, or in the operator's form.
+///
+/// # Errors
+/// As [`request`].
+pub async fn request_as<Q: Serialize, R: DeserializeOwned>(
+    client: &Client,
+    tenant: Option<&Tenant>,
+    endpoint: &str,
+    question: &Q,
+) -> anyhow::Result<R> {
+    ask(client, tenant, endpoint, codec::encode(question).into()).await
 }
 
 /// Asks an endpoint that has no question.
@@ -41,14 +54,25 @@ pub async fn request<Q: Serialize, R: DeserializeOwned>(
 /// # Errors
 /// As [`request`].
 pub async fn request_empty<R: DeserializeOwned>(client: &Client, endpoint: &str) -> anyhow::Result<R> {
-    ask(client, endpoint, Bytes::new()).await
+    ask(client, None, endpoint, Bytes::new()).await
 }
 
-async fn ask<R: DeserializeOwned>(client: &Client, endpoint: &str, payload: Bytes) -> anyhow::Result<R> {
+async fn ask<R: DeserializeOwned>(
+    client: &Client,
+    tenant: Option<&Tenant>,
+    endpoint: &str,
+    payload: Bytes,
+) -> anyhow::Result<R> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, Encoding::MessagePack.content_type());
-    let subject = format!("{}.{endpoint}", subjects::API);
-    let answered = client.request_with_headers(subject, headers, payload).await;
+    let asking = |tenant| {
+        client.request_with_headers(subjects::api(tenant, endpoint), headers.clone(), payload.clone())
+    };
+    let mut answered = asking(tenant).await;
+    // Routers of release 0.1.0 know the operator's form alone.
+    if tenant.is_some() && matches!(&answered, Err(error) if error.kind() == RequestErrorKind::NoResponders) {
+        answered = asking(None).await;
+    }
     let answer = answered.map_err(|error| match error.kind() {
         RequestErrorKind::NoResponders => anyhow!("no router is there to ask: start one, or `argosy up`"),
         _ => anyhow!(error).context(format!("asking the routers for `{endpoint}`")),

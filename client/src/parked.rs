@@ -143,7 +143,10 @@ pub enum Redriven {
 pub async fn redrive(broker: &Broker, entry: &Entry) -> anyhow::Result<Redriven> {
     let Some(parked) = &entry.parked else { bail!("message {} cannot be read", entry.sequence) };
     let (bytes, job) = original(parked)?;
-    if parked.failure.code == FailureCode::TooNew {
+    // An id that is too old is taken in no more: what this version can read becomes a job anew.
+    let is_unchanged =
+        parked.failure.code == FailureCode::TooNew && (is_recent(parked, now_ms()) || job.is_err());
+    if is_unchanged {
         // Not under its first message id, by which the broker would take it for a repeat and drop it.
         let id = format!("parked.{}.redriven", entry.sequence);
         let message = Message::original(parked.subject.clone(), id, bytes, parked.content_type.as_deref());
@@ -152,7 +155,7 @@ pub async fn redrive(broker: &Broker, entry: &Entry) -> anyhow::Result<Redriven>
         return Ok(Redriven::Unchanged);
     }
     let job = job.with_context(|| format!("message {} is no job, mend and submit it", entry.sequence))?;
-    let job = renewed(job, redriven_id(entry.sequence, parked), now_ms());
+    let job = renewed(job, redriven_id(entry.sequence, parked, now_ms()), now_ms());
     submit::job(&broker.publisher, &job).await?;
     delete(broker, entry).await?;
     Ok(Redriven::Anew(job.id))
@@ -181,9 +184,20 @@ pub async fn too_new(jetstream: &jetstream::Context) -> anyhow::Result<BTreeSet<
     Ok(jobs)
 }
 
-/// The id under which an entry becomes a job anew: the same each time, so that two redrives of one entry are one job.
+/// How old an entry may be whose time its job's id takes, milliseconds: ids that are older are refused at admission.
+const RECENT_MS: i64 = policy::admit::ID_BEHIND_MAX_MS - 2 * SPAN_MS;
+
+/// The time in the id of an older entry is the beginning of a span of this length, milliseconds.
+const SPAN_MS: i64 = 86_400_000;
+
+fn is_recent(parked: &Parked, now_ms: i64) -> bool {
+    now_ms.saturating_sub(parked.time_ms) <= RECENT_MS
+}
+
+/// The id under which an entry becomes a job anew: the same each time, so that two redrives of one entry are one job. That
+/// of an entry of many days ago is the same within a day.
 #[must_use]
-pub fn redriven_id(sequence: u64, parked: &Parked) -> JobId {
+pub fn redriven_id(sequence: u64, parked: &Parked, now_ms: i64) -> JobId {
     let of = format!("{sequence}.{}.{}.{}", parked.time_ms, parked.subject, parked.payload_base64);
     let hash = sha256_hex(of.as_bytes());
     let mut entropy = [0; 10];
@@ -191,7 +205,8 @@ pub fn redriven_id(sequence: u64, parked: &Parked) -> JobId {
         let digits = std::str::from_utf8(two).unwrap_or_default();
         *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
     }
-    JobId::from_parts(parked.time_ms, entropy)
+    let made_ms = if is_recent(parked, now_ms) { parked.time_ms } else { now_ms / SPAN_MS * SPAN_MS };
+    JobId::from_parts(made_ms, entropy)
 }
 
 /// The job anew. It has no idempotency key: that names the request that failed, and a job that comes with it again is
@@ -212,12 +227,22 @@ mod tests {
     #[test]
     fn an_entry_is_one_job_however_often_it_is_redriven() {
         let parked = samples::parked();
-        assert_eq!(redriven_id(7, &parked), redriven_id(7, &parked));
-        assert_eq!(redriven_id(7, &parked).time_ms(), Some(parked.time_ms), "it sorts by its time");
+        let id = |sequence, parked: &Parked| redriven_id(sequence, parked, parked.time_ms + 1_000);
+        assert_eq!(id(7, &parked), redriven_id(7, &parked, parked.time_ms + RECENT_MS));
+        assert_eq!(id(7, &parked).time_ms(), Some(parked.time_ms), "it sorts by its time");
         // The same job, parked again after it was redriven; another one.
-        assert_ne!(redriven_id(8, &parked), redriven_id(7, &parked));
+        assert_ne!(id(8, &parked), id(7, &parked));
         let other = Parked { payload_base64: "bnVsbA==".to_owned(), ..parked.clone() };
-        assert_ne!(redriven_id(7, &other), redriven_id(7, &parked));
+        assert_ne!(id(7, &other), id(7, &parked));
+    }
+
+    #[test]
+    fn an_entry_of_weeks_ago_becomes_a_job_that_is_taken_in() {
+        let parked = samples::parked();
+        let noon_ms = (parked.time_ms + 29 * SPAN_MS) / SPAN_MS * SPAN_MS + SPAN_MS / 2;
+        let made_ms = redriven_id(7, &parked, noon_ms).time_ms().expect("a time");
+        assert!((0..=policy::admit::ID_BEHIND_MAX_MS).contains(&(noon_ms - made_ms)));
+        assert_eq!(redriven_id(7, &parked, noon_ms), redriven_id(7, &parked, noon_ms + 60_000));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use runtime::config::NatsConfig;
 use runtime::publish::Published;
+use schemas::api::{CancelReply, JobRequest, StatusReply};
 use schemas::{Artifact, Body, Event, Input, Job, JobId, Tenant};
 
 use crate::follow::{JobView, Since, Tracker};
-use crate::{files, follow, submit};
+use crate::{api, files, follow, submit};
 
 /// A connection to a fleet. It reconnects by itself for as long as it lives.
 #[derive(Clone)]
@@ -63,6 +64,22 @@ impl Client {
         let events = follow::events(&self.broker.jetstream, &[job], Since::Ever).await?;
         let tracker = Tracker::of([job]);
         Ok(Following { client: self.clone(), job, events: events.boxed(), tracker })
+    }
+
+    /// Where a tenant's job is, what happened to it, and what it waits for. To a tenant a job of another is unknown.
+    ///
+    /// # Errors
+    /// As [`api::request`].
+    pub async fn status(&self, tenant: &Tenant, job: JobId) -> anyhow::Result<StatusReply> {
+        api::request_as(&self.broker.client, Some(tenant), "status", &JobRequest::of(job)).await
+    }
+
+    /// Cancels a tenant's job wherever it is. What the provider charges for work that had begun is charged.
+    ///
+    /// # Errors
+    /// As [`api::request`].
+    pub async fn cancel(&self, tenant: &Tenant, job: JobId) -> anyhow::Result<CancelReply> {
+        api::request_as(&self.broker.client, Some(tenant), "cancel", &JobRequest::of(job)).await
     }
 
     /// All files that a job made. The view itself names the first [`schemas::Manifest::INLINE_MAX`].

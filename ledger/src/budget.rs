@@ -81,6 +81,7 @@ impl fmt::Display for Payer {
 #[derive(Debug, Clone, Default)]
 pub struct Book {
     jobs: HashMap<JobId, BTreeMap<u32, Standing>>,
+    owners: HashMap<JobId, String>,
     ended: HashMap<JobId, String>,
     payer_days: HashMap<(Payer, i32), i128>,
     payer_months: HashMap<(Payer, i32), i128>,
@@ -92,6 +93,11 @@ impl Book {
     /// Enters a charge of one of the jobs.
     pub fn enter_charge(&mut self, job: JobId, attempt: u32, standing: Standing) {
         self.jobs.entry(job).or_default().insert(attempt, standing);
+    }
+
+    /// Enters whose job it is, by what its events say.
+    pub fn enter_owner(&mut self, job: JobId, tenant: String) {
+        self.owners.insert(job, tenant);
     }
 
     /// Enters a job that has ended, with its state.
@@ -123,15 +129,18 @@ impl Book {
         if wanted.attempt == 0 || i32::try_from(wanted.attempt).is_err() {
             return Err(format!("attempt: {} is not an attempt's number", wanted.attempt));
         }
+        // Whichever process asks: no tenant pays for another's job, nor keeps another from paying for its own.
+        let charged = self.jobs.get(&wanted.job).into_iter().flat_map(BTreeMap::values);
+        let mut owners = self.owners.get(&wanted.job).into_iter().chain(charged.map(|before| &before.tenant));
+        if owners.any(|owner| owner != wanted.tenant.as_str()) {
+            return Err(format!("job {} is not one of tenant {}", wanted.job, wanted.tenant));
+        }
         if let Some(state) = self.ended.get(&wanted.job) {
             return Err(format!("job {} has ended: it is {state}", wanted.job));
         }
         let payer = Payer::of(&wanted.tenant, tenants);
         let before = self.jobs.get(&wanted.job).and_then(|attempts| attempts.get(&wanted.attempt)).cloned();
         if let Some(before) = &before {
-            if before.tenant != wanted.tenant.as_str() {
-                return Err(format!("attempt {} belongs to another tenant", wanted.attempt));
-            }
             if before.state != ChargeState::Pending && !before.reopenable {
                 return Err(format!(
                     "attempt {} is settled already: its charge is {}",
@@ -376,6 +385,23 @@ mod tests {
         ] {
             assert_eq!(Book::default().reserve(&wanted(1, 1), &tenants).unwrap_err(), words);
         }
+    }
+
+    #[test]
+    fn a_job_of_another_tenant_gets_no_money_in_its_name() {
+        let tenants = tenants(|_| {});
+        let other = || Reservation { tenant: "studio-z".parse().expect("a name"), ..wanted(2, 1) };
+        // Its events say whose it is, or a charge of another attempt.
+        let mut by_events = Book::default();
+        by_events.enter_owner(wanted(1, 1).job, "studio-a".to_owned());
+        let mut by_charge = Book::default();
+        assert_eq!(by_charge.reserve(&wanted(1, 1), &tenants), Ok(()));
+        for mut book in [by_events, by_charge] {
+            let refusal = book.reserve(&other(), &tenants).unwrap_err();
+            assert!(refusal.contains("is not one of tenant studio-z"), "{refusal}");
+            assert_eq!(book.reserve(&wanted(2, 1), &tenants), Ok(()), "its own tenant pays");
+        }
+        assert_eq!(Book::default().reserve(&other(), &tenants), Ok(()), "nothing is known of it yet");
     }
 
     proptest::proptest! {

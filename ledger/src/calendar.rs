@@ -1,9 +1,7 @@
 //! Days and months in UTC, counted from 1970: what budgets are kept by.
 
 use ledger_read::clamp_ms;
-use schemas::calendar::date_of;
-
-const DAY_MS: i64 = 86_400_000;
+use schemas::calendar::{DAY_MS, date_of};
 
 /// Days since 1970-01-01.
 pub(crate) fn day_of(time_ms: i64) -> i32 {

@@ -21,9 +21,11 @@ mod locks;
 pub mod migrations;
 pub mod overhead;
 mod recent;
+mod reservation;
 mod reserve;
 pub mod reserving;
 pub mod rollup;
+pub mod room;
 pub mod store;
 
 pub use error::Error;

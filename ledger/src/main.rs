@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use ledger::{Store, consume, overhead, reserving, rollup};
+use ledger::{Store, consume, overhead, reserving, rollup, room};
+use policy::retention::Limits;
 use runtime::config::Secret;
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config;
@@ -49,6 +50,37 @@ struct Config {
     /// How long to go on trying to reach the database at start, milliseconds.
     #[serde(default = "thirty_seconds")]
     connect_patience_ms: u64,
+    /// Booked facts that are older leave the stream of events, milliseconds.
+    #[serde(default = "default_age_ms")]
+    facts_age_ms: u64,
+    /// Booked facts leave while the stream of events holds more than this share of its limit, percent.
+    #[serde(default = "default_full_percent")]
+    facts_full_percent: u64,
+    /// Facts that are younger stay, milliseconds.
+    #[serde(default = "default_young_ms")]
+    facts_young_ms: u64,
+}
+
+impl Config {
+    const fn retention(&self) -> Limits {
+        Limits {
+            full_percent: self.facts_full_percent,
+            age_ms: self.facts_age_ms,
+            young_ms: self.facts_young_ms,
+        }
+    }
+}
+
+fn default_age_ms() -> u64 {
+    Limits::default().age_ms
+}
+
+fn default_full_percent() -> u64 {
+    Limits::default().full_percent
+}
+
+fn default_young_ms() -> u64 {
+    Limits::default().young_ms
 }
 
 const fn ten() -> u32 {
@@ -100,6 +132,7 @@ async fn start(context: Context<Own>) -> Result<(), Fault> {
     tasks.spawn("database", watch_database(store.clone(), health.clone(), soft.clone()));
     tasks.spawn("rollup", rollup::run(store.clone(), soft.clone()));
     tasks.spawn("bills", overhead::run(broker.jetstream.clone(), store.clone(), soft.clone()));
+    tasks.spawn("room", room::run(broker.clone(), config.ledger.retention(), soft.clone()));
     tasks.spawn("events", consume::run(broker.clone(), store.clone(), health.clone(), soft.clone()));
     tasks.spawn("reservations", reserving::run(broker.client, store, watched, health, soft));
     Ok(())

@@ -145,11 +145,18 @@ async fn open_book(
         };
         book.enter_charge(schemas::JobId(row.job), u32::try_from(row.attempt).unwrap_or_default(), standing);
     }
-    let ended = sqlx::query!("select id, state from jobs where id = any($1) and ended_at is not null", &jobs)
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in ended {
-        book.enter_ended(schemas::JobId(row.id), row.state);
+    let known = sqlx::query!(
+        r#"select id, tenant, state, ended_at is not null as "ended!" from jobs where id = any($1)"#,
+        &jobs
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in known {
+        let job = schemas::JobId(row.id);
+        book.enter_owner(job, row.tenant);
+        if row.ended {
+            book.enter_ended(job, row.state);
+        }
     }
     enter_budgets(connection, &mut book, wanted, tenants).await?;
     Ok(book)

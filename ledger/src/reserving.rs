@@ -1,13 +1,16 @@
-//! Answers to `argosy.ledger.reserve`: what is waiting is decided together, in one transaction.
+//! Answers to `argosy.fleet.reserve`: what is waiting is decided together, in one transaction.
+//!
+//! Routers of release 0.1.0 ask on `argosy.ledger.reserve`, and get the same answers.
 
 use std::sync::Arc;
 
-use async_nats::{Client, Message, Subscriber};
-use futures::{FutureExt, StreamExt};
+use async_nats::{Client, Message};
+use futures::stream::select;
+use futures::{FutureExt, Stream, StreamExt};
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config::FleetConfig;
 use runtime::health::Health;
-use runtime::metrics;
+use runtime::{clock, metrics};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
 use schemas::{Encoding, SCHEMA_VERSION, TenantsConfig, subjects};
@@ -15,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::CONDITION;
+use crate::reservation::check;
 use crate::{RESERVE_MAX, Store};
 
 /// Ledgers share the subject: each request is answered by one of them.
@@ -31,8 +35,12 @@ pub async fn run(
     health: Health,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
-    let subscribed = client.queue_subscribe(subjects::LEDGER_RESERVE, QUEUE_GROUP.to_owned()).await;
-    let mut requests = subscribed.map_err(|error| Fault::new(Exit::BrokerAbsent, error.to_string()))?;
+    let subscribe = async |subject: &'static str| {
+        let subscribed = client.queue_subscribe(subject, QUEUE_GROUP.to_owned()).await;
+        subscribed.map_err(|error| Fault::new(Exit::BrokerAbsent, error.to_string()))
+    };
+    let before = subscribe(subjects::FLEET_RESERVE_BEFORE).await?;
+    let mut requests = select(subscribe(subjects::FLEET_RESERVE).await?, before);
     let mut noted: Option<Arc<TenantsConfig>> = None;
     loop {
         let first = tokio::select! {
@@ -70,7 +78,7 @@ struct Waiting {
 
 impl Waiting {
     /// Takes what lies in the subscription's buffer, up to one batch.
-    fn gather(first: Message, requests: &mut Subscriber) -> Self {
+    fn gather(first: Message, requests: &mut (impl Stream<Item = Message> + Unpin)) -> Self {
         let mut waiting = Self::default();
         let mut next = Some(first);
         while let Some(message) = next {
@@ -107,10 +115,20 @@ async fn answer(client: &Client, store: &Store, tenants: &TenantsConfig, health:
     if waiting.requests.is_empty() {
         return;
     }
-    match store.reserve(&waiting.reservations, tenants).await {
+    let now_ms = clock::now_ms();
+    let unfit: Vec<Option<String>> =
+        waiting.reservations.iter().map(|wanted| check(wanted, now_ms).err()).collect();
+    let pairs = waiting.reservations.into_iter().zip(&unfit);
+    let fit: Vec<Reservation> =
+        pairs.filter(|(_, refusal)| refusal.is_none()).map(|(wanted, _)| wanted).collect();
+    match store.reserve(&fit, tenants).await {
         Ok(grants) => {
             health.good(CONDITION);
-            let mut grants = grants.into_iter();
+            let mut decided = grants.into_iter();
+            let mut grants = unfit.into_iter().filter_map(|refusal| match refusal {
+                Some(_) => Some(Grant { granted: false, refusal }),
+                None => decided.next(),
+            });
             for (message, count) in waiting.requests {
                 let own: Vec<Grant> = grants.by_ref().take(count).collect();
                 let granted = own.iter().filter(|grant| grant.granted).count();

@@ -30,6 +30,7 @@ mod topology;
 mod unknown;
 mod up;
 mod watch;
+mod whose;
 
 pub use backends::tables as backends_tables;
 
@@ -138,7 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     runtime::tls::install();
     let session = session::Session::new(&cli.global)?;
     match cli.command {
-        Command::Up(command) => command.run(&session).await,
+        Command::Up(command) => Box::pin(command.run(&session)).await,
         Command::Demo(command) => command.run(&session).await,
         Command::Drill(command) => Box::pin(command.run(&session)).await,
         Command::Bench(command) => Box::pin(command.run(&session)).await,

@@ -4,7 +4,9 @@ mod backends;
 mod clocks;
 mod documents;
 mod identity;
+mod lifetimes;
 mod queue;
+mod storage;
 
 use runtime::store_room::{StoreRoom, mib};
 use schemas::topology;
@@ -14,7 +16,9 @@ pub use self::backends::backends;
 pub use self::clocks::clocks;
 pub use self::documents::documents;
 pub use self::identity::{Connected, identity};
+pub use self::lifetimes::{claims, guards, inputs};
 pub use self::queue::{Asked, ledger, parked, process, queue, routers};
+pub use self::storage::{Filling, storage};
 
 /// From this share of its limit on a stream is nearly full.
 const NEARLY_FULL_PERCENT: u64 = 80;
@@ -113,6 +117,16 @@ pub struct Cluster {
 pub struct JetStream {
     /// Its configuration; none where JetStream is off.
     pub config: Option<JetStreamConfig>,
+    /// What it uses.
+    pub stats: JetStreamStats,
+}
+
+/// What a server's JetStream uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct JetStreamStats {
+    /// Set aside for streams, bytes.
+    pub reserved_storage: i64,
 }
 
 /// What of JetStream's configuration decides whether a write survives.
@@ -123,6 +137,8 @@ pub struct JetStreamConfig {
     pub sync_always: bool,
     /// Else how often, nanoseconds.
     pub sync_interval: u64,
+    /// What it may set aside for streams, bytes: part of its disk where its operator says nothing.
+    pub max_storage: i64,
 }
 
 /// Whether what the broker acknowledges survives a power failure.
@@ -191,12 +207,17 @@ pub fn room(stream: &str, bytes: u64, limit: i64) -> Option<Finding> {
     if percent < NEARLY_FULL_PERCENT {
         return None;
     }
-    let is_log = [topology::stream::EVENTS, topology::stream::PARKED].contains(&stream);
     let seen = format!("{stream} is {percent} % full ({bytes} of {limit} bytes)");
-    let cure = if is_log {
-        "raise its limit on the broker: publishers are refused when it is full"
-    } else {
-        "add workers or wait: publishers are refused when it is full, nothing is dropped"
+    let cure = match stream {
+        topology::stream::EVENTS => {
+            "the ledger makes room as it books: start it if it is away; `argosy topology apply --storage-bytes` makes \
+             everything larger"
+        }
+        topology::stream::PARKED => {
+            "`argosy parked list` shows them: redrive or purge them; jobs end although they are not put aside any more; \
+             `argosy topology apply --storage-bytes` makes everything larger"
+        }
+        _ => "add workers or wait: publishers are refused when it is full, nothing is dropped",
     };
     Some(Finding::not(if percent >= 100 { Verdict::Bad } else { Verdict::Warning }, "room", seen, cure))
 }

@@ -6,4 +6,5 @@ pub mod exit;
 pub mod money;
 pub mod monitor;
 pub mod show;
+mod storage;
 pub mod table;

@@ -11,6 +11,7 @@ mod shorten;
 mod sources;
 mod unknown;
 
+use schemas::calendar::DAY_MS;
 use schemas::codec;
 use schemas::job::JOB_WIRE_MAX_BYTES;
 use schemas::key::IDEMPOTENCY_KEY_MAX_BYTES;
@@ -71,10 +72,43 @@ pub fn admit_tenant(tenant: &Tenant, tenants: &TenantsConfig) -> Result<(), Fail
 }
 
 /// How far ahead of its publish an id may seem to have been made, milliseconds: clocks differ.
-pub const ID_AHEAD_MAX_MS: i64 = 86_400_000;
+pub const ID_AHEAD_MAX_MS: i64 = DAY_MS;
 
-/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared. One
-/// from the past harms nothing: what was parked, or kept by a client, is published late.
+/// How long before its publish an id may have been made, milliseconds. The fleet remembers for this time that a job
+/// has ended ([`crate::retention`]); a later publish could be the repeat of a job that is forgotten.
+pub const ID_BEHIND_MAX_MS: i64 = 7 * DAY_MS;
+
+/// Checks at its publish that a job is not older than the fleet's memory of what has ended. Of an id without a time the job's
+/// own time counts: a repeat says the same.
+///
+/// # Errors
+/// `invalid_job`: it was made too long ago, or an id without a time comes with a time that is to come.
+pub fn check_age(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
+    let (field, made_ms) = match job.id.time_ms() {
+        Some(made_ms) => ("id", made_ms),
+        None => ("time_ms", job.time_ms),
+    };
+    let behind_ms = published_at_ms.saturating_sub(made_ms);
+    // How far ahead a UUIDv7 may be is looked at in `made_at`.
+    let is_ahead = field == "time_ms" && behind_ms < -ID_AHEAD_MAX_MS;
+    if behind_ms <= ID_BEHIND_MAX_MS && !is_ahead {
+        return Ok(());
+    }
+    let (days, side, most_ms) = if is_ahead {
+        (-behind_ms / DAY_MS, "after", ID_AHEAD_MAX_MS)
+    } else {
+        (behind_ms / DAY_MS, "before", ID_BEHIND_MAX_MS)
+    };
+    let words = format!(
+        "by its {field} job {} was made {days} days {side} it was published: at most {} are possible, since another publish \
+         could repeat a job that has ended; publish the request under a new UUIDv7",
+        job.id,
+        most_ms / DAY_MS
+    );
+    Err(Failure::invalid(field, words))
+}
+
+/// The ledger keeps rows by the month that is in the id: one from months ahead fills a month that is not prepared.
 fn made_at(job: &Job, published_at_ms: i64) -> Result<(), Failure> {
     // An id that is no UUIDv7 has no time, and its rows have a place of their own.
     let ahead_ms = job.id.time_ms().map_or(0, |made_ms| made_ms.saturating_sub(published_at_ms));

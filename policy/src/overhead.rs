@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use schemas::bill::{EndpointBill, first_moment_ms};
+use schemas::calendar::DAY_MS;
 use schemas::{Backend, MicroUsd, PriceList, Unit, Usage, WorkerId};
 
 use crate::cost::{self, CostError};
@@ -13,7 +14,6 @@ use crate::cost::{self, CostError};
 const START_MAX_MS: u64 = 10 * 60_000;
 /// How long providers take to complete the bill of a day that is over, milliseconds.
 const BILL_SETTLES_AFTER_MS: i64 = 6 * 3_600_000;
-const DAY_MS: i64 = 86_400_000;
 
 /// How an endpoint's workers come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

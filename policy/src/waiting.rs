@@ -1,12 +1,10 @@
 //! What a job waits for, in a sentence: every router answers in the same words.
 
 use schemas::api::JobWait;
-use schemas::calendar::date_of;
+use schemas::calendar::{DAY_MS, date_of};
 use schemas::{Backend, Class, Lane};
 
 use crate::plan::WAITING;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// A time of day in UTC, with the date where it is not today.
 #[must_use]
@@ -18,6 +16,14 @@ pub fn utc(at_ms: i64, now_ms: i64) -> String {
     }
     let (year, month, day) = date_of(at_ms.div_euclid(DAY_MS));
     format!("{year:04}-{month:02}-{day:02} {clock} UTC")
+}
+
+/// How long something is, in its largest whole unit.
+#[must_use]
+pub fn length(time_ms: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [(DAY_MS, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let unit = UNITS.into_iter().find(|(unit_ms, _)| time_ms >= 2 * unit_ms);
+    unit.map_or_else(|| format!("{time_ms} ms"), |(unit_ms, name)| format!("{} {name}", time_ms / unit_ms))
 }
 
 /// A job that a router holds.
@@ -33,6 +39,17 @@ pub fn in_lane(lane: Lane, ahead: u64, since_ms: i64, now_ms: i64) -> JobWait {
     let waits_for = format!("its turn in lane {}, {ahead} ahead", lane.as_str());
     let sentence = format!("in lane {}, {ahead} ahead, since {}", lane.as_str(), utc(since_ms, now_ms));
     JobWait { waits_for, since_ms, next_look_ms: None, lane: Some(lane), ahead: Some(ahead), sentence }
+}
+
+/// A job that is not among the first that lie in the lanes, with more behind them: it waits there, or it is unknown.
+#[must_use]
+pub fn behind(looked_at: usize, now_ms: i64) -> JobWait {
+    let waits_for = "its turn in its lane, unless it is unknown".to_owned();
+    let sentence = format!(
+        "not among the first {looked_at} jobs in the lanes, and those behind them are not looked at: it waits there, or it is \
+         unknown"
+    );
+    JobWait { waits_for, since_ms: now_ms, next_look_ms: None, lane: None, ahead: None, sentence }
 }
 
 /// An attempt that was placed and has not begun.
@@ -77,6 +94,9 @@ mod tests {
     fn the_sentence_names_what_since_when_and_when_next() {
         let in_lane = in_lane(Lane::Standard, 412, AT_MS, AT_MS + 60_000);
         assert_eq!(in_lane.sentence, "in lane standard, 412 ahead, since 14:02:00 UTC");
+        let behind = behind(20_000, AT_MS);
+        assert!(behind.sentence.starts_with("not among the first 20000 jobs in the lanes"), "{behind:?}");
+        assert!(behind.sentence.ends_with("or it is unknown") && behind.ahead.is_none(), "{behind:?}");
         let budget = "cloud: daily budget of studio: $0.0228 of $0.03 used, until 00:00 UTC";
         let held = held(budget, AT_MS, Some(AT_MS + 5_000), Lane::Batch, AT_MS);
         assert_eq!(held.sentence, format!("{budget}; since 14:02:00 UTC; looked at next at 14:02:05 UTC"));

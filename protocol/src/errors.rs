@@ -83,6 +83,14 @@ pub enum ClaimError {
     /// Another process wrote the claim in between.
     #[error("attempt {0} was claimed by another process in between")]
     Lost(AttemptId),
+    /// The claims' bucket is full: nothing is written until it is made larger.
+    #[error("claim of attempt {attempt}: bucket ATTEMPTS is full, make it larger: {source}")]
+    Full {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The broker's word.
+        source: Source,
+    },
     /// The broker did not do it, or what is there cannot be read.
     #[error("claim of attempt {attempt}: {source}")]
     Port {

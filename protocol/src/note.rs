@@ -13,6 +13,8 @@ pub enum Note<'a> {
     Ended(JobState),
     /// A message was put aside for an operator.
     Parked(FailureCode),
+    /// A message was not put aside, since the inbox is full or its tenant's share of it is used up.
+    NotParked(FailureCode),
     /// A publish was an earlier job again, by its idempotency key.
     Duplicate,
     /// A publish was not accepted as a job.
@@ -33,4 +35,8 @@ pub enum Note<'a> {
     },
     /// A paid attempt was handed back because its reservation does not suffice.
     Unfunded,
+    /// A job that waited ended because an input file goes.
+    InputGone,
+    /// A claim was not written because its bucket is full.
+    ClaimsFull,
 }

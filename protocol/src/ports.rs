@@ -11,7 +11,8 @@ use schemas::{
     Tenant, TenantsConfig,
 };
 
-use crate::errors::{ClaimError, PublishError};
+use crate::claim_store::{self, Absence, ClaimStore};
+use crate::errors::{ClaimError, PortError, PublishError};
 use crate::note::Note;
 
 /// What the broker did with a message.
@@ -123,8 +124,8 @@ pub trait Ports {
     fn is_stopping(&self) -> bool;
     /// Returns when the process is asked to stop.
     fn stopping(&self) -> impl Future<Output = ()>;
-    /// Whether a request to cancel the job is known here.
-    fn is_cancelled(&self, job: JobId) -> bool;
+    /// Whether a request to cancel the tenant's job is known here.
+    fn is_cancelled(&self, tenant: &Tenant, job: JobId) -> bool;
     /// The configuration as it stands.
     fn config(&self) -> FleetConfig;
     /// Puts a message together, so that what it was made of need not stay in memory until it is stored.
@@ -141,8 +142,24 @@ pub trait Ports {
         held: &mut Held,
         record: AttemptRecord,
     ) -> impl Future<Output = Result<(), ClaimError>>;
+    /// The claims' bucket as the broker has it now: an operator may have changed it.
+    fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>>;
     /// Takes note of what happened, for metrics.
     fn note(&self, note: Note<'_>);
+
+    /// What it means if an attempt has no claim. The bucket is asked about only for paid work that is not young.
+    fn absence_of_claim(
+        &self,
+        assigned_at_ms: i64,
+        is_paid: bool,
+    ) -> impl Future<Output = Result<Absence, PortError>> {
+        async move {
+            if !claim_store::is_to_be_compared(assigned_at_ms, is_paid, self.now_ms()) {
+                return Ok(Absence::NotStarted);
+            }
+            Ok(self.claim_store().await?.absence(assigned_at_ms, self.now_ms()))
+        }
+    }
 
     /// Sleeps, but not past the stop.
     fn rest(&self, time: Duration) -> impl Future<Output = ()> {

@@ -8,7 +8,8 @@
 //! | [`keys`] | idempotency keys: one job for each |
 //! | [`place`] | reserve, `assigned` event, assignment; resuming a half-done placement |
 //! | [`failed_attempts`] | retry, failover, end |
-//! | [`ending`] | terminal events, parking, refusals |
+//! | [`ending`] | terminal events, refusals |
+//! | [`parking`] | what is put aside for an operator |
 //! | [`history`] | what happened to one job, from its tracks |
 //! | [`withdraw`] | assignments that no worker will end |
 //! | [`take_back`] | waiting work of backends without workers, or far behind |
@@ -21,12 +22,16 @@
 pub mod cancel;
 pub mod ending;
 pub mod failed_attempts;
+pub mod first_to_go;
+pub mod guards;
 pub mod history;
+pub mod inputs;
 pub mod intake;
 pub mod job;
 pub mod keys;
 pub mod lost;
 pub mod orphans;
+pub mod parking;
 pub mod place;
 pub mod ports;
 pub mod read_past;
@@ -37,4 +42,4 @@ pub mod unended;
 pub mod withdraw;
 
 pub use job::{AdmittedJob, Placement};
-pub use ports::{Delivery, LastAssigned, LedgerAway, Queued, RouterPorts};
+pub use ports::{BucketEntry, Delivery, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};

@@ -17,7 +17,8 @@ mod stop;
 
 pub use errors::Unsettled;
 pub use ports::{
-    AttemptControl, Found, NoRoom, Preparation, Ran, SharedClaim, SpoolPorts, Unreadable, WorkerPorts,
+    AttemptControl, Found, NoRoom, Preparation, Ran, SharedClaim, SpoolPorts, StoredFiles, Unreadable,
+    WorkerPorts,
 };
 pub use run::deliver;
 pub use stop::Stop;

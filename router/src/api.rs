@@ -1,4 +1,7 @@
-//! What any NATS client can ask: `argosy.api.status`, `explain`, `cancel`, `estimate`, `backends`.
+//! What any NATS client can ask: `status`, `explain`, `cancel`, `estimate`, `backends`, each for one tenant
+//! (`argosy.api.<tenant>.status`) or for all (`argosy.api.status`), which is the operator's form.
+//!
+//! To a tenant a job of another is an unknown one, in the same words. `backends` names jobs of all, and is the operator's.
 //!
 //! Served through the NATS services framework, so that `nats micro` lists it; answers come in the
 //! encoding of the question. All routers serve; the broker picks one.
@@ -15,18 +18,20 @@ use policy::billing::is_paid;
 use policy::fleet::Known;
 use policy::plan::Plan;
 use protocol::Ports as _;
-use protocol::router::cancel::Cancelled;
+use protocol::router::cancel::{Cancelled, may_be_on_its_way};
+use protocol::router::history::History;
 use protocol::router::{Placement, RouterPorts as _, history, place};
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::metrics;
 use schemas::api::{
     ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
-    ExplainReply, JobRequest, Presence, StatusReply,
+    ExplainReply, JobRequest, JobWait, Presence, StatusReply,
 };
 use schemas::codec::CONTENT_TYPE;
+use schemas::ids::IdError;
 use schemas::topology::MESSAGE_MAX_BYTES;
-use schemas::{Encoding, Fact, Offer, subjects};
+use schemas::{Encoding, Fact, JobId, Offer, Tenant, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -53,6 +58,10 @@ struct Refusal {
 }
 
 impl Refusal {
+    fn forbidden(field: Option<&str>, error: String) -> Self {
+        Self { code: 403, error, field: field.map(str::to_owned) }
+    }
+
     fn broker(error: impl std::fmt::Display) -> Self {
         Self { code: 503, error: format!("the broker did not answer: {error}"), field: None }
     }
@@ -68,14 +77,15 @@ pub async fn serve(router: Router) -> Result<(), Fault> {
     let builder = builder.description("Argosy: status, explain, cancel, estimate, backends");
     let service = builder.start("argosy", env!("CARGO_PKG_VERSION")).await.map_err(fault)?;
     let group = service.group(subjects::API);
-    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let mut endpoints: Vec<(&'static str, Endpoint)> = Vec::new();
     for name in ENDPOINTS {
-        endpoints.push(group.endpoint(name).await.map_err(fault)?);
+        endpoints.push((name, group.endpoint(name).await.map_err(fault)?));
+        let of_tenants = group.endpoint_builder().name(format!("tenant-{name}"));
+        let of_tenants = of_tenants.add(subjects::api_of_tenants(name)).await.map_err(fault)?;
+        endpoints.push((name, of_tenants));
     }
-    let named = endpoints
-        .into_iter()
-        .zip(ENDPOINTS)
-        .map(|(endpoint, name)| endpoint.map(move |request| (name, request)).boxed());
+    let named =
+        endpoints.into_iter().map(|(name, endpoint)| endpoint.map(move |request| (name, request)).boxed());
     let answered =
         select_all(named).for_each_concurrent(AT_ONCE, |(name, request)| answer(&router, name, request));
     tokio::select! {
@@ -96,19 +106,21 @@ async fn answer(router: &Router, endpoint: &'static str, request: Request) {
         Err(_) => Encoding::Json,
     };
     let answering = async {
+        let whose = tenant_of(&message.subject)?;
+        let question = || question(encoding, &message.payload, whose.as_ref());
         match endpoint {
-            "status" => {
-                status(router, read(encoding, &message.payload)?).await.map(|reply| write(encoding, &reply))
-            }
-            "explain" => {
-                explain(router, read(encoding, &message.payload)?).await.map(|reply| write(encoding, &reply))
-            }
-            "cancel" => {
-                cancel(router, read(encoding, &message.payload)?).await.map(|reply| write(encoding, &reply))
-            }
+            "status" => status(router, question()?).await.map(|reply| write(encoding, &reply)),
+            "explain" => explain(router, question()?).await.map(|reply| write(encoding, &reply)),
+            "cancel" => cancel(router, question()?).await.map(|reply| write(encoding, &reply)),
             "estimate" => {
+                let request: EstimateRequest = read(encoding, &message.payload)?;
                 let size = message.payload.len();
-                Ok(write(encoding, &estimate(router, &read(encoding, &message.payload)?, size)))
+                is_own(whose.as_ref(), "job.tenant", &request.job.tenant)?;
+                Ok(write(encoding, &estimate(router, &request, size)))
+            }
+            _ if whose.is_some() => {
+                let words = format!("backends is the operator's: ask {}", subjects::api(None, "backends"));
+                Err(Refusal::forbidden(None, words))
             }
             _ => Ok(write(encoding, &backends(router))),
         }
@@ -161,15 +173,86 @@ fn write<T: Serialize>(encoding: Encoding, reply: &T) -> Bytes {
     encoding.encode(reply).into()
 }
 
+/// The tenant that a subject names; none of the operator's form.
+fn tenant_of(subject: &str) -> Result<Option<Tenant>, Refusal> {
+    let token = subjects::api_tenant(subject);
+    let parsed = token.map(|token| (token, token.parse::<Tenant>()));
+    parsed.map(|(token, parsed)| parsed.map_err(|error| unreadable(token, &error))).transpose()
+}
+
+fn unreadable(token: &str, error: &IdError) -> Refusal {
+    let error = format!("the subject names the tenant `{token}`: {error}");
+    Refusal { code: 400, error, field: None }
+}
+
+/// A tenant's request is about that tenant, in its body too.
+fn is_own(whose: Option<&Tenant>, field: &str, named: &Tenant) -> Result<(), Refusal> {
+    match whose {
+        Some(whose) if whose != named => {
+            let cure = subjects::api(Some(named), "…");
+            let words = format!("it is {named} and the subject names {whose}: ask {cure} with it");
+            Err(Refusal::forbidden(Some(field), words))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A question about one job, with the tenant to whom the answer is confined: the subject's, or in the operator's form the
+/// one that the question names.
+fn question(encoding: Encoding, payload: &[u8], whose: Option<&Tenant>) -> Result<JobRequest, Refusal> {
+    let mut request: JobRequest = read(encoding, payload)?;
+    match &request.tenant {
+        Some(named) => is_own(whose, "tenant", named)?,
+        None => request.tenant = whose.cloned(),
+    }
+    Ok(request)
+}
+
+/// What is known of a job.
+struct FoundJob {
+    job: JobId,
+    history: History,
+    waiting: Option<JobWait>,
+}
+
+impl FoundJob {
+    async fn of(router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
+        let found = Self::read(router, request).await?.with_wait(router, request).await?;
+        if found.is_known() {
+            return Ok(found);
+        }
+        // It may have left its lane while the lanes were looked at: what it became was stored before.
+        let again = Self::read(router, request).await?;
+        if again.is_known() { again.with_wait(router, request).await } else { Ok(again) }
+    }
+
+    async fn read(router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
+        let read = history::read_first(router, request.tenant.as_ref(), request.job).await;
+        let (job, history) = read.map_err(Refusal::broker)?;
+        Ok(Self { job, history, waiting: None })
+    }
+
+    async fn with_wait(self, router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
+        let waiting = waiting::of(router, request.tenant.as_ref(), self.job, &self.history).await;
+        Ok(Self { waiting: waiting.map_err(Refusal::broker)?, ..self })
+    }
+
+    const fn is_known(&self) -> bool {
+        self.waiting.is_some() || !self.history.events.is_empty()
+    }
+}
+
 async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Refusal> {
-    let (job, history) = history::read_first(router, request.job).await.map_err(Refusal::broker)?;
-    let waiting = waiting::of(router, job, &history).await;
-    let (state, known) = (history.state(), waiting.is_some() || !history.events.is_empty());
-    Ok(StatusReply { job, state, known, events: history.events, waiting })
+    let known = FoundJob::of(router, &request).await?;
+    let (state, is_known) = (known.history.state(), known.is_known());
+    let FoundJob { job, history, waiting } = known;
+    Ok(StatusReply { job, state, known: is_known, events: history.events, waiting })
 }
 
 async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
-    let (job, history) = history::read_first(router, request.job).await.map_err(Refusal::broker)?;
+    let found = FoundJob::of(router, &request).await?;
+    let known = found.is_known();
+    let FoundJob { job, history, waiting } = found;
     // A job that was put aside and sent on its way again was refused once, and has its own end.
     let end = history.events.iter().rev().find_map(|event| match &event.fact {
         Fact::Ended { failure, .. } => Some(failure.clone()),
@@ -181,8 +264,6 @@ async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, R
     });
     let failure = end.unwrap_or(refused);
     let (state, decisions, warnings) = (history.state(), history.decisions(), history.warnings());
-    let waiting = waiting::of(router, job, &history).await;
-    let known = waiting.is_some() || !history.events.is_empty();
     Ok(ExplainReply { job, state, known, decisions, failure, warnings, waiting })
 }
 
@@ -262,12 +343,29 @@ fn presence(known: &Known, max_age_ms: u64, now_ms: i64) -> Presence {
     }
 }
 
+fn too_many_cancels(tenant: &Tenant, limit: u64) -> Refusal {
+    let error = format!(
+        "tenant {tenant} has {limit} requests to cancel, as many as a tenant may have at a time: wait until old ones are \
+         removed (router.cancels_kept_ms), or raise router.cancels_per_tenant"
+    );
+    Refusal { code: 429, error, field: Some("tenant".to_owned()) }
+}
+
 async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Refusal> {
     // Before the request ends what waits.
-    let (job, history) = history::read_first(router, request.job).await.map_err(Refusal::broker)?;
-    let known = !history.events.is_empty() || waiting::of(router, job, &history).await.is_some();
-    let cancelled = protocol::router::cancel::cancel(router, request.job).await.map_err(Refusal::broker)?;
-    let Cancelled { job, state, effect } = cancelled;
+    let found = FoundJob::of(router, &request).await?;
+    let (job, known) = (found.job, found.is_known());
+    if !known && !may_be_on_its_way(job, clock::now_ms()) {
+        let effect = "nothing is known of it: nothing was done".to_owned();
+        return Ok(CancelReply { job, state: found.history.state(), effect, known });
+    }
+    let whose = request.tenant.as_ref();
+    if let Some(tenant) = whose {
+        let taken = router.quotas.take_cancel(&router.broker.jetstream, tenant).await;
+        taken.map_err(|limit| too_many_cancels(tenant, limit))?;
+    }
+    let cancelled = protocol::router::cancel::cancel(router, whose, request.job).await;
+    let Cancelled { job, state, effect } = cancelled.map_err(Refusal::broker)?;
     let effect =
         if known { effect.to_owned() } else { format!("nothing is known of it; should it come, {effect}") };
     Ok(CancelReply { job, state, effect, known })

@@ -17,6 +17,7 @@
 //! | [`advisories`] | messages that the broker gave up on |
 //! | [`fleet`] | offers, backlog, breakers: the fleet as plans see it |
 //! | [`reserving`] | asks the ledger for money, in batches |
+//! | [`quotas`] | how much of what is shared each tenant uses |
 //! | `source` | a consumer that is pulled from, and made anew when it is gone |
 //! | `streams` | reads of the streams |
 //! | [`api`] | status, explain, cancel, estimate, backends |
@@ -29,6 +30,7 @@ pub mod fleet;
 pub mod intake;
 pub mod message;
 pub mod ports;
+pub mod quotas;
 pub mod reserving;
 pub mod shared;
 mod source;

@@ -8,20 +8,21 @@ use async_nats::Subject;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::kv::CreateErrorKind;
 use policy::fleet::Fleet;
+use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
-use protocol::router::{LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
 use protocol::{
-    Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
-    StoredMessage,
+    Answer, ClaimError, ClaimStore, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError,
+    Published, Record, StoredMessage,
 };
 use runtime::clock;
 use runtime::publish::Message;
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::{bucket, stream};
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, Backend, Class, DeadLetter, Event, JobId, KeyRecord, Lane, Tenant,
-    codec, subjects,
+    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, Class, DeadLetter, Event, Input, JobId,
+    KeyRecord, Lane, Tenant, codec, subjects,
 };
 
 use crate::message::QueueMessage;
@@ -47,8 +48,8 @@ impl Ports for Router {
         self.soft.cancelled().await;
     }
 
-    fn is_cancelled(&self, job: JobId) -> bool {
-        self.cancels.contains(job)
+    fn is_cancelled(&self, tenant: &Tenant, job: JobId) -> bool {
+        self.cancels.contains(tenant, job)
     }
 
     fn config(&self) -> FleetConfig {
@@ -73,6 +74,10 @@ impl Ports for Router {
 
     async fn write_claim(&self, held: &mut Held, record: AttemptRecord) -> Result<(), ClaimError> {
         self.claims.write(held, record).await
+    }
+
+    async fn claim_store(&self) -> Result<ClaimStore, PortError> {
+        self.claims.store().await
     }
 
     fn note(&self, note: Note<'_>) {
@@ -151,6 +156,20 @@ impl RouterPorts for Router {
         codec::decode(None, &message.payload).map(Some).map_err(unreadable("an ended event"))
     }
 
+    async fn inbox_share(&self, tenant: Option<&Tenant>) -> InboxShare {
+        self.quotas.inbox_share(&self.broker.jetstream, tenant).await
+    }
+
+    async fn keys_left(&self, tenant: &Tenant) -> KeysLeft {
+        self.quotas.keys_left(&self.broker.jetstream, tenant).await
+    }
+
+    async fn read_key(&self, name: &str) -> Result<Option<KeyRecord>, PortError> {
+        const WHAT: &str = "an idempotency key";
+        let Some(bytes) = self.keys.get(name).await.map_err(away(WHAT))? else { return Ok(None) };
+        codec::decode(None, &bytes).map(Some).map_err(unreadable(WHAT))
+    }
+
     async fn create_key(&self, name: &str, record: &KeyRecord) -> Result<Option<KeyRecord>, PortError> {
         const WHAT: &str = "an idempotency key";
         match self.keys.create(name, codec::encode(record).into()).await {
@@ -164,11 +183,25 @@ impl RouterPorts for Router {
         codec::decode(None, &bytes).map(Some).map_err(unreadable(WHAT))
     }
 
-    async fn request_cancel(&self, job: JobId) -> Result<(), PortError> {
+    async fn input_kept(&self, input: &Input) -> Result<Option<(i64, i64)>, PortError> {
+        streams::input_kept(self, &input.artifact).await
+    }
+
+    async fn next_entry(&self, bucket: &'static str, from: u64) -> Result<Option<BucketEntry>, PortError> {
+        streams::next_entry(self, bucket, from).await
+    }
+
+    async fn remove_entry(&self, bucket: &'static str, entry: &BucketEntry) -> Result<(), PortError> {
+        streams::remove_entry(self, bucket, entry).await
+    }
+
+    async fn request_cancel(&self, request: &CancelRequest) -> Result<(), PortError> {
         let requests = self.broker.jetstream.get_key_value(bucket::CANCELS).await;
         let requests = requests.map_err(away(bucket::CANCELS))?;
-        requests.put(job.to_string(), "cancel".into()).await.map_err(away(bucket::CANCELS))?;
-        self.cancels.request(job);
+        for (key, value) in request.entries() {
+            requests.put(key, value.into()).await.map_err(away(bucket::CANCELS))?;
+        }
+        self.cancels.request(request, clock::now_ms());
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use runtime::metrics;
 use runtime::tasks::Tasks;
 use runtime::telemetry;
 use schemas::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
-use schemas::{SCHEMA_VERSION, codec, subjects};
+use schemas::{SCHEMA_VERSION, codec};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -102,8 +102,8 @@ impl Teller {
 
     async fn ask(&self, reservations: Vec<Reservation>) -> Result<Vec<Grant>, LedgerAway> {
         let request = ReserveRequest { schema_version: SCHEMA_VERSION, reservations };
-        let sending = self.broker.client.request(subjects::LEDGER_RESERVE, codec::encode(&request).into());
-        let reply = match tokio::time::timeout(REPLY_LIMIT, sending).await {
+        let asking = runtime::ledger::ask(&self.broker.client, codec::encode(&request).into());
+        let reply = match tokio::time::timeout(REPLY_LIMIT, asking).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => {
                 tracing::debug!(error = telemetry::chain(&error), "asking the ledger");

@@ -18,6 +18,7 @@ use schemas::api::LaneStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::quotas::Quotas;
 use crate::reserving::Reserver;
 
 /// Everything a router needs to carry plans out.
@@ -37,6 +38,8 @@ pub struct Router {
     pub claims: Claims,
     /// Idempotency keys.
     pub keys: kv::Store,
+    /// How much of what is shared each tenant uses.
+    pub quotas: Quotas,
     /// Jobs in hand that wait for room.
     pub room: Room,
     /// The stream of events is nearly full.
@@ -66,14 +69,16 @@ impl Router {
             Note::Duplicate => metrics::ROUTER_DUPLICATES.increment(1),
             Note::Ended(state) => metrics::ROUTER_ENDED.of([state.as_str().into()]).increment(1),
             Note::Parked(code) => metrics::ROUTER_PARKED.of([code.as_str().into()]).increment(1),
+            Note::NotParked(code) => metrics::ROUTER_NOT_PARKED.of([code.as_str().into()]).increment(1),
             Note::Refused(code) => metrics::ROUTER_REFUSED.of([code.as_str().into()]).increment(1),
             Note::HandedBack(code) => metrics::ROUTER_HANDED_BACK.of([code.as_str().into()]).increment(1),
             Note::Disposition { code, follows } => {
                 metrics::ROUTER_DISPOSITIONS.of([code.as_str().into(), follows.into()]).increment(1);
             }
             Note::Orphan { stream } => metrics::ROUTER_ORPHANS.of([stream.into()]).increment(1),
-            // It happens in workers only.
-            Note::Unfunded => {}
+            Note::InputGone => metrics::ROUTER_INPUTS_GONE.increment(1),
+            // They happen in workers only.
+            Note::Unfunded | Note::ClaimsFull => {}
         }
     }
 }

@@ -14,11 +14,12 @@ use runtime::exit::Fault;
 use runtime::fleet_config;
 use runtime::process::Context;
 use runtime::topology::open_bucket;
-use schemas::topology::bucket;
+use schemas::topology::{DAY_MS, bucket};
 use schemas::{Lane, SCHEMA_VERSION};
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::quotas::{self, Quotas};
 use crate::reserving::Reserver;
 use crate::shared::{Assigned, Router};
 use crate::{advisories, api, failed_attempts, fleet, intake, sweep, waiting};
@@ -43,11 +44,30 @@ pub struct RouterConfig {
     /// How long a job of a newer schema is handed back for other routers, milliseconds since its publish; then it is
     /// put aside as `too_new`.
     pub too_new_wait_ms: u64,
+    /// Messages of one tenant in the operator's inbox; further ones are not put aside, and their jobs end all the same.
+    pub parked_per_tenant: u64,
+    /// Idempotency keys that one tenant may have at a time; a job with a further one is refused.
+    pub keys_per_tenant: u64,
+    /// Requests to cancel that one tenant may have at a time; a further one is refused.
+    pub cancels_per_tenant: u64,
+    /// How long an idempotency key is kept at the least, milliseconds; beyond that for as long as its first job is open.
+    pub keys_kept_ms: u64,
+    /// How long a request to cancel is kept at the least, milliseconds; beyond that for as long as its job is open.
+    pub cancels_kept_ms: u64,
 }
 
 impl Default for RouterConfig {
     fn default() -> Self {
-        Self { in_hand: 1_024, schema_version_max: SCHEMA_VERSION, too_new_wait_ms: 600_000 }
+        Self {
+            in_hand: 1_024,
+            schema_version_max: SCHEMA_VERSION,
+            too_new_wait_ms: 600_000,
+            parked_per_tenant: 20_000,
+            keys_per_tenant: 100_000,
+            cancels_per_tenant: 100_000,
+            keys_kept_ms: DAY_MS,
+            cancels_kept_ms: DAY_MS,
+        }
     }
 }
 
@@ -72,6 +92,11 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         reserver: Reserver::start(context.broker.clone(), tasks, soft.clone()),
         claims: Claims::new(open_bucket(jetstream, bucket::ATTEMPTS).await?),
         keys: open_bucket(jetstream, bucket::KEYS).await?,
+        quotas: Quotas::new(quotas::Limits {
+            parked_per_tenant: settings.parked_per_tenant,
+            keys_per_tenant: settings.keys_per_tenant,
+            cancels_per_tenant: settings.cancels_per_tenant,
+        }),
         room: Room::default(),
         events_short: Arc::default(),
         assigned: Assigned::default(),
@@ -99,6 +124,8 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("advisories", advisories::follow(router.clone()));
     tasks.spawn("taking back", sweep::take_back(router.clone()));
     tasks.spawn("orphans", sweep::send_orphans_again(router.clone()));
+    let kept = sweep::Kept { keys_ms: settings.keys_kept_ms, cancels_ms: settings.cancels_kept_ms };
+    tasks.spawn("guards", sweep::remove_guards(router.clone(), kept));
     tasks.spawn("lost work", sweep::end_lost(router.clone()));
     tasks.spawn("api", api::serve(router));
     context.health.good("running");

@@ -6,13 +6,19 @@ use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use futures::TryStreamExt as _;
+use protocol::router::BucketEntry;
 use protocol::{PortError, StoredMessage};
+use runtime::artifacts;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::{self, stream};
-use schemas::{Backend, Class, subjects};
+use schemas::{ArtifactRef, Backend, Class, subjects};
 use serde::de::DeserializeOwned;
 
 use crate::shared::Router;
+
+/// What an entry of a bucket does; none or [`KV_PUT`] for one that is there.
+const KV_OPERATION: &str = "KV-Operation";
+const KV_PUT: &str = "PUT";
 
 /// Messages of one job that are read; far above what `max_attempts_ever` lets happen.
 const READ_MAX: usize = 1_000;
@@ -107,6 +113,65 @@ pub(crate) fn stored(message: StreamMessage) -> StoredMessage {
         payload: payload.to_vec(),
         sequence,
     }
+}
+
+/// When a file was stored and when it goes by its age; none where it stays, or is not there.
+pub(crate) async fn input_kept(router: &Router, at: &ArtifactRef) -> Result<Option<(i64, i64)>, PortError> {
+    const STORE: &str = "the artifact store";
+    if at.bucket != topology::bucket::ARTIFACTS {
+        return Ok(None);
+    }
+    let stream =
+        router.broker.jetstream.get_stream(format!("OBJ_{}", at.bucket)).await.map_err(away(STORE))?;
+    let kept_ms = i64::try_from(stream.cached_info().config.max_age.as_millis()).unwrap_or(i64::MAX);
+    if kept_ms == 0 {
+        return Ok(None);
+    }
+    let subject = artifacts::entry_subject(at);
+    match stream.direct_get_last_for_subject(subject).await {
+        Ok(entry) => {
+            let stored_at_ms = runtime::clock::ms_of_ns(entry.time.unix_timestamp_nanos());
+            Ok(Some((stored_at_ms, stored_at_ms.saturating_add(kept_ms))))
+        }
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(away(STORE)(error)),
+    }
+}
+
+/// The next entry of a bucket from a revision on.
+pub(crate) async fn next_entry(
+    router: &Router,
+    bucket: &'static str,
+    from: u64,
+) -> Result<Option<BucketEntry>, PortError> {
+    let stream = open_bucket(router, bucket).await?;
+    let prefix = format!("$KV.{bucket}.");
+    let Some(message) = next(&stream, bucket, &format!("{prefix}>"), from).await? else { return Ok(None) };
+    Ok(Some(BucketEntry {
+        key: message.subject.strip_prefix(&prefix).unwrap_or_default().to_owned(),
+        is_removed: message.headers.get(KV_OPERATION).is_some_and(|operation| operation.as_str() != KV_PUT),
+        revision: message.sequence,
+        stored_at_ms: runtime::clock::ms_of_ns(message.time.unix_timestamp_nanos()),
+        value: message.payload.to_vec(),
+    }))
+}
+
+/// Removes an entry up to a revision of it: the broker leaves what was written since.
+pub(crate) async fn remove_entry(
+    router: &Router,
+    bucket: &'static str,
+    entry: &BucketEntry,
+) -> Result<(), PortError> {
+    let stream = open_bucket(router, bucket).await?;
+    let subject = format!("$KV.{bucket}.{}", entry.key);
+    let purge = stream.purge().sequence(entry.revision + 1).filter(subject);
+    purge.await.map(|_| ()).map_err(away(bucket))
+}
+
+/// A bucket's stream, without asking the broker about it.
+async fn open_bucket(router: &Router, bucket: &'static str) -> Result<Stream<()>, PortError> {
+    let name = format!("KV_{bucket}");
+    router.broker.jetstream.get_stream_no_info(name).await.map_err(away(bucket))
 }
 
 /// The subjects of a stream that a filter lets through, and how many messages each holds.

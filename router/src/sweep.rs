@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use protocol::Ports as _;
+use protocol::router::guards::{self, Guards};
 use protocol::router::intake::refuse_unread;
 use protocol::router::lost::Lost;
 use protocol::router::orphans::{self, Orphans};
@@ -20,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often to look for orphans: an acknowledgement that is on its way makes one for a moment.
 const ORPHANS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often to look at the oldest keys and cancel requests.
+const GUARDS_EVERY: Duration = Duration::from_secs(10);
 
 /// Takes waiting work back until stopped.
 ///
@@ -68,6 +72,53 @@ pub async fn send_orphans_again(router: Router) -> Result<(), Fault> {
         router.rest(ORPHANS_EVERY).await;
     }
     Ok(())
+}
+
+/// Removes keys and cancel requests of jobs that are over until stopped.
+///
+/// # Errors
+/// Never.
+pub async fn remove_guards(router: Router, kept: Kept) -> Result<(), Fault> {
+    let (mut guards, mut trouble) = (Guards::default(), Trouble::new("removing keys and cancel requests"));
+    while !router.is_stopping() {
+        let mut wait = GUARDS_EVERY;
+        for bucket in guards::BUCKETS {
+            match guards.pass(&router, bucket, kept.of(bucket)).await {
+                Ok(pass) if pass.removed == 0 => {}
+                Ok(pass) => {
+                    tracing::debug!(bucket, entries = pass.removed, "removed what guards nothing any more");
+                    metrics::ROUTER_GUARDS_REMOVED.of([bucket.into()]).increment(pass.removed);
+                }
+                Err(error) => wait = wait.max(trouble.failed(&format!("{bucket}: {error}"))),
+            }
+        }
+        publish_inputs_left(&router);
+        router.rest(wait).await;
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+fn publish_inputs_left(router: &Router) {
+    let kept_until_ms = router.room.inputs_kept_until_ms();
+    let left_ms = kept_until_ms.map(|kept_until_ms| (kept_until_ms - router.now_ms()).max(0));
+    metrics::INPUTS_LEFT.set(left_ms.map_or(f64::INFINITY, |left_ms| left_ms as f64 / 1_000.0));
+}
+
+/// For how long keys and cancel requests are kept at the least, milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// Keys.
+    pub keys_ms: u64,
+    /// Cancel requests.
+    pub cancels_ms: u64,
+}
+
+impl Kept {
+    fn of(self, bucket: &str) -> i64 {
+        let kept_ms = if bucket == schemas::topology::bucket::KEYS { self.keys_ms } else { self.cancels_ms };
+        i64::try_from(kept_ms).unwrap_or(i64::MAX)
+    }
 }
 
 /// Looks for open jobs of which no stream holds anything until stopped.

@@ -13,9 +13,10 @@ use protocol::Ports as _;
 use protocol::router::history::History;
 use protocol::router::{RouterPorts as _, place};
 use runtime::exit::{Exit, Fault};
-use runtime::{clock, lanes, telemetry};
+use runtime::lanes::{self, LookError, Lying, Search};
+use runtime::{clock, telemetry};
 use schemas::api::{JobRequest, JobWait, RouterPresence};
-use schemas::{Fact, JobId, JobState, codec, subjects};
+use schemas::{Fact, JobId, JobState, Tenant, codec, subjects};
 
 use crate::shared::Router;
 
@@ -34,8 +35,8 @@ pub(crate) async fn answer(router: Router) -> Result<(), Fault> {
     let fault = |error: async_nats::SubscribeError| {
         Fault::new(Exit::Crashed, format!("listening to routers: {}", telemetry::chain(&error)))
     };
-    let mut asked = client.subscribe(subjects::ROUTER_WAITING).await.map_err(fault)?;
-    let mut counted = client.subscribe(subjects::ROUTER_PRESENCE).await.map_err(fault)?;
+    let mut asked = client.subscribe(subjects::FLEET_WAITING).await.map_err(fault)?;
+    let mut counted = client.subscribe(subjects::FLEET_PRESENCE).await.map_err(fault)?;
     loop {
         tokio::select! {
             () = router.soft.cancelled() => return Ok(()),
@@ -53,8 +54,8 @@ pub(crate) async fn answer(router: Router) -> Result<(), Fault> {
 }
 
 async fn answer_wait(router: &Router, message: Message) {
-    let Ok(JobRequest { job }) = codec::decode(None, &message.payload) else { return };
-    if let Some(wait) = held(router, job) {
+    let Ok(JobRequest { job, tenant }) = codec::decode(None, &message.payload) else { return };
+    if let Some(wait) = held(router, tenant.as_ref(), job) {
         reply(router, message, codec::encode(&wait)).await;
     }
 }
@@ -76,9 +77,10 @@ async fn reply(router: &Router, message: Message, bytes: Vec<u8>) {
 }
 
 /// What a job waits for that this router holds.
-fn held(router: &Router, job: JobId) -> Option<JobWait> {
+fn held(router: &Router, whose: Option<&Tenant>, job: JobId) -> Option<JobWait> {
     let now_ms = router.now_ms();
-    if let Some(wait) = router.room.wait_of(job, now_ms) {
+    let is_whose = |tenant: &Tenant| whose.is_none_or(|whose| whose == tenant);
+    if let Some(wait) = router.room.wait_of(job, now_ms).filter(|wait| is_whose(&wait.tenant)) {
         return Some(waiting::held(
             &wait.waits_for,
             wait.since_ms,
@@ -87,24 +89,39 @@ fn held(router: &Router, job: JobId) -> Option<JobWait> {
             now_ms,
         ));
     }
-    let admitted = router.room.find(job)?;
+    let admitted = router.room.find(job).filter(|admitted| is_whose(&admitted.job.tenant))?;
     let waits_for = match place::weigh(router, &admitted.first_attempt(), &[]) {
         Plan::Defer { why, .. } => why,
         plan => plan.decision().reason.clone(),
+    };
+    let waits_for = match admitted.inputs.warning(now_ms) {
+        Some(warning) => format!("{waits_for}; {warning}"),
+        None => waits_for,
     };
     let (since_ms, lane) = (admitted.submitted_at_ms, admitted.job.lane);
     Some(waiting::held(&waits_for, since_ms, Some(now_ms + LOOK_EVERY_MS), lane, now_ms))
 }
 
-/// What a job waits for, if it waits.
-pub(crate) async fn of(router: &Router, job: JobId, history: &History) -> Option<JobWait> {
+/// What a job waits for, if it waits. To one tenant a job of another does not.
+pub(crate) async fn of(
+    router: &Router,
+    whose: Option<&Tenant>,
+    job: JobId,
+    history: &History,
+) -> Result<Option<JobWait>, LookError> {
+    let held = held_or_placed(router, whose, job, history).await;
+    if held.is_none() && history.events.is_empty() { in_lane(router, whose, job).await } else { Ok(held) }
+}
+
+async fn held_or_placed(
+    router: &Router,
+    whose: Option<&Tenant>,
+    job: JobId,
+    history: &History,
+) -> Option<JobWait> {
     let now_ms = router.now_ms();
     match history.state() {
-        JobState::Submitted => match held_somewhere(router, job).await {
-            Some(wait) => Some(wait),
-            None if history.events.is_empty() => in_lane(router, job).await,
-            None => None,
-        },
+        JobState::Submitted => held_somewhere(router, whose, job).await,
         JobState::Assigned => {
             let event = history.last_assigned()?;
             let Fact::Assigned { backend, class, .. } = &event.fact else { return None };
@@ -118,7 +135,7 @@ pub(crate) async fn of(router: &Router, job: JobId, history: &History) -> Option
             });
             let (event, ended, next_at_ms) = retrying?;
             if next_at_ms <= now_ms
-                && let Some(wait) = held_somewhere(router, job).await
+                && let Some(wait) = held_somewhere(router, whose, job).await
             {
                 return Some(wait);
             }
@@ -131,27 +148,25 @@ pub(crate) async fn of(router: &Router, job: JobId, history: &History) -> Option
     }
 }
 
-async fn held_somewhere(router: &Router, job: JobId) -> Option<JobWait> {
-    if let Some(wait) = held(router, job) {
+async fn held_somewhere(router: &Router, whose: Option<&Tenant>, job: JobId) -> Option<JobWait> {
+    if let Some(wait) = held(router, whose, job) {
         return Some(wait);
     }
-    let question = codec::encode(&JobRequest { job });
-    let asking = router.broker.client.request(subjects::ROUTER_WAITING, question.into());
+    let question = codec::encode(&JobRequest { job, tenant: whose.cloned() });
+    let asking = router.broker.client.request(subjects::FLEET_WAITING, question.into());
     let answer = tokio::time::timeout(ANSWER_WITHIN, asking).await.ok()?.ok()?;
     codec::decode(None, &answer.payload).ok()
 }
 
-async fn in_lane(router: &Router, job: JobId) -> Option<JobWait> {
+async fn in_lane(router: &Router, whose: Option<&Tenant>, job: JobId) -> Result<Option<JobWait>, LookError> {
     // One look at a time: a lane may hold thousands.
     let _turn = router.looks_at_lanes.lock().await;
-    match lanes::find(&router.broker.client, |lying| lying.id() == Some(job)).await {
-        Ok(found) => {
-            let found = found?;
+    let is_it = |lying: &Lying| whose.is_none_or(|whose| *whose == lying.tenant) && lying.id() == Some(job);
+    Ok(match lanes::find(&router.broker.client, is_it).await? {
+        Search::Found(found) => {
             Some(waiting::in_lane(found.lane, found.ahead, found.accepted_at_ms, router.now_ms()))
         }
-        Err(error) => {
-            tracing::debug!(%job, %error, "looking for a job in its lane");
-            None
-        }
-    }
+        Search::Absent => None,
+        Search::NotAmongTheFirst => Some(waiting::behind(lanes::LOOKED_AT_MAX, router.now_ms())),
+    })
 }

@@ -11,8 +11,9 @@ use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 pub use protocol::digest::sha256_hex;
 use protocol::errors::Source;
+use schemas::artifact::result_key;
 use schemas::text::cut;
-use schemas::{Artifact, ArtifactRef, AttemptId};
+use schemas::{Artifact, ArtifactRef, AttemptId, Tenant};
 use sha2::{Digest, Sha256};
 
 /// The largest file that is kept, bytes. Large video belongs to an S3 store.
@@ -135,7 +136,7 @@ impl Artifacts {
             "digest": format!("SHA-256={}", URL_SAFE.encode(Sha256::digest(bytes))),
             "options": { "max_chunk_size": CHUNK_BYTES },
         });
-        let subject = format!("$O.{}.M.{}", at.bucket, URL_SAFE.encode(&at.key));
+        let subject = entry_subject(at);
         let mut headers = async_nats::HeaderMap::new();
         // The entry replaces the one before.
         headers.insert("Nats-Rollup", "sub");
@@ -200,6 +201,12 @@ impl Artifacts {
     }
 }
 
+/// Where the entry of a file lies that makes its chunks a file.
+#[must_use]
+pub fn entry_subject(at: &ArtifactRef) -> String {
+    format!("$O.{}.M.{}", at.bucket, URL_SAFE.encode(&at.key))
+}
+
 /// All chunks of one version of a file, held against its size and its hash.
 async fn chunks(stream: &Stream<()>, info: &ObjectInfo) -> Result<Bytes, ArtifactError> {
     let subject = format!("$O.{}.C.{}", info.bucket, info.nuid);
@@ -224,11 +231,18 @@ async fn chunks(stream: &Stream<()>, info: &ObjectInfo) -> Result<Bytes, Artifac
 
 /// What is announced about a produced file: its key, size, hash, and dimensions where it is a picture.
 #[must_use]
-pub fn describe(bucket: &str, attempt: AttemptId, index: usize, media_type: &str, bytes: &[u8]) -> Artifact {
-    let ending = ending_of(media_type);
+pub fn describe(
+    bucket: &str,
+    tenant: Option<&Tenant>,
+    attempt: AttemptId,
+    index: usize,
+    media_type: &str,
+    bytes: &[u8],
+) -> Artifact {
+    let name = format!("{index}.{}", ending_of(media_type));
     let dimensions = dimensions(bytes);
     Artifact {
-        at: ArtifactRef::new(bucket, format!("out/{}/{}/{index}.{ending}", attempt.job, attempt.attempt)),
+        at: ArtifactRef::new(bucket, result_key(tenant, attempt, &name)),
         media_type: cut(media_type, MEDIA_TYPE_MAX_BYTES).into_owned(),
         bytes: bytes.len() as u64,
         sha256: sha256_hex(bytes),

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use schemas::api::LaneStatus;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::{self, stream};
-use schemas::{Job, JobId, Lane, subjects};
+use schemas::{Job, JobId, Lane, Tenant, subjects};
 use serde::Serialize;
 
 use crate::clock;
@@ -39,6 +39,8 @@ fn failed(error: impl std::fmt::Display) -> LookError {
 pub struct Lying {
     /// In which lane.
     pub lane: Lane,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// How many jobs of the lane were accepted before it and lie there still.
     pub ahead: u64,
     /// When the broker took it in, Unix milliseconds.
@@ -89,14 +91,22 @@ pub async fn status(jetstream: &jetstream::Context) -> Result<Vec<LaneStatus>, L
     Ok(lanes)
 }
 
+/// What came of looking for a job in the lanes.
+#[derive(Debug)]
+pub enum Search {
+    /// It lies there.
+    Found(Box<Lying>),
+    /// It does not: all was looked at.
+    Absent,
+    /// It is not among the first [`LOOKED_AT_MAX`], and more lie behind them.
+    NotAmongTheFirst,
+}
+
 /// Looks at what lies in the lanes, the oldest first, until `is_found` says so of one, which is returned.
 ///
 /// # Errors
 /// The broker does not answer.
-pub async fn find(
-    client: &Client,
-    mut is_found: impl FnMut(&Lying) -> bool,
-) -> Result<Option<Lying>, LookError> {
+pub async fn find(client: &Client, mut is_found: impl FnMut(&Lying) -> bool) -> Result<Search, LookError> {
     let mut ahead = [0; Lane::ALL.len()];
     let (mut from, mut looked_at) = (1, 0);
     while looked_at < LOOKED_AT_MAX {
@@ -109,19 +119,19 @@ pub async fn find(
             // The end of a batch, or nothing there at all.
             let Some((sequence, subject, accepted_at_ms)) = place(&message) else { break };
             (from, looked_at) = (sequence + 1, looked_at + 1);
-            let Some(subjects::Subject::Jobs(lane, _)) = subjects::parse(&subject) else { continue };
+            let Some(subjects::Subject::Jobs(lane, tenant)) = subjects::parse(&subject) else { continue };
             let Some(number) = Lane::ALL.iter().position(|known| *known == lane) else { continue };
-            let lying = Lying { lane, ahead: ahead[number], accepted_at_ms, message };
+            let lying = Lying { lane, tenant, ahead: ahead[number], accepted_at_ms, message };
             if is_found(&lying) {
-                return Ok(Some(lying));
+                return Ok(Search::Found(Box::new(lying)));
             }
             ahead[number] += 1;
         }
         if looked_at == before {
-            return Ok(None);
+            return Ok(Search::Absent);
         }
     }
-    Ok(None)
+    Ok(Search::NotAmongTheFirst)
 }
 
 /// What `read` makes of all that lies in the lanes, the oldest first, at most of [`LOOKED_AT_MAX`].

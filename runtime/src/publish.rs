@@ -19,6 +19,7 @@ use wire::Wire;
 pub use message::Message;
 pub use protocol::{PublishError, Published};
 
+use schemas::subjects;
 use schemas::topology::MESSAGE_MAX_BYTES;
 
 use crate::limits::REQUEST_TIMEOUT;
@@ -195,6 +196,14 @@ impl Sent {
     }
 }
 
+/// A tenant has as many jobs in a lane as it may have.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "as many jobs of this tenant wait in this lane as may (max_messages_per_subject of stream JOBS): publish again once some \
+     were placed, add workers, or raise the limit"
+)]
+struct LaneFull;
+
 /// Whether the broker may store the message when it is published again: not where another one is in its place, nor where it is too large.
 fn is_worth_a_try(error: &PublishError) -> bool {
     !matches!(error, PublishError::Occupied { .. } | PublishError::TooLarge { .. })
@@ -209,6 +218,9 @@ async fn read(message: &Message, awaited: Result<PendingAck, Unanswered>) -> Res
     match answer {
         Ok(Answer::Stored) => Ok(Published::New),
         Ok(Answer::Repeated) => Ok(Published::Repeat),
+        Ok(Answer::Occupied) if message.subject.starts_with(subjects::JOBS_PREFIX) => {
+            Err(PublishError::Refused { subject: subject(), source: Box::new(LaneFull) })
+        }
         Ok(Answer::Occupied) => Err(PublishError::Occupied { subject: subject() }),
         Ok(Answer::Refused(refusal)) => {
             Err(PublishError::Refused { subject: subject(), source: refusal.into() })

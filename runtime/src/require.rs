@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::stream::{
     ConsumerError, ConsumerErrorKind, LastRawMessageError, LastRawMessageErrorKind,
@@ -53,6 +54,19 @@ pub(crate) fn is_missing(error: &(dyn Error + 'static)) -> bool {
         .any(|error| error.code() == NOT_FOUND)
 }
 
+/// The broker answered that it has no room for what was to be stored.
+pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
+    const FULL: [ErrorCode; 4] = [
+        ErrorCode::STREAM_STORE_FAILED,
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+        ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+    ];
+    std::iter::successors(Some(error), |cause| (*cause).source())
+        .filter_map(|cause| cause.downcast_ref::<jetstream::Error>())
+        .any(|error| FULL.contains(&error.error_code()))
+}
+
 /// The broker's own error. The client keeps it inside the kind of its error, not among the causes.
 fn broker_error(error: &(dyn Error + 'static)) -> Option<jetstream::Error> {
     if let Some(error) = error.downcast_ref::<GetStreamError>()
@@ -75,8 +89,8 @@ fn broker_error(error: &(dyn Error + 'static)) -> Option<jetstream::Error> {
 
 #[cfg(test)]
 mod tests {
-    use async_nats::jetstream::context::{KeyValueError, KeyValueErrorKind};
-    use async_nats::jetstream::kv::{EntryError, EntryErrorKind};
+    use async_nats::jetstream::context::{KeyValueError, KeyValueErrorKind, PublishError, PublishErrorKind};
+    use async_nats::jetstream::kv::{CreateError, EntryError, EntryErrorKind, UpdateError, UpdateErrorKind};
 
     use super::*;
 
@@ -99,6 +113,22 @@ mod tests {
             let of_entry = EntryError::with_source(EntryErrorKind::Other, of_message);
             assert_eq!(is_missing(&of_entry), missing, "{of_entry}");
         }
+    }
+
+    #[test]
+    fn a_full_bucket_is_known_by_its_code_behind_the_errors_of_the_client() {
+        for (code, full) in [(10_077, true), (10_047, true), (10_071, false), (10_059, false)] {
+            let wire =
+                serde_json::json!({"code": 503, "err_code": code, "description": "maximum bytes exceeded"});
+            let broker: jetstream::Error =
+                serde_json::from_value(wire).expect("an error as the broker writes it");
+            let publish = PublishError::with_source(PublishErrorKind::Other, broker);
+            let update = UpdateError::from(publish);
+            assert_eq!(is_full(&update), full, "{code}");
+            assert_eq!(is_full(&CreateError::from(update)), full, "{code}");
+        }
+        let slow = UpdateError::with_source(UpdateErrorKind::Other, "maximum bytes exceeded");
+        assert!(!is_full(&slow), "words decide nothing");
     }
 
     #[test]

@@ -54,12 +54,20 @@ impl StoreRoom {
                 limit.map(|limit| bytes.saturating_add(limit.saturating_sub(account.storage)))
             }
         };
+        Ok(Self { limit_bytes, ..Self::of_stream(info, now_ms) })
+    }
+
+    /// What any stream holds and may hold, by its own limit.
+    #[must_use]
+    pub fn of_stream(info: &jetstream::stream::Info, now_ms: i64) -> Self {
+        let bytes = info.state.bytes;
         let first_ms = info.state.first_timestamp.unix_timestamp().saturating_mul(1000);
         // An empty stream tells a time before ours.
         let filling_ms =
             if bytes == 0 || first_ms <= 0 { 0 } else { (now_ms - first_ms).max(0).unsigned_abs() };
         let max_age_ms = u64::try_from(info.config.max_age.as_millis()).unwrap_or(u64::MAX);
-        Ok(Self { bytes, limit_bytes, filling_ms, max_age_ms })
+        let limit_bytes = u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0);
+        Self { bytes, limit_bytes, filling_ms, max_age_ms }
     }
 
     /// Bytes that are left; none where there is no limit.

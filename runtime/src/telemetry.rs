@@ -3,9 +3,12 @@
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogConfig, LogFormat};
 use crate::exit::{Exit, Fault};
+use crate::log_limit::LogLimit;
 use crate::metrics;
 
 /// Bounds of every `_seconds` histogram: from a routing decision to a long video.
@@ -25,8 +28,8 @@ pub fn start(config: &LogConfig, process: &str) -> Result<PrometheusHandle, Faul
         .with_writer(std::io::stderr)
         .with_ansi(false);
     let started = match config.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.finish().with(LogLimit::default()).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(LogLimit::default()).try_init(),
     };
     started.map_err(|error| Fault::new(Exit::Crashed, format!("logging: {error}")))?;
     let page = PrometheusBuilder::new()

@@ -207,6 +207,15 @@ async fn update(
     Ok(merge.changes)
 }
 
+/// Nothing was applied to this broker yet: stream `JOBS` is not there.
+///
+/// # Errors
+/// The broker does not answer.
+pub async fn is_new(jetstream: &jetstream::Context) -> Result<bool, TopologyError> {
+    let name = schemas::topology::stream::JOBS;
+    Ok(existing(jetstream, name).await.map_err(failed(format!("stream {name}")))?.is_none())
+}
+
 /// The most copies that a stream of the topology has; 1 where none is there.
 ///
 /// # Errors
@@ -226,12 +235,22 @@ fn merged(merge: &mut Merge<'_>, want: Config, mut have: Config) -> Config {
     merge.exact("retention", want.retention, &mut have.retention);
     merge.exact("discard", want.discard, &mut have.discard);
     merge.exact("storage", want.storage, &mut have.storage);
-    merge.exact(
-        "max_messages_per_subject",
-        want.max_messages_per_subject,
-        &mut have.max_messages_per_subject,
-    );
-    merge.exact("discard_new_per_subject", want.discard_new_per_subject, &mut have.discard_new_per_subject);
+    // One message is an arbiter, and any other number a limit.
+    if want.max_messages_per_subject == 1 {
+        merge.exact(
+            "max_messages_per_subject",
+            want.max_messages_per_subject,
+            &mut have.max_messages_per_subject,
+        );
+    } else {
+        have.max_messages_per_subject = merge.limit(
+            Limit::MessagesPerSubject,
+            want.max_messages_per_subject,
+            have.max_messages_per_subject,
+        );
+    }
+    let is_limited = have.max_messages_per_subject > 0;
+    merge.exact("discard_new_per_subject", is_limited, &mut have.discard_new_per_subject);
     merge.exact("allow_direct", want.allow_direct, &mut have.allow_direct);
     merge.exact("allow_atomic", want.allow_atomic_publish, &mut have.allow_atomic_publish);
     have.max_age = merge.time(Limit::MaxAge, want.max_age, have.max_age);

@@ -1,4 +1,5 @@
-//! Requests that any NATS client can make: `argosy.api.<endpoint>`, answered by the routers.
+//! Requests that any NATS client can make, answered by the routers: `argosy.api.<tenant>.<endpoint>` for one tenant, to
+//! which a job of another is an unknown one, and `argosy.api.<endpoint>` for all, which is the operator's.
 //!
 //! A refused request is answered with the service framework's error headers and an [`ApiError`] body.
 
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::unknown::keeps_unknown_fields;
 use crate::{
-    Backend, Class, Decision, Event, Failure, Job, JobId, JobState, Lane, Offer, UnknownFields, WorkerId,
+    Backend, Class, Decision, Event, Failure, Job, JobId, JobState, Lane, Offer, Tenant, UnknownFields,
+    WorkerId,
 };
 
 keeps_unknown_fields!(EstimateRequest);
@@ -17,6 +19,18 @@ keeps_unknown_fields!(EstimateRequest);
 pub struct JobRequest {
     /// Which job.
     pub job: JobId,
+    /// Whose job: the tenant of the subject, or in the operator's form the one that the answer is to be confined to.
+    /// Routers of release 0.1.0 answer for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
+}
+
+impl JobRequest {
+    /// Asks for a job of whatever tenant the subject allows.
+    #[must_use]
+    pub const fn of(job: JobId) -> Self {
+        Self { job, tenant: None }
+    }
 }
 
 /// Answer of `status`: where a job is, and what happened to it.
@@ -180,7 +194,7 @@ pub struct StuckAttempt {
     pub usual_ms: u64,
 }
 
-/// One router, as it answers for itself on [`crate::subjects::ROUTER_PRESENCE`].
+/// One router, as it answers for itself on [`crate::subjects::FLEET_PRESENCE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouterPresence {
     /// What it calls itself: `router-` and its process id.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::bucket;
 use crate::unknown::keeps_unknown_fields;
-use crate::{JobId, Tenant, UnknownFields};
+use crate::{AttemptId, JobId, Tenant, UnknownFields};
 
 /// Where a file lies: an object of an object-store bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,17 @@ keeps_unknown_fields!(ArtifactRef);
 #[must_use]
 pub fn input_key(tenant: &Tenant, sha256: &str) -> String {
     format!("in/{tenant}/{sha256}")
+}
+
+/// Where a file is put that an attempt of a tenant's job made. What release 0.1.0 left to be stored does not say whose it
+/// is, and is put where that release puts it.
+#[must_use]
+pub fn result_key(tenant: Option<&Tenant>, attempt: AttemptId, name: &str) -> String {
+    let AttemptId { job, attempt } = attempt;
+    match tenant {
+        Some(tenant) => format!("out/{tenant}/{job}/{attempt}/{name}"),
+        None => format!("out/{job}/{attempt}/{name}"),
+    }
 }
 
 /// What a job may name as its input.
@@ -73,7 +84,8 @@ impl ArtifactRef {
     /// What the reference is to a job of this tenant: by its bucket and key, whether or not it exists.
     ///
     /// An input is `in/<tenant>/<name>`. `in/<name>`, without a tenant, is how inputs were stored before tenants had
-    /// folders of their own; such names are hashes of the content, which only those know who have the file.
+    /// folders of their own; such names are hashes of the content, which only holders of the file know. A result is
+    /// `out/<tenant>/<job>/<attempt>/<name>`, or `out/<job>/<attempt>/<name>`, as results were stored then.
     ///
     /// # Errors
     /// It can be no input of such a job.
@@ -83,12 +95,18 @@ impl ArtifactRef {
         }
         let key = || self.key.clone();
         let neither = || OriginError::Neither { key: key(), tenant: tenant.clone() };
+        let other = || OriginError::OtherTenant { key: key(), tenant: tenant.clone() };
         let parts: Vec<&str> = self.key.split('/').collect();
         match parts[..] {
             ["in", name] if !name.is_empty() => Ok(Origin::Uploaded),
             ["in", folder, _, ..] if folder == tenant.as_str() => Ok(Origin::Uploaded),
-            ["in", _, _, ..] => Err(OriginError::OtherTenant { key: key(), tenant: tenant.clone() }),
+            ["in", _, _, ..] => Err(other()),
             ["out", job, _, _] => job.parse().map(Origin::ResultOf).map_err(|_| neither()),
+            ["out", folder, job, _, _] => match job.parse() {
+                Err(_) => Err(neither()),
+                Ok(job) if folder == tenant.as_str() => Ok(Origin::ResultOf(job)),
+                Ok(_) => Err(other()),
+            },
             _ => Err(neither()),
         }
     }

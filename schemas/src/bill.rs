@@ -9,10 +9,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::DAY_MS;
 use crate::{Backend, MicroUsd, SCHEMA_VERSION, WorkerId};
-
-/// Milliseconds of a UTC day.
-const DAY_MS: i64 = 86_400_000;
 
 /// An endpoint on a UTC day: what the provider's billing call says, and what start and idle are estimated at until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

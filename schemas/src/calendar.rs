@@ -3,6 +3,9 @@
 //! A date library was rejected for this: two conversions, both pure, are all that the fleet needs. Years begin in March
 //! here, so that a leap day is the last of its year.
 
+/// A UTC day, milliseconds.
+pub const DAY_MS: i64 = 86_400_000;
+
 /// Days of 400 years, after which the calendar repeats.
 const ERA_DAYS: i64 = 146_097;
 /// Days from the first of March of year 0 to 1970-01-01.

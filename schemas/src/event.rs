@@ -130,7 +130,7 @@ pub struct JobFacts {
     /// What it needs; none when it was refused before that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
-    /// `prompt` or `workflow`.
+    /// `prompt` or `workflow`; empty in the marker of an end ([`Event::marker`]).
     pub form: String,
     /// The most that may be spent on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,6 +227,42 @@ impl Event {
         Self { schema_version: crate::SCHEMA_VERSION, id, time_ms, tenant, job, attempt, fact }
     }
 
+    /// What stands in the place of a booked `ended` event, on its subject and under its id: state and last attempt, nothing
+    /// else. None of an event that is no end.
+    ///
+    /// It is an `ended` event, so every version reads it as the end that it is, the broker refuses another end for as long
+    /// as it is there, and a ledger has its id already.
+    #[must_use]
+    pub fn marker(&self) -> Option<Self> {
+        let Fact::Ended { facts, state, .. } = &self.fact else { return None };
+        let facts = JobFacts {
+            submitted_at_ms: facts.submitted_at_ms,
+            lane: facts.lane,
+            kind: facts.kind,
+            class: None,
+            form: String::new(),
+            max_cost_micro_usd: None,
+            deadline_ms: None,
+            labels: BTreeMap::new(),
+            warnings: Vec::new(),
+        };
+        let fact = Fact::Ended {
+            facts,
+            state: *state,
+            artifacts: Vec::new(),
+            manifest: None,
+            failure: None,
+            attempts: Vec::new(),
+        };
+        Some(Self { tenant: self.tenant.clone(), id: self.id.clone(), fact, ..*self })
+    }
+
+    /// It is a marker: the rest of the end is in the ledger.
+    #[must_use]
+    pub fn is_marker(&self) -> bool {
+        matches!(&self.fact, Fact::Ended { facts, .. } if facts.form.is_empty())
+    }
+
     /// The state the job is in after it, where the event tells.
     #[must_use]
     pub const fn state(&self) -> Option<JobState> {
@@ -236,6 +272,28 @@ impl Event {
             Fact::Retrying { .. } => Some(JobState::Retrying),
             Fact::Ended { state, .. } => Some(*state),
             Fact::Charged { .. } | Fact::Refused { .. } | Fact::Duplicate { .. } | Fact::Unknown => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{codec, samples};
+
+    #[test]
+    fn a_marker_is_the_end_under_its_id_and_short() {
+        let events = samples::events();
+        let ended = events.iter().find(|event| matches!(event.fact, Fact::Ended { .. })).expect("a sample");
+        let marker = ended.marker().expect("an end");
+        assert!(marker.is_marker() && !ended.is_marker());
+        assert_eq!((&marker.id, marker.state(), marker.attempt), (&ended.id, ended.state(), ended.attempt));
+        assert_eq!(marker.marker().as_ref(), Some(&marker), "of a marker it is the marker");
+        let bytes = codec::encode(&marker);
+        assert!(bytes.len() < 300, "{} bytes", bytes.len());
+        assert_eq!(codec::decode::<Event>(None, &bytes).expect("our own"), marker);
+        for other in events.iter().filter(|event| !matches!(event.fact, Fact::Ended { .. })) {
+            assert!(other.marker().is_none() && !other.is_marker(), "{}", other.id);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Idempotency keys: the same key and the same job within a day is one job.
+//! Idempotency keys: the same key and the same job within a day, or while the first job is open, is one job.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::{Job, JobId, Tenant, codec};
 /// The longest idempotency key, bytes.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 256;
 
-/// The first job that came with a key; in bucket `KEYS` for a day.
+/// The first job that came with a key; in bucket `KEYS` for a day and until the job has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRecord {
     /// Version of this message's schema.

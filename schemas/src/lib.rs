@@ -16,6 +16,7 @@ pub mod assignment;
 pub mod attempt;
 pub mod bill;
 pub mod calendar;
+pub mod cancel;
 pub mod catalog;
 pub mod codec;
 pub mod config;
@@ -47,6 +48,7 @@ pub use assignment::Assignment;
 pub use attempt::{
     AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Manifest, Outcome,
 };
+pub use cancel::CancelRequest;
 pub use catalog::{Catalog, Service};
 pub use codec::{DecodeError, Encoding};
 pub use config::PolicyConfig;

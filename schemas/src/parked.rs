@@ -17,6 +17,8 @@ const BASE64_MAX_BYTES: usize = 600 * 1024;
 const REST_BYTES: usize = 128 * 1024;
 /// The most bytes that are kept as they are. No job is as long (`limits.job_max_bytes`), so what is cut is none.
 const BYTES_MAX: usize = MESSAGE_MAX_BYTES as usize - REST_BYTES;
+/// What is kept of an original where the inbox fills up, bytes.
+pub const BRIEF_BYTES_MAX: usize = 8 * 1024;
 
 /// Something put aside with its reason. Published to `argosy.parked.<tenant>.<code>.<job>`; what cannot
 /// be read has `unknown` for the names it does not tell.
@@ -79,6 +81,21 @@ impl Parked {
             cut_from_bytes: (kept.len() < payload.len()).then_some(payload.len() as u64),
             attempts,
         }
+    }
+
+    /// The same with no more than the beginning of its original: what an inbox that fills up still takes. An original
+    /// that is short stays whole.
+    #[must_use]
+    pub fn brief(self) -> Self {
+        let length = self.payload.as_ref().map_or(self.payload_base64.len() / 4 * 3, |raw| raw.0.len());
+        if length <= BRIEF_BYTES_MAX {
+            return self;
+        }
+        let Ok(mut kept) = self.kept() else { return self };
+        let from_bytes = self.cut_from_bytes.unwrap_or(kept.len() as u64);
+        kept.truncate(BRIEF_BYTES_MAX);
+        let payload_base64 = STANDARD.encode(kept);
+        Self { payload_base64, payload: None, cut_from_bytes: Some(from_bytes), ..self }
     }
 
     /// The bytes that are kept: the original ones, or their beginning.
@@ -173,6 +190,20 @@ mod tests {
         let as_json = Encoding::Json.encode(&parked(&vec![200; BASE64_MAX_BYTES + 1]));
         let read: Parked = Encoding::Json.decode(&as_json).expect("our own");
         assert_eq!(read.original().map(|bytes| bytes.len()), Ok(BASE64_MAX_BYTES + 1));
+    }
+
+    #[test]
+    fn what_is_brief_keeps_a_short_original_and_the_beginning_of_a_long_one() {
+        for bytes in [0, BRIEF_BYTES_MAX - 7] {
+            let whole = parked(&vec![9; bytes]);
+            assert_eq!(whole.clone().brief(), whole, "{bytes}");
+        }
+        for bytes in [2 * BRIEF_BYTES_MAX, BASE64_MAX_BYTES + 1, MESSAGE_MAX_BYTES as usize] {
+            let brief = parked(&vec![9; bytes]).brief();
+            assert!(Encoding::MessagePack.encode(&brief).len() < 2 * BRIEF_BYTES_MAX, "{bytes}");
+            assert_eq!(brief.original(), Err(NoOriginal::Cut(bytes as u64)));
+            assert_eq!(brief.kept().map(|kept| kept.len()), Ok(BRIEF_BYTES_MAX), "{bytes}");
+        }
     }
 
     #[test]

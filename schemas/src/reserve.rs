@@ -1,4 +1,4 @@
-//! Money before work: the router asks the ledger on `argosy.ledger.reserve`, batches at a time.
+//! Money before work: the router asks the ledger on `argosy.fleet.reserve`, batches at a time.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -14,6 +14,9 @@ pub fn jobs(lane: Lane, tenant: &Tenant) -> String {
     format!("argosy.jobs.{}.{tenant}", lane.as_str())
 }
 
+/// How the subjects of all jobs begin.
+pub const JOBS_PREFIX: &str = "argosy.jobs.";
+
 /// All jobs, and everything else that may lie in their stream.
 pub const JOBS_FILTER: &str = "argosy.jobs.>";
 
@@ -116,6 +119,12 @@ pub fn parked(tenant: Option<&Tenant>, code: FailureCode, job: Option<JobId>) ->
     format!("argosy.parked.{tenant}.{}.{job}", code.as_str())
 }
 
+/// Everything that is parked of a tenant, or of no known tenant.
+#[must_use]
+pub fn parked_of_tenant(tenant: Option<&Tenant>) -> String {
+    format!("argosy.parked.{}.>", tenant.map_or(UNKNOWN, Tenant::as_str))
+}
+
 /// What is parked of a job for a newer router, of any tenant.
 #[must_use]
 pub fn parked_too_new(job: JobId) -> String {
@@ -131,17 +140,47 @@ pub fn progress(tenant: &Tenant, job: JobId) -> String {
 /// Live progress of everything.
 pub const PROGRESS_FILTER: &str = "argosy.progress.>";
 
-/// The routers' request endpoints: `argosy.api.<endpoint>`.
+/// The routers' request endpoints. `argosy.api.<endpoint>` is the operator's form and answers for all tenants;
+/// `argosy.api.<tenant>.<endpoint>` answers for one. The two differ in their number of tokens, so a tenant may have any
+/// name, an endpoint's too, and `argosy.api.<tenant>.>` is all that a tenant's permission has to name.
 pub const API: &str = "argosy.api";
 
+/// Where an endpoint is asked: for one tenant, or for all.
+#[must_use]
+pub fn api(tenant: Option<&Tenant>, endpoint: &str) -> String {
+    match tenant {
+        Some(tenant) => format!("{API}.{tenant}.{endpoint}"),
+        None => format!("{API}.{endpoint}"),
+    }
+}
+
+/// The endpoint of every tenant, within [`API`].
+#[must_use]
+pub fn api_of_tenants(endpoint: &str) -> String {
+    format!("*.{endpoint}")
+}
+
+/// The tenant in the subject of a request as it stands, readable or not; none of the operator's form.
+#[must_use]
+pub fn api_tenant(subject: &str) -> Option<&str> {
+    let (tenant, _) = subject.strip_prefix(API)?.strip_prefix('.')?.split_once('.')?;
+    Some(tenant)
+}
+
+/// All that the fleet's own processes ask each other: no tenant needs any of it.
+pub const FLEET_FILTER: &str = "argosy.fleet.>";
+
 /// Where all routers are asked for a job that waits; only the one that holds it answers.
-pub const ROUTER_WAITING: &str = "argosy.router.waiting";
+pub const FLEET_WAITING: &str = "argosy.fleet.waiting";
 
 /// Where all routers are asked for themselves; each answers.
-pub const ROUTER_PRESENCE: &str = "argosy.router.presence";
+pub const FLEET_PRESENCE: &str = "argosy.fleet.presence";
 
 /// Where the ledger reserves money.
-pub const LEDGER_RESERVE: &str = "argosy.ledger.reserve";
+pub const FLEET_RESERVE: &str = "argosy.fleet.reserve";
+
+/// Where routers of release 0.1.0 ask the ledger, and where a ledger of that release is asked.
+pub const FLEET_RESERVE_BEFORE: &str = "argosy.ledger.reserve";
 
 /// What the broker says when a message of a consumer was delivered too often.
 pub const MAX_DELIVERIES_FILTER: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";

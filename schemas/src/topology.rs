@@ -1,10 +1,11 @@
 //! Streams, consumers and buckets as data. `argosy topology` applies and verifies them.
 //!
 //! Every limit has its number here; a full stream refuses publishes (`discard: new`), which is how
-//! backpressure reaches the publisher. The broker sets these bytes aside, about 13 GiB in all, and refuses
-//! a topology that its disk cannot hold.
+//! backpressure reaches the publisher. The broker sets these bytes aside, about 13 GiB in all where `storage.bytes` says no
+//! more, and refuses a topology that its disk cannot hold.
 
 pub mod bucket;
+mod shares;
 
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +130,11 @@ pub struct Topology {
 /// How long a worker may be silent about a delivery, milliseconds; it speaks up at a third of it.
 pub const WORK_ACK_WAIT_MS: u64 = 15_000;
 
+/// Jobs of one tenant that may wait in one lane: a million waiting jobs of ten tenants are possible, and none of them alone
+/// fills the stream with small jobs. The broker refuses the next one. It has no limit of bytes for a subject: a tenant whose
+/// jobs are large meets the stream's limit first, and so do the others.
+pub const JOBS_OF_TENANT_MAX: i64 = 250_000;
+
 /// How long a router may be silent about a job in hand, milliseconds.
 pub const INTAKE_ACK_WAIT_MS: u64 = 15_000;
 
@@ -145,11 +151,44 @@ pub const DUPLICATE_WINDOW_MS: u64 = 2 * MINUTE_MS;
 pub const MESSAGE_MAX_BYTES: i32 = 1024 * 1024;
 
 impl Topology {
+    /// The same in fixed shares of so many bytes; what is larger without them stays as it is.
+    #[must_use]
+    pub fn with_storage_bytes(mut self, storage_bytes: i64) -> Self {
+        for stream in &mut self.streams {
+            stream.max_bytes = shares::bytes(&stream.name, stream.max_bytes, storage_bytes);
+        }
+        for bucket in &mut self.buckets {
+            bucket.max_bytes = shares::bytes(&bucket.name, bucket.max_bytes, storage_bytes);
+        }
+        for store in &mut self.object_stores {
+            store.max_bytes = shares::bytes(&store.name, store.max_bytes, storage_bytes);
+        }
+        self
+    }
+
     /// The same with room for so many bytes of files.
     #[must_use]
     pub fn with_artifacts_bytes(mut self, max_bytes: i64) -> Self {
         for store in &mut self.object_stores {
             store.max_bytes = max_bytes;
+        }
+        self
+    }
+
+    /// The same with claims on paid attempts that are kept for so many days.
+    #[must_use]
+    pub fn with_claims_days(mut self, days: u64) -> Self {
+        for bucket in self.buckets.iter_mut().filter(|bucket| bucket.name == bucket::ATTEMPTS) {
+            bucket.max_age_ms = days.saturating_mul(DAY_MS);
+        }
+        self
+    }
+
+    /// The same with files that are kept for so many days.
+    #[must_use]
+    pub fn with_artifacts_days(mut self, days: u64) -> Self {
+        for store in &mut self.object_stores {
+            store.max_age_ms = days.saturating_mul(DAY_MS);
         }
         self
     }
@@ -196,6 +235,7 @@ fn streams() -> Vec<StreamSpec> {
             // Exactly what intake reads: the broker refuses a publish to any other lane, instead of storing what no
             // consumer delivers.
             subjects: Lane::ALL.into_iter().map(subjects::jobs_filter).collect(),
+            max_messages_per_subject: JOBS_OF_TENANT_MAX,
             ..queue(stream::JOBS, "Clients to routers", "", 2 * GIB)
         },
         StreamSpec {
@@ -204,7 +244,8 @@ fn streams() -> Vec<StreamSpec> {
             ..queue(stream::WORK, "Routers to workers", subjects::WORK_FILTER, GIB)
         },
         queue(stream::DEAD, "Failed attempts, to routers", "argosy.dead.*.*", GIB),
-        log(stream::EVENTS, "Facts about jobs", subjects::EVENTS_FILTER, 7 * DAY_MS, 3 * GIB),
+        // The ledger makes room (`ledger/src/room.rs`): what it has not booked stays, however long it is away.
+        log(stream::EVENTS, "Facts about jobs", subjects::EVENTS_FILTER, 0, 3 * GIB),
         StreamSpec {
             // A parked message holds its original's bytes as base64, and the history.
             max_message_bytes: 2 * MESSAGE_MAX_BYTES,
@@ -288,9 +329,10 @@ fn buckets() -> Vec<BucketSpec> {
     };
     vec![
         bucket(bucket::WORKERS, "Worker id to offer", OFFER_TTL_MS, 1, 64 * MIB),
-        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 7 * DAY_MS, 5, 512 * MIB),
-        bucket(bucket::KEYS, "Idempotency keys: the first job of each", DAY_MS, 1, 256 * MIB),
-        bucket(bucket::CANCELS, "Jobs to be cancelled", DAY_MS, 1, 64 * MIB),
+        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 14 * DAY_MS, 5, 512 * MIB),
+        // No age: routers remove what is old and whose job is over.
+        bucket(bucket::KEYS, "Idempotency keys: the first job of each", 0, 1, 256 * MIB),
+        bucket(bucket::CANCELS, "Jobs to be cancelled", 0, 1, 64 * MIB),
         bucket(bucket::BILLS, "What providers bill for an endpoint and day", BILLS_AGE_MS, 1, 16 * MIB),
         bucket(bucket::CONFIG, "Policy, catalog, prices, tenants", 0, 20, 64 * MIB),
     ]

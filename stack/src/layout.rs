@@ -86,6 +86,8 @@ pub struct StackOptions {
     pub log_filter: String,
     /// How long our processes may drain, milliseconds.
     pub grace_ms: u64,
+    /// Processes, by name, whose clocks are off: ahead by so many milliseconds, or behind where negative.
+    pub clock_shifts_ms: Vec<(String, i64)>,
     /// More settings for our processes, as `ARGOSY_<SECTION>__<KEY>`: the last word.
     pub env: Vec<(String, String)>,
     /// More arguments for each kind of simulator: `("comfyui", "--mode=old")`.
@@ -121,6 +123,7 @@ impl StackOptions {
             ephemeral: true,
             log_filter: "info".to_owned(),
             grace_ms: 10_000,
+            clock_shifts_ms: Vec::new(),
             env: Vec::new(),
             simulator_args: Vec::new(),
         })
@@ -180,6 +183,9 @@ impl StackOptions {
             .env("ARGOSY_HTTP__PORT_FILE", self.port_file(name))
             .env("ARGOSY_LOG__FILTER", &self.log_filter)
             .env("ARGOSY_SHUTDOWN__GRACE_MS", self.grace_ms.to_string());
+        if let Some((_, shift_ms)) = self.clock_shifts_ms.iter().find(|(of, _)| of == name) {
+            spec = spec.env("ARGOSY_CLOCK__SHIFT_MS", shift_ms.to_string());
+        }
         spec.env_remove = foreign_settings().collect();
         spec
     }

@@ -98,6 +98,13 @@ impl Stack {
         Ok(Self { options, nats, postgres, members, simulators, broker, database_url })
     }
 
+    /// What is free on the disk of the fleet's folder, bytes; none where the system does not say.
+    #[must_use]
+    pub fn free_disk_bytes(&self) -> Option<i64> {
+        let disk = rustix::fs::statvfs(self.options.dir.as_path()).ok()?;
+        i64::try_from(disk.f_bavail.saturating_mul(disk.f_frsize)).ok()
+    }
+
     /// The broker's address.
     #[must_use]
     pub fn nats_url(&self) -> String {

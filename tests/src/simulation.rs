@@ -16,6 +16,7 @@ mod executor;
 mod faults;
 pub mod figures;
 pub mod invariants;
+mod make_room;
 mod money;
 mod money_task;
 mod mutation;

@@ -14,12 +14,13 @@ pub mod plan;
 mod probe;
 pub mod report;
 pub mod run;
-pub mod store;
+pub mod storage;
 pub mod story;
 mod upgrade;
 mod victim;
 pub mod work;
 
+use crate::chance::Chance;
 use anyhow::Context as _;
 use client::documents::Documents;
 use schemas::PaidConsent;
@@ -81,11 +82,31 @@ pub fn stack_options(drill: &DrillOptions, root: &Path, dir: &Path) -> anyhow::R
     let odd =
         [("runpod", "--odd-outputs=40"), ("runpod", "--unusable-outputs=3"), ("gemini", "--odd-answers=5")];
     options.simulator_args.extend(odd.map(|(of, arg)| (of.to_owned(), arg.to_owned())));
-    if drill.upgrade_from.is_some() {
+    if drill.upgrade_from.is_none() {
+        // Release 0.1.0 has no setting for it.
+        options.clock_shifts_ms = clocks(drill.seed, &options);
+    } else {
         // Release 0.1.0 charged milliseconds: in whole seconds both charge the same.
         options.simulator_args.push(("runpod".to_owned(), "--whole-seconds".to_owned()));
     }
     Ok(options)
+}
+
+/// How far clocks are off, milliseconds: somewhat, by more than an offer may be old, by minutes, by an hour.
+const CLOCK_SHIFTS_MS: [i64; 6] = [-4_000, 5_000, -12_000, -600_000, 600_000, 3_600_000];
+
+/// Which process's clock is off by how much: two in three.
+fn clocks(seed: u64, options: &StackOptions) -> Vec<(String, i64)> {
+    let mut chance = Chance::of(seed ^ 0x0c10_c4c5);
+    let numbered = |name: &'static str, count: usize| (1..=count).map(move |nth| format!("{name}-{nth}"));
+    numbered("router", options.routers)
+        .chain(numbered("worker-local", options.comfyui.len()))
+        .chain(["ledger", "worker-cloud", "worker-gemini"].map(str::to_owned))
+        .filter_map(|name| {
+            let drawn = chance.between(0, 8) as usize;
+            Some((name, *CLOCK_SHIFTS_MS.get(drawn)?))
+        })
+        .collect()
 }
 
 /// The configuration of a drill: as shipped, paced, with attempts that may not take longer than the drill has patience,
@@ -119,6 +140,19 @@ mod tests {
     use protocol::worker::machine::reported_within_ms;
 
     use super::*;
+
+    #[test]
+    fn clocks_differ_in_every_drill() {
+        let dir = Path::new("/nowhere");
+        for seed in 0..50 {
+            let options =
+                stack_options(&DrillOptions { seed, ..DrillOptions::default() }, dir, dir).expect("options");
+            let off = &options.clock_shifts_ms;
+            assert!((2..13).contains(&off.len()), "some are right, some are not: {off:?}");
+        }
+        let upgrade = DrillOptions { upgrade_from: Some(dir.into()), ..DrillOptions::default() };
+        assert_eq!(stack_options(&upgrade, dir, dir).expect("options").clock_shifts_ms, []);
+    }
 
     #[test]
     fn a_drill_is_more_patient_than_whoever_waits_for_a_report() {

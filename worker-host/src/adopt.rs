@@ -7,6 +7,7 @@ use runtime::reports::{NotTaken, TakeReport};
 use schemas::AttemptId;
 
 use crate::address::Address;
+use crate::attempt::PROVIDER_ID_MAX_BYTES;
 use crate::nats::NatsPorts;
 
 /// Writes reported ids into claims.
@@ -22,7 +23,8 @@ impl TakeReport for Adopter {
     }
 
     async fn take(&self, attempt: AttemptId, body: &[u8]) -> Result<(), NotTaken> {
-        let id = self.ports.backend.reported_id(body).ok_or(NotTaken::Unknown)?;
+        let id = self.ports.backend.reported_id(body).filter(|id| id.len() <= PROVIDER_ID_MAX_BYTES);
+        let id = id.ok_or(NotTaken::Unknown)?;
         let reported = report::take(&self.ports, attempt, &id).await.map_err(|error| {
             tracing::debug!(job = %attempt.job, attempt = attempt.attempt, %error, "a report was not taken");
             NotTaken::NotStored

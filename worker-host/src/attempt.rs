@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use schemas::text::cut_owned;
 use schemas::{
     Artifact, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Input, Outcome, Phase,
-    Service, Usage, WorkerId,
+    Service, Tenant, Usage, WorkerId,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,9 @@ use runtime::metrics;
 
 /// For how long a result is kept where nothing says otherwise, milliseconds.
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The longest id of a provider that is kept, bytes: RunPod's have about 40, Gemini's about 100.
+pub(crate) const PROVIDER_ID_MAX_BYTES: usize = 512;
 
 /// A file that an attempt made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,16 +53,18 @@ pub trait AttemptIo: Send + Sync + 'static {
     /// Keeps a result on disk that its provider does not keep, until it is settled; whose disk, or none.
     async fn spool(
         &self,
+        _tenant: &Tenant,
         _attempt: AttemptId,
         _delivered: &DeliveredResult,
         _files: &[Made],
     ) -> Option<WorkerId> {
         None
     }
-    /// Stores a produced file; the same attempt and index give the same key. A failure with code
+    /// Stores a produced file; the same tenant, attempt and index give the same key. A failure with code
     /// `not_stored` is final; after any other it is tried again.
     async fn save(
         &self,
+        tenant: &Tenant,
         attempt: AttemptId,
         index: usize,
         media_type: &str,
@@ -153,6 +159,7 @@ impl Attempt {
     /// Stores what came in the provider's answer and is kept nowhere else: it is put on disk, and the claim
     /// says so, before it is stored. `outcome` is what else the answer says.
     pub async fn keep(&self, files: Vec<Made>, outcome: Outcome) -> Outcome {
+        let outcome = with_short_id(outcome);
         let delivered = DeliveredResult {
             usage: outcome.usage.clone(),
             provider_id: outcome.provider_id.clone(),
@@ -162,7 +169,7 @@ impl Attempt {
         if largest > ARTIFACT_MAX_BYTES {
             return Outcome { failure: Some(too_large(largest)), ..outcome };
         }
-        let spooled_by = self.io.spool(self.id(), &delivered, &files).await;
+        let spooled_by = self.io.spool(&self.assignment.job.tenant, self.id(), &delivered, &files).await;
         self.note(DeliveredResult { spooled_by, ..delivered }).await;
         let mut artifacts = Vec::with_capacity(files.len());
         for (index, file) in files.into_iter().enumerate() {
@@ -197,8 +204,15 @@ impl Attempt {
     /// Makes the provider's id durable; call it right after the provider answered.
     ///
     /// # Errors
-    /// The failure to end the attempt with: the id could not be recorded.
+    /// The failure to end the attempt with: the id could not be recorded, or is longer than an id may be.
     pub async fn started(&self, provider_id: &str) -> Result<(), Failure> {
+        if provider_id.len() > PROVIDER_ID_MAX_BYTES {
+            let message = format!(
+                "started at the provider, whose id for it has {} bytes: at most {PROVIDER_ID_MAX_BYTES} can be recorded",
+                provider_id.len()
+            );
+            return Err(Failure::new(FailureCode::OutcomeUnknown, message));
+        }
         self.io.started(self.id(), provider_id).await
     }
 
@@ -218,7 +232,7 @@ impl Attempt {
         self.io.size(input).await
     }
 
-    /// Stores a produced file under a key of its own: `out/<job>/<attempt>/<index>.<ending>`. While the store
+    /// Stores a produced file under a key of its own: `out/<tenant>/<job>/<attempt>/<index>.<ending>`. While the store
     /// does not take it, it is tried again and again, until the attempt is stopped.
     ///
     /// # Errors
@@ -229,7 +243,8 @@ impl Attempt {
         }
         let mut tries = 0;
         loop {
-            let stored = self.io.save(self.id(), index, media_type, bytes.clone()).await;
+            let tenant = &self.assignment.job.tenant;
+            let stored = self.io.save(tenant, self.id(), index, media_type, bytes.clone()).await;
             let failure = match stored {
                 Err(failure) if failure.code != FailureCode::NotStored => failure,
                 ended => return ended,
@@ -310,6 +325,12 @@ impl AttemptControl for Attempt {
     }
 }
 
+/// An outcome whose provider's id is one that a message and a claim can hold: a longer one is cut, with a mark.
+pub(crate) fn with_short_id(outcome: Outcome) -> Outcome {
+    let provider_id = outcome.provider_id.map(|id| cut_owned(id, PROVIDER_ID_MAX_BYTES));
+    Outcome { provider_id, ..outcome }
+}
+
 /// The failure of a file that the store never takes.
 #[must_use]
 pub fn too_large(bytes: u64) -> Failure {
@@ -331,6 +352,11 @@ impl Stopper {
         self.token.cancel();
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_fired(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     fn reason(&self) -> Stop {
         match self.reason.load(Ordering::Acquire) {
             1 => Stop::Cancelled,
@@ -338,6 +364,7 @@ impl Stopper {
             3 => Stop::Expired,
             5 => Stop::Unfunded,
             6 => Stop::NotStored,
+            7 => Stop::Poison,
             _ => Stop::Drain,
         }
     }

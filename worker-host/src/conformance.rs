@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{
     Artifact, ArtifactRef, Assignment, AttemptId, Catalog, DeliveredResult, Failure, FailureCode, Health,
-    Input, MicroUsd, Outcome, Phase, Service, WorkerId,
+    Input, MicroUsd, Outcome, Phase, Service, Tenant, WorkerId,
 };
 
 use crate::{Attempt, AttemptIo, Backend, Made, Stop, Stopper};
@@ -94,13 +94,20 @@ impl AttemptIo for MemoryIo {
         locked(&self.delivered).insert(attempt, delivered.clone());
     }
 
-    async fn spool(&self, attempt: AttemptId, _: &DeliveredResult, files: &[Made]) -> Option<WorkerId> {
+    async fn spool(
+        &self,
+        _: &Tenant,
+        attempt: AttemptId,
+        _: &DeliveredResult,
+        files: &[Made],
+    ) -> Option<WorkerId> {
         locked(&self.spooled).insert(attempt, files.to_vec());
         "memory".parse().ok()
     }
 
     async fn save(
         &self,
+        tenant: &Tenant,
         attempt: AttemptId,
         index: usize,
         media_type: &str,
@@ -110,7 +117,7 @@ impl AttemptIo for MemoryIo {
         if self.refusals.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).is_ok() {
             return Err(Failure::new(FailureCode::Transient, "maximum bytes exceeded"));
         }
-        let artifact = artifacts::describe("MEMORY", attempt, index, media_type, &bytes);
+        let artifact = artifacts::describe("MEMORY", Some(tenant), attempt, index, media_type, &bytes);
         locked(&self.files).insert(artifact.at.key.clone(), bytes);
         Ok(artifact)
     }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::address::Address;
+use crate::kept_claims::KeptClaims;
 use crate::room::{self, Room};
 use crate::spool::Spool;
 use crate::stoppers::Stoppers;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) artifacts: Artifacts,
     pub(crate) claims: Claims,
     pub(crate) spool: Spool,
+    pub(crate) kept_claims: KeptClaims,
     pub(crate) room: Arc<Room>,
     pub(crate) cancels: Cancels,
     pub(crate) stoppers: Stoppers,

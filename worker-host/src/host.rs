@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::address::Address;
 use crate::adopt::Adopter;
 use crate::context::{Figures, Shared};
+use crate::kept_claims::KeptClaims;
 use crate::nats::NatsPorts;
 use crate::spool::{self, Spool};
 use crate::stoppers::Stoppers;
@@ -102,6 +103,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
         return Err(Fault::new(Exit::Config, message));
     }
     let stoppers = Stoppers::default();
+    let spool = spool(worker)?;
     let of_requests = stoppers.clone();
     let shared = Arc::new(Shared {
         worker: worker_id(worker, &name)?,
@@ -113,9 +115,10 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
         broker: context.broker.clone(),
         artifacts: Artifacts::new(jetstream.clone()),
         claims: Claims::new(runtime::topology::open_bucket(jetstream, bucket::ATTEMPTS).await?),
-        spool: spool(worker)?,
+        kept_claims: KeptClaims::new(spool.dir().to_owned()),
+        spool,
         room: Arc::default(),
-        cancels: Cancels::notifying(move |job| of_requests.cancel(job)),
+        cancels: Cancels::notifying(move |request| of_requests.cancel(request)),
         stoppers,
         config,
         reports: Address::new(&worker.report_url, &worker.report_secret),

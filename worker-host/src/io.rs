@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::worker::{SharedClaim, claim};
 use schemas::topology::bucket;
 use schemas::{
-    Artifact, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Input, Phase, WorkerId,
+    Artifact, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Input, Phase, Tenant, WorkerId,
 };
 
 use crate::AttemptIo;
@@ -16,11 +16,14 @@ use crate::nats::NatsPorts;
 use crate::progress;
 use crate::spool::Spooled;
 use runtime::artifacts::{self, ArtifactError};
+use runtime::clock;
 
 /// One attempt's way to the broker.
 pub(crate) struct HostIo {
     pub(crate) ports: NatsPorts,
     pub(crate) held: SharedClaim,
+    /// When the job was submitted, Unix milliseconds.
+    pub(crate) submitted_at_ms: i64,
 }
 
 #[async_trait]
@@ -34,7 +37,12 @@ impl AttemptIo for HostIo {
     }
 
     async fn size(&self, input: &Input) -> Result<u64, Failure> {
-        self.ports.shared.artifacts.size(&input.artifact).await.map_err(|error| unloadable(input, &error))
+        self.ports
+            .shared
+            .artifacts
+            .size(&input.artifact)
+            .await
+            .map_err(|error| self.unloadable(input, &error))
     }
 
     async fn load(&self, input: &Input) -> Result<Bytes, Failure> {
@@ -46,7 +54,7 @@ impl AttemptIo for HostIo {
             );
             return Err(Failure::invalid("body.inputs", words));
         }
-        self.ports.shared.artifacts.get(&input.artifact).await.map_err(|error| unloadable(input, &error))
+        self.ports.shared.artifacts.get(&input.artifact).await.map_err(|error| self.unloadable(input, &error))
     }
 
     async fn delivered(&self, attempt: AttemptId, delivered: &DeliveredResult) {
@@ -55,13 +63,14 @@ impl AttemptIo for HostIo {
 
     async fn spool(
         &self,
+        tenant: &Tenant,
         attempt: AttemptId,
         delivered: &DeliveredResult,
         files: &[Made],
     ) -> Option<WorkerId> {
         let worker = self.ports.shared.worker.clone();
         let delivered = DeliveredResult { spooled_by: Some(worker.clone()), ..delivered.clone() };
-        let spooled = Spooled { delivered, files: files.to_vec() };
+        let spooled = Spooled { tenant: Some(tenant.clone()), delivered, files: files.to_vec() };
         let shared = Arc::clone(&self.ports.shared);
         let written = tokio::task::spawn_blocking(move || shared.spool.write(attempt, &spooled)).await;
         match written.map_err(std::io::Error::other).flatten() {
@@ -76,12 +85,14 @@ impl AttemptIo for HostIo {
 
     async fn save(
         &self,
+        tenant: &Tenant,
         attempt: AttemptId,
         index: usize,
         media_type: &str,
         bytes: Bytes,
     ) -> Result<Artifact, Failure> {
-        let artifact = artifacts::describe(bucket::ARTIFACTS, attempt, index, media_type, &bytes);
+        let artifact =
+            artifacts::describe(bucket::ARTIFACTS, Some(tenant), attempt, index, media_type, &bytes);
         let stored = self.ports.shared.artifacts.put(&artifact.at, &bytes).await;
         stored.map_err(|error| match error {
             ArtifactError::TooLarge(bytes) => too_large(bytes),
@@ -95,16 +106,19 @@ impl AttemptIo for HostIo {
     }
 }
 
-/// The failure of an attempt whose input cannot be had.
-fn unloadable(input: &Input, error: &ArtifactError) -> Failure {
-    match error {
-        ArtifactError::Missing { .. } => Failure::invalid(
-            "body.inputs",
-            format!("input `{}`: {error}; store the file before publishing the job", input.name),
-        ),
-        ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
-        ArtifactError::Away { .. } | ArtifactError::Unreadable { .. } => {
-            Failure::new(FailureCode::Transient, error.to_string())
+impl HostIo {
+    /// The failure of an attempt whose input cannot be had.
+    fn unloadable(&self, input: &Input, error: &ArtifactError) -> Failure {
+        match error {
+            ArtifactError::Missing { bucket, key } => {
+                let kept_ms = self.ports.shared.room.store_age_ms();
+                let at = format!("{bucket}/{key}");
+                policy::inputs::missing(&input.name, &at, self.submitted_at_ms, kept_ms, clock::now_ms())
+            }
+            ArtifactError::TooLarge(_) => Failure::invalid("body.inputs", error.to_string()),
+            ArtifactError::Away { .. } | ArtifactError::Unreadable { .. } => {
+                Failure::new(FailureCode::Transient, error.to_string())
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod context;
 pub mod host;
 pub mod inputs;
 mod io;
+mod kept_claims;
 mod manifest;
 mod measure;
 mod nats;

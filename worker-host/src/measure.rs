@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Shared;
 use crate::room::{self, Measured};
+use runtime::claims::ClaimsRoom;
 use runtime::clock;
 use runtime::exit::Fault;
 use runtime::store_room::StoreRoom;
@@ -43,9 +44,11 @@ pub(crate) async fn measure_once(shared: &Shared) {
     publish_metrics(&store);
     // Ours are counted as they begin and end; the rest of what is in hand is others'.
     let own_bytes = shared.room.in_hand_bytes();
-    let in_hand = if shared.is_paid() { in_hand_bytes(shared).await } else { Some(0) };
+    let is_paid = shared.is_paid();
+    let in_hand = if is_paid { in_hand_bytes(shared).await } else { Some(0) };
     let Some(in_hand) = in_hand else { return };
-    let measured = Measured { store, others_bytes: in_hand.saturating_sub(own_bytes) };
+    let claims = if is_paid { claims_room(shared).await } else { None };
+    let measured = Measured { store, others_bytes: in_hand.saturating_sub(own_bytes), claims };
     if shared.room.set(measured) {
         shared.discover_now.notify_one();
     }
@@ -57,6 +60,16 @@ fn publish_metrics(store: &StoreRoom) {
     metrics::ARTIFACT_STORE_ROOM.set(left);
     let days = store.days().map_or(f64::INFINITY, |days| days as f64);
     metrics::ARTIFACT_STORE_DAYS.set(days);
+}
+
+/// How full the bucket of claims is; none where it cannot be found out now.
+async fn claims_room(shared: &Shared) -> Option<ClaimsRoom> {
+    let room = shared.claims.room().await;
+    let room =
+        room.inspect_err(|error| tracing::debug!(%error, "the bucket of claims was not measured")).ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+    metrics::CLAIMS_ROOM.set(room.left_bytes().map_or(f64::INFINITY, |left| left as f64));
+    Some(room)
 }
 
 /// What all paid attempts that are in any worker's hands may store, bytes.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{ClaimError, Claimed, Held, Note, Ports, PublishError, Published, Record};
+use protocol::{
+    ClaimError, ClaimStore, Claimed, Held, Note, PortError, Ports, PublishError, Published, Record,
+};
 use runtime::metrics;
-use schemas::{AttemptId, AttemptRecord, JobId};
+use schemas::{AttemptId, AttemptRecord, JobId, Tenant};
 
 use crate::Backend;
 use crate::context::Shared;
@@ -45,8 +47,8 @@ impl Ports for NatsPorts {
         self.shared.lifecycle.soft.cancelled().await;
     }
 
-    fn is_cancelled(&self, job: JobId) -> bool {
-        self.shared.cancels.contains(job)
+    fn is_cancelled(&self, tenant: &Tenant, job: JobId) -> bool {
+        self.shared.cancels.contains(tenant, job)
     }
 
     fn config(&self) -> FleetConfig {
@@ -77,9 +79,15 @@ impl Ports for NatsPorts {
         self.shared.claims.write(held, record)
     }
 
+    fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>> {
+        self.shared.claims.store()
+    }
+
     fn note(&self, note: Note<'_>) {
-        if note == Note::Unfunded {
-            metrics::WORKER_UNFUNDED.increment(1);
+        match note {
+            Note::Unfunded => metrics::WORKER_UNFUNDED.increment(1),
+            Note::ClaimsFull => metrics::CLAIMS_REFUSED.increment(1),
+            _ => {}
         }
     }
 }

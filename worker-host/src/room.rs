@@ -12,6 +12,7 @@ use protocol::worker::NoRoom;
 use schemas::{Backend, Catalog, Class, Kind, PriceList};
 use tokio::sync::watch;
 
+use runtime::claims::ClaimsRoom;
 use runtime::store_room::{StoreRoom, mib};
 
 /// What a picture takes at the most until more is known, bytes.
@@ -25,6 +26,8 @@ pub(crate) struct Measured {
     pub(crate) store: StoreRoom,
     /// What paid attempts in the hands of other workers may store yet, bytes.
     pub(crate) others_bytes: u64,
+    /// The bucket of claims; none for a backend that costs nothing.
+    pub(crate) claims: Option<ClaimsRoom>,
 }
 
 /// One worker's view of the store.
@@ -107,6 +110,12 @@ impl Room {
         Waiting { room: Arc::clone(self), bytes, changes: self.measured.subscribe() }
     }
 
+    /// The age at which files go from the store, as last measured, milliseconds; none for never.
+    pub(crate) fn store_age_ms(&self) -> Option<i64> {
+        let age_ms = self.measured.borrow().as_ref()?.store.max_age_ms;
+        (age_ms > 0).then(|| i64::try_from(age_ms).unwrap_or(i64::MAX))
+    }
+
     /// Why nothing of so many bytes is to be started now, if so.
     pub(crate) fn refuses(&self, bytes: u64) -> Option<String> {
         let measured = *self.measured.borrow();
@@ -133,6 +142,9 @@ fn expected_bytes(kind: Kind, learned: Option<u64>) -> u64 {
 
 /// Why there is no room for so many bytes more, if so.
 fn refusal(measured: &Measured, own_bytes: u64, bytes: u64) -> Option<String> {
+    if let Some(refusal) = measured.claims.and_then(|claims| claims.refusal()) {
+        return Some(refusal);
+    }
     let store = &measured.store;
     let left = store.left_bytes()?;
     let margin = store.margin_bytes();
@@ -169,7 +181,7 @@ mod tests {
         let limit = 160 * MIB;
         let bytes = limit - left_mib * MIB;
         let store = StoreRoom { bytes, limit_bytes: Some(limit), filling_ms: 0, max_age_ms: 0 };
-        Measured { store, others_bytes: others_mib * MIB }
+        Measured { store, others_bytes: others_mib * MIB, claims: None }
     }
 
     #[test]
@@ -194,7 +206,11 @@ mod tests {
         let words = refusal(&measured(17, 0), 0, 8 * MIB).expect("refused");
         assert!(words.contains("17 MiB left") && words.contains("--artifacts-bytes 335544320"), "{words}");
         let endless = StoreRoom { limit_bytes: None, ..measured(0, 0).store };
-        assert_eq!(refusal(&Measured { store: endless, others_bytes: u64::MAX }, 0, 8), None);
+        let without = Measured { store: endless, others_bytes: u64::MAX, claims: None };
+        assert_eq!(refusal(&without, 0, 8), None);
+        let full = ClaimsRoom { bytes: 96, limit_bytes: Some(100) };
+        let reason = refusal(&Measured { claims: Some(full), ..without }, 0, 8);
+        assert!(reason.is_some_and(|reason| reason.contains("ATTEMPTS")), "no room for a claim");
     }
 
     #[test]

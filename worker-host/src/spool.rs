@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use schemas::{AttemptId, DeliveredResult};
+use schemas::{AttemptId, DeliveredResult, Tenant};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::Made;
@@ -40,6 +40,8 @@ pub(crate) struct Spool {
 /// What one file holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spooled {
+    /// Whose it is; none in a file that release 0.1.0 wrote.
+    pub(crate) tenant: Option<Tenant>,
     pub(crate) delivered: DeliveredResult,
     pub(crate) files: Vec<Made>,
 }
@@ -52,6 +54,8 @@ impl AsRef<DeliveredResult> for Spooled {
 
 #[derive(Serialize, Deserialize)]
 struct Header {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<Tenant>,
     delivered: DeliveredResult,
     files: Vec<FileHeader>,
 }
@@ -139,6 +143,7 @@ impl Spool {
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(writing)?;
         file.try_lock()?;
         let header = Header {
+            tenant: spooled.tenant.clone(),
             delivered: spooled.delivered.clone(),
             files: spooled.files.iter().map(FileHeader::of).collect(),
         };
@@ -259,7 +264,7 @@ fn read(file: &mut File) -> io::Result<Spooled> {
         }
         files.push(Made { media_type, bytes });
     }
-    Ok(Spooled { delivered: header.delivered, files })
+    Ok(Spooled { tenant: header.tenant, delivered: header.delivered, files })
 }
 
 #[cfg(test)]
@@ -274,6 +279,7 @@ mod tests {
             bytes: Bytes::from_static(bytes),
         };
         Spooled {
+            tenant: Some(samples::job().tenant),
             delivered: DeliveredResult {
                 at_ms: 1,
                 kept_until_ms: 2,

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use async_nats::HeaderValue;
 use async_nats::jetstream::{AckKind, Message as Delivered};
-use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts};
+use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles, Unreadable, WorkerPorts};
 use protocol::{Answer, PortError};
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::bucket;
-use schemas::{Artifact, Assignment, AttemptId, Class, FailureCode, JobId, Outcome, Phase, WorkerId};
+use schemas::{Assignment, AttemptId, AttemptRecord, Class, FailureCode, JobId, Outcome, Phase, WorkerId};
 
-use crate::attempt::{Attempt, Stopper};
+use crate::attempt::{Attempt, Made, Stopper};
 use crate::io::HostIo;
 use crate::manifest;
 use crate::nats::NatsPorts;
@@ -18,6 +18,7 @@ use crate::progress;
 use crate::room::{Reserved, Waiting};
 use crate::spool::Spooled;
 use runtime::artifacts;
+use runtime::clock;
 
 impl SpoolPorts for NatsPorts {
     type Spooled = Spooled;
@@ -43,24 +44,46 @@ impl SpoolPorts for NatsPorts {
         }
     }
 
-    async fn store_spooled(&self, attempt: AttemptId, spooled: &Spooled) -> Result<Vec<Artifact>, PortError> {
-        let mut stored = Vec::with_capacity(spooled.files.len());
-        for (index, made) in spooled.files.iter().enumerate() {
+    async fn store_spooled(&self, attempt: AttemptId, spooled: &Spooled) -> Result<StoredFiles, PortError> {
+        let tenant = spooled.tenant.as_ref();
+        let store = |index, Made { media_type, bytes }| async move {
             let artifact =
-                artifacts::describe(bucket::ARTIFACTS, attempt, index, &made.media_type, &made.bytes);
-            let put = self.shared.artifacts.put(&artifact.at, &made.bytes).await;
-            put.map_err(|error| PortError::Refused { what: "the artifact store", source: error.into() })?;
-            stored.push(artifact);
-        }
-        Ok(stored)
+                artifacts::describe(bucket::ARTIFACTS, tenant, attempt, index, &media_type, &bytes);
+            match self.shared.artifacts.put(&artifact.at, &bytes).await {
+                Ok(()) => Ok(artifact),
+                Err(error) => Err(PortError::Refused { what: "the artifact store", source: error.into() }),
+            }
+        };
+        manifest::store_all(&spooled.files, store).await
     }
 
     fn release_spooled(&self, attempt: AttemptId) {
         self.shared.spool.release(attempt);
+        self.shared.kept_claims.release(attempt);
     }
 
     fn remove_spooled(&self, attempt: AttemptId) {
         self.shared.spool.remove(attempt);
+    }
+
+    async fn keep_claim(&self, record: &AttemptRecord) {
+        let (shared, kept) = (Arc::clone(&self.shared), record.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            shared.spool.make_dir()?;
+            shared.kept_claims.write(&kept)
+        });
+        if let Err(error) = written.await.map_err(std::io::Error::other).flatten() {
+            let dir = self.shared.spool.dir().display();
+            tracing::error!(job = %record.job, attempt = record.attempt, %error, path = %dir, "the provider's id is in memory only");
+        }
+    }
+
+    fn kept_claims(&self) -> Vec<AttemptRecord> {
+        self.shared.kept_claims.all()
+    }
+
+    fn forget_claim(&self, attempt: AttemptId) {
+        self.shared.kept_claims.remove(attempt);
     }
 }
 
@@ -99,6 +122,11 @@ impl WorkerPorts for NatsPorts {
         Ok(Arc::new(assignment))
     }
 
+    fn stored_at_ms(&self, delivered: &Delivered) -> i64 {
+        // A message of a stream always says it; one that does not is taken for the oldest.
+        delivered.info().map_or(0, |info| clock::ms_of_ns(info.published.unix_timestamp_nanos()))
+    }
+
     fn deliveries(&self, delivered: &Delivered) -> i64 {
         delivered.info().map_or(1, |info| info.delivered)
     }
@@ -135,14 +163,14 @@ impl WorkerPorts for NatsPorts {
         let Preparation { assignment, catalog, service, resume_id, delivered, held } = preparation;
         let report_url = self.report_url(assignment, &service);
         let kept_ms = self.backend.kept_ms(&service);
-        let io = Arc::new(HostIo { ports: self.clone(), held });
+        let io = Arc::new(HostIo { ports: self.clone(), held, submitted_at_ms: assignment.submitted_at_ms });
         let (assignment, stopper) = (Arc::clone(assignment), Stopper::default());
         let attempt = Attempt::new(assignment, catalog, service, resume_id, io, stopper);
         attempt.reporting_to(report_url).keeping(kept_ms, delivered)
     }
 
     fn register(&self, attempt: &Attempt) {
-        self.shared.stoppers.running(attempt.assignment.job.id, attempt.stopper());
+        self.shared.stoppers.running(&attempt.assignment.job, attempt.stopper());
         self.shared.runs(&attempt.assignment);
         self.shared.figures.attempts_running.increment(1.0);
     }

@@ -10,7 +10,7 @@ use runtime::config::NatsConfig;
 use runtime::fleet_config::FleetConfig;
 use runtime::health::Health;
 use runtime::publish::Message;
-use schemas::reserve::{ReserveReply, ReserveRequest};
+use schemas::reserve::{Reservation, ReserveReply, ReserveRequest};
 use schemas::topology::{LEDGER_CONSUMER, Topology, stream};
 use schemas::{MicroUsd, Parked, SCHEMA_VERSION, codec, subjects};
 use servers::{NatsOptions, NatsServer};
@@ -132,8 +132,7 @@ async fn routers_get_their_grants_and_an_error_when_the_database_is_gone() {
     let mut tasks = JoinSet::new();
     let (client, store) = (broker.client.clone(), database.store.clone());
     tasks.spawn(reserving::run(client, store, watched, health.clone(), stop.clone()));
-    let ask = async |payload: Vec<u8>| {
-        let subject = subjects::LEDGER_RESERVE;
+    let ask_on = async |subject: &'static str, payload: Vec<u8>| {
         let mut reply = broker.client.request(subject, payload.clone().into()).await;
         let deadline = Instant::now() + PATIENCE;
         // The loop may not have subscribed yet.
@@ -142,8 +141,13 @@ async fn routers_get_their_grants_and_an_error_when_the_database_is_gone() {
         }
         codec::decode::<ReserveReply>(None, &reply.expect("somebody answers").payload).unwrap()
     };
+    let ask = async |payload: Vec<u8>| ask_on(subjects::FLEET_RESERVE, payload).await;
     let request = |amounts: [i64; 2]| {
-        let reservations = (1..).zip(amounts).map(|(n, amount)| Story::new(n).reservation(0, 1, amount));
+        let reservations = (1..).zip(amounts).map(|(n, amount)| {
+            let reservation = Story::new(n).reservation(0, 1, amount);
+            // Routers ask with the time of the moment.
+            Reservation { time_ms: runtime::clock::now_ms(), ..reservation }
+        });
         codec::encode(&ReserveRequest {
             schema_version: SCHEMA_VERSION,
             reservations: reservations.collect(),
@@ -152,6 +156,13 @@ async fn routers_get_their_grants_and_an_error_when_the_database_is_gone() {
     let reply = ask(request([70, 40])).await;
     assert_eq!(reply.grants.iter().map(|grant| grant.granted).collect::<Vec<_>>(), [true, false]);
     assert!(ask(b"garbage".to_vec()).await.error.is_some());
+    // As a router of release 0.1.0 asks. What no router asks for gets nothing, and does not delay the others.
+    let reply = ask_on(subjects::FLEET_RESERVE_BEFORE, request([0, 30])).await;
+    assert_eq!(reply.grants.iter().map(|grant| grant.granted).collect::<Vec<_>>(), [false, true]);
+    let refusal = reply.grants[0].refusal.as_deref().unwrap_or_default();
+    assert!(refusal.starts_with("amount_micro_usd is $0.000000"), "{refusal}");
+    let reply = ask(request([70, i64::MAX])).await;
+    assert_eq!(reply.grants.iter().map(|grant| grant.granted).collect::<Vec<_>>(), [true, false]);
 
     config.send_modify(|config| {
         let mut wider = (*config.tenants).clone();

@@ -1,6 +1,7 @@
 //! `argosy cancel`.
 
 use super::session::Session;
+use super::whose::Whose;
 use crate::exit::DoesNotHold;
 use crate::table;
 use clap::Args;
@@ -17,6 +18,8 @@ pub(crate) struct Cancel {
     /// Which jobs
     #[arg(required = true)]
     jobs: Vec<JobId>,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Cancel {
@@ -24,7 +27,9 @@ impl Cancel {
         let broker = session.broker().await?;
         let mut strange = Vec::new();
         for job in self.jobs {
-            let reply: CancelReply = api::request(&broker.client, "cancel", &JobRequest { job }).await?;
+            let tenant = self.whose.tenant.as_ref();
+            let reply: CancelReply =
+                api::request_as(&broker.client, tenant, "cancel", &JobRequest::of(job)).await?;
             if session.json {
                 table::say_json(&reply)?;
             } else {

@@ -83,9 +83,22 @@ impl Doctor {
         findings.push(doctor::syncing(&nodes));
         let replicas = doctor::replicas(&nodes);
         let urls = if nodes.is_empty() { Vec::new() } else { self.monitor.urls(session) };
-        let (topology, rooms, documents, store, fleet, lanes, parked, behind, ledger, clock) = tokio::join!(
+        let (
+            topology,
+            rooms,
+            claims,
+            documents,
+            (store, kept_ms),
+            fleet,
+            lanes,
+            parked,
+            behind,
+            ledger,
+            clock,
+        ) = tokio::join!(
             gather::topology(broker, replicas),
             gather::rooms(broker, replicas),
+            gather::claims(broker),
             gather::documents(broker),
             gather::artifact_store(broker),
             gather::fleet(broker, &urls),
@@ -97,9 +110,13 @@ impl Doctor {
         );
         findings.push(topology);
         findings.extend(rooms);
+        findings.push(claims);
         findings.extend(documents);
         findings.push(store);
         findings.push(doctor::routers(&fleet.asked, &fleet.routers, fleet.connections));
+        if let Ok(lanes) = &lanes {
+            findings.extend(doctor::inputs(lanes, kept_ms));
+        }
         findings.push(match lanes {
             Ok(lanes) => doctor::queue(&lanes, &fleet.asked),
             Err(error) => gather::unknown("queue", &error),

@@ -33,8 +33,10 @@ impl Estimate {
         check_model(&draft.body, &fleet_config::load(&broker.jetstream).await?.catalog)?;
         draft.body.inputs = self.job.upload(&broker).await?;
         let job = self.job.to_job(draft, JobId::new(), now_ms());
+        let tenant = job.tenant.clone();
         let request = EstimateRequest { job, unknown: UnknownFields::default() };
-        let reply: EstimateReply = api::request(&broker.client, "estimate", &request).await?;
+        let reply: EstimateReply =
+            api::request_as(&broker.client, Some(&tenant), "estimate", &request).await?;
         if session.json {
             table::say_json(&reply)?;
         } else if let Some(decision) = &reply.decision {

@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use super::unknown::unknown;
+use super::whose::Whose;
 use crate::exit::DoesNotHold;
 use crate::table::{self, Align};
 use clap::Args;
@@ -18,13 +19,16 @@ use schemas::{Candidate, Decision, JobId};
 pub struct Explain {
     /// Which job
     job: JobId,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Explain {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
-        let request = JobRequest { job: self.job };
-        let reply: ExplainReply = api::request(&broker.client, "explain", &request).await?;
+        let request = JobRequest::of(self.job);
+        let tenant = self.whose.tenant.as_ref();
+        let reply: ExplainReply = api::request_as(&broker.client, tenant, "explain", &request).await?;
         if session.json {
             table::say_json(&reply)?;
             return if reply.known { Ok(()) } else { Err(unknown(self.job)) };

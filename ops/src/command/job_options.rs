@@ -88,7 +88,7 @@ pub struct JobOptions {
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub input: Vec<(String, String)>,
     /// Who it is for and who pays
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", env = "ARGOSY_TENANT")]
     pub tenant: Tenant,
     /// Your own name for the request: published again within a day, it is the same job. With --count each
     /// job's name ends in its number: TEXT/1, TEXT/2

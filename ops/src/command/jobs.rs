@@ -63,6 +63,9 @@ impl Jobs {
         jobs.sort_by_key(|job| std::cmp::Reverse(job.submitted_at_ms));
         jobs.truncate(self.limit as usize);
         if session.json {
+            if lying >= lanes::LOOKED_AT_MAX {
+                eprintln!("argosy: of what lies in the lanes only the first {lying} jobs are listed");
+            }
             return jobs.iter().try_for_each(table::say_json);
         }
         table::say(jobs_table(&jobs, now_ms()));

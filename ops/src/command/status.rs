@@ -3,6 +3,7 @@
 use super::session::Session;
 use super::unknown::unknown;
 use super::watch;
+use super::whose::Whose;
 use crate::table;
 use clap::Args;
 use client::api;
@@ -17,13 +18,15 @@ use schemas::api::{JobRequest, StatusReply};
 pub(crate) struct Status {
     /// Which job
     job: JobId,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Status {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
-        let reply: StatusReply =
-            api::request(&broker.client, "status", &JobRequest { job: self.job }).await?;
+        let (tenant, request) = (self.whose.tenant.as_ref(), JobRequest::of(self.job));
+        let reply: StatusReply = api::request_as(&broker.client, tenant, "status", &request).await?;
         if session.json {
             table::say_json(&reply)?;
         } else {

@@ -2,9 +2,12 @@
 
 use super::session::Session;
 use crate::exit::Usage;
+use crate::monitor;
+use crate::storage;
 use crate::table::{self, Align};
 use clap::Args;
 use client::documents::Documents;
+use schemas::topology::Topology;
 use stack::fleet_file::{FleetFile, FleetProcess};
 use stack::station::{Station, stop_signal};
 use stack::{Provider, RunPodAccount, Stack, StackOptions, Supervisor};
@@ -44,6 +47,9 @@ pub(crate) struct Up {
     /// Simulators: wall time per provider time; 1 is as slow as life
     #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
     time_scale: f64,
+    /// Room for everything at the broker, bytes, in fixed shares; a new fleet takes half of what is free on its disk
+    #[arg(long, env = "ARGOSY_STORAGE__BYTES", value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
+    storage_bytes: Option<i64>,
     /// How many routers
     #[arg(long, default_value_t = 2)]
     routers: usize,
@@ -58,8 +64,12 @@ impl Up {
         let workers = options.comfyui.len()
             + usize::from(options.runpod.is_some())
             + usize::from(options.gemini.is_some());
+        let is_new = !options.dir.join("nats").exists();
         let started = async {
             let stack = Stack::start(options).await?;
+            if is_new || self.storage_bytes.is_some() {
+                size(&stack, self.storage_bytes).await?;
+            }
             if let Err(error) = stack.wait_workers(workers, COMPLETE_WITHIN).await {
                 // A real backend may be away at present: the fleet runs without it, and says so.
                 eprintln!("argosy: {error:#}");
@@ -123,6 +133,24 @@ impl Up {
             ..simulated
         })
     }
+}
+
+/// Gives a new fleet `storage.bytes`, or half of the disk: of what is free on it, and of what its broker may set aside.
+async fn size(stack: &Stack, storage_bytes: Option<i64>) -> anyhow::Result<()> {
+    let jetstream = &stack.broker.jetstream;
+    let bytes = match storage_bytes {
+        Some(bytes) => Some(bytes),
+        None => {
+            let nodes = monitor::varz(&[stack.nats.monitor_url()]).await.unwrap_or_default();
+            let of_disk = stack.free_disk_bytes().map(|free| free / 2);
+            let of_broker = storage::half_of_free(jetstream, &nodes).await;
+            [of_disk, of_broker].into_iter().flatten().min()
+        }
+    };
+    let Some(bytes) = bytes else { return Ok(()) };
+    let topology = Topology::new(runtime::topology::replicas(jetstream).await?).with_storage_bytes(bytes);
+    runtime::topology::apply(jetstream, &topology).await?;
+    Ok(())
 }
 
 fn stop_signal_boxed() -> anyhow::Result<std::pin::Pin<Box<dyn Future<Output = &'static str>>>> {

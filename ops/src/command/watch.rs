@@ -3,19 +3,19 @@
 use super::live;
 use super::session::Session;
 use super::unknown::unknown;
+use super::whose::Whose;
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
 use client::api;
 use client::follow::{self, Since};
-use futures::StreamExt as _;
-use futures::future::join_all;
+use futures::{StreamExt as _, future, stream};
 use runtime::broker::Broker;
 use schemas::api::{JobRequest, StatusReply};
-use schemas::{Event, Fact, JobId};
+use schemas::{Event, Fact, JobId, Tenant};
 
-/// Jobs that routers are asked for before they are followed.
-const ASKED_MAX: usize = 32;
+/// Questions to the routers at once.
+const ASKED_AT_ONCE: usize = 32;
 
 /// Follow jobs until they end; without ids, everything that happens until Ctrl-C.
 #[derive(Debug, Args)]
@@ -26,12 +26,14 @@ const ASKED_MAX: usize = 32;
 pub(crate) struct Watch {
     /// Which jobs
     jobs: Vec<JobId>,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 impl Watch {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.broker().await?;
-        refuse_unknown(&broker, &self.jobs).await?;
+        refuse_unknown(&broker, self.whose.tenant.as_ref(), &self.jobs).await?;
         if !self.jobs.is_empty() && !session.json {
             let tracker = live::follow_to_the_end(&broker, &self.jobs, false).await?;
             return live::verdict(&tracker);
@@ -54,17 +56,16 @@ impl Watch {
     }
 }
 
-/// Refuses to wait for unknown jobs. Of many jobs, or where no router answers, this is not checked.
-async fn refuse_unknown(broker: &Broker, jobs: &[JobId]) -> anyhow::Result<()> {
-    if jobs.len() > ASKED_MAX {
-        return Ok(());
-    }
+/// Refuses to wait for unknown jobs. Where no router answers this is not checked.
+async fn refuse_unknown(broker: &Broker, tenant: Option<&Tenant>, jobs: &[JobId]) -> anyhow::Result<()> {
     let ask = |job: JobId| async move {
+        let request = JobRequest::of(job);
         let reply: anyhow::Result<StatusReply> =
-            api::request(&broker.client, "status", &JobRequest { job }).await;
+            api::request_as(&broker.client, tenant, "status", &request).await;
         reply.is_ok_and(|reply| !reply.known).then_some(job)
     };
-    match join_all(jobs.iter().map(|job| ask(*job))).await.into_iter().flatten().next() {
+    let asked = stream::iter(jobs).map(|job| ask(*job)).buffered(ASKED_AT_ONCE);
+    match std::pin::pin!(asked.filter_map(future::ready)).next().await {
         Some(job) => Err(unknown(job)),
         None => Ok(()),
     }

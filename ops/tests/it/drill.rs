@@ -115,24 +115,28 @@ fn a_good_history_holds_and_is_counted() {
     }
 }
 
-/// The plan's strikes at the artifact store, with how many strikes are before each.
+/// The plan's strikes that fill something, with how many strikes are before each.
 fn fills(seed: u64, targets: usize) -> Vec<(usize, Strike)> {
-    let strikes = Plan::of(seed, targets).take(800).enumerate();
+    let strikes = Plan::of(seed, targets, 4).take(800).enumerate();
     strikes.filter(|(_, strike)| strike.blow == Blow::FillStore).collect()
 }
 
 #[test]
-fn the_store_is_filled_soon_and_again_and_the_blows_at_processes_stay_as_they_are() {
+fn something_is_filled_soon_and_again() {
     for seed in 0..50 {
         let all = fills(seed, 21);
         assert!((3..=8).contains(&all[0].0), "a short drill has one: {all:?}");
-        assert!((5..=10).contains(&all.len()), "a few in a long one: {all:?}");
+        assert!((10..=25).contains(&all.len()), "a few in a long one: {all:?}");
         for (_, strike) in &all {
-            assert!((5_000..=15_000).contains(&strike.for_ms) && strike.target == 21, "{strike:?}");
+            assert!(
+                (5_000..=15_000).contains(&strike.for_ms) && (21..25).contains(&strike.target),
+                "{strike:?}"
+            );
         }
         // Full for at most 15 s, and struck again after more than that.
         let apart = all.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or_default();
-        assert!(apart > 50, "{all:?}");
+        assert!(apart > 25, "{all:?}");
+        assert!(all.iter().any(|(_, strike)| strike.target == 21), "the artifact store has a turn: {all:?}");
     }
     assert_ne!(fills(1, 21), fills(2, 21));
 }
@@ -143,7 +147,7 @@ fn a_store_that_was_filled_is_counted_and_useful_at_the_next_end() {
         Line::Hit(Hit {
             at_ms,
             name: "artifact-store".to_owned(),
-            component: Component::ArtifactStore,
+            component: Component::Storage,
             blow: Some(Blow::FillStore),
             status: None,
             back_at_ms: Some(back_at_ms),
@@ -157,7 +161,7 @@ fn a_store_that_was_filled_is_counted_and_useful_at_the_next_end() {
     assert!(text.contains(r#""blow":"fill_store""#) && text.contains(r#""artifact-store""#), "{text}");
     let report = Report::of(&Story::of(lines));
     assert!(report.audit.holds, "{:?}", report.audit.findings);
-    let blows = &report.blows["artifact-store"];
+    let blows = &report.blows["storage"];
     assert_eq!((blows.fills, blows.kills, blows.stops, blows.own_ends), (2, 0, 0, 0));
     assert_eq!((blows.recover_ms.p99, blows.not_seen_again), (150, 1));
     assert_eq!(report.blows["router"].fills, 0);

@@ -9,7 +9,7 @@ mod demo;
 #[cfg(target_os = "linux")]
 mod doomed;
 mod drill;
-mod drill_store;
+mod drill_storage;
 mod drill_upgrade;
 mod obtain;
 mod release_binaries;

@@ -54,6 +54,15 @@ pub fn check_result(job: &Job, index: usize, input: &Input, ended: Option<&Event
         return Ok(());
     }
     let field = format!("body.inputs[{index}].artifact.key");
+    if ended.is_some_and(Event::is_marker) {
+        let text = format!(
+            "{field} is `{}`: what that job made is no longer known, its events were removed to make room; put the file under \
+             in/{}/ and name that key",
+            shortened(&input.artifact.key),
+            job.tenant
+        );
+        return Err(Failure::invalid(&field, text));
+    }
     let text = format!(
         "{field} is `{}`, which is no known result of tenant {}: wait until the job that makes it has ended, or put the \
          file under in/{}/ and name that key",

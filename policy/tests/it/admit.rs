@@ -69,3 +69,23 @@ fn unlisted_tenants_are_taken_in_or_refused_with_the_cure() {
         failure.message
     );
 }
+
+#[test]
+fn a_publish_is_refused_that_is_older_than_the_memory_of_what_has_ended() {
+    use policy::admit::{ID_BEHIND_MAX_MS, check_age};
+    let made_ms = schemas::samples::TIME_MS;
+    let job = |id, time_ms| schemas::Job { id, time_ms, ..schemas::samples::job() };
+    let dated = job(schemas::JobId::from_parts(made_ms, [7; 10]), 5);
+    assert_eq!(check_age(&dated, made_ms + ID_BEHIND_MAX_MS), Ok(()));
+    let refused = check_age(&dated, made_ms + ID_BEHIND_MAX_MS + 1).expect_err("too old");
+    assert_eq!(refused.field.as_deref(), Some("id"));
+    assert!(refused.message.contains("at most 7") && refused.message.contains("new UUIDv7"), "{refused:?}");
+    // An id without a time: a repeat says the same time as the first publish did.
+    let undated =
+        job(schemas::JobId("67e55044-10b1-426f-9247-bb680e5fe0c8".parse().expect("a UUID")), made_ms);
+    assert_eq!(check_age(&undated, made_ms + 1), Ok(()));
+    let refused = check_age(&undated, made_ms + ID_BEHIND_MAX_MS + 1).expect_err("too old");
+    assert_eq!(refused.field.as_deref(), Some("time_ms"));
+    assert!(check_age(&undated, made_ms - 2 * 86_400_000).is_err(), "a time that never becomes old");
+    assert_eq!(check_age(&dated, made_ms - 1), Ok(()), "ahead");
+}

@@ -1,14 +1,14 @@
 //! Cancels a job wherever it is. The request is durable before anything is done about it, so a worker that gets the
 //! job later, or has it now, stops it.
 
-use schemas::{AttemptId, Event, Fact, Failure, FailureCode, JobId, JobState};
+use schemas::{AttemptId, CancelRequest, Event, Fact, Failure, FailureCode, JobId, JobState, Tenant};
 
 use crate::errors::{PublishError, StepError};
 use crate::ports::Record;
 use crate::router::ending::{self, End};
 use crate::router::history;
 use crate::router::ports::RouterPorts;
-use crate::router::withdraw;
+use crate::router::withdraw::{self, Waiting};
 
 /// What a cancel request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,18 +21,34 @@ pub struct Cancelled {
     pub effect: &'static str,
 }
 
-/// Cancels a job.
+/// How old an id may be whose job may still be on its way, milliseconds: a publish is tried for less long, and followers
+/// of the broker are behind by less.
+const ON_ITS_WAY_MS: i64 = 10 * 60_000;
+
+/// Whether a job of which nothing is known may still come: its id is young. Of an older id, or one that bears no time, a
+/// request to cancel is not kept, or ids of jobs that never were would fill the bucket.
+#[must_use]
+pub fn may_be_on_its_way(job: JobId, now_ms: i64) -> bool {
+    job.time_ms().is_some_and(|made_ms| now_ms.saturating_sub(made_ms) <= ON_ITS_WAY_MS)
+}
+
+/// Cancels a job, of one tenant or of whatever tenant.
 ///
 /// # Errors
 /// The broker failed in between; the request may be made again.
-pub async fn cancel<P: RouterPorts>(ports: &P, job: JobId) -> Result<Cancelled, StepError> {
-    let (job, history) = history::read_first(ports, job).await?;
+pub async fn cancel<P: RouterPorts>(
+    ports: &P,
+    whose: Option<&Tenant>,
+    job: JobId,
+) -> Result<Cancelled, StepError> {
+    let (job, history) = history::read_first(ports, whose, job).await?;
     let state = history.state();
     let reply = |effect| Ok(Cancelled { job, state, effect });
     if state.is_terminal() {
         return reply("it had ended before: nothing was done");
     }
-    ports.request_cancel(job).await?;
+    let tenant = whose.or_else(|| history.tenant()).cloned();
+    ports.request_cancel(&CancelRequest { tenant, job }).await?;
     let (Some(facts), Some(assigned)) = (history.facts(), history.last_assigned()) else {
         return reply("it will be cancelled as soon as a router sees it");
     };
@@ -74,8 +90,29 @@ async fn may_be_taken_out<P: RouterPorts>(ports: &P, assigned: &Event) -> Result
             return Ok(false);
         }
     }
-    let attempt = AttemptId { job: assigned.job, attempt: assigned.attempt };
+    let waiting = Waiting {
+        attempt: AttemptId { job: assigned.job, attempt: assigned.attempt },
+        backend,
+        reserved_micro_usd: *reserved_micro_usd,
+        assigned_at_ms: assigned.time_ms,
+    };
     // Uncounted and free of charge for a worker that reads it; what ends the job is its cancel request.
     let failure = Failure::new(FailureCode::Interrupted, "taken out of its queue to be cancelled");
-    withdraw::claim_unrun(ports, attempt, backend, *reserved_micro_usd, &failure).await
+    withdraw::claim_unrun(ports, waiting, &failure).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_id_that_is_young_may_be_on_its_way() {
+        let (now_ms, made) = (1_800_000_000_000, |ms| JobId::from_parts(ms, [7; 10]));
+        for (age_ms, may) in [(0, true), (-5_000, true), (ON_ITS_WAY_MS, true), (ON_ITS_WAY_MS + 1, false)] {
+            assert_eq!(may_be_on_its_way(made(now_ms - age_ms), now_ms), may, "{age_ms}");
+        }
+        let without_time: JobId = "00000000-0000-4000-8000-000000000001".parse().expect("an id");
+        assert!(!may_be_on_its_way(without_time, now_ms));
+        assert!(!may_be_on_its_way(made(0), now_ms));
+    }
 }

@@ -1,9 +1,6 @@
-//! How jobs end without a result: the terminal event, the operator's inbox, refusals.
+//! How jobs end without a result: the terminal event, refusals.
 
-use schemas::codec;
-use schemas::{
-    AttemptFacts, Event, Fact, Failure, FailureCode, Job, JobFacts, JobId, JobState, Parked, Tenant, subjects,
-};
+use schemas::{AttemptFacts, Event, Fact, Failure, Job, JobFacts, JobId, JobState, Tenant};
 
 use crate::errors::PublishError;
 use crate::note::Note;
@@ -26,29 +23,6 @@ pub struct End {
     pub failure: Option<Failure>,
     /// All its attempts.
     pub attempts: Vec<AttemptFacts>,
-}
-
-/// A message that is not, or no longer, a job to run: enough to put it aside and redrive it.
-#[derive(Debug, Clone)]
-pub struct Original {
-    /// Where it was published.
-    pub subject: String,
-    /// Its `Content-Type`.
-    pub content_type: Option<String>,
-    /// Its bytes.
-    pub payload: Vec<u8>,
-}
-
-impl Original {
-    /// The bytes of a job whose message is gone, encoded again.
-    #[must_use]
-    pub fn of(job: &Job) -> Self {
-        Self {
-            subject: subjects::jobs(job.lane, &job.tenant),
-            content_type: Some(schemas::Encoding::MessagePack.content_type().to_owned()),
-            payload: codec::encode(job),
-        }
-    }
 }
 
 /// Publishes the terminal event. When the job had ended before, money that this end knows of is published as `charged`.
@@ -87,27 +61,6 @@ pub async fn end<P: Ports>(ports: &P, end: End) -> Result<(), PublishError> {
     }
 }
 
-/// Puts a message aside for an operator, with its reason and its bytes.
-///
-/// # Errors
-/// The broker did not take it.
-pub async fn park<P: Ports>(
-    ports: &P,
-    id: &str,
-    (tenant, job): (Option<&Tenant>, Option<JobId>),
-    failure: Failure,
-    original: &Original,
-    attempts: Vec<AttemptFacts>,
-) -> Result<(), PublishError> {
-    ports.note(Note::Parked(failure.code));
-    let brief =
-        |facts: AttemptFacts| AttemptFacts { failure: facts.failure.as_ref().map(Failure::brief), ..facts };
-    let attempts = attempts.into_iter().map(brief).collect();
-    let bytes = (original.subject.as_str(), original.content_type.as_deref(), original.payload.as_slice());
-    let parked = Parked::new(ports.now_ms(), failure, bytes, attempts);
-    ports.store(Record::Parked { id, tenant, job, parked: &parked }).await.map(|_| ())
-}
-
 /// Publishes that a message was not accepted as a job.
 ///
 /// # Errors
@@ -131,22 +84,4 @@ pub async fn duplicate<P: Ports>(ports: &P, job: &Job, of: JobId) -> Result<(), 
     ports.note(Note::Duplicate);
     let event = Event::new(ports.now_ms(), job.tenant.clone(), job.id, 0, Fact::Duplicate { of });
     ports.store(Record::Event(&event)).await.map(|_| ())
-}
-
-/// Ends a job as `failed` after it was accepted: inbox first, then the terminal event, so that no end is seen whose
-/// history cannot be found.
-///
-/// # Errors
-/// The broker did not take it.
-pub async fn fail<P: Ports>(
-    ports: &P,
-    job: &Job,
-    ended: End,
-    original: &Original,
-) -> Result<(), PublishError> {
-    let failure =
-        ended.failure.clone().unwrap_or_else(|| Failure::new(FailureCode::Unknown, "ended without a reason"));
-    let about = (Some(&job.tenant), Some(job.id));
-    park(ports, &format!("{}.parked", job.id), about, failure, original, ended.attempts.clone()).await?;
-    end(ports, ended).await
 }

@@ -12,8 +12,9 @@ use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobSt
 use crate::errors::StepError;
 use crate::note::Note;
 use crate::ports::{Answer, Record};
-use crate::router::ending::{self, End, Original};
+use crate::router::ending::{self, End};
 use crate::router::job::Placement;
+use crate::router::parking::{self, Original};
 use crate::router::place::{self, Placed};
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::room::Wait;
@@ -69,7 +70,7 @@ async fn follow_up<P: RouterPorts>(
 ) -> Result<Option<i64>, StepError> {
     let config = ports.config();
     let job = &failed.assignment.job;
-    let disposition = if ports.is_cancelled(job.id) {
+    let disposition = if ports.is_cancelled(&job.tenant, job.id) {
         Disposition::End { state: JobState::Cancelled }
     } else {
         dispose(failed, &config.policy)
@@ -140,7 +141,8 @@ async fn place_next<P: RouterPorts>(
         Placed::Done => Ok(None),
         Placed::Later { at_ms, why } => {
             let (lane, since_ms) = (job.lane, failed.time_ms);
-            let wait = Wait { lane, waits_for: why, since_ms, next_look_ms: at_ms };
+            let tenant = failed.assignment.job.tenant.clone();
+            let wait = Wait { tenant, lane, waits_for: why, since_ms, next_look_ms: at_ms };
             ports.room().put_off(job.id, wait, ports.now_ms()).leave();
             Ok(Some(at_ms))
         }
@@ -193,7 +195,7 @@ async fn end<P: RouterPorts>(
         attempts,
     };
     if state == JobState::Failed {
-        ending::fail(ports, job, end, &Original::of(job)).await?;
+        parking::fail(ports, job, end, &Original::of(job)).await?;
     } else {
         ending::end(ports, end).await?;
     }
@@ -245,7 +247,7 @@ async fn park<P: RouterPorts>(
         payload: message.payload().to_vec(),
     };
     let id = format!("dead.{}.parked", message.sequence());
-    ending::park(ports, &id, (None, job), failure, &original, Vec::new()).await?;
+    parking::park(ports, &id, (None, job), failure, &original, Vec::new()).await?;
     Ok(None)
 }
 

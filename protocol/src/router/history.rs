@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Assignment, AttemptFacts, DeadLetter, Decision, Event, Fact, JobFacts, JobId, JobState};
+use schemas::{
+    Assignment, AttemptFacts, DeadLetter, Decision, Event, Fact, JobFacts, JobId, JobState, Tenant,
+};
 
 use crate::errors::PortError;
 use crate::router::ports::RouterPorts;
@@ -24,24 +26,49 @@ pub struct History {
 /// # Errors
 /// The broker did not answer.
 pub async fn read<P: RouterPorts>(ports: &P, job: JobId) -> Result<History, PortError> {
-    // In the order in which an attempt goes on: each step is stored before the one before it is taken away, so one
-    // that leaves its place while we look is found at the next.
-    let queued = ports.queued(job).await?;
-    let failed = ports.failed(job).await?;
-    let events = ports.events(job).await?;
-    Ok(History::of(queued.as_ref(), failed.as_ref(), events))
+    read_of(ports, None, job).await
 }
 
-/// The job whose history is wanted: the earlier one, where this one was published again under another id.
+/// The job whose history is wanted: the earlier one, where this one was published again under another id. To one tenant a
+/// job of another is one of which nothing happened.
 ///
 /// # Errors
 /// The broker did not answer.
-pub async fn read_first<P: RouterPorts>(ports: &P, job: JobId) -> Result<(JobId, History), PortError> {
-    let history = read(ports, job).await?;
+pub async fn read_first<P: RouterPorts>(
+    ports: &P,
+    whose: Option<&Tenant>,
+    job: JobId,
+) -> Result<(JobId, History), PortError> {
+    let history = read_of(ports, whose, job).await?;
     match history.same_as() {
         None => Ok((job, history)),
-        Some(of) => Ok((of, read(ports, of).await?)),
+        Some(of) => Ok((of, read_of(ports, whose, of).await?)),
     }
+}
+
+/// The order of what happens in an attempt.
+const fn step(fact: &Fact) -> u8 {
+    match fact {
+        Fact::Assigned { .. } => 0,
+        Fact::Running { .. } => 1,
+        Fact::Retrying { .. } => 2,
+        _ => 3,
+    }
+}
+
+async fn read_of<P: RouterPorts>(
+    ports: &P,
+    whose: Option<&Tenant>,
+    job: JobId,
+) -> Result<History, PortError> {
+    // In the order in which an attempt goes on: each step is stored before the one before it is taken away, so one
+    // that leaves its place while we look is found at the next.
+    let is_whose = |tenant: &Tenant| whose.is_none_or(|whose| whose == tenant);
+    let queued = ports.queued(job).await?.filter(|queued| is_whose(&queued.job.tenant));
+    let failed = ports.failed(job).await?.filter(|failed| is_whose(&failed.assignment.job.tenant));
+    let mut events = ports.events(job).await?;
+    events.retain(|event| is_whose(&event.tenant));
+    Ok(History::of(queued.as_ref(), failed.as_ref(), events))
 }
 
 impl History {
@@ -50,6 +77,8 @@ impl History {
     pub fn of(queued: Option<&Assignment>, failed: Option<&DeadLetter>, mut events: Vec<Event>) -> Self {
         let assignment = queued.or(failed.map(|failed| &failed.assignment));
         let without_event = assignment.and_then(Assignment::told);
+        // Facts that were stored again, to make room, come after others than they did.
+        events.sort_by_key(|event| (event.attempt, step(&event.fact)));
         let is_first_without_event = without_event.is_some();
         events.splice(0..0, without_event);
         let failed = failed.map(|failed| failed.ended_attempt.attempt);
@@ -62,6 +91,12 @@ impl History {
         let ended = self.ended().and_then(Event::state);
         let last = self.events.iter().rev().find_map(Event::state);
         ended.or(last).unwrap_or(JobState::Submitted)
+    }
+
+    /// Whose job it is; none where nothing happened.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.events.first().map(|event| &event.tenant)
     }
 
     /// The earlier job that it is, by its idempotency key.
@@ -159,6 +194,10 @@ impl History {
             if !warnings.contains(warning) {
                 warnings.push(warning.clone());
             }
+        }
+        if self.ended().is_some_and(Event::is_marker) {
+            warnings
+                .push("its events were removed to make room; the ledger has them (argosy jobs)".to_owned());
         }
         warnings
     }

@@ -17,13 +17,14 @@ use std::time::Duration;
 
 use futures::future::Either;
 use policy::plan::Plan;
-use schemas::{Class, Failure, Job, Lane, topology};
+use schemas::{Class, Failure, Job, JobState, Lane, topology};
 
 use crate::errors::{PortError, StepError};
 use crate::note::Note;
 use crate::ports::Answer;
 use crate::race::{Raced, race};
 use crate::router::ending;
+use crate::router::inputs;
 use crate::router::job::AdmittedJob;
 use crate::router::keys::{self, Keyed};
 use crate::router::place::{self, Placed};
@@ -222,9 +223,7 @@ impl Intake {
             plan = Some(place::decide(ports, &admitted.first_attempt(), &[]));
         }
         loop {
-            if let Some((state, failure)) =
-                admitted.is_over(ports.is_cancelled(admitted.job.id), ports.now_ms())
-            {
+            if let Some((state, failure)) = over(ports, &admitted).await {
                 if let Some(Plan::Assign(assign)) = &plan {
                     place::give_room_back(ports, assign);
                 }
@@ -234,7 +233,7 @@ impl Intake {
             let just_planned = plan.is_some();
             let planned = match plan.take() {
                 None | Some(Plan::Defer { .. }) => {
-                    let held = held.get_or_insert_with(|| self.hold(arrived));
+                    let held = self.hold_once(ports, arrived, &admitted, &mut held).await;
                     match wait_for_room(ports, arrived, &admitted, held, just_planned).await {
                         Ok(WaitOutcome::Plan(plan)) => plan,
                         Ok(WaitOutcome::Over) => continue,
@@ -246,7 +245,7 @@ impl Intake {
             match place::execute(ports, admitted.first_attempt(), planned).await? {
                 // Its money was refused just now; others may have room meanwhile.
                 Placed::Later { at_ms, why } => {
-                    held.get_or_insert_with(|| self.hold(arrived));
+                    self.hold_once(ports, arrived, &admitted, &mut held).await;
                     let wait = Wait::of(&admitted, why, at_ms);
                     // Known until it is placed, also while it is planned again.
                     if let Some(before) =
@@ -259,6 +258,20 @@ impl Intake {
                 placed => return conclude(ports, arrived, &admitted, placed).await,
             }
         }
+    }
+
+    /// Holds a job that begins to wait, and looks up until when its inputs are kept.
+    async fn hold_once<'a, 'h, P: RouterPorts>(
+        &'a self,
+        ports: &P,
+        arrived: &Arrived<P::Delivery>,
+        admitted: &AdmittedJob,
+        held: &'h mut Option<Held<'a>>,
+    ) -> &'h mut Held<'a> {
+        if held.is_none() {
+            inputs::look(ports, &admitted.job, &admitted.inputs).await;
+        }
+        held.get_or_insert_with(|| self.hold(arrived))
     }
 
     fn hold<D: crate::router::ports::Delivery>(&self, arrived: &Arrived<D>) -> Held<'_> {
@@ -316,10 +329,26 @@ async fn wait_for_room<P: RouterPorts>(
     }
 }
 
+/// How a job ends that is not to be placed any more, if it is not: it is cancelled, late, or an input of it goes.
+async fn over<P: RouterPorts>(ports: &P, admitted: &AdmittedJob) -> Option<(JobState, Failure)> {
+    let is_cancelled = ports.is_cancelled(&admitted.job.tenant, admitted.job.id);
+    let over = admitted.is_over(is_cancelled, ports.now_ms());
+    if over.is_some() {
+        return over;
+    }
+    let failure = inputs::ends(ports, &admitted.job, &admitted.inputs).await?;
+    ports.note(Note::InputGone);
+    Some((JobState::Failed, failure))
+}
+
 /// Plans again for the jobs in hand that wait for room.
 pub fn look_at_room<P: RouterPorts>(ports: &P) {
     ports.room().look(
-        |admitted| admitted.is_over(ports.is_cancelled(admitted.job.id), ports.now_ms()).is_some(),
+        |admitted| {
+            let now_ms = ports.now_ms();
+            let is_cancelled = ports.is_cancelled(&admitted.job.tenant, admitted.job.id);
+            admitted.is_over(is_cancelled, now_ms).is_some() || admitted.inputs.is_going(now_ms)
+        },
         |admitted| place::decide(ports, &admitted.first_attempt(), &[]),
         |plan| {
             if let Plan::Assign(assign) = plan {

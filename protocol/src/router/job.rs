@@ -4,6 +4,7 @@ use policy::admit::Admitted;
 use schemas::{AttemptFacts, Failure, FailureCode, Job, JobState};
 
 use crate::router::ending::End;
+use crate::router::first_to_go::FirstToGo;
 
 /// A job that was admitted.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct AdmittedJob {
     pub admitted: Admitted,
     /// When the broker took it in, Unix milliseconds.
     pub submitted_at_ms: i64,
+    /// Its input that goes first, once it waits.
+    pub inputs: FirstToGo,
 }
 
 impl AdmittedJob {

@@ -1,13 +1,14 @@
-//! Idempotency keys: the first job that comes with a key has it for a day.
+//! Idempotency keys: the first job that comes with a key has it for a day, and for as long as it has not ended
+//! ([`crate::router::guards`]).
 //!
 //! The broker decides which job is first: the key's record is *created*, which it grants once. A router that
 //! dies right after finds the record at the redelivery, with the same job in it, and goes on.
 
-use schemas::{Failure, Job, JobId, KeyRecord, SCHEMA_VERSION, key};
+use schemas::{Failure, Job, JobId, KeyRecord, SCHEMA_VERSION, Tenant, key};
 
 use crate::digest::sha256_hex;
 use crate::errors::PortError;
-use crate::router::ports::RouterPorts;
+use crate::router::ports::{KeysLeft, RouterPorts};
 
 /// What a job's key says about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +37,21 @@ pub async fn take<P: RouterPorts>(ports: &P, job: &Job) -> Result<Keyed, PortErr
     };
     // Hashed: clients may use any characters, the bucket may not.
     let name = format!("{}.{}", job.tenant, sha256_hex(key.as_bytes()));
+    if let KeysLeft::None { limit } = ports.keys_left(&job.tenant).await {
+        // A repeat of an earlier request costs nothing.
+        let first = ports.read_key(&name).await?;
+        return Ok(first.map_or_else(|| used_up(&job.tenant, limit), |first| compare(&first, &mine)));
+    }
     let first = ports.create_key(&name, &mine).await?;
     Ok(first.map_or(Keyed::First, |first| compare(&first, &mine)))
+}
+
+fn used_up(tenant: &Tenant, limit: u64) -> Keyed {
+    let words = format!(
+        "tenant {tenant} has {limit} idempotency keys, as many as a tenant may have at a time: publish without a key, wait \
+         until old ones are removed (router.keys_kept_ms), or raise router.keys_per_tenant"
+    );
+    Keyed::Refused(Failure::invalid("idempotency_key", words))
 }
 
 /// A job against the first one with its key.
@@ -49,8 +63,8 @@ fn compare(first: &KeyRecord, mine: &KeyRecord) -> Keyed {
     };
     if !is_same {
         let words = format!(
-            "idempotency_key came with another content in job {} within the last day: use a new key for a new \
-             request, or publish the same content",
+            "idempotency_key came with another content in job {}, within the last day or while that job is open: use a \
+             new key for a new request, or publish the same content",
             first.job
         );
         return Keyed::Refused(Failure::invalid("idempotency_key", words));

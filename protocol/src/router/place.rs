@@ -218,7 +218,9 @@ async fn resume<P: RouterPorts>(
         return Ok(Placed::Done);
     };
     // Before anything is made of it: what is over is not placed once more.
-    if let Some((state, failure)) = placement.is_over(ports.is_cancelled(placement.job.id), ports.now_ms()) {
+    if let Some((state, failure)) =
+        placement.is_over(ports.is_cancelled(&placement.job.tenant, placement.job.id), ports.now_ms())
+    {
         let unassigned = is_unassigned(ports, placement.job.id, placement.attempt).await?;
         // Whoever has the assignment ends the job.
         return Ok(if unassigned { Placed::Over(state, failure) } else { Placed::Done });

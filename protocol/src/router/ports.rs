@@ -1,9 +1,12 @@
 //! What only routers need of the world.
 
 use policy::fleet::Fleet;
+use policy::inbox::InboxShare;
 use schemas::codec::{self, DecodeError};
 use schemas::reserve::{Grant, Reservation};
-use schemas::{Assignment, Backend, Class, DeadLetter, Event, Job, JobId, KeyRecord, Lane, Tenant};
+use schemas::{
+    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Input, Job, JobId, KeyRecord, Lane, Tenant,
+};
 
 use crate::errors::PortError;
 use crate::ports::{Answer, Ports, StoredMessage};
@@ -64,6 +67,33 @@ pub struct Queued {
     pub assignment: Assignment,
 }
 
+/// How many more idempotency keys a tenant may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeysLeft {
+    /// At least one.
+    Some,
+    /// None: it has as many as a tenant may have.
+    None {
+        /// How many that is.
+        limit: u64,
+    },
+}
+
+/// One revision of an entry of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketEntry {
+    /// Its key.
+    pub key: String,
+    /// What it says.
+    pub value: Vec<u8>,
+    /// Its revision.
+    pub revision: u64,
+    /// When it was stored, Unix milliseconds.
+    pub stored_at_ms: i64,
+    /// It is the mark that an entry was removed.
+    pub is_removed: bool,
+}
+
 /// The ledger did not answer: nothing was reserved as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger does not answer")]
@@ -113,14 +143,35 @@ pub trait RouterPorts: Ports {
         job: JobId,
     ) -> impl Future<Output = Result<Option<Event>, PortError>>;
 
+    /// What the operator's inbox takes of one more message of a tenant, or of no known tenant.
+    fn inbox_share(&self, tenant: Option<&Tenant>) -> impl Future<Output = InboxShare>;
+
+    /// How many more idempotency keys a tenant may have.
+    fn keys_left(&self, tenant: &Tenant) -> impl Future<Output = KeysLeft>;
+    /// The record of a key.
+    fn read_key(&self, name: &str) -> impl Future<Output = Result<Option<KeyRecord>, PortError>>;
     /// Creates the record of a key, which the broker grants once; what is there where it is not granted.
     fn create_key(
         &self,
         name: &str,
         record: &KeyRecord,
     ) -> impl Future<Output = Result<Option<KeyRecord>, PortError>>;
-    /// Stores the request to cancel a job, and makes it known here at once.
-    fn request_cancel(&self, job: JobId) -> impl Future<Output = Result<(), PortError>>;
+    /// When an input file was stored and when it goes by its age, Unix milliseconds; none where it stays, or is not there.
+    fn input_kept(&self, input: &Input) -> impl Future<Output = Result<Option<(i64, i64)>, PortError>>;
+    /// The next entry of a bucket from a revision on, oldest first.
+    fn next_entry(
+        &self,
+        bucket: &'static str,
+        from: u64,
+    ) -> impl Future<Output = Result<Option<BucketEntry>, PortError>>;
+    /// Removes an entry up to this revision of it, without a mark. One that was written since stays.
+    fn remove_entry(
+        &self,
+        bucket: &'static str,
+        entry: &BucketEntry,
+    ) -> impl Future<Output = Result<(), PortError>>;
+    /// Stores a request to cancel a job, and makes it known here at once.
+    fn request_cancel(&self, request: &CancelRequest) -> impl Future<Output = Result<(), PortError>>;
 
     /// From which sequence on no worker has got anything of a backend and class; none when no worker ever served it.
     fn undelivered_from(

@@ -32,6 +32,8 @@ pub enum WaitOutcome {
 /// What a job waits for that a router looks at again later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
+    /// Whose job it is.
+    pub tenant: Tenant,
     /// In which lane it came.
     pub lane: Lane,
     /// What it waits for.
@@ -46,7 +48,12 @@ impl Wait {
     /// Of a job that was admitted and could not be placed.
     #[must_use]
     pub fn of(admitted: &AdmittedJob, waits_for: String, next_look_ms: i64) -> Self {
-        Self { lane: admitted.job.lane, waits_for, since_ms: admitted.submitted_at_ms, next_look_ms }
+        let waits_for = match admitted.inputs.warning(next_look_ms) {
+            Some(warning) => format!("{waits_for}; {warning}"),
+            None => waits_for,
+        };
+        let (tenant, lane) = (admitted.job.tenant.clone(), admitted.job.lane);
+        Self { tenant, lane, waits_for, since_ms: admitted.submitted_at_ms, next_look_ms }
     }
 }
 
@@ -146,6 +153,12 @@ impl Room {
     pub fn wait_of(&self, job: JobId, now_ms: i64) -> Option<Wait> {
         let inner = self.lock();
         inner.put_off.get(&job).filter(|wait| wait.next_look_ms + PUT_OFF_GRACE_MS > now_ms).cloned()
+    }
+
+    /// When the first input of a job that waits goes, Unix milliseconds; none where all stay.
+    #[must_use]
+    pub fn inputs_kept_until_ms(&self) -> Option<i64> {
+        self.lock().waiting.values().filter_map(|waiting| waiting.admitted.inputs.kept_until_ms()).min()
     }
 
     /// A job that waits for room.

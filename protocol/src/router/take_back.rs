@@ -12,10 +12,12 @@ use policy::overdue::{is_overdue, moves};
 use policy::plan::Plan;
 use schemas::{AttemptFacts, Backend, Class, DeadLetter, Failure, FailureCode};
 
+use crate::claim_store;
 use crate::errors::StepError;
 use crate::router::job::Placement;
+use crate::router::place;
 use crate::router::ports::{Queued, RouterPorts};
-use crate::router::{place, withdraw};
+use crate::router::withdraw::{self, Waiting};
 
 /// Assignments taken back from one backend and class in one look.
 const TAKEN_BACK_MAX: usize = 1_000;
@@ -91,11 +93,24 @@ async fn overdue<P: RouterPorts>(ports: &P, backend: &Backend, class: &Class) ->
         }
         let words = format!("{backend} is far behind: the job waited there for too long");
         let failed = interrupted(ports, &queued, words.clone());
-        if plan_after(ports, &failed).is_some_and(|plan| moves(backend, &plan)) {
+        if waits_too_long(ports, &queued).await? {
+            let words =
+                "it waited for so long that its claim would not be kept: it is planned again".to_owned();
+            taken += u64::from(take_back(ports, queued, words).await?);
+        } else if plan_after(ports, &failed).is_some_and(|plan| moves(backend, &plan)) {
             taken += u64::from(take_back(ports, queued, words).await?);
         }
     }
     Ok(taken)
+}
+
+/// Whether paid work waits too long: if it waited on, the absence of its claim would prove nothing.
+async fn waits_too_long<P: RouterPorts>(ports: &P, queued: &Queued) -> Result<bool, StepError> {
+    let (assigned_at_ms, is_paid) = (queued.assignment.time_ms, queued.assignment.is_paid());
+    if !claim_store::is_to_be_compared(assigned_at_ms, is_paid, ports.now_ms()) {
+        return Ok(false);
+    }
+    Ok(ports.claim_store().await?.waits_too_long(assigned_at_ms, ports.now_ms()))
 }
 
 fn interrupted<P: RouterPorts>(ports: &P, queued: &Queued, words: String) -> DeadLetter {
@@ -123,10 +138,15 @@ fn plan_after<P: RouterPorts>(ports: &P, failed: &DeadLetter) -> Option<Plan> {
 async fn take_back<P: RouterPorts>(ports: &P, queued: Queued, words: String) -> Result<bool, StepError> {
     let assignment = &queued.assignment;
     let failure = Failure::new(FailureCode::Interrupted, words.clone());
-    let reserved = assignment.reserved_micro_usd;
-    if !withdraw::claim_unrun(ports, assignment.id(), &assignment.backend, reserved, &failure).await? {
-        return Ok(false);
-    }
-    withdraw::withdraw(ports, queued.sequence, &interrupted(ports, &queued, words)).await?;
+    let claim = withdraw::claimant(ports, Waiting::of(assignment), &failure).await?;
+    let failed = match &claim {
+        None => interrupted(ports, &queued, words),
+        // Its claim may have been there and be gone: no worker can find out more.
+        Some(claim) => match withdraw::unknowable(claim) {
+            None => return Ok(false),
+            Some(failure) => withdraw::failed_attempt(ports, assignment, Some(claim), failure.clone()),
+        },
+    };
+    withdraw::withdraw(ports, queued.sequence, &failed).await?;
     Ok(true)
 }

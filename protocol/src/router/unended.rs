@@ -15,7 +15,7 @@ use crate::router::ending::{self, End};
 use crate::router::history::{self, History};
 use crate::router::intake::unknown_tenant;
 use crate::router::ports::RouterPorts;
-use crate::router::withdraw;
+use crate::router::withdraw::{self, Waiting};
 
 /// Ends a job whose work is gone, unless it has ended; whether it ended now. `bytes` are what is left of it.
 ///
@@ -37,8 +37,7 @@ pub async fn end<P: RouterPorts>(
     let mut attempts = history.attempts();
     let open = open_attempt(&history, &attempts, &tenant, facts.submitted_at_ms);
     if let Some(assignment) = &open {
-        let (id, reserved) = (assignment.id(), assignment.reserved_micro_usd);
-        let claim = withdraw::claimant(ports, id, &assignment.backend, reserved, &failure).await?;
+        let claim = withdraw::claimant(ports, Waiting::of(assignment), &failure).await?;
         let failed =
             withdraw::failed_attempt(ports, assignment, claim.as_ref(), of_attempt(claim.as_ref(), &failure));
         attempts.push(failed.ended_attempt);
@@ -51,6 +50,9 @@ pub async fn end<P: RouterPorts>(
 
 /// How the open attempt ends: a worker with a claim may have started it at its provider, and no delivery is left to find out.
 fn of_attempt(claim: Option<&AttemptRecord>, failure: &Failure) -> Failure {
+    if let Some(unknowable) = claim.and_then(withdraw::unknowable) {
+        return unknowable.clone();
+    }
     match claim {
         Some(claim) if claim.outcome.is_none() => {
             Failure::new(FailureCode::OutcomeUnknown, failure.message.clone())

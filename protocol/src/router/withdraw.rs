@@ -7,6 +7,7 @@ use schemas::{
     Outcome, SCHEMA_VERSION, WorkerId,
 };
 
+use crate::claim_store::Absence;
 use crate::errors::StepError;
 use crate::ports::{Claimed, Ports, Record};
 use crate::router::ports::RouterPorts;
@@ -15,6 +16,36 @@ use crate::worker::machine::{self, Ended};
 
 /// The name in the claim of a router, for work that no worker will run.
 const CLAIMANT: &str = "router-sweep";
+
+/// A paid or free attempt that is to be taken out of its queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting<'a> {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Where it waits.
+    pub backend: &'a Backend,
+    /// What is reserved for it.
+    pub reserved_micro_usd: MicroUsd,
+    /// When it was assigned, Unix milliseconds.
+    pub assigned_at_ms: i64,
+}
+
+impl<'a> Waiting<'a> {
+    /// The attempt of an assignment.
+    #[must_use]
+    pub const fn of(assignment: &'a Assignment) -> Self {
+        Self {
+            attempt: assignment.id(),
+            backend: &assignment.backend,
+            reserved_micro_usd: assignment.reserved_micro_usd,
+            assigned_at_ms: assignment.time_ms,
+        }
+    }
+
+    const fn is_paid(&self) -> bool {
+        self.reserved_micro_usd.0 != 0
+    }
+}
 
 /// The failed attempt of a withdrawn assignment. One without a claim cost nothing; one with a claim costs what the
 /// claim says, or possibly everything that was reserved.
@@ -71,26 +102,30 @@ pub async fn withdraw<P: RouterPorts>(
 /// The broker did not answer.
 pub async fn claim_unrun<P: Ports>(
     ports: &P,
-    attempt: AttemptId,
-    backend: &Backend,
-    reserved_micro_usd: MicroUsd,
+    waiting: Waiting<'_>,
     failure: &Failure,
 ) -> Result<bool, StepError> {
-    Ok(claimant(ports, attempt, backend, reserved_micro_usd, failure).await?.is_none())
+    Ok(claimant(ports, waiting, failure).await?.is_none())
 }
 
-/// The claim of another process on a paid attempt, having taken the claim if there is none; none for free work. Taking
-/// it is how to know: a claim that is merely read may come from a replica that is behind.
+/// The claim under which a paid attempt may have been started, having taken the claim if there is none; none for free
+/// work, and for work that was certainly not started. Taking it is how to know: a claim that is merely read may come from a
+/// replica that is behind. Where a claim may have been there and be gone, the one that is taken says so
+/// ([`unknowable`]).
 pub(crate) async fn claimant<P: Ports>(
     ports: &P,
-    attempt: AttemptId,
-    backend: &Backend,
-    reserved_micro_usd: MicroUsd,
+    waiting: Waiting<'_>,
     failure: &Failure,
 ) -> Result<Option<AttemptRecord>, StepError> {
-    if reserved_micro_usd.0 == 0 {
+    if !waiting.is_paid() {
         return Ok(None);
     }
+    let Waiting { attempt, backend, reserved_micro_usd, assigned_at_ms } = waiting;
+    let absence = ports.absence_of_claim(assigned_at_ms, true).await?;
+    let failure = match &absence {
+        Absence::NotStarted => failure,
+        Absence::Unknowable(failure) => failure,
+    };
     let record = AttemptRecord {
         schema_version: SCHEMA_VERSION,
         job: attempt.job,
@@ -108,12 +143,21 @@ pub(crate) async fn claimant<P: Ports>(
         nonce: None,
     };
     match claim::create(ports, record).await? {
-        Claimed::Granted(_) => Ok(None),
-        // Taken before, by a router that died before it published the failed attempt.
-        Claimed::AlreadyClaimed(held) => {
-            Ok(Some(*held.record).filter(|record| record.worker.as_str() != CLAIMANT))
+        // Granted, or taken before by a router that died before it published the failed attempt.
+        Claimed::Granted(held) | Claimed::AlreadyClaimed(held) => {
+            let record = *held.record;
+            let is_unrun = record.worker.as_str() == CLAIMANT && unknowable(&record).is_none();
+            Ok(Some(record).filter(|_| !is_unrun))
         }
     }
+}
+
+/// Why it cannot be known whether an attempt was started, where a router's claim says so.
+#[must_use]
+pub fn unknowable(record: &AttemptRecord) -> Option<&Failure> {
+    let failure = record.outcome.as_ref()?.failure.as_ref()?;
+    let is_routers = record.worker.as_str() == CLAIMANT;
+    (is_routers && failure.code == FailureCode::OutcomeUnknown).then_some(failure)
 }
 
 fn claimant_id() -> WorkerId {
@@ -141,7 +185,6 @@ pub async fn undeliverable<P: RouterPorts>(
     failure: Failure,
 ) -> Result<(), StepError> {
     let Some(assignment) = ports.queued_at(sequence).await? else { return Ok(()) };
-    let (id, reserved) = (assignment.id(), assignment.reserved_micro_usd);
-    let claim = claimant(ports, id, &assignment.backend, reserved, &failure).await?;
+    let claim = claimant(ports, Waiting::of(&assignment), &failure).await?;
     withdraw(ports, sequence, &failed_attempt(ports, &assignment, claim.as_ref(), failure)).await
 }

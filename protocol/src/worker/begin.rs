@@ -17,6 +17,8 @@ pub enum Begin {
     GiveUp(Box<Outcome>),
     /// It kills its workers; the provider may have been called.
     Poison(Failure),
+    /// It kills its workers and runs at the provider under this id: stop it there, and ask what it cost.
+    StopThere(String),
     /// Its claimant may be about to record the id: look again later.
     Wait {
         /// Milliseconds.

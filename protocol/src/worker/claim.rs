@@ -1,12 +1,15 @@
 //! Steps over the claim of an attempt while it runs. What calls a provider takes them, be it real or simulated.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::lock::Mutex;
 use schemas::{AttemptId, AttemptRecord, AttemptState, DeliveredResult, Failure, FailureCode};
 
 use super::machine;
+use super::ports::SpoolPorts;
 use crate::errors::ClaimError;
+use crate::note::Note;
 use crate::ports::{Claimed, Held, Ports};
 
 /// How often a claim is written before the broker is taken for away.
@@ -15,11 +18,18 @@ const TRIES: u32 = 5;
 /// How long to wait between the tries.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Makes the provider's id of an attempt durable, right after the provider answered.
+/// How long to wait before a full bucket is tried again.
+pub(super) const FULL_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// How often the claim of work that runs is written again, so that it stays young in its bucket.
+const KEEP_EVERY: Duration = Duration::from_hours(6);
+
+/// Makes the provider's id of an attempt durable, right after the provider answered. Where the broker does not take it, the
+/// work goes on: the id is written with whatever is written next, and lies on disk until then.
 ///
 /// # Errors
-/// The failure to end the attempt with: the id could not be recorded.
-pub async fn record_started<P: Ports>(
+/// The failure to end the attempt with: another process took the claim over, and the id could not be recorded.
+pub async fn record_started<P: SpoolPorts>(
     ports: &P,
     held: &Mutex<Option<Held>>,
     attempt: AttemptId,
@@ -33,12 +43,19 @@ pub async fn record_started<P: Ports>(
         provider_id: Some(provider_id.to_owned()),
         ..AttemptRecord::clone(&claim.record)
     };
-    let Err(error) = write_patiently(ports, claim, record).await else { return Ok(()) };
+    let Err(error) = write_patiently(ports, claim, record.clone()).await else { return Ok(()) };
     // The provider's own report was quicker, or only the broker's answer was lost: it is recorded.
     if let Ok(Some(current)) = ports.read_claim(attempt).await
         && current.record.provider_id.as_deref() == Some(provider_id)
     {
         *claim = current;
+        return Ok(());
+    }
+    if !matches!(error, ClaimError::Lost(_)) {
+        note_full(ports, &error);
+        *claim.record = record;
+        ports.keep_claim(&claim.record).await;
+        tracing::warn!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id is not in the claim yet: the work goes on");
         return Ok(());
     }
     tracing::error!(job = %attempt.job, attempt = attempt.attempt, provider_id, %error, "the provider's id could not be recorded");
@@ -75,6 +92,7 @@ pub async fn record_delivered<P: Ports>(
     let record = delivered_record(&claim.record, delivered);
     // Not written, it is still in the spool or at the provider: a later delivery finds out.
     if let Err(error) = write_patiently(ports, claim, record).await {
+        note_full(ports, &error);
         tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "the claim does not say what was delivered");
     }
 }
@@ -142,6 +160,62 @@ pub(super) async fn write_patiently<P: Ports>(
         ports.sleep(AGAIN_AFTER).await;
     }
     unreachable!("the last try returns")
+}
+
+/// Writes the next state of a claim. While the bucket is full it is tried again, in place: handing the assignment back again
+/// and again would look like lost workers.
+///
+/// # Errors
+/// As [`Ports::write_claim`]; [`ClaimError::Full`] when the process stops meanwhile.
+pub(super) async fn write_when_room<P: Ports>(
+    ports: &P,
+    held: &mut Held,
+    record: AttemptRecord,
+) -> Result<(), ClaimError> {
+    loop {
+        match write_patiently(ports, held, record.clone()).await {
+            Err(error @ ClaimError::Full { .. }) => {
+                note_full(ports, &error);
+                tracing::warn!(job = %record.job, attempt = record.attempt, %error, "waiting to write the claim");
+                ports.rest(FULL_AGAIN_AFTER).await;
+                if ports.is_stopping() {
+                    return Err(error);
+                }
+            }
+            written => return written,
+        }
+    }
+}
+
+/// A claim with the provider's id that lay on disk.
+pub(super) fn with_kept_id(record: &AttemptRecord, kept: &AttemptRecord) -> AttemptRecord {
+    AttemptRecord {
+        state: AttemptState::Started,
+        started_at_ms: kept.started_at_ms,
+        provider_id: kept.provider_id.clone(),
+        ..record.clone()
+    }
+}
+
+/// Takes note where a claim was not written because its bucket is full.
+pub(super) fn note_full<P: Ports>(ports: &P, error: &ClaimError) {
+    if matches!(error, ClaimError::Full { .. }) {
+        ports.note(Note::ClaimsFull);
+    }
+}
+
+/// Writes the claim of work that runs again and again: it must not go from its bucket before the work ends.
+pub(super) async fn keep<P: Ports>(ports: &P, held: &Mutex<Option<Held>>) -> Infallible {
+    loop {
+        ports.sleep(KEEP_EVERY).await;
+        let mut held = held.lock().await;
+        let Some(claim) = held.as_mut() else { continue };
+        let record = AttemptRecord::clone(&claim.record);
+        let attempt = record.id();
+        if let Err(error) = ports.write_claim(claim, record).await {
+            tracing::warn!(job = %attempt.job, attempt = attempt.attempt, %error, "the claim was not written again");
+        }
+    }
 }
 
 /// A record without a nonce is of an older version, or of several processes that write the same: none of them is ours

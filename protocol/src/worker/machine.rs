@@ -92,7 +92,11 @@ pub fn begin_from(record: &AttemptRecord, delivered: i64, now_ms: i64) -> Begin 
         return delivered::begin(record, result, delivered, now_ms);
     }
     if let Some(poison) = poison(delivered) {
-        return Begin::Poison(poison);
+        return match &record.provider_id {
+            // What the provider knows is asked for first, unless asking is what kills.
+            Some(id) if delivered <= delivered::DELIVERIES_MAX => Begin::StopThere(id.clone()),
+            _ => Begin::Poison(poison),
+        };
     }
     match (record.state, &record.provider_id) {
         (_, Some(id)) => Begin::Resume(id.clone()),
@@ -263,7 +267,14 @@ mod tests {
     fn a_claim_left_behind_decides() {
         let started = samples::attempt_record();
         assert_eq!(begin_from(&started, 2, 0), Begin::Resume("c80f-u1".to_owned()));
-        assert!(matches!(begin_from(&started, 4, 0), Begin::Poison(_)));
+        let stopped = Begin::StopThere("c80f-u1".to_owned());
+        for deliveries in 4..=delivered::DELIVERIES_MAX {
+            assert_eq!(begin_from(&started, deliveries, 0), stopped, "the provider knows what it cost");
+        }
+        let too_often = delivered::DELIVERIES_MAX + 1;
+        assert!(matches!(begin_from(&started, too_often, 0), Begin::Poison(_)), "asking kills as well");
+        let nameless = AttemptRecord { provider_id: None, ..started.clone() };
+        assert!(matches!(begin_from(&nameless, 4, 0), Begin::Poison(_)));
         let intent =
             AttemptRecord { state: AttemptState::Intent, provider_id: None, claimed_at_ms: 1_000, ..started };
         assert_eq!(begin_from(&intent, 2, 1_500), Begin::Wait { after_ms: INTENT_SETTLES_MS - 500 });

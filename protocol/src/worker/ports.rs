@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures::lock::Mutex;
 use schemas::codec::DecodeError;
 use schemas::{
-    Artifact, Assignment, AttemptId, Catalog, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase,
-    Service, WorkerId,
+    Artifact, Assignment, AttemptId, AttemptRecord, Catalog, Class, DeliveredResult, FailureCode, JobId,
+    Manifest, Outcome, Phase, Service, WorkerId,
 };
 
 use super::stop::Stop;
@@ -97,6 +97,15 @@ pub trait AttemptControl {
     fn resumed_by(self, id: String) -> Self;
 }
 
+/// The files of a result as they are stored, as far as a message names them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredFiles {
+    /// The first of them.
+    pub artifacts: Vec<Artifact>,
+    /// Where all are listed, when there are more.
+    pub manifest: Option<Manifest>,
+}
+
 /// Results that came in a provider's answer and lie on this machine's disk until they are stored.
 pub trait SpoolPorts: Ports {
     /// A spooled result that the process works on.
@@ -111,11 +120,18 @@ pub trait SpoolPorts: Ports {
         &self,
         attempt: AttemptId,
         spooled: &Self::Spooled,
-    ) -> impl Future<Output = Result<Vec<Artifact>, PortError>>;
+    ) -> impl Future<Output = Result<StoredFiles, PortError>>;
     /// Leaves a result to the next process or task that looks.
     fn release_spooled(&self, attempt: AttemptId);
     /// Removes a result.
     fn remove_spooled(&self, attempt: AttemptId);
+
+    /// Puts a claim on disk that the broker does not take. Where the disk does not take it either, it is in memory only.
+    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = ()>;
+    /// The claims that lie there.
+    fn kept_claims(&self) -> Vec<AttemptRecord>;
+    /// Removes a claim: the broker has it.
+    fn forget_claim(&self, attempt: AttemptId);
 }
 
 /// What a worker needs.
@@ -141,6 +157,8 @@ pub trait WorkerPorts: SpoolPorts {
     /// # Errors
     /// It is no assignment.
     fn open(&self, delivered: &mut Self::Delivered) -> Result<Arc<Assignment>, Box<Unreadable>>;
+    /// When the broker took it in, Unix milliseconds.
+    fn stored_at_ms(&self, delivered: &Self::Delivered) -> i64;
     /// How often the broker has delivered it, this time included.
     fn deliveries(&self, delivered: &Self::Delivered) -> i64;
     /// Answers the broker, without a confirmation.

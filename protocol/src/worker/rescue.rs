@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use schemas::{AttemptId, AttemptRecord, AttemptState, Outcome};
 
-use super::claim::delivered_record;
+use super::claim::{self, delivered_record};
 use super::errors::Unsettled;
-use super::ports::SpoolPorts;
+use super::ports::{SpoolPorts, StoredFiles};
 use crate::errors::ClaimError;
 use crate::race::{Raced, race};
 
@@ -21,6 +21,7 @@ const MARK_LIMIT: Duration = Duration::from_secs(10);
 /// are not taken for unknown.
 pub async fn mark<P: SpoolPorts>(ports: &P) {
     let marking = async {
+        record_kept(ports).await;
         for attempt in ports.spooled_attempts() {
             let Some(spooled) = ports.take_spooled(attempt).await else { continue };
             if let Err(error) = mark_one(ports, attempt, &spooled).await {
@@ -42,8 +43,35 @@ pub async fn run<P: SpoolPorts>(ports: &P) {
     }
 }
 
-/// Tries once to store what lies there.
+/// Writes the ids that lie on disk into their claims.
+async fn record_kept<P: SpoolPorts>(ports: &P) {
+    for kept in ports.kept_claims() {
+        let attempt = kept.id();
+        match record_one(ports, &kept).await {
+            Ok(()) => ports.forget_claim(attempt),
+            Err(error) => {
+                tracing::debug!(job = %attempt.job, attempt = attempt.attempt, %error, "its claim has no id yet");
+            }
+        }
+    }
+}
+
+/// The claim has the id, or needs it no more. One that is gone is made anew: its assignment may still be there.
+async fn record_one<P: SpoolPorts>(ports: &P, kept: &AttemptRecord) -> Result<(), ClaimError> {
+    let Some(mut held) = ports.read_claim(kept.id()).await? else {
+        ports.create_claim(kept.clone()).await?;
+        return Ok(());
+    };
+    if held.record.state == AttemptState::Settled || held.record.provider_id.is_some() {
+        return Ok(());
+    }
+    let record = claim::with_kept_id(&held.record, kept);
+    ports.write_claim(&mut held, record).await
+}
+
+/// Tries once to store what lies there, and to write the ids that do.
 pub async fn look<P: SpoolPorts>(ports: &P) {
+    record_kept(ports).await;
     for attempt in ports.spooled_attempts() {
         if ports.is_stopping() {
             return;
@@ -89,8 +117,10 @@ async fn rescue<P: SpoolPorts>(ports: &P, attempt: AttemptId, spooled: &P::Spool
         let record = delivered_record(&held.record, delivered);
         ports.write_claim(&mut held, record).await?;
     }
+    let StoredFiles { artifacts, manifest } = ports.store_spooled(attempt, spooled).await?;
     let outcome = Outcome {
-        artifacts: ports.store_spooled(attempt, spooled).await?,
+        artifacts,
+        manifest,
         usage: delivered.usage.clone(),
         provider_id: delivered.provider_id.clone(),
         ..Outcome::default()

@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures::lock::Mutex;
 use schemas::{Assignment, DeliveredResult, Event, Fact, Failure, FailureCode, Outcome, topology};
 
+use super::claim;
 use super::errors::Unsettled;
 use super::machine::{self, Delivery};
 use super::ports::{AttemptControl as _, Preparation, Ran, SharedClaim, WorkerPorts};
@@ -100,7 +101,7 @@ impl<P: WorkerPorts> Run<'_, P> {
     fn delivery(&self) -> Delivery {
         Delivery {
             delivered: self.ports.deliveries(self.message),
-            cancelled: self.ports.is_cancelled(self.assignment.job.id),
+            cancelled: self.ports.is_cancelled(&self.assignment.job.tenant, self.assignment.job.id),
             expired: self.is_expired(),
             paid: self.assignment.is_paid(),
         }
@@ -160,6 +161,16 @@ impl<P: WorkerPorts> Run<'_, P> {
     }
 
     async fn run(&self, held: Option<Held>, resume_id: Option<String>) -> Result<(), Unsettled> {
+        self.run_or_stop(held, resume_id, None).await
+    }
+
+    /// Runs an attempt, or stops at once what runs of it at the provider.
+    async fn run_or_stop(
+        &self,
+        held: Option<Held>,
+        resume_id: Option<String>,
+        stop: Option<Stop>,
+    ) -> Result<(), Unsettled> {
         let ports = self.ports;
         let job = self.assignment.job.id;
         // Resumed work began when the provider took it, not when we found it.
@@ -174,11 +185,14 @@ impl<P: WorkerPorts> Run<'_, P> {
         let held = Arc::new(Mutex::new(held));
         let attempt = self.attempt(&held, resume_id, delivered)?;
         ports.register(&attempt);
+        if let Some(stop) = stop {
+            attempt.stop(stop);
+        }
         // A request that came before the attempt was registered stopped nothing.
-        if ports.is_cancelled(job) {
+        if ports.is_cancelled(&self.assignment.job.tenant, job) {
             attempt.stop(Stop::Cancelled);
         }
-        let outcome = self.run_in_time(&attempt, started_at_ms).await;
+        let outcome = self.run_in_time(&attempt, started_at_ms, &held).await;
         let delivered_at_ms = attempt.delivery().map(|delivered| delivered.at_ms);
         let outcome = match outcome {
             Some(outcome) if self.assignment.is_paid() && delivered_at_ms.is_some() => {
@@ -221,13 +235,18 @@ impl<P: WorkerPorts> Run<'_, P> {
 
     /// Runs the attempt; stops it at its limit, at the job's deadline, or when the process stops. None when
     /// the backend does not end then.
-    async fn run_in_time(&self, attempt: &P::Attempt, started_at_ms: i64) -> Option<Outcome> {
+    async fn run_in_time(
+        &self,
+        attempt: &P::Attempt,
+        started_at_ms: i64,
+        held: &Mutex<Option<Held>>,
+    ) -> Option<Outcome> {
         let mut running = pin!(self.ports.run(attempt));
         let soon = pin!(self.ports.sleep(RUNNING_EVENT_AFTER));
         // Most of what is quick ends before any of the following is needed.
         match race(running.as_mut(), soon).await {
             Raced::Left(outcome) => Some(outcome),
-            Raced::Right(()) => Box::pin(self.run_on(running, attempt, started_at_ms)).await,
+            Raced::Right(()) => Box::pin(self.run_on(running, attempt, started_at_ms, held)).await,
         }
     }
 
@@ -236,6 +255,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         running: Pin<&mut impl Future<Output = Outcome>>,
         attempt: &P::Attempt,
         started_at_ms: i64,
+        held: &Mutex<Option<Held>>,
     ) -> Option<Outcome> {
         let in_time = async {
             let stop = match race(self.out_of_time(attempt, started_at_ms), self.ports.hard_stopping()).await
@@ -248,9 +268,12 @@ impl<P: WorkerPorts> Run<'_, P> {
             self.ports.sleep(ABORT_GRACE).await;
         };
         let published_and_ended = futures::future::join(self.publish_running(started_at_ms), running);
-        match race(published_and_ended, in_time).await {
-            Raced::Left(((), outcome)) => Some(outcome),
-            Raced::Right(()) => None,
+        let (running, keeping) =
+            (pin!(race(published_and_ended, in_time)), pin!(claim::keep(self.ports, held)));
+        match race(running, keeping).await {
+            Raced::Left(Raced::Left(((), outcome))) => Some(outcome),
+            Raced::Left(Raced::Right(())) => None,
+            Raced::Right(never) => match never {},
         }
     }
 

@@ -1,6 +1,8 @@
 //! The end of a delivery: record, publish, then the confirmed acknowledgement, in this order. The only
 //! place where an outcome becomes an acknowledgement.
 
+use std::time::Duration;
+
 use schemas::{
     Assignment, AttemptFacts, AttemptRecord, AttemptState, DeadLetter, Event, Fact, Failure, FailureCode,
     JobState, MicroUsd, Outcome, Parked, subjects,
@@ -11,7 +13,11 @@ use super::errors::Unsettled;
 use super::machine::{self, Ended, Settlement};
 use super::ports::{Unreadable, WorkerPorts};
 use crate::errors::PublishError;
-use crate::ports::{Answer, Held, Record, StoredMessage};
+use crate::ports::{Answer, Held, Published, Record, StoredMessage};
+use crate::race::{Raced, race};
+
+/// How long an outcome rests that found no room, after the tries of one publish.
+const NO_ROOM_REST: Duration = Duration::from_secs(2);
 
 /// What is being settled.
 pub(super) struct Settling<'a, P: WorkerPorts> {
@@ -112,8 +118,9 @@ async fn record<P: WorkerPorts>(ports: &P, mut held: Held, outcome: &Outcome) ->
         ..AttemptRecord::clone(&held.record)
     };
     let attempt = record.id();
-    claim::write_patiently(ports, &mut held, record).await.map_err(Unsettled::NotRecorded)?;
+    claim::write_when_room(ports, &mut held, record).await.map_err(Unsettled::NotRecorded)?;
     ports.remove_spooled(attempt);
+    ports.forget_claim(attempt);
     Ok(())
 }
 
@@ -124,12 +131,35 @@ async fn complete<P: WorkerPorts>(
     facts: Box<AttemptFacts>,
 ) -> Result<(), Unsettled> {
     let ended = ended(ports, assignment, outcome, &facts);
-    match ports.publish(&ended).await {
+    let published = match ports.publish(&ended).await {
+        Err(PublishError::Refused { .. }) => Box::pin(publish_once_there_is_room(ports, &ended)).await,
+        published => published,
+    };
+    match published {
         Ok(_) => Ok(()),
         // Free work has no money to book, and must not speak for a paid attempt of the same number.
         Err(PublishError::Occupied { .. }) if !assignment.is_paid() => Ok(()),
         Err(PublishError::Occupied { .. }) => Box::pin(charge(ports, assignment, facts)).await,
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The broker answered and did not store it: its stream is full. The outcome stays in hand, and the delivery with it: handed
+/// back, it would be delivered again, and three of those are a job that kills its workers. A worker that is asked to stop
+/// hands it back in the end.
+async fn publish_once_there_is_room<P: WorkerPorts>(
+    ports: &P,
+    message: &P::Message,
+) -> Result<Published, PublishError> {
+    loop {
+        let refused = match ports.publish(message).await {
+            Err(refused @ PublishError::Refused { .. }) => refused,
+            published => return published,
+        };
+        tracing::warn!(error = %refused, "an outcome waits in hand until the broker stores it");
+        if let Raced::Right(()) = race(ports.sleep(NO_ROOM_REST), ports.hard_stopping()).await {
+            return Err(refused);
+        }
     }
 }
 
@@ -161,8 +191,8 @@ async fn charge<P: WorkerPorts>(
     tracing::info!(job = %assignment.job.id, attempt = assignment.attempt, "the job had ended before");
     let finished_at_ms = facts.finished_at_ms;
     let charged = Fact::Charged { facts: assignment.facts(), ended_attempt: *facts };
-    let charged = event(assignment, finished_at_ms, charged);
-    ports.store(Record::Event(&charged)).await?;
+    let charged = ports.message(Record::Event(&event(assignment, finished_at_ms, charged)));
+    publish_once_there_is_room(ports, &charged).await?;
     Ok(())
 }
 
@@ -181,7 +211,8 @@ async fn publish_failed<P: WorkerPorts>(ports: &P, letter: Box<DeadLetter>) -> R
         reason = failure.map_or("", |failure| failure.message.as_str()),
         "attempt failed"
     );
-    ports.store(Record::Failed(&letter)).await?;
+    let failed = ports.message(Record::Failed(&letter));
+    publish_once_there_is_room(ports, &failed).await?;
     Ok(())
 }
 

@@ -18,6 +18,8 @@ pub enum Stop {
     Unfunded = 5,
     /// It was delivered, and the result is kept nowhere any longer.
     NotStored = 6,
+    /// Its job was lost with its workers too often.
+    Poison = 7,
 }
 
 impl Stop {
@@ -30,6 +32,7 @@ impl Stop {
             Self::Expired => FailureCode::Expired,
             Self::Drain | Self::Unfunded => FailureCode::Interrupted,
             Self::NotStored => FailureCode::NotStored,
+            Self::Poison => FailureCode::Poison,
         }
     }
 
@@ -50,6 +53,9 @@ impl Stop {
             Self::Unfunded => "nothing is reserved for it and the provider bills",
             Self::NotStored => {
                 "the result was delivered, and it could not be stored for as long as it was kept"
+            }
+            Self::Poison => {
+                "its workers were lost with this job: it is put aside, and was stopped at its provider"
             }
         }
     }

@@ -41,12 +41,20 @@ table! {
         "Jobs that repeat an idempotency key with the same content, and therefore do not run.";
     Counter ROUTER_ENDED, "argosy_router_ended_total", Router, "jobs", ["state"],
         "Ends of jobs that this router published; a completed job is ended by its worker and is not counted here.";
+    Counter ROUTER_GUARDS_REMOVED, "argosy_router_guards_removed_total", Router, "entries", ["bucket"],
+        "Idempotency keys and cancel requests that were removed because their jobs are over.";
     Counter ROUTER_HANDED_BACK, "argosy_router_handed_back_total", Router, "messages", ["code"],
         "Messages that were handed back to the broker for a newer router to take.";
+    Gauge INPUTS_LEFT, "argosy_inputs_left_seconds", Router, "seconds", [],
+        "Shortest time for which an input file of a job that waits here is still kept; infinite if none goes.";
+    Counter ROUTER_INPUTS_GONE, "argosy_router_inputs_gone_total", Router, "jobs", [],
+        "Jobs that ended while they waited because an input file was about to go by its age.";
     Counter ROUTER_ORPHANS, "argosy_router_orphans_total", Router, "messages", ["stream"],
         "Messages that the broker no longer delivered and that were therefore published again.";
     Counter ROUTER_PARKED, "argosy_router_parked_total", Router, "messages", ["code"],
         "Messages that were parked for an operator, by failure code; `argosy parked list` shows them.";
+    Counter ROUTER_NOT_PARKED, "argosy_router_not_parked_total", Router, "messages", ["code"],
+        "Messages that could not be parked, by failure code: the inbox is full, or their tenant's share of it is used up. Their jobs end all the same.";
     Counter ROUTER_REFUSED, "argosy_router_refused_total", Router, "jobs", ["code"],
         "Jobs that were refused at intake, by failure code.";
     Counter ROUTER_REQUESTS, "argosy_router_requests_total", Router, "requests", ["endpoint"],
@@ -70,6 +78,10 @@ table! {
         "How long attempts ran, by outcome: `completed` or a failure code.";
     Counter WORKER_UNFUNDED, "argosy_worker_unfunded_total", Workers, "attempts", [],
         "Attempts that were handed back before they started because their reservation no longer covers them.";
+    Counter CLAIMS_REFUSED, "argosy_claims_refused_total", Workers, "writes", [],
+        "Writes of claims that the broker refused because bucket ATTEMPTS is full; the work waits or goes on.";
+    Gauge CLAIMS_ROOM, "argosy_claims_room_bytes", Workers, "bytes", [],
+        "Room left in the bucket of claims, ATTEMPTS; infinite if it has no limit.";
     Counter WORKER_REPORTS, "argosy_worker_reports_total", Workers, "reports", ["kind"],
         "Reports of providers about work of unknown start: `adopted`, `late` or `twice` (the provider ran it twice).";
     Counter ARTIFACT_STORE_REFUSALS, "argosy_artifact_store_refusals_total", Workers, "results", [],
@@ -100,6 +112,10 @@ table! {
         "Events that were in the database already; a repeat changes nothing.";
     Counter LEDGER_EVENTS_PARKED, "argosy_ledger_events_parked_total", Ledger, "events", [],
         "Events that could not be read and were parked; `argosy parked list` shows them.";
+    Counter LEDGER_FACTS_REMOVED, "argosy_ledger_facts_removed_total", Ledger, "events", [],
+        "Booked events that left the stream of events to make room.";
+    Counter LEDGER_FACTS_KEPT, "argosy_ledger_facts_kept_total", Ledger, "events", [],
+        "Events that were stored again before older ones were removed: markers of ended jobs, and what is known of open jobs.";
     Counter LEDGER_JOBS_ENDED, "argosy_ledger_jobs_ended_total", Ledger, "jobs", [],
         "Jobs whose end was committed to the database.";
     Counter LEDGER_RESERVATIONS, "argosy_ledger_reservations_total", Ledger, "reservations", ["outcome"],

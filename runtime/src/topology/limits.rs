@@ -13,6 +13,8 @@ pub enum Limit {
     MaxBytes,
     /// Age at which a message is gone.
     MaxAge,
+    /// Messages of one subject.
+    MessagesPerSubject,
     /// Size of one message.
     MaxMessageSize,
     /// How long message ids are remembered.
@@ -29,10 +31,11 @@ pub enum Limit {
 
 impl Limit {
     /// All limits.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Replicas,
         Self::MaxBytes,
         Self::MaxAge,
+        Self::MessagesPerSubject,
         Self::MaxMessageSize,
         Self::DuplicateWindow,
         Self::History,
@@ -48,6 +51,7 @@ impl Limit {
             Self::Replicas => "replicas",
             Self::MaxBytes => "max_bytes",
             Self::MaxAge => "max_age",
+            Self::MessagesPerSubject => "max_messages_per_subject",
             Self::MaxMessageSize => "max_message_size",
             Self::DuplicateWindow => "duplicate_window",
             Self::History => "history",
@@ -60,9 +64,12 @@ impl Limit {
     /// From which number down there is no limit at all.
     const fn unlimited_up_to(self) -> i64 {
         match self {
-            Self::MaxBytes | Self::MaxAge | Self::MaxMessageSize | Self::MaxDeliver | Self::MaxAckPending => {
-                0
-            }
+            Self::MaxBytes
+            | Self::MaxAge
+            | Self::MessagesPerSubject
+            | Self::MaxMessageSize
+            | Self::MaxDeliver
+            | Self::MaxAckPending => 0,
             Self::Replicas | Self::DuplicateWindow | Self::History | Self::AckWait => -1,
         }
     }

@@ -4,7 +4,7 @@
 pub const WORKERS: &str = "WORKERS";
 /// Attempt id to claim, paid work only.
 pub const ATTEMPTS: &str = "ATTEMPTS";
-/// Job id to a cancel request, read by routers and workers.
+/// Tenant and job id to a cancel request ([`crate::cancel`]), read by routers and workers.
 pub const CANCELS: &str = "CANCELS";
 /// Tenant and idempotency key to the first job that came with them.
 pub const KEYS: &str = "KEYS";

@@ -27,6 +27,38 @@ fn subjects_round_trip() {
 }
 
 #[test]
+fn requests_name_their_tenant_where_one_permission_can() {
+    let tenant = |name: &str| -> Tenant { name.parse().expect("a name") };
+    // Whatever a tenant is called, its form has a token more than the operator's.
+    for name in ["studio-a", "status", "backends", "api", "-", "_", &"x".repeat(64)] {
+        for endpoint in ["status", "explain", "cancel", "estimate", "backends"] {
+            let subject = subjects::api(Some(&tenant(name)), endpoint);
+            assert_eq!(subject, format!("argosy.api.{name}.{endpoint}"));
+            assert_eq!(subject.split('.').count(), 4);
+            assert_eq!(subjects::api_tenant(&subject), Some(name));
+        }
+    }
+    for endpoint in ["status", "explain", "cancel", "estimate", "backends"] {
+        let subject = subjects::api(None, endpoint);
+        assert_eq!(subject, format!("argosy.api.{endpoint}"));
+        assert_eq!(subjects::api_tenant(&subject), None);
+    }
+    assert_eq!(subjects::api_of_tenants("status"), "*.status");
+    assert_eq!(subjects::api_tenant("argosy.api.ACME.status"), Some("ACME"), "as it stands");
+    assert_eq!(subjects::api_tenant("argosy.apis.a.status"), None);
+}
+
+#[test]
+fn what_only_the_fleet_asks_lies_under_one_prefix() {
+    let internal = [subjects::FLEET_RESERVE, subjects::FLEET_WAITING, subjects::FLEET_PRESENCE];
+    assert_eq!(internal, ["argosy.fleet.reserve", "argosy.fleet.waiting", "argosy.fleet.presence"]);
+    for subject in internal {
+        assert!(subject.starts_with(subjects::FLEET_FILTER.trim_end_matches('>')), "{subject}");
+    }
+    assert_eq!(subjects::FLEET_RESERVE_BEFORE, "argosy.ledger.reserve", "what release 0.1.0 asks");
+}
+
+#[test]
 fn names_that_would_break_a_subject_are_refused() {
     for bad in ["", "a.b", "a b", "*", ">", "Tenant", &"x".repeat(65)] {
         assert!(Tenant::new(bad).is_err(), "{bad}");

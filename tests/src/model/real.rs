@@ -55,7 +55,9 @@ fn begun(claim: Claim, delivered: u8) -> [Begun; 2] {
     // Deliveries are counted up to the bound of work that was not delivered. The larger bound of what was is reached
     // with it, so that there is an end to what is explored.
     let deliveries = match claim {
-        Claim::Delivered(_) | Claim::Spooled(_) if delivered == DELIVERED_MAX => DELIVERIES_MAX + 1,
+        Claim::Started(_) | Claim::Delivered(_) | Claim::Spooled(_) if delivered == DELIVERED_MAX => {
+            DELIVERIES_MAX + 1
+        }
         _ => delivered.into(),
     };
     [0, INTENT_SETTLES_MS].map(|age_ms| {
@@ -66,6 +68,7 @@ fn begun(claim: Claim, delivered: u8) -> [Begun; 2] {
                 Begun::Retell
             }
             Begin::Poison(_) => Begun::Poison,
+            Begin::StopThere(_) => unreachable!("its deliveries are not explored"),
             Begin::Resume(id) => {
                 assert_eq!(Some(id), record.provider_id, "resumed by its own id");
                 Begun::Resume

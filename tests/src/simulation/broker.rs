@@ -6,10 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
+use protocol::router::BucketEntry;
 use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Job, KeyRecord, Lane, Offer};
 
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
+
+/// The age at which a claim is gone, milliseconds.
+pub(crate) const CLAIMS_KEPT_MS: i64 = 7 * 24 * 3_600_000;
+
+/// How long every key and every request to cancel is kept, milliseconds: an hour stands for a day.
+pub(crate) const ENTRIES_KEPT_MS: i64 = 3_600_000;
 
 /// A durable consumer, by number: lanes, dead letters, ledger, then one for each backend and class.
 pub(crate) type Consumer = usize;
@@ -110,6 +117,8 @@ pub(crate) struct Stored {
 pub(crate) struct Entry {
     pub(crate) record: Rc<AttemptRecord>,
     pub(crate) revision: u64,
+    /// When it was written, Unix milliseconds.
+    written_ms: i64,
 }
 
 #[derive(Debug, Default)]
@@ -120,14 +129,20 @@ pub(crate) struct Broker {
     sequence: u64,
     /// All events of each job, oldest first.
     pub(crate) log: Vec<Vec<Rc<Event>>>,
+    /// All events as they lie in their stream, with their jobs and when they were stored.
+    pub(crate) facts: BTreeMap<u64, (u32, Rc<Event>, i64)>,
     /// Where the last event of a kind lies, by job.
     last_of_kind: HashMap<(u32, &'static str), u64>,
     pub(crate) keys: HashMap<String, KeyRecord>,
     claims: HashMap<(u32, u32), Entry>,
     revision: u64,
     pub(crate) cancels: BTreeSet<u32>,
+    /// The entries of the buckets of keys and cancel requests, by revision.
+    pub(crate) entries: BTreeMap<u64, (&'static str, BucketEntry)>,
     pub(crate) offers: BTreeMap<usize, (Offer, i64)>,
     pub(crate) down_until_ms: i64,
+    /// Until when no claim can be written because their bucket is full, Unix milliseconds.
+    pub(crate) claims_full_until_ms: i64,
     /// The highest sequence that each consumer has delivered.
     pub(crate) delivered_up_to: Vec<u64>,
     /// Acknowledgements of which nobody awaited a confirmation, newest last: a restart may lose them.
@@ -181,6 +196,7 @@ impl Broker {
         if let Payload::Event(event) = &message.payload {
             self.log[message.job as usize].push(Rc::clone(event));
             self.last_of_kind.insert((message.job, event.fact.kind()), self.sequence);
+            self.facts.insert(self.sequence, (message.job, Rc::clone(event), now_ms));
         }
         let is_unread = matches!(&message.payload, Payload::Job(job) if job.lane == Lane::Unknown);
         let stored = Stored {
@@ -219,6 +235,17 @@ impl Broker {
     /// Where the last event of a kind lies; 0 where there is none.
     pub(crate) fn last_of(&self, job: u32, kind: &'static str) -> u64 {
         self.last_of_kind.get(&(job, kind)).copied().unwrap_or_default()
+    }
+
+    /// Purges the stream of events up to a sequence.
+    pub(crate) fn purge_facts(&mut self, up_to: u64) {
+        let stay = self.facts.split_off(&(up_to + 1));
+        for (sequence, (job, event, _)) in std::mem::replace(&mut self.facts, stay) {
+            self.log[job as usize].retain(|there| !Rc::ptr_eq(there, &event));
+            if self.last_of(job, event.fact.kind()) == sequence {
+                self.last_of_kind.remove(&(job, event.fact.kind()));
+            }
+        }
     }
 
     /// The failed attempt of a job that was not followed up yet.
@@ -337,33 +364,72 @@ impl Broker {
         back
     }
 
-    /// Creates a claim, or says what is there.
-    pub(crate) fn create_claim(&mut self, key: (u32, u32), record: Rc<AttemptRecord>) -> Result<u64, Entry> {
-        if let Some(entry) = self.claims.get(&key) {
-            return Err(entry.clone());
+    /// Takes note of an entry in the bucket of keys or of cancel requests.
+    pub(crate) fn put_entry(&mut self, bucket: &'static str, key: String, value: Vec<u8>, now_ms: i64) {
+        self.entries.retain(|_, (of, entry)| *of != bucket || entry.key != key);
+        self.revision += 1;
+        let entry =
+            BucketEntry { key, value, revision: self.revision, stored_at_ms: now_ms, is_removed: false };
+        self.entries.insert(self.revision, (bucket, entry));
+    }
+
+    /// Removes an entry up to a revision of it.
+    pub(crate) fn remove_entry(&mut self, entry: &BucketEntry) {
+        if self.entries.remove(&entry.revision).is_some() {
+            self.keys.remove(&entry.key);
+            if let Ok(job) = entry.key.parse() {
+                self.cancels.remove(&super::ports::number(job));
+            }
+        }
+    }
+
+    /// Whether an entry is as old as routers keep every one.
+    pub(crate) fn has_old_entries(&self, now_ms: i64) -> bool {
+        self.entries.values().any(|(_, entry)| now_ms - entry.stored_at_ms >= ENTRIES_KEPT_MS)
+    }
+
+    /// Creates a claim, or says what is there; nothing where the bucket is full.
+    pub(crate) fn create_claim(
+        &mut self,
+        key: (u32, u32),
+        record: Rc<AttemptRecord>,
+        now_ms: i64,
+    ) -> Result<u64, Option<Entry>> {
+        if let Some(entry) = self.claim(key, now_ms) {
+            return Err(Some(entry.clone()));
+        }
+        if self.are_claims_full(now_ms) {
+            return Err(None);
         }
         self.revision += 1;
-        self.claims.insert(key, Entry { record, revision: self.revision });
+        self.claims.insert(key, Entry { record, revision: self.revision, written_ms: now_ms });
         Ok(self.revision)
     }
 
-    pub(crate) fn claim(&self, key: (u32, u32)) -> Option<&Entry> {
-        self.claims.get(&key)
+    /// A claim, unless it is gone by its age.
+    pub(crate) fn claim(&self, key: (u32, u32), now_ms: i64) -> Option<&Entry> {
+        self.claims.get(&key).filter(|entry| now_ms - entry.written_ms < CLAIMS_KEPT_MS)
     }
 
-    /// Writes a claim that builds on a revision; none when somebody wrote since.
+    /// Whether no claim can be written.
+    pub(crate) const fn are_claims_full(&self, now_ms: i64) -> bool {
+        now_ms < self.claims_full_until_ms
+    }
+
+    /// Writes a claim that builds on a revision; none when it was written since, or when the bucket is full.
     pub(crate) fn write_claim(
         &mut self,
         key: (u32, u32),
         record: Rc<AttemptRecord>,
         on: Option<u64>,
+        now_ms: i64,
     ) -> Option<u64> {
-        let there = self.claims.get(&key).map(|entry| entry.revision);
-        if on.is_some() && there != on {
+        let there = self.claim(key, now_ms).map(|entry| entry.revision);
+        if self.are_claims_full(now_ms) || (on.is_some() && there != on) {
             return None;
         }
         self.revision += 1;
-        self.claims.insert(key, Entry { record, revision: self.revision });
+        self.claims.insert(key, Entry { record, revision: self.revision, written_ms: now_ms });
         Some(self.revision)
     }
 }

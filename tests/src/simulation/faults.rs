@@ -80,6 +80,8 @@ impl World {
             Operation::LedgerAway { for_ms } => {
                 self.books.away_until_ms = self.books.away_until_ms.max(self.now_ms + for_ms);
             }
+            Operation::MakeRoom => self.make_room(),
+            Operation::ClaimsFull { for_ms } => self.broker.claims_full_until_ms = self.now_ms + for_ms,
             Operation::Broker { for_ms } => {
                 self.broker.forget_unconfirmed(self.now_ms - 20);
                 self.broker.forget_ids();

@@ -28,6 +28,9 @@ pub struct Figures {
     pub passed_over: u64,
     pub purged: u64,
     pub duplicates: u64,
+    pub facts_removed: u64,
+    pub facts_kept: u64,
+    pub markers: u64,
     pub virtual_ms: u64,
 }
 
@@ -56,6 +59,9 @@ impl Figures {
         self.passed_over += other.passed_over;
         self.purged += other.purged;
         self.duplicates += other.duplicates;
+        self.facts_removed += other.facts_removed;
+        self.facts_kept += other.facts_kept;
+        self.markers += other.markers;
         self.virtual_ms += other.virtual_ms;
     }
 }
@@ -89,6 +95,11 @@ impl fmt::Display for Figures {
             f,
             "{} duplicates by key, {} jobs read past their consumer, {} messages passed over by it, {} removed by hand",
             self.duplicates, self.read_past, self.passed_over, self.purged
+        )?;
+        writeln!(
+            f,
+            "{} booked events removed to make room, {} stored again, {} of them as markers",
+            self.facts_removed, self.facts_kept, self.markers
         )?;
         write!(
             f,

@@ -40,11 +40,17 @@ pub enum Mutation {
     AcknowledgeTheFailureFirst,
     /// Routers take refused money for granted.
     SpendWhatWasRefused,
+    /// The ledger removes the ends of jobs and leaves no marker of them.
+    SkipTheMarker,
+    /// Routers and workers take a claim that is gone by its age for one that never was.
+    IgnoreTheAgeOfClaims,
+    /// Routers remove old keys and cancel requests whether or not their jobs are over.
+    RemoveWhatGuards,
 }
 
 impl Mutation {
     /// All of them, with the word by which a list names them.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 20] = [
         (Self::SkipTheIntent, "skip-the-intent"),
         (Self::AcknowledgeFirst, "acknowledge-first"),
         (Self::DropTheMessageId, "drop-the-message-id"),
@@ -62,5 +68,8 @@ impl Mutation {
         (Self::DeleteWhatIsReadPast, "delete-what-is-read-past"),
         (Self::AcknowledgeTheFailureFirst, "acknowledge-the-failure-first"),
         (Self::SpendWhatWasRefused, "spend-what-was-refused"),
+        (Self::SkipTheMarker, "skip-the-marker"),
+        (Self::IgnoreTheAgeOfClaims, "ignore-the-age-of-claims"),
+        (Self::RemoveWhatGuards, "remove-what-guards"),
     ];
 }

@@ -126,6 +126,13 @@ pub enum Operation {
         /// Which, by number ([`super::broker`]).
         consumer: usize,
     },
+    /// The ledger makes room in the stream of events.
+    MakeRoom,
+    /// The bucket of claims is full for a while.
+    ClaimsFull {
+        /// For how long.
+        for_ms: i64,
+    },
     /// The broker restarts; acknowledgements that it had not confirmed may be gone.
     Broker {
         /// How long it is away.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
-    Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
+    Answer, ClaimError, ClaimStore, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError,
+    Published, Record,
 };
 use schemas::reserve::Reservation;
-use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, WorkerId};
+use schemas::{AttemptId, AttemptRecord, DeadLetter, Event, Fact, JobId, JobState, Tenant, WorkerId};
 
 use super::broker::{self, DEAD, Entry, LANES, LEDGER, Message, Named, Payload};
 use super::executor::{Shared, until, when};
@@ -228,7 +229,7 @@ impl Ports for SimulatedPorts {
     }
 
     #[track_caller]
-    fn is_cancelled(&self, job: JobId) -> bool {
+    fn is_cancelled(&self, _: &Tenant, job: JobId) -> bool {
         let muted = self.is_muted(Location::caller(), "is_cancelled");
         !muted && self.world(|world| world.processes[self.process].cancels.contains(&number(job)))
     }
@@ -331,10 +332,12 @@ impl Ports for SimulatedPorts {
                 return Ok(Claimed::Granted(Held { record: Box::new(record), revision: 0 }));
             }
             let stored = Rc::new(record.clone());
-            let created = self.call(|world| world.broker.create_claim(claim_key(attempt), stored)).await;
+            let created =
+                self.call(|world| world.broker.create_claim(claim_key(attempt), stored, world.now_ms)).await;
             match created.map_err(|source| ClaimError::Port { attempt, source })? {
+                Err(None) => Err(full(attempt)),
                 Ok(revision) => Ok(Claimed::Granted(Held { record: Box::new(record), revision })),
-                Err(entry) => Ok(Claimed::AlreadyClaimed(held(&entry))),
+                Err(Some(entry)) => Ok(Claimed::AlreadyClaimed(held(&entry))),
             }
         }
     }
@@ -346,7 +349,8 @@ impl Ports for SimulatedPorts {
             if muted {
                 return Ok(None);
             }
-            let read = self.call(|world| world.broker.claim(claim_key(attempt)).map(held)).await;
+            let read =
+                self.call(|world| world.broker.claim(claim_key(attempt), world.now_ms).map(held)).await;
             read.map_err(|source| ClaimError::Port { attempt, source })
         }
     }
@@ -369,8 +373,16 @@ impl Ports for SimulatedPorts {
             let on = (mutation != Mutation::IgnoreTheRevision).then_some(held.revision);
             let stored = Rc::new(record.clone());
             let is_outcome = record.outcome.is_some();
-            let written = self.call(|world| world.broker.write_claim(claim_key(attempt), stored, on)).await;
+            let (written, is_full) = self
+                .call(|world| {
+                    let now_ms = world.now_ms;
+                    let written = world.broker.write_claim(claim_key(attempt), stored, on, now_ms);
+                    (written, world.broker.are_claims_full(now_ms))
+                })
+                .await
+                .map_or_else(|error| (Err(error), false), |(written, is_full)| (Ok(written), is_full));
             match written {
+                Ok(None) if is_full => Err(full(attempt)),
                 Ok(Some(revision)) => {
                     *held = Held { record: Box::new(record), revision };
                     Ok(())
@@ -382,5 +394,17 @@ impl Ports for SimulatedPorts {
         }
     }
 
+    fn claim_store(&self) -> impl Future<Output = Result<ClaimStore, PortError>> {
+        let ages = self.mutation() != Mutation::IgnoreTheAgeOfClaims;
+        async move {
+            self.call(|_| ()).await?;
+            Ok(ClaimStore { created_at_ms: 0, kept_ms: ages.then_some(broker::CLAIMS_KEPT_MS) })
+        }
+    }
+
     fn note(&self, _note: Note<'_>) {}
+}
+
+fn full(attempt: AttemptId) -> ClaimError {
+    ClaimError::Full { attempt, source: "full".into() }
 }

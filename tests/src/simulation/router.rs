@@ -1,6 +1,7 @@
 //! A simulated router: the steps of [`protocol::router`], started as the real one's loops start them. Its ports are in
 //! [`ports`].
 
+mod cancels;
 pub(crate) mod delivery;
 pub(crate) mod ports;
 
@@ -8,11 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::Ports as _;
+use protocol::router::guards::{self, Guards};
 use protocol::router::intake::{Arrived, look_at_room, refuse_unread};
 use protocol::router::{cancel, failed_attempts, lost, orphans, withdraw};
 use schemas::Lane;
 
-use super::broker::{DEAD, LANES, Payload, Place, WORK};
+use super::broker::{DEAD, ENTRIES_KEPT_MS, LANES, Payload, Place, WORK};
 use super::executor::Steps;
 use super::ports::SimulatedPorts;
 use super::process::Role;
@@ -45,7 +47,7 @@ impl World {
     }
 
     /// The ports of a router's task, about a job if it is about one.
-    fn router_ports(&self, process: usize, job: Option<u32>) -> SimulatedPorts {
+    pub(crate) fn router_ports(&self, process: usize, job: Option<u32>) -> SimulatedPorts {
         let shared = self.shared.upgrade().expect("the world runs");
         SimulatedPorts::new(shared, self, process, job)
     }
@@ -77,7 +79,7 @@ impl World {
         let Some(body) = self.jobs[job as usize].clone() else { return };
         let ports = self.router_ports(process, Some(job));
         let steps = Steps::new(async move {
-            let _ = cancel::cancel(&ports, body.id).await;
+            let _ = cancel::cancel(&ports, Some(&body.tenant), body.id).await;
         });
         self.begin(process, Task::Router(steps));
     }
@@ -89,6 +91,7 @@ impl World {
         }
         self.plan_look_at_room(process);
         self.look_for_lost(process);
+        self.look_at_guards(process);
         let (setting, ports) = (Rc::clone(&self.setting), self.router_ports(process, None));
         let waits = self.broker.messages.values().any(|stored| stored.consumer != super::broker::LEDGER);
         if !waits {
@@ -130,6 +133,29 @@ impl World {
             });
             self.begin(process, Task::Router(steps));
         }
+    }
+
+    /// Keys and cancel requests that are old enough; in a short run none is.
+    fn look_at_guards(&mut self, process: usize) {
+        if !self.broker.has_old_entries(self.now_ms) {
+            return;
+        }
+        if self.mutation == super::mutation::Mutation::RemoveWhatGuards {
+            let (now_ms, entries) = (self.now_ms, self.broker.entries.clone());
+            for (_, entry) in entries.values() {
+                if now_ms - entry.stored_at_ms >= ENTRIES_KEPT_MS {
+                    self.broker.remove_entry(entry);
+                }
+            }
+            return;
+        }
+        let ports = self.router_ports(process, None);
+        let steps = Steps::new(async move {
+            for bucket in guards::BUCKETS {
+                let _ = Guards::default().pass(&ports, bucket, ENTRIES_KEPT_MS).await;
+            }
+        });
+        self.begin(process, Task::Router(steps));
     }
 
     /// The real router finds these jobs among its placements; here only those are looked at whose work was removed.

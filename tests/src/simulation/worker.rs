@@ -64,6 +64,7 @@ impl World {
     }
 
     fn has_spooled(&self, process: usize) -> bool {
-        matches!(self.processes[process].role, Role::Worker(_)) && !self.spools[process].is_empty()
+        matches!(self.processes[process].role, Role::Worker(_))
+            && !(self.spools[process].is_empty() && self.kept_claims[process].is_empty())
     }
 }

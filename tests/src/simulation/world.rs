@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
-use schemas::{AttemptId, DeliveredResult, Fact, Job, JobState};
+use schemas::{AttemptId, AttemptRecord, DeliveredResult, Fact, Job, JobState};
 
 use super::broker::{self, Broker, Message, Payload, Published};
 use super::chance::Chance;
@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) processes: Vec<Process>,
     /// What lies in the workers' spools, by process: a kill leaves it there.
     pub(crate) spools: Vec<BTreeMap<AttemptId, DeliveredResult>>,
+    /// Claims on the workers' disks that the broker did not take, by process.
+    pub(crate) kept_claims: Vec<BTreeMap<AttemptId, AttemptRecord>>,
     pub(crate) tasks: Tasks,
     pub(crate) jobs: Vec<Option<Rc<Job>>>,
     pub(crate) operations: Vec<(i64, Operation)>,
@@ -98,6 +100,7 @@ impl World {
             books: Books::new(jobs),
             processes: PROCESSES.iter().map(|(name, role)| Process::new(name, *role, BEGIN_MS)).collect(),
             spools: vec![BTreeMap::new(); PROCESSES.len()],
+            kept_claims: vec![BTreeMap::new(); PROCESSES.len()],
             tasks: Tasks::default(),
             jobs: vec![None; jobs],
             operations: operations.to_vec(),

@@ -9,6 +9,7 @@
 
 mod comfyui;
 mod gemini;
+mod kept;
 mod memory;
 mod runpod;
 mod target;

@@ -26,7 +26,7 @@ const STACK_BYTES: usize = 2 * 1024 * 1024;
 /// How many inputs that were understood are kept as starts for others.
 const KEPT_MAX: usize = 64;
 /// Targets in all, among which an asked number of inputs is shared.
-const TARGETS: u64 = 55;
+const TARGETS: u64 = 77;
 
 /// A decoder: what valid input looks like, and what is done with any; true when it was understood.
 pub(crate) struct Target {

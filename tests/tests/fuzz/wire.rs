@@ -25,7 +25,7 @@ static POLICY: LazyLock<PolicyConfig> = LazyLock::new(defaults::policy);
 const ENCODINGS: [Encoding; 2] = [Encoding::MessagePack, Encoding::Json];
 
 /// Decodes as receivers do, by the first byte; what is understood can be sent on and understood again.
-fn wire<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> bool {
+pub(crate) fn wire<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> bool {
     match codec::decode::<T>(None, bytes) {
         Ok(message) => {
             sent_on(&message);
@@ -94,14 +94,14 @@ fn subject(bytes: &[u8]) -> bool {
 }
 
 /// A target for each encoding, from the golden bytes.
-fn golden(name: &str, files: &[&str], check: fn(&[u8]) -> bool) -> Vec<Target> {
+pub(crate) fn golden(name: &str, files: &[&str], check: fn(&[u8]) -> bool) -> Vec<Target> {
     let of = |encoding: usize| files.iter().map(move |file| corpus::golden(file)[encoding].clone());
     let names = ["msgpack", "json"].into_iter().enumerate();
     names.map(|(encoding, ending)| Target::new(format!("{name} {ending}"), of(encoding), check)).collect()
 }
 
 /// A target for each encoding, from an example.
-fn example<T: Serialize + DeserializeOwned>(name: &str, value: &Value) -> Vec<Target> {
+pub(crate) fn example<T: Serialize + DeserializeOwned>(name: &str, value: &Value) -> Vec<Target> {
     let message: T = serde_json::from_value(value.clone()).expect("an example that fits");
     let named = ENCODINGS.into_iter().zip(["msgpack", "json"]);
     named

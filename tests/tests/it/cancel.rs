@@ -8,7 +8,7 @@ use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::prompt;
 
 async fn cancel(fleet: &TestFleet, job: JobId) -> anyhow::Result<CancelReply> {
-    api::request(&fleet.stack.broker.client, "cancel", &JobRequest { job }).await
+    api::request(&fleet.stack.broker.client, "cancel", &JobRequest::of(job)).await
 }
 
 async fn wait_state(fleet: &TestFleet, job: JobId, state: JobState) -> anyhow::Result<()> {
@@ -16,7 +16,7 @@ async fn wait_state(fleet: &TestFleet, job: JobId, state: JobState) -> anyhow::R
     let looking = async {
         while seen != Some(state) {
             let status: StatusReply =
-                api::request(&fleet.stack.broker.client, "status", &JobRequest { job }).await?;
+                api::request(&fleet.stack.broker.client, "status", &JobRequest::of(job)).await?;
             seen = Some(status.state);
         }
         anyhow::Ok(())

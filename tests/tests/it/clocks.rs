@@ -72,3 +72,26 @@ async fn a_worker_an_hour_ahead_that_is_killed_is_dropped_and_its_retries_do_not
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_at_the_bound_is_tolerated_on_either_side() -> anyhow::Result<()> {
+    // As far as is tolerated, but for the error of a measurement.
+    let bound_ms = i64::try_from(policy::clocks::SKEW_MAX_MS)? - 200;
+    for shift_ms in [-bound_ms, bound_ms] {
+        let fleet = with_clock(shift_ms).await?;
+        fleet.stack.simulator("local")?.set_faults(&json!([{"name": "oom", "times": 1}])).await?;
+        let jobs = [prompt("fails once"), prompt("goes well")];
+        let ids = [jobs[0].id, jobs[1].id];
+        fleet.stack.submit(&jobs).await?;
+        let tracker = fleet.stack.wait_ended(&ids, LIMIT).await?;
+        let attempts: u32 = tracker.jobs().values().map(|view| view.attempt).sum();
+        let is_done = |view: &client::follow::JobView| view.state == schemas::JobState::Completed;
+        ensure!(tracker.jobs().values().all(is_done) && attempts == 3, "{shift_ms}: {tracker:?}");
+        let seen = presence(&fleet).await?.expect("it is there");
+        ensure!((seen.clock_skew_ms - shift_ms).abs() < 200, "{shift_ms}: {seen:?}");
+        ensure!(seen.is_fresh && policy::clocks::is_tolerated(seen.clock_skew_ms), "{shift_ms}: {seen:?}");
+        let report = fleet.stack.audit(&ids, LIMIT).await?;
+        ensure!(report.holds(), "{shift_ms}: {:?}", report.findings);
+    }
+    Ok(())
+}

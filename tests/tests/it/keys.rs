@@ -128,7 +128,7 @@ async fn an_entry_that_is_redriven_twice_is_one_job_also_with_a_key() -> anyhow:
     let _ = client::parked::redrive(&fleet.stack.broker, entry).await;
     let tracker = fleet.stack.wait_ended(&[anew], LIMIT).await?;
     ensure!(tracker.jobs()[&anew].state == JobState::Completed, "{:?}", tracker.jobs()[&anew]);
-    ensure!(client::parked::redriven_id(entry.sequence, &parked) == anew);
+    ensure!(client::parked::redriven_id(entry.sequence, &parked, runtime::clock::now_ms()) == anew);
     let report = fleet.stack.audit(&[job.id, anew], LIMIT).await?;
     ensure!(report.holds(), "{:?}", report.findings);
     let reader = fleet.stack.reader().await?;

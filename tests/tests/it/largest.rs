@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use policy::{admit, defaults};
+use schemas::artifact::result_key;
 use schemas::job::JOB_WIRE_MAX_BYTES;
 use schemas::topology::MESSAGE_MAX_BYTES;
 use schemas::{
-    Artifact, ArtifactRef, Assignment, AttemptFacts, AttemptRecord, CarriedDecision, DeadLetter, Event, Fact,
-    Failure, FailureCode, Input, Job, JobFacts, JobState, Manifest, Outcome, Parked, codec, samples,
+    Artifact, ArtifactRef, Assignment, AttemptFacts, AttemptId, AttemptRecord, CarriedDecision, DeadLetter,
+    Event, Fact, Failure, FailureCode, Input, Job, JobFacts, JobState, Manifest, Outcome, Parked, codec,
+    samples,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -96,9 +98,11 @@ fn all_attempts() -> Vec<AttemptFacts> {
 }
 
 fn artifacts() -> Vec<Artifact> {
-    let at = ArtifactRef::new("ARTIFACTS", format!("out/{}/30/99999.webm", samples::job_id()));
-    let media_type =
-        runtime::artifacts::describe("B", samples::assignment().id(), 0, &"t/".repeat(9_000), b"").media_type;
+    let owner = "t".repeat(64).parse().expect("a name");
+    let attempt = AttemptId { job: samples::job_id(), attempt: 30 };
+    let at = ArtifactRef::new("ARTIFACTS", result_key(Some(&owner), attempt, "99999.webm"));
+    let described = runtime::artifacts::describe("B", Some(&owner), attempt, 0, &"t/".repeat(9_000), b"");
+    let media_type = described.media_type;
     vec![
         Artifact {
             at,

@@ -63,7 +63,7 @@ async fn every_backend_delivers_and_every_cent_is_explained() -> anyhow::Result<
     let made = &tracker.jobs()[&jobs[1].id].artifacts;
     ensure!(made.len() == 2 && (made[0].width, made[0].height) == (Some(256), Some(320)), "{made:?}");
 
-    let asked = JobRequest { job: free.id };
+    let asked = JobRequest::of(free.id);
     let status: StatusReply = api::request(&stack.broker.client, "status", &asked).await?;
     ensure!(status.known && status.state == JobState::Completed, "{:?}", status.state);
     let ends = status.events.iter().filter(|event| event.fact.kind() == "ended").count();
@@ -109,7 +109,7 @@ async fn a_publish_repeated_after_the_window_changes_nothing() -> anyhow::Result
     let after = prompt("a marker behind it");
     stack.submit(std::slice::from_ref(&after)).await?;
     stack.wait_ended(&[after.id], LIMIT).await?;
-    let asked = JobRequest { job: job.id };
+    let asked = JobRequest::of(job.id);
     let status: StatusReply = api::request(&stack.broker.client, "status", &asked).await?;
     let kinds: Vec<&str> = status.events.iter().map(|event| event.fact.kind()).collect();
     ensure!(

@@ -1,10 +1,12 @@
 //! End to end with real servers and our real binaries, and the workspace's own rules.
 
+mod ages;
 mod backpressure;
 mod bench;
 mod bill;
 mod breaks;
 mod cancel;
+mod claims_full;
 mod clocks;
 mod conditional;
 mod consent;
@@ -13,9 +15,12 @@ mod doctor;
 mod documents;
 mod drill;
 mod faults;
+mod full;
 mod groups;
+mod guards;
 mod guides;
 mod inputs;
+mod inputs_age;
 mod join;
 mod keys;
 mod largest;
@@ -34,6 +39,7 @@ mod simulation;
 mod stops;
 mod store_full;
 mod submit;
+mod tenants;
 mod tidy;
 mod unknown;
 mod unread;

@@ -128,7 +128,7 @@ async fn what_a_workflow_decides_is_named_in_the_job_s_events() -> anyhow::Resul
     let Fact::Ended { facts, .. } = ended.fact else { anyhow::bail!("{ended:?}") };
     let warning = "field body.seed has no effect: body.workflow decides";
     ensure!(facts.warnings.iter().any(|found| found == warning), "{:?}", facts.warnings);
-    let asked = JobRequest { job: job.id };
+    let asked = JobRequest::of(job.id);
     let explained: ExplainReply = api::request(&fleet.stack.broker.client, "explain", &asked).await?;
     ensure!(explained.warnings == facts.warnings, "{explained:?}");
     Ok(())
@@ -156,7 +156,7 @@ async fn what_guards_nothing_is_named_where_the_job_ends_and_by_the_commands() -
     ];
     ensure!(facts.warnings == warnings, "{:?}", facts.warnings);
 
-    let asked = JobRequest { job: job.id };
+    let asked = JobRequest::of(job.id);
     let explained: ExplainReply = api::request(&fleet.stack.broker.client, "explain", &asked).await?;
     ensure!(explained.warnings == warnings, "{explained:?}");
     for command in ["status", "explain"] {
@@ -222,7 +222,7 @@ async fn a_job_of_a_newer_schema_is_handed_back_and_then_put_aside_and_does_not_
     let report: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
     ensure!(report["parked"] == 1 && report["lost"] == 0 && output.status.success(), "{report}");
     let explained: ExplainReply =
-        api::request(&stack.broker.client, "explain", &JobRequest { job: newer.id }).await?;
+        api::request(&stack.broker.client, "explain", &JobRequest::of(newer.id)).await?;
     ensure!(explained.state == JobState::Submitted, "{explained:?}");
     ensure!(explained.failure.is_some_and(|failure| failure.code == FailureCode::TooNew));
 
@@ -256,7 +256,7 @@ async fn what_was_put_aside_as_too_new_runs_under_its_id_once_a_router_can_read_
     let ended = fleet.stack.wait_ended(&[job.id], LIMIT).await?;
     ensure!(ended.jobs()[&job.id].state == JobState::Completed, "{:?}", ended.jobs()[&job.id]);
     let explained: ExplainReply =
-        api::request(&fleet.stack.broker.client, "explain", &JobRequest { job: job.id }).await?;
+        api::request(&fleet.stack.broker.client, "explain", &JobRequest::of(job.id)).await?;
     ensure!(explained.failure.is_none(), "it was too new once, and is done now: {explained:?}");
     let audit = fleet.stack.audit(&[job.id], LIMIT).await?;
     ensure!(audit.holds() && audit.ended == 1 && audit.parked == 0, "{audit:?}");

@@ -11,7 +11,7 @@ use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt, tenant};
 
 async fn status(fleet: &TestFleet, job: JobId) -> anyhow::Result<StatusReply> {
-    api::request(&fleet.stack.broker.client, "status", &JobRequest { job }).await
+    api::request(&fleet.stack.broker.client, "status", &JobRequest::of(job)).await
 }
 
 /// Asks until the job waits for something that has the words in it.
@@ -57,7 +57,7 @@ async fn a_job_without_budget_says_so_in_the_same_words_whichever_router_is_aske
         let again = waits_for(&fleet, job.id, "daily budget").await?;
         ensure!((again.waits_for, again.since_ms) == (first.waits_for.clone(), first.since_ms), "{first:?}");
         let explained: ExplainReply =
-            api::request(&fleet.stack.broker.client, "explain", &JobRequest { job: job.id }).await?;
+            api::request(&fleet.stack.broker.client, "explain", &JobRequest::of(job.id)).await?;
         let explained = explained.waiting.map(|wait| wait.waits_for);
         ensure!(explained.as_ref() == Some(&first.waits_for), "{explained:?}");
     }
@@ -126,7 +126,7 @@ async fn an_id_that_nobody_knows_is_unknown_to_every_command() -> anyhow::Result
     let strange = JobId::new();
     ensure!(!status(&fleet, strange).await?.known);
     let cancelled: CancelReply =
-        api::request(&fleet.stack.broker.client, "cancel", &JobRequest { job: JobId::new() }).await?;
+        api::request(&fleet.stack.broker.client, "cancel", &JobRequest::of(JobId::new())).await?;
     ensure!(!cancelled.known, "{cancelled:?}");
     for command in ["status", "explain", "cancel", "watch"] {
         let (code, text) = argosy(&fleet, &[command, &strange.to_string()]).await?;

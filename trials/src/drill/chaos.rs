@@ -4,7 +4,7 @@
 use super::history::{Component, Hit};
 use super::plan::{Blow, Plan, Strike};
 use super::probe::Probe;
-use super::store::ArtifactStore;
+use super::storage::Storage;
 use super::victim::{OWN_END_REST, Victim};
 use anyhow::Context as _;
 use runtime::clock::now_ms;
@@ -54,7 +54,7 @@ pub(super) struct Chaos<'a> {
     /// Where blows are written down.
     pub(super) hits: &'a Hits,
     /// What is filled and made larger.
-    pub(super) store: &'a ArtifactStore,
+    pub(super) storages: &'a [Storage],
 }
 
 impl Chaos<'_> {
@@ -78,28 +78,29 @@ impl Chaos<'_> {
         let cared_for = futures::future::try_join_all(carers);
         let striking = self.strike(&senders, &idle, &fill);
         let filling = async {
-            self.fill_store(fills).await;
+            self.fill(senders.len(), fills).await;
             Ok(())
         };
         futures::future::try_join3(cared_for, striking, filling).await?;
         Ok(())
     }
 
-    /// Fills the artifact store when it is struck, until it is calm.
-    async fn fill_store(&self, mut fills: mpsc::Receiver<Strike>) {
+    /// Fills what is struck, one at a time, until it is calm. What can be filled has the numbers after so many processes.
+    async fn fill(&self, processes: usize, mut fills: mpsc::Receiver<Strike>) {
         while let Some(Some(strike)) = self.calm.run_until_cancelled(fills.recv()).await {
-            let filled = self.calm.run_until_cancelled(self.store.fill()).await;
+            let storage = &self.storages[strike.target - processes];
+            let filled = self.calm.run_until_cancelled(storage.fill()).await;
             let at_ms = now_ms();
             if filled.is_some() {
                 self.calm.run_until_cancelled(tokio::time::sleep(Duration::from_millis(strike.for_ms))).await;
             }
             // Also after a fill that the calm cut off: the broker may have done it.
-            self.store.enlarge().await;
+            storage.enlarge().await;
             if filled.is_some() {
                 self.hits.add(Hit {
                     at_ms,
-                    name: "artifact-store".to_owned(),
-                    component: Component::ArtifactStore,
+                    name: storage.name().to_owned(),
+                    component: Component::Storage,
                     blow: Some(Blow::FillStore),
                     status: None,
                     back_at_ms: Some(now_ms()),
@@ -125,13 +126,13 @@ impl Chaos<'_> {
         idle: &[AtomicBool],
         fill: &mpsc::Sender<Strike>,
     ) -> anyhow::Result<()> {
-        for strike in Plan::of(self.seed, senders.len()) {
+        for strike in Plan::of(self.seed, senders.len(), self.storages.len()) {
             tokio::select! {
                 () = self.calm.cancelled() => return Ok(()),
                 () = tokio::time::sleep(Duration::from_millis(strike.after_ms)) => {}
             }
             if strike.blow == Blow::FillStore {
-                // One that is full already is passed over.
+                // While something is full, nothing else is filled.
                 fill.try_send(strike).ok();
                 continue;
             }
@@ -216,7 +217,7 @@ impl Carer<'_> {
                 self.victim.resume()?;
                 hit.back_at_ms = Some(now_ms());
             }
-            Blow::FillStore => anyhow::bail!("{} is not the artifact store", hit.name),
+            Blow::FillStore => anyhow::bail!("{} cannot be filled", hit.name),
         }
         self.open = Some(hit);
         match &mut self.probe {

@@ -35,8 +35,8 @@ pub enum Component {
     Postgres,
     /// A simulated provider.
     Simulator,
-    /// The broker's stream of files, which fills and is made larger.
-    ArtifactStore,
+    /// The artifact store, a bucket or a stream of the broker, which fills and is made larger.
+    Storage,
 }
 
 impl Component {
@@ -53,7 +53,7 @@ impl Component {
             Self::Links => "links",
             Self::Postgres => "postgres",
             Self::Simulator => "simulator",
-            Self::ArtifactStore => "artifact-store",
+            Self::Storage => "storage",
         }
     }
 }
@@ -61,9 +61,9 @@ impl Component {
 /// A blow that was struck, or the end that a process made by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
-    /// When, Unix milliseconds. Of the artifact store, when its limit was lowered.
+    /// When, Unix milliseconds. Of what was filled, when its limit was lowered.
     pub at_ms: i64,
-    /// The process, or the artifact store.
+    /// The process, or what was filled.
     pub name: String,
     /// What it is.
     pub component: Component,

@@ -16,14 +16,14 @@ const LONG_ONE_IN: u64 = 10;
 /// A long stop outlasts the time after which the broker gives a worker's delivery to another, milliseconds.
 const LONG_MS: (u64, u64) =
     (schemas::topology::WORK_ACK_WAIT_MS + 1_000, schemas::topology::WORK_ACK_WAIT_MS + 5_000);
-/// Strikes before the first one that fills the artifact store: few, so that a short drill has it too.
+/// Strikes before the first one that fills something: few, so that a short drill has it too.
 const FIRST_FILL_AFTER: (u64, u64) = (3, 8);
-/// Strikes from one that fills the artifact store to the next.
-const NEXT_FILL_AFTER: (u64, u64) = (80, 160);
-/// How long the artifact store stays full, milliseconds.
+/// Strikes from one that fills something to the next.
+const NEXT_FILL_AFTER: (u64, u64) = (30, 60);
+/// How long it stays full, milliseconds.
 const FULL_MS: (u64, u64) = (5_000, 15_000);
 
-/// What is done to a process, or to the artifact store.
+/// What is done to a process, or to what the broker keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Blow {
@@ -31,7 +31,8 @@ pub enum Blow {
     Kill,
     /// SIGSTOP, and SIGCONT after a while.
     Stop,
-    /// The limit of the artifact store is lowered to little more than it holds, and raised again after a while.
+    /// The limit of the artifact store, a bucket or a stream is lowered to little more than it holds, and raised again
+    /// after a while.
     FillStore,
 }
 
@@ -40,8 +41,8 @@ pub enum Blow {
 pub struct Strike {
     /// After the one before, milliseconds.
     pub after_ms: u64,
-    /// The target's number. One that is down already is passed over for the next that is up. The artifact store has
-    /// the number after the last process.
+    /// The target's number. One that is down already is passed over for the next that is up. What can be
+    /// filled has the numbers after the last process.
     pub target: usize,
     /// What is done.
     pub blow: Blow,
@@ -54,26 +55,31 @@ pub struct Strike {
 pub struct Plan {
     chance: Chance,
     targets: usize,
+    /// How much can be filled.
+    storages: usize,
     /// Chances of their own: the strikes at processes are the same with and without them.
     fills: Chance,
-    /// Strikes at processes before the artifact store's turn.
+    /// Strikes at processes before something is filled.
     until_fill: u64,
 }
 
 impl Plan {
-    /// A plan for so many processes and the artifact store.
+    /// A plan for a number of processes and a number of things that can be filled, of which the first comes every other time.
     #[must_use]
-    pub const fn of(seed: u64, targets: usize) -> Self {
+    pub const fn of(seed: u64, targets: usize, storages: usize) -> Self {
         let mut fills = Chance::of(!seed);
         let until_fill = fills.between(FIRST_FILL_AFTER.0, FIRST_FILL_AFTER.1);
-        Self { chance: Chance::of(seed), targets, fills, until_fill }
+        Self { chance: Chance::of(seed), targets, storages, fills, until_fill }
     }
 
     fn fill(&mut self) -> Strike {
         let mut within = |(least, most)| self.fills.between(least, most);
         self.until_fill = within(NEXT_FILL_AFTER);
         let (after_ms, for_ms) = (within(PAUSE_MS), within(FULL_MS));
-        Strike { after_ms, target: self.targets, blow: Blow::FillStore, for_ms }
+        let others = self.storages.saturating_sub(1) as u64;
+        let is_first = others == 0 || within((0, 1)) == 0;
+        let which = if is_first { 0 } else { within((1, others)) as usize };
+        Strike { after_ms, target: self.targets + which, blow: Blow::FillStore, for_ms }
     }
 }
 
@@ -82,8 +88,10 @@ impl Iterator for Plan {
 
     fn next(&mut self) -> Option<Strike> {
         let most = (self.targets as u64).checked_sub(1)?;
-        let Some(until_fill) = self.until_fill.checked_sub(1) else { return Some(self.fill()) };
-        self.until_fill = until_fill;
+        if self.storages > 0 {
+            let Some(until_fill) = self.until_fill.checked_sub(1) else { return Some(self.fill()) };
+            self.until_fill = until_fill;
+        }
         let mut within = |(least, most)| self.chance.between(least, most);
         let after_ms = within(PAUSE_MS);
         let target = within((0, most)) as usize;
@@ -104,15 +112,16 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_plan() {
-        let strikes: Vec<Strike> = Plan::of(7, 13).take(2_000).collect();
-        assert_eq!(strikes, Plan::of(7, 13).take(2_000).collect::<Vec<_>>());
-        assert_ne!(strikes, Plan::of(8, 13).take(2_000).collect::<Vec<_>>());
+        let strikes: Vec<Strike> = Plan::of(7, 13, 3).take(2_000).collect();
+        assert_eq!(strikes, Plan::of(7, 13, 3).take(2_000).collect::<Vec<_>>());
+        assert_ne!(strikes, Plan::of(8, 13, 3).take(2_000).collect::<Vec<_>>());
         assert!(strikes.iter().all(|strike| (300..=2_000).contains(&strike.after_ms)));
         assert!(strikes.iter().all(|strike| (strike.target < 13) != (strike.blow == Blow::FillStore)));
+        assert!((13..16).all(|target| strikes.iter().any(|strike| strike.target == target)));
         let kills = strikes.iter().filter(|strike| strike.blow == Blow::Kill).count();
         assert!((1_300..1_500).contains(&kills), "{kills}");
         assert!((0..13).all(|target| strikes.iter().any(|strike| strike.target == target)));
         assert!(strikes.iter().any(|strike| strike.for_ms > schemas::topology::WORK_ACK_WAIT_MS));
-        assert_eq!(Plan::of(1, 0).next(), None);
+        assert_eq!(Plan::of(1, 0, 3).next(), None);
     }
 }

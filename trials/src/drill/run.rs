@@ -5,7 +5,7 @@ use super::feed::Feed;
 use super::flow::Flow;
 use super::history::{Line, Writer};
 use super::report::{Report, VERSION};
-use super::store::ArtifactStore;
+use super::storage::Storage;
 use super::story::Story;
 use super::upgrade::{Replacements, Upgrade};
 use super::work::Order;
@@ -21,7 +21,7 @@ use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use schemas::api::{CancelReply, JobRequest};
 use schemas::topology::stream;
-use schemas::{Artifact, Backend, JobId, MicroUsd};
+use schemas::{Artifact, Backend, Job, JobId, MicroUsd};
 use stack::Stack;
 use stack::audit;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(super) const STALLED_AFTER: Duration = Duration::from_secs(240);
 /// Streams and ledger come to rest within this once all jobs have ended: every lost acknowledgement has been
 /// missed and made up for by then.
 const REST_WITHIN: Duration = Duration::from_secs(120);
-/// The broker gives the artifact store its own limit again within this once everybody is ready.
+/// The broker gives what was filled its own limit again within this once everybody is ready.
 const ENLARGED_WITHIN: Duration = Duration::from_secs(60);
 /// How often they are looked at.
 const REST_EVERY: Duration = Duration::from_millis(250);
@@ -73,7 +73,7 @@ pub async fn run(
     let paid_one_in = if is_upgrade { work::PAID_ONE_IN_OF_UPGRADE } else { work::PAID_ONE_IN };
     let jobs = work::orders(drill.jobs, drill.seed, paid_one_in, now_ms())?;
     let (broker, calm, hits) = (stack.broker.clone(), CancellationToken::new(), Hits::default());
-    let store = ArtifactStore::of(&broker.jetstream).await?;
+    let storages = Storage::all(&broker.jetstream).await?;
     let flow = if is_upgrade {
         Flow::in_shares(jobs.len(), upgrade::shares(to_replace.len()))
     } else {
@@ -86,7 +86,7 @@ pub async fn run(
             let upgrade = Upgrade { seed, flow: &flow, replacements: &replacements, hits, calm };
             upgrade.replace(&mut stack, &to_replace).await
         } else {
-            Chaos { seed, calm, hits, store: &store }.rage(&mut stack).await
+            Chaos { seed, calm, hits, storages: &storages }.rage(&mut stack).await
         }
     };
     let mut drive = Drive {
@@ -104,7 +104,9 @@ pub async fn run(
     audience.line("coming to rest");
     revive(&mut stack).await?;
     // A drill that nothing ends any more is over before the calm.
-    store.enlarge_within(ENLARGED_WITHIN).await?;
+    for storage in &storages {
+        storage.enlarge_within(ENLARGED_WITHIN).await?;
+    }
     let unrest = drive.rest(&broker).await?;
     let Drive { tracker, mut writer, .. } = drive;
     for hit in hits.take() {
@@ -266,17 +268,19 @@ async fn publish(broker: &Broker, take: mpsc::Receiver<&Order>, told: mpsc::Send
         let _ = told.send(Line::Accepted { job: job.id, at_ms: now_ms(), tries, deadline_ms }).await;
         if let Some(after_ms) = order.cancel_after_ms {
             tokio::time::sleep(Duration::from_millis(after_ms)).await;
-            cancel(broker, job.id, told).await;
+            cancel(broker, &job, told).await;
         }
     };
     orders.for_each_concurrent(submit::PUBLISHES_IN_FLIGHT, each).await;
 }
 
-/// Asks until a router answers, as a client would.
-async fn cancel(broker: &Broker, job: JobId, told: &mpsc::Sender<Line>) {
+/// Asks until a router answers, as its tenant would.
+async fn cancel(broker: &Broker, job: &Job, told: &mpsc::Sender<Line>) {
+    let (tenant, job) = (Some(&job.tenant), job.id);
     let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: None }).await;
     loop {
-        match api::request::<_, CancelReply>(&broker.client, "cancel", &JobRequest { job }).await {
+        let request = JobRequest::of(job);
+        match api::request_as::<_, CancelReply>(&broker.client, tenant, "cancel", &request).await {
             Ok(reply) => {
                 let _ = told.send(Line::Cancel { job, at_ms: now_ms(), found: Some(reply.state) }).await;
                 return;

@@ -169,14 +169,14 @@ impl Story {
     }
 
     /// When a process that was struck had done something useful again. The broker's next useful step is the next
-    /// event that it stored, the artifact store's is the next end of a job.
+    /// event that it stored, that of what was filled the next end of a job.
     #[must_use]
     pub fn useful_at_ms(&self, hit: &Hit) -> Option<i64> {
         match hit.component {
             Component::NatsServer | Component::Links => {
                 self.event_times_ms.range(hit.back_at_ms?..).next().copied()
             }
-            Component::ArtifactStore => {
+            Component::Storage => {
                 let back_at_ms = hit.back_at_ms?;
                 self.end_times_ms.iter().copied().filter(|at_ms| *at_ms >= back_at_ms).min()
             }

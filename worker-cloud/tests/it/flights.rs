@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemas::{
-    Artifact, Assignment, AttemptId, Failure, FailureCode, Health, Input, Kind, MicroUsd, Phase, Unit,
+    Artifact, Assignment, AttemptId, Failure, FailureCode, Health, Input, Kind, MicroUsd, Phase, Tenant, Unit,
 };
 use simulators::Fault;
 use simulators::runpod::Config;
@@ -140,7 +140,7 @@ impl AttemptIo for Forgetful {
         Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
     }
 
-    async fn save(&self, _: AttemptId, _: usize, _: &str, _: Bytes) -> Result<Artifact, Failure> {
+    async fn save(&self, _: &Tenant, _: AttemptId, _: usize, _: &str, _: Bytes) -> Result<Artifact, Failure> {
         Err(Failure::new(FailureCode::Interrupted, "the broker is away"))
     }
 

@@ -1,7 +1,7 @@
 //! What `argosy doctor` looks at. Each look has a time limit of its own and comes to a row, whatever the others say.
 
 use crate::command::session::Session;
-use crate::doctor::{self, Asked, Connected, Finding, Varz, Verdict};
+use crate::doctor::{self, Asked, Connected, Filling, Finding, Varz, Verdict};
 use crate::monitor;
 use anyhow::Context as _;
 use async_nats::client::RequestErrorKind;
@@ -9,12 +9,13 @@ use client::documents;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use runtime::broker::Broker;
+use runtime::claims::Claims;
 use runtime::clock::now_ms;
 use runtime::store_room::StoreRoom;
 use runtime::{lanes, telemetry};
 use schemas::api::{BackendsReply, LaneStatus, RouterPresence};
 use schemas::reserve::{ReserveReply, ReserveRequest};
-use schemas::topology::{self, Topology, stream};
+use schemas::topology::{self, Topology, bucket, stream};
 use schemas::{SCHEMA_VERSION, codec, subjects};
 use std::time::Duration;
 
@@ -47,8 +48,18 @@ pub(super) fn without_broker(error: &str, nodes: &Result<Vec<Varz>, String>) -> 
     let seen = format!("it does not answer: {error}; nothing is accepted meanwhile");
     let mut findings = vec![Finding { verdict: Verdict::Bad, ..Finding::unknown("broker", seen, cure) }];
     findings.extend(nodes.as_ref().err().map(|error| no_monitor(error)));
-    let checks =
-        ["topology", "room", "documents", "artifact store", "router", "queue", "ledger", "backend", "parked"];
+    let checks = [
+        "topology",
+        "room",
+        "claims",
+        "documents",
+        "artifact store",
+        "router",
+        "queue",
+        "ledger",
+        "backend",
+        "parked",
+    ];
     findings.extend(checks.map(|check| unknown(check, "the broker does not answer")));
     findings
 }
@@ -84,16 +95,35 @@ pub(super) async fn topology(broker: &Broker, replicas: usize) -> Finding {
 /// Streams that are nearly full.
 pub(super) async fn rooms(broker: &Broker, replicas: usize) -> Vec<Finding> {
     let look = async {
-        let mut findings = Vec::new();
+        let (mut findings, mut filling) = (Vec::new(), Vec::new());
         for spec in Topology::new(replicas).streams {
             // One that is missing was named by the topology's check.
             let Ok(stream) = broker.jetstream.get_stream(&spec.name).await else { continue };
             let info = stream.cached_info();
             findings.extend(doctor::room(&spec.name, info.state.bytes, info.config.max_bytes));
+            if [stream::EVENTS, stream::PARKED].contains(&spec.name.as_str()) {
+                filling.push(Filling { stream: spec.name, room: StoreRoom::of_stream(info, now_ms()) });
+            }
         }
+        for name in [bucket::KEYS, bucket::CANCELS] {
+            let Ok(stream) = broker.jetstream.get_stream(format!("KV_{name}")).await else { continue };
+            let info = stream.cached_info();
+            findings.extend(doctor::guards(name, info.state.bytes, info.config.max_bytes));
+        }
+        findings.push(doctor::storage(&filling));
         Ok(findings)
     };
     within(look).await.unwrap_or_else(|error| vec![unknown("room", &error)])
+}
+
+/// The claims on paid attempts.
+pub(super) async fn claims(broker: &Broker) -> Finding {
+    let look = async {
+        let bucket = runtime::topology::open_bucket(&broker.jetstream, bucket::ATTEMPTS).await?;
+        let (store, room) = Claims::new(bucket).look().await?;
+        Ok(doctor::claims(&store, &room))
+    };
+    within(look).await.unwrap_or_else(|error| unknown("claims", &error))
 }
 
 /// The configuration documents.
@@ -111,12 +141,12 @@ pub(super) async fn documents(broker: &Broker) -> Vec<Finding> {
     within(look).await.unwrap_or_else(|error| vec![unknown("documents", &error)])
 }
 
-/// The room for files.
-pub(super) async fn artifact_store(broker: &Broker) -> Finding {
+/// The room for files, and for how long they are kept, milliseconds; 0 for ever.
+pub(super) async fn artifact_store(broker: &Broker) -> (Finding, u64) {
     let look = async { StoreRoom::measure(&broker.jetstream, now_ms()).await.map_err(anyhow::Error::msg) };
     match within(look).await {
-        Ok(room) => doctor::artifact_store(&room),
-        Err(error) => unknown("artifact store", &error),
+        Ok(room) => (doctor::artifact_store(&room), room.max_age_ms),
+        Err(error) => (unknown("artifact store", &error), 0),
     }
 }
 
@@ -143,7 +173,7 @@ pub(super) async fn fleet(broker: &Broker, monitor_urls: &[String]) -> Fleet {
 
 async fn backends(broker: &Broker) -> Asked<BackendsReply> {
     const QUESTIONS: u32 = 4;
-    let subject = format!("{}.backends", subjects::API);
+    let subject = subjects::api(None, "backends");
     for _ in 0..QUESTIONS {
         let asking = broker.client.request(subject.clone(), "".into());
         match tokio::time::timeout(CHECK_WITHIN / QUESTIONS, asking).await {
@@ -165,7 +195,7 @@ async fn presences(broker: &Broker) -> Vec<RouterPresence> {
     let look = async {
         let inbox = broker.client.new_inbox();
         let mut answers = broker.client.subscribe(inbox.clone()).await?;
-        broker.client.publish_with_reply(subjects::ROUTER_PRESENCE, inbox, "".into()).await?;
+        broker.client.publish_with_reply(subjects::FLEET_PRESENCE, inbox, "".into()).await?;
         let mut routers = Vec::new();
         // There is no telling how many will answer.
         while let Ok(Some(answer)) = tokio::time::timeout(PRESENCE_WITHIN, answers.next()).await {
@@ -214,7 +244,7 @@ pub(super) async fn behind(broker: &Broker) -> Option<u64> {
 /// Asks the ledger for nothing, as routers do to see whether it is there: why it cannot reserve, if it cannot.
 pub(super) async fn ledger(broker: &Broker) -> Asked<Option<String>> {
     let question = ReserveRequest { schema_version: SCHEMA_VERSION, reservations: Vec::new() };
-    let asking = broker.client.request(subjects::LEDGER_RESERVE, codec::encode(&question).into());
+    let asking = runtime::ledger::ask(&broker.client, codec::encode(&question).into());
     match tokio::time::timeout(CHECK_WITHIN, asking).await {
         Err(_) => Asked::Silent,
         Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Asked::Absent,

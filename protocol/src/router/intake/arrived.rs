@@ -4,7 +4,7 @@ use schemas::JobId;
 use schemas::topology::{self, stream};
 
 use crate::ports::Answer;
-use crate::router::ending::Original;
+use crate::router::parking::Original;
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::read_past::Read;
 

@@ -1,7 +1,7 @@
 //! What most jobs are: placed by one look at the fleet, for free. Such a job is read, decided on and written down
 //! before anything is awaited; what then stays in memory are the messages that place it, and its own as it came.
 
-use policy::admit::{admit, admit_tenant, check_unknown};
+use policy::admit::{admit, admit_tenant, check_age, check_unknown};
 use policy::plan::Plan;
 use schemas::Failure;
 use schemas::codec::{self, CONTENT_TYPE};
@@ -9,6 +9,7 @@ use schemas::codec::{self, CONTENT_TYPE};
 use super::address::{check_address, sniff_id};
 use super::arrived::Arrived;
 use super::refuse::Refusal;
+use crate::router::first_to_go::FirstToGo;
 use crate::router::job::AdmittedJob;
 use crate::router::place::{self, Prepared};
 use crate::router::ports::{Delivery, RouterPorts};
@@ -41,7 +42,7 @@ pub(super) fn begin<P: RouterPorts>(
         && admitted.job.idempotency_key.is_none()
         && policy::admit::results(&admitted.job).next().is_none()
         && ports.room().is_empty()
-        && admitted.is_over(ports.is_cancelled(id), ports.now_ms()).is_none();
+        && admitted.is_over(ports.is_cancelled(&admitted.job.tenant, id), ports.now_ms()).is_none();
     if !at_once {
         return Err(Begun::Admitted(Box::new((admitted, None))));
     }
@@ -79,13 +80,14 @@ pub(super) fn read<P: RouterPorts>(
     }
     let config = ports.config();
     let address = check_address(message.subject(), &job).and_then(|()| check_unknown(&job));
+    let address = address.and_then(|()| check_age(&job, submitted_at_ms));
     let admitted = match address.and_then(|()| admit_tenant(&job.tenant, &config.tenants)) {
         Err(failure) => Err(failure),
         // As of the time it was submitted: a deadline that passes while it waits is no fault of the job's.
         Ok(()) => admit(&job, &config.catalog, &config.policy, message.payload().len(), submitted_at_ms),
     };
     match admitted {
-        Ok(admitted) => Ok(AdmittedJob { job, admitted, submitted_at_ms }),
+        Ok(admitted) => Ok(AdmittedJob { job, admitted, submitted_at_ms, inputs: FirstToGo::default() }),
         Err(failure) => Err(Box::new(Refusal { id: Some(job.id), job: Some(job), failure })),
     }
 }

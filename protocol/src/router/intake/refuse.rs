@@ -9,6 +9,7 @@ use crate::errors::StepError;
 use crate::note::Note;
 use crate::router::ending::{self, End};
 use crate::router::history::{self, History};
+use crate::router::parking;
 use crate::router::place;
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::too_new::Resting;
@@ -66,7 +67,7 @@ pub(super) async fn refuse<P: RouterPorts>(
     );
     let about = (tenant.as_ref(), id);
     let parked_id = format!("jobs.{}.parked", message.sequence());
-    ending::park(ports, &parked_id, about, failure.clone(), &arrived.original(), Vec::new()).await?;
+    parking::park(ports, &parked_id, about, failure.clone(), &arrived.original(), Vec::new()).await?;
     let Some(id) = id else { return Ok(Verdict::Done) };
     // Whoever waits for it learns why, though its subject names no tenant: never in the name of the tenant in its
     // body, which anybody can write.

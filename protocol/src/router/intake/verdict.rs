@@ -8,6 +8,7 @@ use super::arrived::Arrived;
 use crate::errors::StepError;
 use crate::router::ending;
 use crate::router::job::AdmittedJob;
+use crate::router::parking;
 use crate::router::place::Placed;
 use crate::router::ports::RouterPorts;
 
@@ -37,7 +38,7 @@ pub(super) async fn conclude<P: RouterPorts>(
             let expired = failure.code == FailureCode::Expired;
             let state = if expired { JobState::Expired } else { JobState::Failed };
             let end = admitted.end(state, failure);
-            ending::fail(ports, &admitted.job, end, &arrived.original()).await?;
+            parking::fail(ports, &admitted.job, end, &arrived.original()).await?;
         }
     }
     Ok(Verdict::Done)

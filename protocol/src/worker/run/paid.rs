@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use schemas::{AttemptRecord, AttemptState, Failure, FailureCode, Outcome, SCHEMA_VERSION};
+use schemas::{AttemptRecord, AttemptState, Failure, FailureCode, Outcome, Phase, SCHEMA_VERSION};
 
 use super::room::Waited;
 use super::{Run, failed, hand_back, with_recorded_id};
+use crate::claim_store::Absence;
 use crate::errors::ClaimError;
 use crate::ports::{Claimed, Held};
 use crate::race::{Raced, race};
 use crate::worker::claim;
 use crate::worker::errors::Unsettled;
-use crate::worker::machine::{self, Begin};
+use crate::worker::machine::{self, Begin, Delivery};
 use crate::worker::ports::{Found, SharedClaim, WorkerPorts};
+use crate::worker::stop::Stop;
 
 /// How often a claim is looked at whose id the provider may report.
 const LOOK_FOR_REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -27,16 +29,51 @@ impl<P: WorkerPorts> Run<'_, P> {
         };
         let delivery = self.delivery();
         match self.create_claim().await? {
-            Claimed::AlreadyClaimed(held) => self.take_over(held, delivery.delivered).await,
-            Claimed::Granted(held) => match machine::unbegun(delivery).or(stopping) {
-                None => self.run(Some(held), None).await,
-                // The first delivery that came so far: the provider was not called.
-                Some(failure) => self.settle(Some(held), &failed(failure), None, false).await,
-            },
+            (Claimed::AlreadyClaimed(held), _) => self.take_over(held, delivery.delivered).await,
+            (Claimed::Granted(held), Absence::Unknowable(failure)) => self.find(held, failure, false).await,
+            (Claimed::Granted(held), Absence::NotStarted) => {
+                self.begin_claimed(held, delivery, stopping).await
+            }
         }
     }
 
-    async fn create_claim(&self) -> Result<Claimed, ClaimError> {
+    /// Begins under a claim that proves that nothing of the attempt was begun before.
+    async fn begin_claimed(
+        &self,
+        held: Held,
+        delivery: Delivery,
+        stopping: Option<Failure>,
+    ) -> Result<(), Unsettled> {
+        match machine::unbegun(delivery).or(stopping) {
+            None => self.run(Some(held), None).await,
+            // The first delivery that came so far: the provider was not called.
+            Some(failure) => self.settle(Some(held), &failed(failure), None, false).await,
+        }
+    }
+
+    /// Takes the claim, and says what it means if there was none. While its bucket is full the assignment waits in place
+    /// and nothing is started.
+    async fn create_claim(&self) -> Result<(Claimed, Absence), Unsettled> {
+        loop {
+            let assigned_at_ms = self.ports.stored_at_ms(self.message);
+            let absence = self.ports.absence_of_claim(assigned_at_ms, self.assignment.is_paid()).await?;
+            match self.try_to_create_claim().await {
+                Err(error @ ClaimError::Full { .. }) => {
+                    let words = error.to_string();
+                    claim::note_full(self.ports, &error);
+                    tracing::warn!(job = %self.assignment.job.id, attempt = self.assignment.attempt, error = words, "not started: waiting for room for its claim");
+                    self.ports.progress(self.assignment, Phase::Queued, Some(&words));
+                    self.ports.rest(claim::FULL_AGAIN_AFTER).await;
+                    if self.ports.is_stopping() {
+                        return Err(error.into());
+                    }
+                }
+                created => return Ok((created?, absence)),
+            }
+        }
+    }
+
+    async fn try_to_create_claim(&self) -> Result<Claimed, ClaimError> {
         let record = AttemptRecord {
             schema_version: SCHEMA_VERSION,
             job: self.assignment.job.id,
@@ -65,6 +102,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         if held.record.backend != self.assignment.backend {
             return self.superseded(&held).await;
         }
+        self.add_kept_id(&mut held);
         let begin = machine::begin_from(&held.record, delivered, self.ports.now_ms());
         tracing::info!(job = %self.assignment.job.id, attempt = self.assignment.attempt, decision = ?begin, "taking over");
         let mine = AttemptRecord {
@@ -94,13 +132,43 @@ impl<P: WorkerPorts> Run<'_, P> {
                 self.settle(Some(held), &outcome, started, true).await
             }
             Begin::Resume(id) => {
-                claim::write_patiently(self.ports, &mut held, mine).await?;
+                self.write_unless_full(&mut held, mine).await?;
                 self.run(Some(held), Some(id)).await
             }
-            Begin::Find => {
-                claim::write_patiently(self.ports, &mut held, mine).await?;
-                self.find(held).await
+            Begin::StopThere(id) => {
+                self.write_unless_full(&mut held, mine).await?;
+                self.run_or_stop(Some(held), Some(id), Some(Stop::Poison)).await
             }
+            Begin::Find => {
+                claim::write_when_room(self.ports, &mut held, mine).await?;
+                let message =
+                    "the worker was lost while it called the provider, which cannot tell what came of it";
+                self.find(held, Failure::new(FailureCode::OutcomeUnknown, message), true).await
+            }
+        }
+    }
+
+    /// The provider's id of an attempt whose claim could not be written lies on this machine's disk.
+    fn add_kept_id(&self, held: &mut Held) {
+        let record = &held.record;
+        if record.provider_id.is_some() || record.state == AttemptState::Settled {
+            return;
+        }
+        let kept = self.ports.kept_claims().into_iter().find(|kept| kept.id() == record.id());
+        if let Some(kept) = kept {
+            *held.record = claim::with_kept_id(record, &kept);
+        }
+    }
+
+    /// Writes a claim under which nothing is started: work at the provider is followed though the bucket is full.
+    async fn write_unless_full(&self, held: &mut Held, record: AttemptRecord) -> Result<(), ClaimError> {
+        match claim::write_patiently(self.ports, held, record).await {
+            Err(error @ ClaimError::Full { .. }) => {
+                claim::note_full(self.ports, &error);
+                tracing::warn!(job = %self.assignment.job.id, attempt = self.assignment.attempt, %error, "followed all the same");
+                Ok(())
+            }
+            written => written,
         }
     }
 
@@ -112,7 +180,9 @@ impl<P: WorkerPorts> Run<'_, P> {
         Ok(self.ports.acknowledge_confirmed(self.message).await?)
     }
 
-    async fn find(&self, mut held: Held) -> Result<(), Unsettled> {
+    /// Asks the provider what became of a start that was not confirmed. `unknown` is the failure where it cannot tell,
+    /// `may_be_reported` says that its report may still come.
+    async fn find(&self, mut held: Held, unknown: Failure, may_be_reported: bool) -> Result<(), Unsettled> {
         let attempt = self.attempt(&SharedClaim::default(), None, None)?;
         match self.ports.find(&attempt).await {
             Found::Started(id) => {
@@ -122,21 +192,19 @@ impl<P: WorkerPorts> Run<'_, P> {
                     started_at_ms: Some(held.record.claimed_at_ms),
                     ..AttemptRecord::clone(&held.record)
                 };
-                claim::write_patiently(self.ports, &mut held, record).await?;
+                self.write_unless_full(&mut held, record).await?;
                 self.run(Some(held), Some(id)).await
             }
             Found::NotStarted => {
                 let claimed_at_ms = self.ports.now_ms();
                 let record = AttemptRecord { claimed_at_ms, ..AttemptRecord::clone(&held.record) };
-                claim::write_patiently(self.ports, &mut held, record).await?;
+                claim::write_when_room(self.ports, &mut held, record).await?;
                 self.run(Some(held), None).await
             }
-            Found::Unknown => {
-                let message =
-                    "the worker was lost while it called the provider, which cannot tell what came of it";
-                let outcome = failed(Failure::new(FailureCode::OutcomeUnknown, message));
-                self.settle_or_await_report(Some(held), &outcome, None).await
+            Found::Unknown if may_be_reported => {
+                self.settle_or_await_report(Some(held), &failed(unknown), None).await
             }
+            Found::Unknown => self.settle(Some(held), &failed(unknown), None, true).await,
         }
     }
 
@@ -159,7 +227,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let job = &self.assignment.job;
         tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting for the provider's report");
         while machine::may_be_reported(&held.record, self.assignment.timeout_ms, ports.now_ms()) {
-            if self.is_expired() || ports.is_cancelled(job.id) {
+            if self.is_expired() || ports.is_cancelled(&job.tenant, job.id) {
                 break;
             }
             match race(ports.sleep(LOOK_FOR_REPORT_EVERY), ports.stopping()).await {

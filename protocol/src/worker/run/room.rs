@@ -45,7 +45,7 @@ impl<P: WorkerPorts> Run<'_, P> {
                 Err(reason) => reason,
             };
             ports.progress(self.assignment, Phase::Queued, Some(&reason));
-            if self.is_expired() || ports.is_cancelled(job.id) {
+            if self.is_expired() || ports.is_cancelled(&job.tenant, job.id) {
                 return Waited::NotNeeded;
             }
             let looking = pin!(race(ports.sleep(LOOK_EVERY), ports.room_changed(&mut waiting)));

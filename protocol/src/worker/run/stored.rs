@@ -43,7 +43,7 @@ impl<P: WorkerPorts> Run<'_, P> {
                 return Some(delivered::charged(failed(stop.failure()), &result));
             }
             attempt = attempt.resumed_by(id.unwrap_or_default());
-            outcome = self.run_in_time(&attempt, started_at_ms).await?;
+            outcome = self.run_in_time(&attempt, started_at_ms, held).await?;
         }
     }
 
@@ -65,7 +65,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let job = &self.assignment.job;
         tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting until its spooled result is stored");
         loop {
-            let ended = if ports.is_cancelled(job.id) {
+            let ended = if ports.is_cancelled(&job.tenant, job.id) {
                 Some(Stop::Cancelled)
             } else if self.is_expired() {
                 Some(Stop::Expired)

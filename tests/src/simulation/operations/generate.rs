@@ -71,8 +71,35 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
         list.push((strays.between(0, span_ms + 5_000), Operation::Remake { consumer }));
     }
     list.extend(clocks(seed, span_ms));
+    list.extend(room(seed, jobs, span_ms));
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
+    list
+}
+
+/// In some runs the ledger makes room again and again, long enough that ends leave as well, and clients publish ended jobs
+/// once more between two of those times.
+fn room(seed: u64, jobs: u32, span_ms: i64) -> Vec<(i64, Operation)> {
+    let mut chance = Chance::keyed(seed, [10, 10, 10]);
+    let mut list = Vec::new();
+    if chance.per_mille(750) {
+        return list;
+    }
+    let (begin_ms, end_ms) = (300_000, span_ms + 420_000);
+    for _ in 0..chance.between(3, 8) {
+        let at_ms = chance.between(begin_ms, end_ms);
+        list.push((at_ms, Operation::MakeRoom));
+        if chance.per_mille(200) {
+            // The ledger dies over it, or it is stopped; another time answers are lost.
+            let process = PROCESSES.iter().position(|(_, role)| *role == Role::Ledger).unwrap_or_default();
+            let for_ms = chance.between(500, 9_000);
+            list.push((at_ms + chance.between(1, 40), Operation::Kill { process, for_ms }));
+        }
+        for _ in 0..chance.below(4) {
+            let job = chance.below(u64::from(jobs)) as u32;
+            list.push((at_ms + chance.between(1, 20_000), Operation::Again { job }));
+        }
+    }
     list
 }
 

@@ -59,6 +59,8 @@ fn words(operation: &Operation) -> String {
         }
         Operation::Restart { backend } => format!("restart {}", BACKENDS[*backend]),
         Operation::LedgerAway { for_ms } => format!("ledger-away all for={for_ms}"),
+        Operation::MakeRoom => "make-room events".to_owned(),
+        Operation::ClaimsFull { for_ms } => format!("claims-full all for={for_ms}"),
         Operation::Broker { for_ms } => format!("broker all for={for_ms}"),
     }
 }
@@ -149,6 +151,8 @@ fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String>
         }
         "restart" => Operation::Restart { backend: backend()? },
         "ledger-away" => Operation::LedgerAway { for_ms: for_ms()? },
+        "make-room" => Operation::MakeRoom,
+        "claims-full" => Operation::ClaimsFull { for_ms: for_ms()? },
         "broker" => Operation::Broker { for_ms: for_ms()? },
         _ => return Err("not an operation".to_owned()),
     })

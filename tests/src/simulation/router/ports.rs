@@ -5,16 +5,16 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use policy::fleet::Fleet;
+use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
-use protocol::router::{LastAssigned, LedgerAway, Queued, RouterPorts};
-use protocol::worker::Stop;
+use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
 use protocol::{Answer, PortError, StoredMessage};
 use schemas::reserve::{Grant, Reservation};
-use schemas::topology::stream;
+use schemas::topology::{bucket, stream};
 use schemas::{
-    Assignment, Backend, Class, DeadLetter, Event, Fact, JobId, KeyRecord, Lane, SCHEMA_VERSION, Tenant,
-    subjects,
+    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Fact, Input, JobId, KeyRecord, Lane,
+    SCHEMA_VERSION, Tenant, codec, subjects,
 };
 
 use super::delivery::SimulatedDelivery;
@@ -147,6 +147,18 @@ impl RouterPorts for SimulatedPorts {
         &self.router.limits
     }
 
+    async fn inbox_share(&self, _tenant: Option<&Tenant>) -> InboxShare {
+        InboxShare::Whole
+    }
+
+    async fn keys_left(&self, _tenant: &Tenant) -> KeysLeft {
+        KeysLeft::Some
+    }
+
+    async fn read_key(&self, _name: &str) -> Result<Option<KeyRecord>, PortError> {
+        Ok(None)
+    }
+
     reads! {
         fn queued(&self, job: JobId) -> Option<Assignment> {
             move |world| world.broker.work_of(number(job)).find_map(|(_, stored)| match &stored.payload {
@@ -200,6 +212,15 @@ impl RouterPorts for SimulatedPorts {
                 let consumer = world.setting.work_consumer(backend, class);
                 let mut work = world.broker.work_of(number(job));
                 work.find(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence)
+            }
+        }
+        fn input_kept(&self, _input: &Input) -> Option<(i64, i64)> {
+            move |_| None
+        }
+        fn next_entry(&self, bucket: &'static str, from: u64) -> Option<BucketEntry> {
+            move |world| {
+                let mut entries = world.broker.entries.range(from..);
+                entries.find(|(_, (of, _))| *of == bucket).map(|(_, (_, entry))| entry.clone())
             }
         }
         fn unread_subjects(&self) -> Vec<String> {
@@ -277,6 +298,8 @@ impl RouterPorts for SimulatedPorts {
                     return Some(first.clone());
                 }
                 world.broker.keys.insert(name.to_owned(), record.clone());
+                let (value, now_ms) = (codec::encode(record), world.now_ms);
+                world.broker.put_entry(bucket::KEYS, name.to_owned(), value, now_ms);
                 None
             })
             .await
@@ -284,8 +307,19 @@ impl RouterPorts for SimulatedPorts {
     }
 
     #[track_caller]
-    fn request_cancel(&self, job: JobId) -> impl Future<Output = Result<(), PortError>> {
+    fn remove_entry(
+        &self,
+        _bucket: &'static str,
+        entry: &BucketEntry,
+    ) -> impl Future<Output = Result<(), PortError>> {
+        let muted = self.is_muted(Location::caller(), "remove_entry");
+        async move { if muted { Ok(()) } else { self.call(|world| world.broker.remove_entry(entry)).await } }
+    }
+
+    #[track_caller]
+    fn request_cancel(&self, request: &CancelRequest) -> impl Future<Output = Result<(), PortError>> {
         let muted = self.is_muted(Location::caller(), "request_cancel");
+        let job = request.job;
         async move { if muted { Ok(()) } else { self.call(|world| request_cancel(world, number(job))).await } }
     }
 
@@ -351,6 +385,10 @@ impl SimulatedPorts {
 /// The request is durable, and every process that watches learns of it.
 fn request_cancel(world: &mut World, job: u32) {
     world.broker.cancels.insert(job);
+    if let Some(body) = world.jobs[job as usize].clone() {
+        let now_ms = world.now_ms;
+        world.broker.put_entry(bucket::CANCELS, body.id.to_string(), Vec::new(), now_ms);
+    }
     for process in 0..world.processes.len() {
         let found = &world.processes[process];
         if found.up && world.now_ms >= found.cut_until_ms {
@@ -358,21 +396,6 @@ fn request_cancel(world: &mut World, job: u32) {
             let at_ms = world.now_ms + world.moment();
             world.schedule.at(at_ms, Happening::Cancel { process, incarnation, job });
         }
-    }
-}
-
-impl World {
-    /// A process learns that a job is to be cancelled; what it runs for it stops.
-    pub(crate) fn learn_of_cancel(&mut self, process: usize, job: u32) {
-        if !self.processes[process].cancels.insert(job) {
-            return;
-        }
-        if let Some(stopper) = self.processes[process].running.get(&job)
-            && stopper.get().is_none()
-        {
-            stopper.set(Some(Stop::Cancelled));
-        }
-        self.tasks.of_job(process, job).into_iter().for_each(|number| self.wake(number));
     }
 }
 

@@ -4,10 +4,13 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use protocol::worker::{Found, NoRoom, Preparation, Ran, SpoolPorts, Unreadable, WorkerPorts, machine};
+use protocol::worker::{
+    Found, NoRoom, Preparation, Ran, SpoolPorts, StoredFiles, Unreadable, WorkerPorts, machine,
+};
 use protocol::{Answer, PortError};
 use schemas::{
-    Artifact, Assignment, AttemptId, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase, WorkerId,
+    Assignment, AttemptId, AttemptRecord, Class, DeliveredResult, FailureCode, JobId, Outcome, Phase,
+    WorkerId,
 };
 
 use super::attempt::SimulatedAttempt;
@@ -48,14 +51,16 @@ impl SpoolPorts for SimulatedPorts {
         &self,
         attempt: AttemptId,
         _spooled: &Spooled,
-    ) -> impl Future<Output = Result<Vec<Artifact>, PortError>> {
+    ) -> impl Future<Output = Result<StoredFiles, PortError>> {
         let muted = self.is_muted(Location::caller(), "store_spooled");
         async move {
-            if muted {
-                return Ok(Vec::new());
-            }
-            self.call(|_| ()).await?;
-            Ok(vec![artifact_of(attempt)])
+            let artifacts = if muted {
+                Vec::new()
+            } else {
+                self.call(|_| ()).await?;
+                vec![artifact_of(attempt)]
+            };
+            Ok(StoredFiles { artifacts, manifest: None })
         }
     }
 
@@ -73,6 +78,35 @@ impl SpoolPorts for SimulatedPorts {
                 world.spools[self.process].remove(&attempt);
                 world.processes[self.process].spooled_in_hand.remove(&attempt);
             });
+        }
+    }
+
+    #[track_caller]
+    fn keep_claim(&self, record: &AttemptRecord) -> impl Future<Output = ()> {
+        let muted = self.is_muted(Location::caller(), "keep_claim");
+        async move {
+            if !muted {
+                self.world(|world| {
+                    world.kept_claims[self.process].insert(record.id(), record.clone());
+                    world.processes[self.process].spooled_in_hand.insert(record.id());
+                });
+                self.moment().await;
+            }
+        }
+    }
+
+    fn kept_claims(&self) -> Vec<AttemptRecord> {
+        self.world(|world| {
+            let in_hand = &world.processes[self.process].spooled_in_hand;
+            let kept = world.kept_claims[self.process].iter();
+            kept.filter(|(attempt, _)| !in_hand.contains(attempt)).map(|(_, record)| record.clone()).collect()
+        })
+    }
+
+    #[track_caller]
+    fn forget_claim(&self, attempt: AttemptId) {
+        if !self.is_muted(Location::caller(), "forget_claim") {
+            self.world(|world| world.kept_claims[self.process].remove(&attempt));
         }
     }
 }
@@ -98,6 +132,10 @@ impl WorkerPorts for SimulatedPorts {
     fn open(&self, delivered: &mut Delivery) -> Result<Arc<Assignment>, Box<Unreadable>> {
         let Payload::Work(assignment) = &delivered.payload else { unreachable!("workers pull assignments") };
         Ok(Arc::new(Assignment::clone(assignment)))
+    }
+
+    fn stored_at_ms(&self, delivered: &Delivery) -> i64 {
+        delivered.published_ms
     }
 
     fn deliveries(&self, delivered: &Delivery) -> i64 {

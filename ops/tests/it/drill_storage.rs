@@ -1,4 +1,4 @@
-//! The drill's artifact store on a real broker: filled it refuses what is new and keeps what it has, and it is made
+//! What a drill fills, on a real broker: the artifact store refuses what is new and keeps what it has, and it is made
 //! larger again even when the broker is down at the moment.
 
 use crate::repository;
@@ -9,7 +9,7 @@ use schemas::topology::{Topology, bucket};
 use servers::{Found, NatsOptions, NatsServer};
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
-use trials::drill::store::ArtifactStore;
+use trials::drill::storage::Storage;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,9 @@ async fn a_filled_store_refuses_keeps_all_files_and_is_made_larger_by_a_broker_t
     for n in 0..20 {
         files.put(format!("before-{n}").as_str(), &mut bytes.as_slice()).await.expect("there is room");
     }
-    let store = ArtifactStore::of(&broker.jetstream).await.expect("it refuses what is new");
+    let storages = Storage::all(&broker.jetstream).await.expect("all refuse what is new");
+    let store = &storages[0];
+    assert_eq!(store.name(), "artifact-store");
 
     tokio::time::timeout(LIMIT, store.fill()).await.expect("filled");
     assert!(max_bytes(&broker).await < 200_000, "of {own}");
@@ -54,4 +56,16 @@ async fn a_filled_store_refuses_keeps_all_files_and_is_made_larger_by_a_broker_t
     enlarged.expect("made larger");
     assert_eq!(max_bytes(&broker).await, own);
     files.put("after", &mut bytes.as_slice()).await.expect("there is room again");
+
+    for storage in &storages[1..] {
+        let config = async |name: &str| {
+            let stream = broker.jetstream.get_stream(name).await.expect("it is there");
+            stream.cached_info().config.clone()
+        };
+        let own = config(storage.stream()).await;
+        tokio::time::timeout(LIMIT, storage.fill()).await.expect("filled");
+        assert!(config(storage.stream()).await.max_bytes < 200_000, "{}", storage.name());
+        storage.enlarge_within(LIMIT).await.expect("made larger");
+        assert_eq!(config(storage.stream()).await, own, "{} is left as it was", storage.name());
+    }
 }
