@@ -94,7 +94,8 @@ impl Strategy for Baseline {
 
     fn decide(&mut self, world: &Shared) {
         let mut world = world.borrow_mut();
-        let places: Vec<usize> = ["local", "cloud"].into_iter().filter_map(|name| place(&world, name)).collect();
+        let places: Vec<usize> =
+            ["local", "cloud"].into_iter().filter_map(|name| place(&world, name)).collect();
         while let Some((job, attempt)) = self.incoming.pop_front() {
             let may: Vec<usize> =
                 places.iter().copied().filter(|place| world.jobs[job].choice(*place).is_some()).collect();
@@ -107,7 +108,8 @@ impl Strategy for Baseline {
         for place in places {
             for _ in 0..world.free_slots(place) {
                 let may = self.waiting.iter_mut().filter(|(may, _)| may.contains(&place));
-                let first = may.min_by_key(|(_, jobs)| jobs.first_key_value().map_or(usize::MAX, |(job, _)| *job));
+                let first =
+                    may.min_by_key(|(_, jobs)| jobs.first_key_value().map_or(usize::MAX, |(job, _)| *job));
                 let Some((job, attempt)) = first.and_then(|(_, jobs)| jobs.pop_first()) else { break };
                 bind(&mut world, job, attempt, place);
             }

@@ -78,10 +78,7 @@ pub fn svg(comparison: &Comparison) -> String {
 
 fn axes(text: &mut String, scale: &Scale) {
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    let _ = writeln!(
-        text,
-        "<path d=\"M{LEFT} {TOP} V{bottom} H{right}\" fill=\"none\" stroke=\"#333333\"/>"
-    );
+    let _ = writeln!(text, "<path d=\"M{LEFT} {TOP} V{bottom} H{right}\" fill=\"none\" stroke=\"#333333\"/>");
     for tick in 0..=TICKS {
         let share = f64::from(tick) / f64::from(TICKS);
         let (late, money) = (scale.late * share, scale.money * share);

@@ -10,9 +10,9 @@ use crate::bound::{self, Bound};
 use crate::figures::Figures;
 use crate::fleet::FleetSpec;
 use crate::job::{BadJob, SimJob, prepare};
+use crate::named::Name;
 use crate::run::run;
 use crate::setting::Setting;
-use crate::named::Name;
 use crate::workload::Source;
 use crate::world::Rows;
 
@@ -112,8 +112,7 @@ pub fn compare(plan: &Plan, mut progress: impl FnMut(u64, Name)) -> Result<Compa
         for (name, results) in plan.strategies.iter().zip(&mut results) {
             let rows = run(&jobs, &fleet, *name, *seed);
             let figures = Figures::of(&rows, &jobs, &setting);
-            let fair_bound =
-                plan.with_bound.then(|| bound::as_late(&jobs, &fleet, &setting, figures.late));
+            let fair_bound = plan.with_bound.then(|| bound::as_late(&jobs, &fleet, &setting, figures.late));
             results.push(SeedResult { seed: *seed, figures, bound: least.clone(), fair_bound });
             progress(*seed, *name);
         }
@@ -164,7 +163,8 @@ impl StrategyResult {
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     fn of(name: Name, seeds: Vec<SeedResult>, first: &[SeedResult]) -> Self {
         let each = |value: &dyn Fn(&SeedResult) -> f64| -> Vec<f64> { seeds.iter().map(value).collect() };
-        let above: Option<Vec<f64>> = seeds.iter().map(|seed| seed.above().map(|above| above * 100.0)).collect();
+        let above: Option<Vec<f64>> =
+            seeds.iter().map(|seed| seed.above().map(|above| above * 100.0)).collect();
         let pairs = seeds.iter().zip(first);
         let more: Vec<f64> =
             pairs.map(|(one, other)| usd(one.figures.money) - usd(other.figures.money)).collect();

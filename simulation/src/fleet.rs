@@ -186,7 +186,10 @@ impl FleetSpec {
         }
         for (index, outage) in self.outages.iter().enumerate() {
             if outage.from_ms < 0 || outage.until_ms <= outage.from_ms {
-                return bad(format!("outages[{index}]"), "from_ms must be 0 or more and before until_ms".into());
+                return bad(
+                    format!("outages[{index}]"),
+                    "from_ms must be 0 or more and before until_ms".into(),
+                );
             }
             if !self.servers.iter().any(|server| outage.hits(server)) {
                 return bad(format!("outages[{index}]"), "it concerns no server of the fleet".into());

@@ -133,9 +133,10 @@ pub fn prepare(specs: &[JobSpec], fleet: &FleetSpec, setting: &Setting) -> Resul
         if choices.is_empty() {
             return Err(bad(format!("no backend of the fleet may run it: {why}")));
         }
-        let due_ms = job.constraints.deadline_ms.unwrap_or_else(|| {
-            job.time_ms.saturating_add_unsigned(setting.patience_ms(&job))
-        });
+        let due_ms = job
+            .constraints
+            .deadline_ms
+            .unwrap_or_else(|| job.time_ms.saturating_add_unsigned(setting.patience_ms(&job)));
         jobs.push(SimJob { at_ms: job.time_ms, due_ms, choices, admitted, job: Arc::new(job) });
     }
     Ok(jobs)
@@ -171,7 +172,12 @@ fn to_job(place: usize, spec: &JobSpec, setting: &Setting) -> Result<Job, String
         return Err(format!("run_ms.{backend} is 0: give it at least 1 ms"));
     }
     let at_ms = START_MS + spec.at_ms;
-    let body = Body { kind, prompt: Some("a lighthouse".to_owned()), model: Some(spec.model.clone()), ..Body::default() };
+    let body = Body {
+        kind,
+        prompt: Some("a lighthouse".to_owned()),
+        model: Some(spec.model.clone()),
+        ..Body::default()
+    };
     let constraints = Constraints {
         deadline_ms: spec.deadline_ms.map(|deadline_ms| at_ms + deadline_ms),
         allow_paid: Some(spec.allow_paid),

@@ -65,6 +65,9 @@ impl std::str::FromStr for Name {
     type Err = UnknownStrategy;
 
     fn from_str(text: &str) -> Result<Self, UnknownStrategy> {
-        Self::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| UnknownStrategy(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|name| name.as_str() == text)
+            .ok_or_else(|| UnknownStrategy(text.to_owned()))
     }
 }

@@ -104,14 +104,17 @@ impl Prototype {
             (cost > 0).then(|| float(cost))
         });
         let reference = if dearest > 0.0 { dearest } else { paid.fold(f64::INFINITY, f64::min).min(1e9) };
-        self.waiting.insert(job, Waiting {
-            attempt,
-            due_ms: float(found.due_ms),
-            patience_ms: float(found.due_ms - found.at_ms).max(1.0),
-            has_deadline: found.job.constraints.deadline_ms.is_some(),
-            reference,
-            ways,
-        });
+        self.waiting.insert(
+            job,
+            Waiting {
+                attempt,
+                due_ms: float(found.due_ms),
+                patience_ms: float(found.due_ms - found.at_ms).max(1.0),
+                has_deadline: found.job.constraints.deadline_ms.is_some(),
+                reference,
+                ways,
+            },
+        );
     }
 }
 
@@ -275,7 +278,8 @@ fn choose(entries: &mut [Entry], local: &[f64], paid: &mut BTreeMap<usize, Vec<f
 impl Prototype {
     /// Jobs whose deadline has passed.
     fn over(&self, now_ms: f64) -> Vec<usize> {
-        let over = self.waiting.iter().filter(|(_, waiting)| waiting.has_deadline && waiting.due_ms <= now_ms);
+        let over =
+            self.waiting.iter().filter(|(_, waiting)| waiting.has_deadline && waiting.due_ms <= now_ms);
         over.map(|(job, _)| *job).collect()
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::fleet::FleetSpec;
 use crate::job::SimJob;
-use crate::setting::Setting;
 use crate::named::Name;
+use crate::setting::Setting;
 use crate::strategy::Strategy;
 use crate::world::{Rows, World};
 
@@ -20,7 +20,8 @@ pub fn run(jobs: &Arc<Vec<SimJob>>, fleet: &FleetSpec, name: Name, seed: u64) ->
     drive(&world, strategy.as_mut());
     drop(strategy);
     // Timers of steps that wait hold wakers, not the world.
-    Rc::try_unwrap(world).map_or_else(|_| unreachable!("the strategy is gone"), |world| world.into_inner().finish())
+    Rc::try_unwrap(world)
+        .map_or_else(|_| unreachable!("the strategy is gone"), |world| world.into_inner().finish())
 }
 
 fn drive(world: &Rc<RefCell<World>>, strategy: &mut dyn Strategy) {

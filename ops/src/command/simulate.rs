@@ -100,7 +100,8 @@ impl Simulate {
         }
         let fleet = self.fleet.as_deref().map(read_fleet).transpose()?;
         if let Some(routers) = self.routers {
-            check(&FleetSpec { routers, ..FleetSpec::demo() }).map_err(|error| usage(format!("--{error}")))?;
+            check(&FleetSpec { routers, ..FleetSpec::demo() })
+                .map_err(|error| usage(format!("--{error}")))?;
         }
         let jobs = match &source {
             Source::Generated(..) => self.jobs.unwrap_or_default(),
@@ -108,10 +109,14 @@ impl Simulate {
         };
         let with_bound = !self.no_bound;
         if with_bound && jobs > bound::JOBS_MAX {
-            let words = format!("the bound is for up to {} jobs, here are {jobs}: add --no-bound", bound::JOBS_MAX);
+            let words =
+                format!("the bound is for up to {} jobs, here are {jobs}: add --no-bound", bound::JOBS_MAX);
             return Err(usage(words));
         }
-        let last = self.first_seed.checked_add(self.seeds).ok_or_else(|| usage("--first-seed is too large".into()))?;
+        let last = self
+            .first_seed
+            .checked_add(self.seeds)
+            .ok_or_else(|| usage("--first-seed is too large".into()))?;
         let seeds = (self.first_seed..last).collect();
         Ok(Plan { source, fleet, routers: self.routers, strategies, seeds, with_bound })
     }
@@ -132,7 +137,8 @@ impl Simulate {
                 if self.jobs.is_some() {
                     return Err(usage("--jobs is for generated workloads: a file has its own".into()));
                 }
-                let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+                let text =
+                    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
                 let jobs = parse(&text).map_err(|error| usage(format!("{}: {error}", path.display())))?;
                 Ok(Source::Given { name: self.workload.clone(), jobs })
             }

@@ -43,7 +43,8 @@ fn row(strategy: &StrategyResult) -> Vec<String> {
         let idle = seed.figures.backends.iter().find(|backend| backend.backend == "local");
         idle.map_or(0.0, |backend| f64::from(u32::try_from(backend.idle_percent).unwrap_or(100)))
     };
-    let worst = strategy.seeds.iter().filter_map(simulation::compare::SeedResult::above).fold(f64::MIN, f64::max);
+    let worst =
+        strategy.seeds.iter().filter_map(simulation::compare::SeedResult::above).fold(f64::MIN, f64::max);
     let bounded = strategy.above_percent.is_some();
     vec![
         strategy.strategy.to_owned(),

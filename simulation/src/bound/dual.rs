@@ -9,6 +9,9 @@ use super::problem::{Demand, Problem};
 /// Temperatures as shares of what matters, and steps at each.
 const STAGES: [(f64, usize); 5] = [(0.3, 150), (0.1, 200), (0.03, 250), (0.01, 300), (0.003, 400)];
 
+/// Beyond this many temperatures nothing is chosen.
+const NEVER: f64 = 30.0;
+
 /// How often the dual function itself is looked at.
 const LOOK_EVERY: usize = 25;
 
@@ -48,7 +51,9 @@ pub fn value(problem: &Problem, late: f64, prices: &Prices) -> f64 {
     let jobs: f64 = problem.demands.iter().map(|demand| cheapest(demand, prices)).sum();
     let capacity = problem.resources.iter().zip(&prices.capacity);
     let worth: f64 = capacity
-        .map(|(resource, price)| resource.capacity.iter().zip(price).map(|(there, price)| there * price).sum::<f64>())
+        .map(|(resource, price)| {
+            resource.capacity.iter().zip(price).map(|(there, price)| there * price).sum::<f64>()
+        })
         .sum();
     jobs - worth - prices.late * late
 }
@@ -164,7 +169,10 @@ impl Spread {
             let least = cheapest(demand, prices);
             let (first, last) = demand.window;
             let begin = self.shares.len();
-            let weigh = |cost: f64| (-(cost - least) / temperature).exp();
+            let weigh = |cost: f64| {
+                let colder = (cost - least) / temperature;
+                if colder > NEVER { 0.0 } else { (-colder).exp() }
+            };
             let mut all = weigh(demand.late_cost + prices.late);
             self.shares.push(all);
             for way in &demand.ways {
@@ -189,10 +197,12 @@ impl Spread {
                 };
                 for interval in first..=last {
                     let share = self.shares[next];
-                    self.load[resource][interval] += share * way.work;
-                    self.curve[resource][interval] += share * way.work * way.work;
-                    self.money += share * way.cost;
                     next += 1;
+                    if share > 0.0 {
+                        self.load[resource][interval] += share * way.work;
+                        self.curve[resource][interval] += share * way.work * way.work;
+                        self.money += share * way.cost;
+                    }
                 }
             }
         }
@@ -220,7 +230,8 @@ impl Spread {
     /// limit, or is late.
     fn feasible(&self, problem: &Problem) -> (f64, f64) {
         let fits = |resource: usize, interval: usize| {
-            let (load, there) = (self.load[resource][interval], problem.resources[resource].capacity[interval]);
+            let (load, there) =
+                (self.load[resource][interval], problem.resources[resource].capacity[interval]);
             if load > there { there / load } else { 1.0 }
         };
         let (mut money, mut late, mut next) = (0.0, 0.0, 0);

@@ -109,8 +109,11 @@ fn edges(jobs: &[SimJob], fleet: &FleetSpec) -> Vec<i64> {
 fn groups<'a>(fleet: &'a FleetSpec, setting: &Setting, capacities: Capacities) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for server in &fleet.servers {
-        let Some(backend) = setting.backends().position(|backend| *backend == server.backend) else { continue };
-        let families = setting.config.catalog.services.iter().filter(|service| service.backend == server.backend);
+        let Some(backend) = setting.backends().position(|backend| *backend == server.backend) else {
+            continue;
+        };
+        let families =
+            setting.config.catalog.services.iter().filter(|service| service.backend == server.backend);
         let family = |name: &str| families.clone().any(|service| service.family == name);
         let is_serverless = family(policy::billing::LIMITED_FAMILY);
         let is_limited =

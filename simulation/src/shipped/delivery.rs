@@ -67,7 +67,9 @@ impl Delivery for SimDelivery {
     }
 
     fn failed_attempt(&self) -> Result<DeadLetter, DecodeError> {
-        let Payload::Failed(letter) = &self.payload else { unreachable!("failed attempts have a stream of their own") };
+        let Payload::Failed(letter) = &self.payload else {
+            unreachable!("failed attempts have a stream of their own")
+        };
         Ok(DeadLetter::clone(letter))
     }
 }

@@ -130,7 +130,8 @@ impl Lanes {
     /// When the next message comes back, if nobody was asked to look then.
     pub(crate) fn next_return(&mut self, now_ms: i64) -> Option<i64> {
         let (at_ms, _) = *self.returning.first_key_value()?.0;
-        let planned = self.planned_return_ms.is_some_and(|planned_ms| now_ms < planned_ms && planned_ms <= at_ms);
+        let planned =
+            self.planned_return_ms.is_some_and(|planned_ms| now_ms < planned_ms && planned_ms <= at_ms);
         if planned {
             return None;
         }

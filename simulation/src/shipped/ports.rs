@@ -7,20 +7,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use policy::fleet::Fleet;
+use policy::inbox::InboxShare;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
-use protocol::router::{LastAssigned, LedgerAway, Queued, RouterPorts};
+use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
 use protocol::worker::machine::{self, Ended};
 use protocol::{
-    Answer, ClaimError, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError, Published, Record,
-    StoredMessage,
+    Answer, ClaimError, ClaimStore, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError,
+    Published, Record, StoredMessage,
 };
 use schemas::reserve::{Grant, Reservation};
 use schemas::subjects::{self, Subject};
 use schemas::topology::stream;
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, Backend, Class, DeadLetter, Event, Fact, JobId, JobState, KeyRecord,
-    Lane, Outcome, SCHEMA_VERSION, Tenant,
+    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, Class, DeadLetter, Event, Fact, Input,
+    JobId, JobState, KeyRecord, Lane, Outcome, SCHEMA_VERSION, Tenant,
 };
 
 use super::delivery::{Payload, SimDelivery};
@@ -111,7 +112,8 @@ impl Ports for SimPorts {
     }
 
     async fn sleep(&self, time: Duration) {
-        let at_ms = self.now_ms().saturating_add_unsigned(u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4));
+        let at_ms =
+            self.now_ms().saturating_add_unsigned(u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4));
         let is_asked = Cell::new(false);
         poll_fn(|context| {
             if self.now_ms() >= at_ms {
@@ -134,7 +136,7 @@ impl Ports for SimPorts {
         std::future::pending().await
     }
 
-    fn is_cancelled(&self, _job: JobId) -> bool {
+    fn is_cancelled(&self, _tenant: &Tenant, _job: JobId) -> bool {
         false
     }
 
@@ -183,6 +185,10 @@ impl Ports for SimPorts {
 
     async fn write_claim(&self, _held: &mut Held, _record: AttemptRecord) -> Result<(), ClaimError> {
         Ok(())
+    }
+
+    async fn claim_store(&self) -> Result<ClaimStore, PortError> {
+        Ok(ClaimStore { created_at_ms: 0, kept_ms: None })
     }
 
     fn note(&self, _note: Note<'_>) {}
@@ -257,11 +263,35 @@ impl RouterPorts for SimPorts {
         Ok(None)
     }
 
+    async fn inbox_share(&self, _tenant: Option<&Tenant>) -> InboxShare {
+        InboxShare::Whole
+    }
+
+    async fn keys_left(&self, _tenant: &Tenant) -> KeysLeft {
+        KeysLeft::Some
+    }
+
+    async fn read_key(&self, _name: &str) -> Result<Option<KeyRecord>, PortError> {
+        Ok(None)
+    }
+
+    async fn input_kept(&self, _input: &Input) -> Result<Option<(i64, i64)>, PortError> {
+        Ok(None)
+    }
+
+    async fn next_entry(&self, _bucket: &'static str, _from: u64) -> Result<Option<BucketEntry>, PortError> {
+        Ok(None)
+    }
+
+    async fn remove_entry(&self, _bucket: &'static str, _entry: &BucketEntry) -> Result<(), PortError> {
+        Ok(())
+    }
+
     async fn create_key(&self, _name: &str, _record: &KeyRecord) -> Result<Option<KeyRecord>, PortError> {
         Ok(None)
     }
 
-    async fn request_cancel(&self, _job: JobId) -> Result<(), PortError> {
+    async fn request_cancel(&self, _request: &CancelRequest) -> Result<(), PortError> {
         Ok(())
     }
 
@@ -279,7 +309,8 @@ impl RouterPorts for SimPorts {
         let place = self.place(backend);
         Ok(self.world(|world| {
             let waiting = world.queues[place].iter().filter(|binding| binding.sequence >= from);
-            let mut written = waiting.filter_map(|binding| Some((binding.sequence, binding.assignment.as_ref()?)));
+            let mut written =
+                waiting.filter_map(|binding| Some((binding.sequence, binding.assignment.as_ref()?)));
             let (sequence, assignment) = written.find(|(_, assignment)| assignment.class == *class)?;
             Some(Queued { sequence, assignment: Assignment::clone(assignment) })
         }))

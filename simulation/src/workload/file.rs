@@ -17,7 +17,9 @@ pub enum BadFile {
         message: String,
     },
     /// No job is there.
-    #[error("it holds no job: write one JSON object on each line, for example {{\"at_ms\": 0, \"lane\": \"standard\"}}")]
+    #[error(
+        "it holds no job: write one JSON object on each line, for example {{\"at_ms\": 0, \"lane\": \"standard\"}}"
+    )]
     Empty,
     /// There are too many.
     #[error("it holds more than {JOBS_MAX} jobs: split it")]

@@ -237,7 +237,8 @@ fn two_checkpoints(chance: &mut Chance, at_ms: i64) -> JobSpec {
 
 /// 0.75 to 1.35 of the median at each backend, one draw for each.
 fn durations(chance: &mut Chance, medians: &[(&str, u64)]) -> BTreeMap<Backend, u64> {
-    let each = |(backend, median_ms): &(&str, u64)| (name(backend), median_ms * chance.between(750, 1_350) / 1_000);
+    let each =
+        |(backend, median_ms): &(&str, u64)| (name(backend), median_ms * chance.between(750, 1_350) / 1_000);
     medians.iter().map(each).collect()
 }
 

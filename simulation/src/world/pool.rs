@@ -43,7 +43,8 @@ impl Pool {
             let is_free = worker.free_at_ms <= now_ms;
             (!is_free, if is_free { -worker.free_at_ms } else { worker.free_at_ms })
         };
-        let best = (0..self.workers.len()).min_by_key(|index| rank(&self.workers[*index])).unwrap_or_default();
+        let best =
+            (0..self.workers.len()).min_by_key(|index| rank(&self.workers[*index])).unwrap_or_default();
         let worker = &mut self.workers[best];
         let begins_ms = now_ms.max(worker.free_at_ms);
         if worker.up_since_ms.is_some() && begins_ms <= worker.free_at_ms + idle_ms {

@@ -55,8 +55,9 @@ pub(crate) struct Running {
 impl Server {
     pub(crate) fn new(spec: &ServerSpec, backend: usize, setting: &Setting) -> Self {
         let mut services = setting.config.catalog.services.iter();
-        let is_serverless = services
-            .any(|service| service.backend == spec.backend && service.family == policy::billing::LIMITED_FAMILY);
+        let is_serverless = services.any(|service| {
+            service.backend == spec.backend && service.family == policy::billing::LIMITED_FAMILY
+        });
         Self {
             well: offer(spec, setting, crate::setting::START_MS),
             spec: spec.clone(),
@@ -107,7 +108,8 @@ impl Server {
     /// When an attempt can begin that is pulled now.
     pub(crate) fn ready_ms(&mut self, job: &Job, now_ms: i64) -> i64 {
         let model = job.body.model.as_ref();
-        let load_ms = if self.spec.load_ms > 0 && self.loaded.as_ref() != model { self.spec.load_ms } else { 0 };
+        let load_ms =
+            if self.spec.load_ms > 0 && self.loaded.as_ref() != model { self.spec.load_ms } else { 0 };
         if self.spec.load_ms > 0 {
             self.loaded = model.cloned();
         }

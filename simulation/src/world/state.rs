@@ -247,7 +247,9 @@ impl World {
         let run_ms = job.choice(binding.backend).map_or(1, |choice| choice.run_ms);
         let ready_ms = self.servers[server].ready_ms(&job.job, now_ms);
         let run_ms = run_ms.saturating_mul(100).div_ceil(self.servers[server].spec.speed_percent).max(1);
-        let place = self.servers[server].is_serverless.then(|| self.pool.place(ready_ms, &self.setting, &mut self.rows));
+        let place = self.servers[server]
+            .is_serverless
+            .then(|| self.pool.place(ready_ms, &self.setting, &mut self.rows));
         let exec_at_ms = place.map_or(ready_ms, |place| place.exec_at_ms);
         let natural_ms = exec_at_ms.saturating_add_unsigned(run_ms);
         let timeout_ms = now_ms.saturating_add_unsigned(binding.timeout_ms);
@@ -344,7 +346,8 @@ impl World {
         self.changed(server);
         while let Some(token) = self.servers[server].running.first().map(|running| running.token) {
             let running = self.servers[server].take(token)?;
-            if let Some(Notice::Failed(failed)) = self.settle(server, running, Some(FailureCode::BackendDown)) {
+            if let Some(Notice::Failed(failed)) = self.settle(server, running, Some(FailureCode::BackendDown))
+            {
                 self.agenda.push(self.now_ms, Event::Lost(failed));
             }
         }
