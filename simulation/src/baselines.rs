@@ -88,7 +88,7 @@ impl Strategy for Baseline {
                     _ => self.incoming.push_back((job, attempt + 1)),
                 }
             }
-            Notice::Succeeded(_) | Notice::Woken(_) => {}
+            Notice::Succeeded { .. } | Notice::Woken(_) => {}
         }
     }
 

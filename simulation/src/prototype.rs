@@ -213,7 +213,7 @@ impl Strategy for Prototype {
                     _ => self.admit(&world.borrow(), job, attempt + 1),
                 }
             }
-            Notice::Succeeded(_) | Notice::Woken(_) => {}
+            Notice::Succeeded { .. } | Notice::Woken(_) => {}
         }
     }
 

@@ -9,14 +9,25 @@ use crate::job::SimJob;
 use crate::named::Name;
 use crate::setting::Setting;
 use crate::strategy::Strategy;
-use crate::world::{Rows, World};
+use crate::world::{Rows, Shared, World};
 
 /// Runs a workload until all its jobs have ended, or nothing happens any more.
 #[must_use]
 pub fn run(jobs: &Arc<Vec<SimJob>>, fleet: &FleetSpec, name: Name, seed: u64) -> Rows {
+    run_with(jobs, fleet, seed, |world| name.build(world, fleet.routers))
+}
+
+/// The same for a strategy without a name.
+#[must_use]
+pub fn run_with(
+    jobs: &Arc<Vec<SimJob>>,
+    fleet: &FleetSpec,
+    seed: u64,
+    build: impl FnOnce(&Shared) -> Box<dyn Strategy>,
+) -> Rows {
     let setting = Rc::new(Setting::default());
     let world = Rc::new(RefCell::new(World::new(Arc::clone(jobs), fleet, &setting, seed)));
-    let mut strategy = name.build(&world, fleet.routers);
+    let mut strategy = build(&world);
     drive(&world, strategy.as_mut());
     drop(strategy);
     // Timers of steps that wait hold wakers, not the world.

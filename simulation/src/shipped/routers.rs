@@ -110,7 +110,7 @@ impl Strategy for Shipped {
                     self.lanes.borrow_mut().publish_failed(letter, now_ms);
                 }
             }
-            Notice::Succeeded(backend) => {
+            Notice::Succeeded { backend, .. } => {
                 let backend = world.borrow().setting.backends().nth(backend).cloned();
                 if let Some(backend) = backend {
                     self.change_fleets(|fleet| {

@@ -21,7 +21,7 @@ pub enum Generator {
     Bursts,
     /// Urgent, standard and batch with deadlines, films among them, 133 % of local.
     Mixed,
-    /// Local is out in the middle.
+    /// Local is out for the middle tenth.
     Outage,
     /// Two checkpoints on unequal GPUs that take time to load one.
     Checkpoints,
@@ -68,13 +68,13 @@ impl Generator {
             // Films lengthen what a job takes by a tenth: 133 % in all.
             Self::Mixed => draw.poisson(jobs.unwrap_or(435), 1.21, &mixed),
             Self::Outage => {
-                draw.poisson(jobs.unwrap_or(239), 0.67, &plain);
+                draw.poisson(jobs.unwrap_or(239), 0.67, &patient);
                 let end_ms = draw.jobs.last().map_or(0, |job| job.at_ms);
                 fleet.outages.push(Outage {
                     backend: name("local"),
                     server: None,
-                    from_ms: end_ms * 2 / 5,
-                    until_ms: end_ms * 3 / 5,
+                    from_ms: end_ms * 9 / 20,
+                    until_ms: end_ms * 11 / 20,
                 });
             }
             Self::Checkpoints => {
@@ -126,7 +126,7 @@ impl Draw {
         }
     }
 
-    /// A rate that swings, and every minute or so a burst of a dozen to thirty at once; 87 % of local over the whole.
+    /// A rate that swings, and every minute or so a burst of twenty to fifty at once; 87 % of local over the whole.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -134,10 +134,10 @@ impl Draw {
     )]
     fn bursts(&mut self, count: usize) {
         let end_ms = count as f64 * PICTURE_MEAN_MS / LOCAL_SLOTS / 0.87;
-        let in_bursts = count * 2 / 5;
+        let in_bursts = count * 3 / 5;
         while self.jobs.len() < in_bursts {
             let at_ms = self.chance.unit() * end_ms * 0.95;
-            let size = self.chance.between(12, 30) as usize;
+            let size = self.chance.between(20, 50) as usize;
             for _ in 0..size.min(in_bursts - self.jobs.len()) {
                 let within_ms = self.chance.unit() * 3_000.0;
                 let job = patient(&mut self.chance, (at_ms + within_ms) as i64);
@@ -170,6 +170,7 @@ impl Draw {
             let may_pay = self.chance.permille(300);
             self.jobs.push(JobSpec {
                 tenant: "flood".to_owned(),
+                lane: Lane::Batch,
                 allow_paid: may_pay,
                 patience_ms: Some(600_000),
                 ..job
@@ -217,14 +218,14 @@ fn mixed(chance: &mut Chance, at_ms: i64) -> JobSpec {
         13 => JobSpec {
             lane: Lane::Batch,
             model: "wan".to_owned(),
-            deadline_ms: Some(chance.between(600, 1_200) as i64 * SECOND_MS),
+            deadline_ms: Some(chance.between(400, 800) as i64 * SECOND_MS),
             allow_paid,
             max_cost_micro_usd: Some(MicroUsd(2_000_000)),
             run_ms: durations(chance, &FILM),
             ..job
         },
         _ => {
-            let deadline_ms = chance.between(300, 900) as i64 * SECOND_MS;
+            let deadline_ms = chance.between(200, 600) as i64 * SECOND_MS;
             JobSpec { lane: Lane::Batch, deadline_ms: Some(deadline_ms), allow_paid, ..job }
         }
     }

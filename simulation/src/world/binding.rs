@@ -47,8 +47,15 @@ pub enum Notice {
     Arrived(usize),
     /// An attempt failed.
     Failed(Box<FailedAttempt>),
-    /// An attempt succeeded at a backend.
-    Succeeded(usize),
+    /// An attempt succeeded.
+    Succeeded {
+        /// Of which job.
+        job: usize,
+        /// At which backend.
+        backend: usize,
+        /// For how long it had its slot, milliseconds.
+        run_ms: u64,
+    },
     /// A moment has come for which the strategy asked.
     Woken(u64),
 }

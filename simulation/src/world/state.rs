@@ -321,7 +321,7 @@ impl World {
             }
             self.rows.attempt(&binding, server, started_at_ms, now_ms, cost, None);
             self.end(binding.job, JobState::Completed);
-            return Some(Notice::Succeeded(binding.backend));
+            return Some(Notice::Succeeded { job: binding.job, backend: binding.backend, run_ms: busy_ms });
         };
         let failure = Failure::new(code, format!("{} in the simulation", code.as_str()));
         let failed = FailedAttempt { server, started_at_ms, failure, usage, cost, binding };
