@@ -16,6 +16,7 @@ pub mod figures;
 pub mod fleet;
 pub mod job;
 pub mod named;
+pub mod planned;
 pub mod prototype;
 pub mod run;
 pub mod setting;

@@ -3,6 +3,7 @@
 use schemas::Profile;
 
 use crate::baselines::{Baseline, Kind};
+use crate::planned::Planned;
 use crate::prototype::Prototype;
 use crate::shipped::Shipped;
 use crate::strategy::Strategy;
@@ -15,19 +16,24 @@ pub enum Name {
     Shipped(Profile),
     /// A baseline.
     Baseline(Kind),
-    /// The planner that is not shipped.
+    /// The schedule over all that wait, every job with one profile.
+    Planned(Profile),
+    /// The rule from which the schedule was made.
     Prototype,
 }
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Shipped(Profile::Balanced),
         Self::Shipped(Profile::Cheapest),
         Self::Shipped(Profile::Fastest),
         Self::Baseline(Kind::Dearest),
         Self::Baseline(Kind::Cloud),
         Self::Baseline(Kind::LocalThenCloud),
+        Self::Planned(Profile::Balanced),
+        Self::Planned(Profile::Cheapest),
+        Self::Planned(Profile::Fastest),
         Self::Prototype,
     ];
 
@@ -37,6 +43,9 @@ impl Name {
         match self {
             Self::Shipped(profile) => profile.as_str(),
             Self::Baseline(kind) => kind.as_str(),
+            Self::Planned(Profile::Cheapest) => "plan-cheapest",
+            Self::Planned(Profile::Fastest) => "plan-fastest",
+            Self::Planned(_) => "plan",
             Self::Prototype => "prototype",
         }
     }
@@ -47,6 +56,7 @@ impl Name {
         match self {
             Self::Shipped(profile) => Box::new(Shipped::new(world, profile, routers)),
             Self::Baseline(kind) => Box::new(Baseline::new(kind)),
+            Self::Planned(profile) => Box::new(Planned::new(profile)),
             Self::Prototype => Box::new(Prototype::default()),
         }
     }

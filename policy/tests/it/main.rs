@@ -14,6 +14,7 @@ mod laws;
 mod overdue;
 mod overhead;
 mod plan;
+mod schedule;
 mod table;
 mod unknown;
 mod validate;

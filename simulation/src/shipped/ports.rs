@@ -133,7 +133,7 @@ impl Ports for SimPorts {
     }
 
     async fn stopping(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn is_cancelled(&self, _tenant: &Tenant, _job: JobId) -> bool {

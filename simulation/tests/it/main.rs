@@ -2,4 +2,5 @@
 
 mod bound;
 mod brute;
+mod plan;
 mod runs;
