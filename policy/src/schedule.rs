@@ -5,6 +5,7 @@
 //! which order jobs take our own slots, `line` lets them stand in a virtual line on these slots, `out` moves jobs to
 //! paid backends while the sum falls, and `start` concludes a decision for each.
 
+mod fleet;
 mod input;
 mod line;
 mod order;
@@ -12,6 +13,7 @@ mod out;
 mod price;
 mod start;
 
+pub use fleet::pools;
 pub use input::{Expected, Pool, Rules, Run, ScheduleInput, Share, Waiting, Way};
 pub use price::{multiple, reference};
 pub use start::{Decision, Schedule, Why};

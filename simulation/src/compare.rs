@@ -1,5 +1,6 @@
 //! Strategies side by side over the same arrivals: means and 95 % confidence over seeds, differences in pairs.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -109,10 +110,15 @@ pub fn compare(plan: &Plan, mut progress: impl FnMut(u64, Name)) -> Result<Compa
     for seed in &plan.seeds {
         let (jobs, fleet) = plan.jobs(*seed, &setting)?;
         let least = plan.with_bound.then(|| bound::least(&jobs, &fleet, &setting));
+        // Runs that are as late as another share its bound.
+        let mut fair_bounds: BTreeMap<usize, Bound> = BTreeMap::new();
         for (name, results) in plan.strategies.iter().zip(&mut results) {
             let rows = run(&jobs, &fleet, *name, *seed);
             let figures = Figures::of(&rows, &jobs, &setting);
-            let fair_bound = plan.with_bound.then(|| bound::as_late(&jobs, &fleet, &setting, figures.late));
+            let fair_bound = plan.with_bound.then(|| {
+                let bound = || bound::as_late(&jobs, &fleet, &setting, figures.late);
+                fair_bounds.entry(figures.late).or_insert_with(bound).clone()
+            });
             results.push(SeedResult { seed: *seed, figures, bound: least.clone(), fair_bound });
             progress(*seed, *name);
         }

@@ -14,6 +14,7 @@ mod laws;
 mod overdue;
 mod overhead;
 mod plan;
+mod pools;
 mod schedule;
 mod table;
 mod unknown;

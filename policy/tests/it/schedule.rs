@@ -248,8 +248,9 @@ fn who_calls_everything_urgent_delays_nobody_beyond_its_share() {
     let ends = worked_off(waiting);
     let others = ends.iter().filter(|(tenant, _)| *tenant == 1).map(|(_, end_ms)| *end_ms);
     for (nth, end_ms) in (1i64..).zip(others) {
-        // With half of two slots its k-th job ends after k runs; nobody is held to more than its due time or that.
-        assert!(end_ms <= (nth * 4_000).max(30_000) + 4_000, "{nth}: {end_ms} of {ends:?}");
+        // With half of two slots its k-th job ends after k runs. Nobody waits for longer than that, or, where that is late
+        // anyway, until twice its patience.
+        assert!(end_ms <= (nth * 4_000).max(60_000) + 4_000, "{nth}: {end_ms} of {ends:?}");
     }
     // The same jobs of one tenant are served by what they ask for: the patient ones come last.
     let mut waiting: Vec<Waiting> = (0..40).map(|_| poor(1)).collect();
