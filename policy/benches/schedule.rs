@@ -15,7 +15,7 @@ fn waiting(count: usize) -> Vec<Waiting> {
     let job = |nth: usize| {
         let patience_ms = [60_000, 240_000, 600_000][nth % 3];
         let mut ways = vec![Way { pool: 0, cost_micro_usd: 0.0, run: run(4_200.0) }];
-        if nth % 4 != 0 {
+        if !nth.is_multiple_of(4) {
             ways.push(Way { pool: 1, cost_micro_usd: 6_600.0, run: run(33_000.0) });
             ways.push(Way { pool: 2, cost_micro_usd: 67_000.0, run: run(8_000.0) });
         }

@@ -126,7 +126,7 @@ pub struct ScheduleInput<'a> {
 
 impl ScheduleInput<'_> {
     /// Milliseconds from now to a moment.
-    pub(super) const fn from_now(&self, at_ms: i64) -> f64 {
+    pub(super) const fn ms_until(&self, at_ms: i64) -> f64 {
         at_ms.saturating_sub(self.now_ms) as f64
     }
 

@@ -39,7 +39,7 @@ impl Line {
     pub(super) fn of(input: &ScheduleInput<'_>, jobs: &[Job<'_>]) -> Self {
         let mut scratch: Vec<Slot> = Vec::new();
         for (pool, there) in input.pools.iter().enumerate().filter(|(_, there)| !there.is_paid) {
-            let free_ms = there.free_at_ms.iter().map(|at_ms| input.from_now(*at_ms).max(0.0));
+            let free_ms = there.free_at_ms.iter().map(|at_ms| input.ms_until(*at_ms).max(0.0));
             scratch.extend(free_ms.map(|free_ms| Slot { pool, free_ms }));
         }
         let slots = scratch.len();
@@ -101,9 +101,9 @@ impl Line {
         self.scratch.clear();
         self.scratch.extend_from_slice(&self.before[place * self.slots..(place + 1) * self.slots]);
         let mut late = self.late_before[place];
-        for other in place + 1..=until {
-            if !self.left[other] {
-                late += step(&mut self.scratch, input, &jobs[other]).1;
+        for (job, left) in jobs[place + 1..=until].iter().zip(&self.left[place + 1..=until]) {
+            if !left {
+                late += step(&mut self.scratch, input, job).1;
                 if late > enough {
                     break;
                 }

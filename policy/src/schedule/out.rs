@@ -27,7 +27,7 @@ pub(super) struct Outs {
 impl Outs {
     pub(super) fn of(input: &ScheduleInput<'_>) -> Self {
         let free = |pool: &Pool| {
-            let from_now = |at_ms: &i64| input.from_now(*at_ms).max(0.0);
+            let from_now = |at_ms: &i64| input.ms_until(*at_ms).max(0.0);
             let mut free: Vec<f64> = pool.free_at_ms.iter().map(from_now).collect();
             free.sort_by(f64::total_cmp);
             free

@@ -176,7 +176,7 @@ fn a_backend_of_many_slots_is_used_at_the_last_moment_only() {
     let job = picture(30_000);
     let out = pools([200_000, 200_000], 90_000);
     let Decision::Wait { why: Why::LastMoment { pool }, until_ms: Some(until_ms) } =
-        decide(&[job.clone()], &out)[0]
+        decide(std::slice::from_ref(&job), &out)[0]
     else {
         panic!("{:?}", decide(&[job], &out));
     };
