@@ -23,6 +23,7 @@ mod live;
 mod parked;
 pub mod series;
 mod session;
+mod simulate;
 mod status;
 mod submit;
 mod tenants;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Drill(drill::Drill),
     /// Measure the fleet beside the broker that it lives on
     Bench(bench::Bench),
+    /// What routing costs over simulated arrivals, beside yardsticks and the bound of hindsight
+    Simulate(Box<simulate::Simulate>),
     /// Publish a job: a prompt, a ComfyUI workflow, or many
     Submit(Box<submit::Submit>),
     /// Follow jobs live until they end
@@ -143,6 +146,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(command) => command.run(&session).await,
         Command::Drill(command) => Box::pin(command.run(&session)).await,
         Command::Bench(command) => Box::pin(command.run(&session)).await,
+        Command::Simulate(command) => command.run(&session),
         Command::Submit(command) => command.run(&session).await,
         Command::Watch(command) => command.run(&session).await,
         Command::Get(command) => command.run(&session).await,

@@ -25,6 +25,7 @@ pub mod overdue;
 pub mod overhead;
 pub mod plan;
 pub mod retention;
+pub mod schedule;
 pub mod stuck;
 pub mod validate;
 pub mod waiting;

@@ -15,6 +15,7 @@ mod obtain;
 mod release_binaries;
 mod series;
 mod servers;
+mod simulate;
 
 use std::path::{Path, PathBuf};
 

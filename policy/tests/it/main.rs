@@ -14,6 +14,8 @@ mod laws;
 mod overdue;
 mod overhead;
 mod plan;
+mod pools;
+mod schedule;
 mod table;
 mod unknown;
 mod validate;

@@ -1,0 +1,53 @@
+//! The pools of a schedule, read from the fleet as a router sees it.
+
+use policy::defaults;
+use policy::fleet::Fleet;
+use policy::schedule::{Pool, pools};
+use schemas::{Health, Offer, RunningAttempt, samples};
+
+use crate::world::{NOW_MS, name, offer};
+
+const LARGE: &str = "image-large";
+/// What the catalog expects of it at `local`, start-up included.
+const LARGE_MS: i64 = 12_000;
+
+fn found(offers: Vec<Offer>, backlog: u64, ahead: usize) -> Vec<Pool> {
+    let mut fleet = Fleet::default();
+    offers.into_iter().for_each(|offer| fleet.upsert_offer(offer, NOW_MS));
+    fleet.set_backlog(&name("local"), &name(LARGE), backlog);
+    pools(&fleet, &defaults::policy(), &defaults::catalog(), ahead, NOW_MS)
+}
+
+fn running(running_ms: u64) -> RunningAttempt {
+    RunningAttempt { job: samples::job_id(), attempt: 1, class: name(LARGE), running_ms }
+}
+
+#[test]
+fn what_runs_and_what_waits_takes_slots() {
+    let free = |offer: Offer, backlog| found(vec![offer], backlog, 1)[0].clone();
+    let idle = free(offer("local-1", "local", 2), 0);
+    assert_eq!((idle.free_at_ms, idle.is_paid, idle.ahead), (vec![NOW_MS; 2], false, 2));
+    let busy = || Offer { running: vec![running(2_000)], ..offer("local-1", "local", 2) };
+    assert_eq!(free(busy(), 1).free_at_ms, [NOW_MS, NOW_MS + LARGE_MS - 2_000]);
+    // One more is bound and takes the free slot; it is not ahead of anything.
+    let two = free(busy(), 2);
+    assert_eq!((two.free_at_ms, two.ahead), (vec![NOW_MS + LARGE_MS - 2_000, NOW_MS + LARGE_MS], 2));
+    // The next is.
+    let three = free(busy(), 3);
+    assert_eq!((three.free_at_ms, three.ahead), (vec![NOW_MS + LARGE_MS, NOW_MS + 2 * LARGE_MS - 2_000], 1));
+    // What overruns is not taken to end at once.
+    let over = Offer { running: vec![running(60_000)], ..offer("local-1", "local", 1) };
+    assert_eq!(free(over, 1).free_at_ms, [NOW_MS + LARGE_MS / 10]);
+}
+
+#[test]
+fn who_is_not_well_has_no_slots_and_who_is_paid_gets_nothing_ahead() {
+    let down = Offer { health: Health::Down, ..offer("local-1", "local", 2) };
+    let offers = vec![down, offer("local-2", "local", 1), offer("cloud-1", "cloud", 5)];
+    let found = found(offers, 0, 1);
+    assert_eq!(found.iter().map(|pool| pool.free_at_ms.len()).collect::<Vec<_>>(), [1, 5, 0]);
+    assert_eq!(
+        found.iter().map(|pool| (pool.is_paid, pool.ahead)).collect::<Vec<_>>(),
+        [(false, 1), (true, 0), (true, 0)]
+    );
+}

@@ -1,0 +1,76 @@
+//! The schedule over all that wait, beside the shipped router, over paired seeds.
+
+use std::sync::Arc;
+
+use schemas::{JobState, Profile};
+use simulation::figures::Figures;
+use simulation::job::prepare;
+use simulation::named::Name;
+use simulation::run::run;
+use simulation::setting::Setting;
+use simulation::workload::Generator;
+
+/// Workloads in which somebody has to wait or to pay.
+const CROWDED: [Generator; 4] = [Generator::Bursts, Generator::Mixed, Generator::Outage, Generator::Flood];
+
+const SEEDS: std::ops::RangeInclusive<u64> = 31..=33;
+
+/// Dollars, late jobs, missed deadlines and the 95th of a hundred times to completion, in the mean over the seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Means {
+    usd: f64,
+    late: f64,
+    missed: f64,
+    p95_s: f64,
+}
+
+fn means(generator: Generator, name: Name) -> Means {
+    let (setting, mut sum) = (Setting::default(), Means { usd: 0.0, late: 0.0, missed: 0.0, p95_s: 0.0 });
+    let count = SEEDS.count() as f64;
+    for seed in SEEDS {
+        let made = generator.generate(seed, None);
+        let jobs = Arc::new(prepare(&made.jobs, &made.fleet, &setting).expect("jobs"));
+        let rows = run(&jobs, &made.fleet, name, seed);
+        let figures = Figures::of(&rows, &jobs, &setting);
+        let completed = rows.jobs.iter().filter(|row| row.state == Some(JobState::Completed));
+        let mut times: Vec<i64> = completed.map(|row| row.ended_at_ms - row.at_ms).collect();
+        times.sort_unstable();
+        sum.usd += figures.money.0 as f64 / 1e6 / count;
+        sum.late += figures.late as f64 / figures.jobs as f64 / count;
+        sum.missed += figures.missed as f64 / count;
+        sum.p95_s += times[times.len() * 95 / 100] as f64 / 1e3 / count;
+    }
+    sum
+}
+
+#[test]
+fn whoever_pays_more_for_time_gets_it_and_pays_for_it() {
+    for generator in CROWDED {
+        let of = |profile| means(generator, Name::Planned(profile));
+        let [fast, even, cheap] = [Profile::Fastest, Profile::Balanced, Profile::Cheapest].map(of);
+        let shown = (generator.as_str(), fast, even, cheap);
+        assert!(fast.p95_s <= even.p95_s && even.p95_s <= cheap.p95_s * 1.01, "{shown:?}");
+        assert!(fast.usd >= even.usd && even.usd >= cheap.usd, "{shown:?}");
+    }
+}
+
+#[test]
+fn it_costs_less_than_the_shipped_router_and_is_late_less_often() {
+    for generator in CROWDED {
+        let shipped = means(generator, Name::Shipped(Profile::Balanced));
+        let planned = means(generator, Name::Planned(Profile::Balanced));
+        let shown = (generator.as_str(), shipped, planned);
+        assert!(planned.late <= 0.03 && planned.missed < 0.5, "{shown:?}");
+        // Where it pays more, it buys that nobody is late.
+        assert!(planned.usd <= shipped.usd || planned.late * 4.0 <= shipped.late, "{shown:?}");
+    }
+}
+
+#[test]
+fn where_local_suffices_hardly_anybody_pays() {
+    for generator in [Generator::Steady, Generator::Checkpoints] {
+        let planned = means(generator, Name::Planned(Profile::Balanced));
+        // 98 % less than all at the dearest, which costs $14 and more.
+        assert!(planned.usd < 0.28 && planned.late < 0.005, "{}: {planned:?}", generator.as_str());
+    }
+}
