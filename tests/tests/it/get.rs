@@ -6,7 +6,7 @@ use std::process::Output;
 
 use anyhow::ensure;
 use schemas::JobId;
-use tests::fleet::{LIMIT, TestFleet, look_until, root};
+use tests::fleet::{LIMIT, TestFleet, root};
 use tests::jobs::prompt;
 
 async fn get(fleet: &TestFleet, out: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
