@@ -154,7 +154,7 @@ pub struct Outcome {
     pub energy_mj: Option<u64>,
     /// When the provider ran it, where the provider says so: not when it was handed over, nor when somebody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ran: Option<RunSpan>,
+    pub ran: Option<Box<RunSpan>>,
     /// Why it failed; none when it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -122,7 +122,7 @@ impl ComfyBackend {
     /// From wherever the attempt is to its end and its artifacts.
     async fn work(&self, attempt: &Attempt, id: &str) -> Result<Outcome, Failure> {
         let entry = self.until_end(attempt, id).await?;
-        let ran = times::ran(&entry, attempt.assignment.time_ms, clock::now_ms());
+        let ran = times::ran(&entry, attempt.assignment.time_ms, clock::now_ms()).map(Box::new);
         let source = graph::source(&attempt.assignment.job.body);
         Ok(match results::collect(&self.client, attempt, &entry, source).await {
             Ok(artifacts) => Outcome { artifacts, ran, ..Outcome::default() },

@@ -175,8 +175,8 @@ fn facts(ended: &Ended<'_>) -> AttemptFacts {
         worker: ended.worker.cloned(),
         simulated: ended.simulated,
         assigned_at_ms: ended.assignment.time_ms,
-        started_at_ms: outcome.ran.map(|ran| ran.started_at_ms).or(ended.started_at_ms),
-        finished_at_ms: outcome.ran.map_or(ended.finished_at_ms, |ran| ran.ended_at_ms),
+        started_at_ms: outcome.ran.as_ref().map(|ran| ran.started_at_ms).or(ended.started_at_ms),
+        finished_at_ms: outcome.ran.as_ref().map_or(ended.finished_at_ms, |ran| ran.ended_at_ms),
         provider_id: outcome.provider_id.clone(),
         usage: outcome.usage.clone(),
         charge: charge(ended),
@@ -329,7 +329,7 @@ mod tests {
         };
         assert_eq!(times(None), (Some(1), 30));
         let ran = schemas::RunSpan { started_at_ms: 20, ended_at_ms: 21 };
-        assert_eq!(times(Some(ran)), (Some(20), 21), "behind foreign prompts, and stored slowly");
+        assert_eq!(times(Some(Box::new(ran))), (Some(20), 21), "behind foreign prompts, and stored slowly");
     }
 
     #[test]

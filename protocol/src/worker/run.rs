@@ -278,8 +278,10 @@ impl<P: WorkerPorts> Run<'_, P> {
     }
 
     fn learn(&self, outcome: &Outcome, started_at_ms: i64, ended_at_ms: i64) {
-        let (started_at_ms, ended_at_ms) =
-            outcome.ran.map_or((started_at_ms, ended_at_ms), |ran| (ran.started_at_ms, ran.ended_at_ms));
+        let (started_at_ms, ended_at_ms) = outcome
+            .ran
+            .as_ref()
+            .map_or((started_at_ms, ended_at_ms), |ran| (ran.started_at_ms, ran.ended_at_ms));
         self.ports.learn(Ran {
             class: &self.assignment.class,
             run_ms: (ended_at_ms - started_at_ms).max(0).unsigned_abs(),
