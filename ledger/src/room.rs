@@ -41,10 +41,7 @@ pub async fn run(broker: Broker, limits: Limits, stop: CancellationToken) -> Res
             Ok(Some(made)) => {
                 count(made);
                 in_vain = if made.is_in_vain() { in_vain + 1 } else { 0 };
-                match events.log().await {
-                    Ok(Some(log)) => Duration::from_millis(retention::rest_ms(&log, &limits, in_vain)),
-                    Ok(None) | Err(_) => LOOK_EVERY,
-                }
+                if in_vain == 0 { Duration::ZERO } else { events.rest(&limits, in_vain).await }
             }
             Err(StepError::Publish(PublishError::Refused { .. })) if lent_on.is_none() => {
                 lent_on = events.lend().await;
@@ -84,6 +81,14 @@ fn away<E: std::error::Error + Send + Sync + 'static>(error: E) -> PortError {
 impl Events {
     async fn stream(&self) -> Result<Stream, PortError> {
         self.broker.jetstream.get_stream(stream::EVENTS).await.map_err(away)
+    }
+
+    /// How long to rest after facts were only turned over.
+    async fn rest(&self, limits: &Limits, in_vain: u32) -> Duration {
+        match self.log().await {
+            Ok(Some(log)) => Duration::from_millis(retention::rest_ms(&log, limits, in_vain)),
+            Ok(None) | Err(_) => LOOK_EVERY,
+        }
     }
 
     /// Makes a full stream a little larger; its limit before that.

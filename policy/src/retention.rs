@@ -70,12 +70,16 @@ impl Log {
     /// What has to go for lack of room, bytes.
     fn excess_bytes(&self, limits: &Limits) -> u64 {
         let Some(limit) = self.limit_bytes else { return 0 };
-        let share = |percent: u64| limit / 100 * percent + limit % 100 * percent / 100;
-        if self.bytes <= share(limits.full_percent) {
+        if self.bytes <= share(limit, limits.full_percent) {
             return 0;
         }
-        self.bytes.saturating_sub(share(limits.full_percent.saturating_sub(BEYOND_PERCENT)))
+        self.bytes.saturating_sub(share(limit, limits.full_percent.saturating_sub(BEYOND_PERCENT)))
     }
+}
+
+/// A part of a limit, without overflow.
+const fn share(limit: u64, percent: u64) -> u64 {
+    limit / 100 * percent + limit % 100 * percent / 100
 }
 
 fn is_older(at_ms: i64, age_ms: u64, now_ms: i64) -> bool {
@@ -98,7 +102,7 @@ pub fn rest_ms(log: &Log, limits: &Limits, in_vain: u32) -> u64 {
     }
     let doubled = REST_MIN_MS.saturating_mul(1 << in_vain.saturating_sub(1).min(6)).min(REST_MAX_MS);
     let Some(limit) = log.limit_bytes else { return doubled };
-    let above_mark = (limit / 100).saturating_mul(100_u64.saturating_sub(limits.full_percent)).max(1);
+    let above_mark = limit.saturating_sub(share(limit, limits.full_percent)).max(1);
     let free = limit.saturating_sub(log.bytes).min(above_mark);
     let by_room = u128::from(REST_MAX_MS) * u128::from(free) / u128::from(above_mark);
     doubled.min(u64::try_from(by_room).unwrap_or(REST_MAX_MS)).max(REST_MIN_MS)

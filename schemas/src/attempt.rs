@@ -152,7 +152,7 @@ pub struct Outcome {
     /// Energy measured on our own GPU, millijoules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_mj: Option<u64>,
-    /// When the provider ran it, where the provider says so: not when it was handed over, nor when somebody looked.
+    /// When the provider ran it, where the provider says so: not when it was handed over, nor when a worker looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran: Option<Box<RunSpan>>,
     /// Why it failed; none when it succeeded.

@@ -1,8 +1,8 @@
 //! Requests to cancel jobs, as they lie in bucket `CANCELS`.
 //!
 //! A request is the key `<tenant>.<job>`. Processes of release 0.1.0 write and read the key `<job>` alone, so beside the
-//! first key a router writes that one too, with the tenant in its value: for a process that reads values it is the same request,
-//! and cancels no job of another tenant that borrowed the id.
+//! first key a router writes that one too, with the tenant in its value: a process that reads values sees the same
+//! request, and cancels no job of another tenant that borrowed the id.
 
 use crate::{JobId, Tenant};
 

@@ -1,4 +1,4 @@
-//! The bound of hindsight: less than this nobody could have paid who knew all arrivals and durations before.
+//! The bound of hindsight: no schedule costs less, even with all arrivals and durations known before.
 //!
 //! A linear programme over the intervals between arrivals, due times and outages: of each job fractions may run at any
 //! backend that it may use, inside its own window, preempted at will; what is left of it is late and takes no

@@ -139,7 +139,7 @@ impl Plan {
         Ok((Arc::new(jobs), fleet))
     }
 
-    /// The rows of one run, for whoever wants to look at every job.
+    /// The rows of one run: every job, attempt and provider worker.
     ///
     /// # Errors
     /// A job cannot be simulated.

@@ -1,5 +1,5 @@
 //! The judge of routing: what a strategy costs and how late it is, over the same arrivals, beside other strategies and
-//! beside the least that anybody could have paid who knew everything before.
+//! beside the least possible cost with everything known before.
 //!
 //! A discrete-event simulation in virtual milliseconds. The decisions are the shipped ones: the strategy
 //! [`shipped`] polls the steps of `protocol::router` over simulated ports, so plan, admission, fair order, waiting

@@ -97,7 +97,7 @@ impl Prototype {
         let ways = ways(world, job);
         let dearest = ways.iter().map(|way| way.cost).fold(0.0, f64::max);
         let setting: &Setting = &world.setting;
-        // For who may not pay: what the cheapest paid backend would charge.
+        // For a job that may not pay: what the cheapest paid backend would charge.
         let paid = setting.backends().filter_map(|backend| {
             let service = setting.service(backend, &found.admitted.class)?;
             let cost = price(setting, backend, service, service.expected_ms, world.now_ms).0;

@@ -8,6 +8,7 @@ use clap::Args;
 use ledger_read::{JobFilter, JobSummary};
 use runtime::clock::now_ms;
 use runtime::lanes::{self, Lying};
+use schemas::calendar::DAY_MS;
 use schemas::{Backend, JobState, MicroUsd, Tenant};
 use std::collections::HashSet;
 
@@ -169,7 +170,7 @@ pub(crate) fn duration_ms(text: &str) -> Result<i64, String> {
             's' => 1_000,
             'm' => 60_000,
             'h' => 3_600_000,
-            'd' => 86_400_000,
+            'd' => DAY_MS,
             _ => bail!("no unit"),
         };
         let number: u32 = text[..text.len() - 1].parse()?;

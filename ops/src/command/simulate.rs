@@ -22,8 +22,8 @@ const SEEDS_MAX: u64 = 1_000;
 const JOBS_MAX: usize = 2_000_000;
 
 /// What routing costs, and how late it is: the shipped decisions over simulated arrivals and providers, beside
-/// yardsticks and beside the least that anybody could have paid who knew everything before. Nothing runs and nothing is
-/// spent (docs/economics.md).
+/// yardsticks and beside the least possible cost with everything known before. Nothing runs and nothing is spent
+/// (docs/economics.md).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     argosy simulate                                        all strategies under bursts\n  \

@@ -77,9 +77,9 @@ pub struct Rules {
     pub worth: f64,
     /// A pool with more slots than this has many: a start there need not be early.
     pub many_slots: usize,
-    /// After so many patiences a job is passed over by nobody.
+    /// After this many patiences no other job passes it.
     pub passed_over_max: f64,
-    /// But not sooner than this, milliseconds: who claims a short patience does not pass by that.
+    /// But not sooner than this, milliseconds: a short claimed patience is no way to pass others.
     pub passed_over_min_ms: f64,
     /// The target of a job that is late anyway, in patiences.
     pub late_target: f64,

@@ -1,4 +1,4 @@
-//! A virtual line on our own slots: who would begin when, and what that costs by lateness.
+//! A virtual line on our own slots: which job would begin when, and what its lateness costs.
 
 use super::input::ScheduleInput;
 use super::order::Job;
@@ -22,7 +22,7 @@ pub(super) struct Begin {
     pub(super) starts_ms: f64,
 }
 
-/// Our own slots, and who stands in line for them.
+/// Our own slots, and the jobs that stand in line for them.
 #[derive(Debug)]
 pub(super) struct Line {
     slots: usize,

@@ -53,7 +53,7 @@ fn job<'a>(input: &ScheduleInput<'a>, place: usize, waiting: &'a Waiting) -> Job
         waiting.ways.iter().copied().partition(|way| input.pools[way.pool].is_paid);
     let run_ms = own.iter().map(|way| way.run.p50_ms).fold(f64::INFINITY, f64::min).max(1.0);
     let least = paid.iter().map(|way| way.cost_micro_usd).fold(f64::INFINITY, f64::min);
-    // Who is late anyway makes nobody else late, for a while.
+    // A job that is late anyway makes no other late, for a while.
     let is_lost = deadline_ms.is_none() && run_ms > end_ms;
     Job {
         place,

@@ -15,7 +15,7 @@ pub(super) struct Out {
     pub(super) cost: f64,
 }
 
-/// Paid slots, and who leaves the line for them.
+/// Paid slots, and the jobs that leave the line for them.
 #[derive(Debug)]
 pub(super) struct Outs {
     /// For each pool: when its slots are free, from now, the first first.

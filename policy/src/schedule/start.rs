@@ -93,7 +93,7 @@ pub(super) fn conclude(
         let Some(out) = &outs.outs[place] else { continue };
         let pool = out.way.pool;
         let last_ms = job.due_ms.min(job.deadline_ms.unwrap_or(f64::INFINITY)) - out.way.run.longest_ms();
-        // A slot of our own that nobody in line can use is better than any.
+        // A slot of our own that no job in line can use is better than any.
         let own = job.own.iter().find_map(|way| room[way.pool].take_free(way.pool));
         decisions[job.place] = if let Some(own) = own {
             own

@@ -127,7 +127,7 @@ impl Lanes {
         self.returning.insert((at_ms, message.sequence), returning);
     }
 
-    /// When the next message comes back, if nobody was asked to look then.
+    /// When the next message comes back, if no look is due then.
     pub(crate) fn next_return(&mut self, now_ms: i64) -> Option<i64> {
         let (at_ms, _) = *self.returning.first_key_value()?.0;
         let planned =

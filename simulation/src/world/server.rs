@@ -31,7 +31,7 @@ pub struct Server {
     well: Offer,
 }
 
-/// How an attempt will end if nobody stops it.
+/// How an attempt will end if it is not stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Succeeds,

@@ -91,7 +91,7 @@ impl World {
         arrival.into_iter().chain(self.agenda.next_at_ms()).min()
     }
 
-    /// Lets the next thing of this moment happen; none when all has happened. `Some(None)`: nobody has to hear of it.
+    /// Lets the next thing of this moment happen; none when all has happened. `Some(None)`: no strategy has to hear of it.
     pub fn step(&mut self) -> Option<Option<Notice>> {
         if self.jobs.get(self.next_arrival).is_some_and(|job| job.at_ms <= self.now_ms) {
             self.next_arrival += 1;

@@ -198,7 +198,7 @@ impl World {
 
     fn garble(&mut self, job: u32) {
         for stored in self.broker.messages.values_mut().filter(|stored| stored.job == job) {
-            // What no consumer delivers stays as it is: nobody would read it.
+            // What no consumer delivers stays as it is: nothing would read it.
             if !stored.place.is_for_a_consumer() {
                 continue;
             }

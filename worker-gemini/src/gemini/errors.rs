@@ -4,6 +4,7 @@
 //! `transient` is only what may end otherwise the next time and costs nothing until then: HTTP 409, 500, 503,
 //! and their like inside an answer, none of which is billed. `tests/tables/outcomes.txt` lists every outcome.
 
+use schemas::calendar::DAY_MS;
 use schemas::{Failure, FailureCode, Usage};
 use serde_json::Value;
 
@@ -12,8 +13,6 @@ use crate::gemini::wire::ErrorDetail;
 
 /// The wait after "too many requests" when the API gives none, milliseconds.
 const RATE_LIMIT_WAIT_MS: u64 = 60_000;
-/// A day, milliseconds.
-const DAY_MS: i64 = 86_400_000;
 /// Pacific standard time lies this far behind UTC, milliseconds. In summer the quota is back an hour
 /// earlier than we say: late by an hour, never early.
 const PACIFIC_BEHIND_MS: i64 = 8 * 3_600_000;

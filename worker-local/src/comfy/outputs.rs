@@ -19,7 +19,7 @@ pub struct OutputFile {
 /// How deep a node's output is searched.
 const DEPTH_MAX: usize = 8;
 
-/// What a node left under this key is text for people.
+/// What a node left under this key is text to be read.
 const TEXT_KEY: &str = "text";
 
 /// The files of a finished job in a stable order: saved ones, or previews where nothing was saved.

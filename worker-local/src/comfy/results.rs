@@ -6,6 +6,7 @@ use worker_host::Attempt;
 
 use crate::comfy::client::Client;
 use crate::comfy::graph::Source;
+use crate::comfy::outputs::OutputFile;
 use crate::comfy::wire::{End, HistoryEntry};
 use crate::comfy::{errors, outputs};
 
@@ -19,10 +20,19 @@ pub async fn collect(
     entry: &HistoryEntry,
     source: Source,
 ) -> Result<Vec<Artifact>, Failure> {
+    let (files, texts) = (outputs::files(&entry.outputs), outputs::texts(&entry.outputs));
+    let is_empty = files.is_empty() && texts.is_empty();
     match entry.end() {
-        End::Success => {}
+        End::Success if is_empty => {
+            let message = "the workflow ran and saved no file: add a node that saves, such as SaveImage";
+            Err(Failure::invalid("body.workflow", message))
+        }
+        End::Unclear if is_empty => {
+            Err(Failure::new(FailureCode::Transient, "the job ended without saying how"))
+        }
+        End::Success | End::Unclear => download(client, attempt, &files, texts).await,
         End::Interrupted => {
-            return Err(Failure::new(FailureCode::Transient, "somebody interrupted the job at the server"));
+            Err(Failure::new(FailureCode::Transient, "somebody interrupted the job at the server"))
         }
         End::Error(error) => {
             let failure = errors::raised(&error, source);
@@ -31,29 +41,17 @@ pub async fn collect(
             {
                 tracing::warn!(%error, "the GPU's memory could not be freed");
             }
-            return Err(failure);
+            Err(failure)
         }
-        End::Unclear
-            if outputs::files(&entry.outputs).is_empty() && outputs::texts(&entry.outputs).is_empty() =>
-        {
-            return Err(Failure::new(FailureCode::Transient, "the job ended without saying how"));
-        }
-        End::Unclear => {}
     }
-    download(client, attempt, entry).await
 }
 
 async fn download(
     client: &Client,
     attempt: &Attempt,
-    entry: &HistoryEntry,
+    files: &[OutputFile],
+    texts: Vec<String>,
 ) -> Result<Vec<Artifact>, Failure> {
-    let files = outputs::files(&entry.outputs);
-    let texts = outputs::texts(&entry.outputs);
-    if files.is_empty() && texts.is_empty() {
-        let message = "the workflow ran and saved no file: add a node that saves, such as SaveImage";
-        return Err(Failure::invalid("body.workflow", message));
-    }
     let total = u32::try_from(files.len()).unwrap_or(u32::MAX);
     let mut artifacts = Vec::with_capacity(files.len());
     for (step, (index, file)) in (0_u32..).zip(files.iter().enumerate()) {

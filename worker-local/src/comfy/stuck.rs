@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::comfy::client::Client;
 use crate::comfy::lookup::{in_queue, running};
 
-/// Where nothing is left in the queue by which it could be seen, the server is tried again after so long.
+/// Where nothing is left in the queue by which it could be seen, the server is tried again after this time.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(300);
 
 /// What a server does not get on with.

@@ -1,4 +1,4 @@
-//! From when to when the server ran a job, by the times that it notes itself, whoever watched.
+//! From when to when the server ran a job, by the times that it notes itself.
 
 use schemas::RunSpan;
 

@@ -24,7 +24,7 @@ const UNANSWERED_LOOKS: u32 = 3;
 const NOTHING_RUNS_MAX: Duration = Duration::from_secs(10);
 /// The shortest silence that is a stall, whatever was learned: a model may have to be loaded.
 const STALL_MIN: Duration = Duration::from_secs(60);
-/// So many times of what a job of its class takes, and its silence is a stall.
+/// A silence is a stall when it is this many times as long as jobs of the class take.
 const STALL_TIMES: u32 = 20;
 /// After news of the end the history is asked so often.
 const LATE_HISTORY_EVERY: Duration = Duration::from_millis(100);

@@ -61,7 +61,7 @@ impl World {
             }
             _ => false,
         };
-        // A consumer that was made anew does not know who has it in hand.
+        // A consumer that was made anew does not know which worker has it in hand.
         let is_in_hand = (0..self.processes.len()).any(|process| {
             let is_worker = matches!(self.processes[process].role, Role::Worker(_));
             is_worker && !self.tasks.of_job(process, job).is_empty()
