@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use policy::admit::{Admitted, admit};
 use policy::defaults;
 use policy::fleet::Fleet;
-use policy::plan::{PlanInput, plan};
+use policy::plan::{Choice, PlanInput, plan};
 use schemas::samples::TIME_MS;
 use schemas::{
     Backend, Catalog, ClassOffer, Gpu, Health, Job, Offer, PolicyConfig, PriceList, SCHEMA_VERSION,
@@ -112,6 +112,7 @@ fn decide(criterion: &mut Criterion) {
             tenant: world.tenants.of(&world.job.tenant),
             ledger_available: true,
             refused: &[],
+            choice: Choice::Weighted,
             now_ms: TIME_MS,
         };
         group.bench_function(name, |bencher| bencher.iter(|| plan(black_box(&input))));

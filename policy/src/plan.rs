@@ -1,10 +1,12 @@
 //! Where an attempt runs, and why: `plan` weighs every configured backend and concludes.
 //!
 //! In three steps: filter (all reasons of a backend are collected, so that one explanation tells
-//! everything there is to mend), score what is left, explain. The router carries the plan out and
+//! everything there is to mend), choose among what is left (by the weighted score, or as a
+//! [`crate::schedule`] over all that wait says), explain. The router carries the plan out and
 //! compares nothing itself.
 
 mod capability;
+mod choice;
 mod conclude;
 mod consent;
 mod exhausted;
@@ -15,6 +17,7 @@ mod queue;
 mod rejections;
 mod score;
 mod weigh;
+mod ways;
 mod why;
 
 pub(crate) use self::capability::learned_ms;
@@ -22,8 +25,10 @@ pub(crate) use self::conclude::WAITING;
 use self::consent::Consent;
 use self::score::Scale;
 
+pub use self::choice::Choice;
 pub use self::input::PlanInput;
 pub use self::outcome::{Assign, Plan};
+pub use self::ways::{Ways, ways};
 
 /// Decides where an attempt runs.
 #[must_use]

@@ -11,11 +11,13 @@ mod line;
 mod order;
 mod out;
 mod price;
+mod rates;
 mod start;
 
 pub use fleet::pools;
-pub use input::{Expected, Pool, Rules, Run, ScheduleInput, Share, Waiting, Way};
-pub use price::{multiple, reference};
+pub use input::{Expected, Pool, Rules, Run, ScheduleInput, Share, Waiting, Way, span_ms};
+pub use price::{multiple, patience_ms, reference};
+pub use rates::{Rates, TENANTS_MAX};
 pub use start::{Decision, Schedule, Why};
 
 use line::Line;

@@ -20,7 +20,9 @@
 //! | [`too_new`] | messages of a newer schema |
 
 pub mod cancel;
+mod decide;
 pub mod ending;
+
 pub mod failed_attempts;
 pub mod first_to_go;
 pub mod guards;
@@ -36,6 +38,7 @@ pub mod place;
 pub mod ports;
 pub mod read_past;
 pub mod room;
+pub mod schedule;
 pub mod take_back;
 pub mod too_new;
 pub mod unended;

@@ -62,7 +62,7 @@ impl LaneLoop {
         let settle = |arrived| intake.settle(router, arrived);
         loop {
             let stopping = router.is_stopping();
-            let more = intake.wanted(at_work.len(), in_hand_max);
+            let more = intake.wanted(router.config().policy.scoring, at_work.len(), in_hand_max);
             if !stopping
                 && more > 0
                 && let Some(mut from) = source.take()

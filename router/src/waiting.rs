@@ -11,10 +11,11 @@ use policy::plan::Plan;
 use policy::waiting;
 use protocol::Ports as _;
 use protocol::router::history::History;
-use protocol::router::{RouterPorts as _, place};
+use protocol::router::{RouterPorts as _, place, schedule};
 use runtime::exit::{Exit, Fault};
 use runtime::lanes::{self, LookError, Lying, Search};
 use runtime::{clock, telemetry};
+use schemas::config::Scoring;
 use schemas::api::{JobRequest, JobWait, RouterPresence};
 use schemas::{Fact, JobId, JobState, Tenant, codec, subjects};
 
@@ -90,10 +91,14 @@ fn held(router: &Router, whose: Option<&Tenant>, job: JobId) -> Option<JobWait> 
         ));
     }
     let admitted = router.room.find(job).filter(|admitted| is_whose(&admitted.job.tenant))?;
-    let waits_for = match place::weigh(router, &admitted.first_attempt(), &[]) {
+    let scheduled = match router.config().policy.scoring {
+        Scoring::Weighted => None,
+        Scoring::Schedule => schedule::why_it_waits(router, &admitted.job),
+    };
+    let waits_for = scheduled.unwrap_or_else(|| match place::weigh(router, &admitted.first_attempt(), &[]) {
         Plan::Defer { why, .. } => why,
         plan => plan.decision().reason.clone(),
-    };
+    });
     let waits_for = match admitted.inputs.warning(now_ms) {
         Some(warning) => format!("{waits_for}; {warning}"),
         None => waits_for,

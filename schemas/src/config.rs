@@ -11,13 +11,18 @@ use crate::{Backend, MicroUsd, Profile, Terms};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
+    /// How a backend is chosen among those that may run a job.
+    #[serde(default)]
+    pub scoring: Scoring,
     /// Every backend that may be used.
     pub backends: Vec<BackendConfig>,
-    /// The weights of each profile.
+    /// The weights of each profile, for `weighted`.
     pub profiles: BTreeMap<Profile, Terms>,
-    /// Completion that scores 0 for speed where a job has no deadline, milliseconds.
+    /// How long a job of lane `standard` bears to wait for its end where it does not say, milliseconds; of lane
+    /// `interactive` half of it, of lane `batch` ten times. For `weighted`, in every lane, the completion that scores 0 for
+    /// speed where a job has no deadline.
     pub patience_ms: u64,
-    /// What scores 0 for cost where a job has no ceiling.
+    /// What scores 0 for cost where a job has no ceiling, for `weighted`.
     pub cost_reference_micro_usd: MicroUsd,
     /// Attempts of a job in all that count.
     pub max_attempts: u32,
@@ -47,6 +52,18 @@ pub struct PolicyConfig {
     pub limits: Limits,
 }
 
+/// How a backend is chosen among those that may run a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scoring {
+    /// Each job by itself, as soon as a backend has room for it: the best weighted score of `profiles`. Documents that do
+    /// not say mean this.
+    #[default]
+    Weighted,
+    /// All that wait at once: least money plus the price of lateness. Jobs wait where they can still go anywhere.
+    Schedule,
+}
+
 /// Five minutes: longer than a queue at its bound takes, unless its workers stall.
 const fn overdue_after_ms() -> u64 {
     300_000
@@ -63,7 +80,8 @@ pub struct BackendConfig {
     /// It bills: consent, reservation and claim are required. `false` does not make a backend free that bills by its
     /// name, by its protocol or by the word of its workers.
     pub paid: bool,
-    /// Jobs that may wait or run there for each slot, in one class and in all; more stay in their lane.
+    /// Jobs that may wait or run there for each slot, in one class and in all; more stay in their lane. For `weighted`: a
+    /// schedule binds what can start, and one more for each slot.
     pub backlog_per_slot: u32,
 }
 

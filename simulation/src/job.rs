@@ -213,6 +213,7 @@ fn choices(
         tenant: config.tenants.of(&job.tenant),
         ledger_available: true,
         refused: &[],
+        choice: policy::plan::Choice::Weighted,
         now_ms: job.time_ms,
     });
     let decision = plan.decision();

@@ -1,6 +1,7 @@
 //! The strategies by name: what the command line knows. One more strategy is one more line in each table here.
 
 use schemas::Profile;
+use schemas::config::Scoring;
 
 use crate::baselines::{Baseline, Kind};
 use crate::planned::Planned;
@@ -14,6 +15,8 @@ use crate::world::Shared;
 pub enum Name {
     /// The shipped router, every job with one profile.
     Shipped(Profile),
+    /// The shipped router where document `policy` says `scoring = "weighted"`.
+    Weighted,
     /// A baseline.
     Baseline(Kind),
     /// The schedule over all that wait, every job with one profile.
@@ -24,10 +27,11 @@ pub enum Name {
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Shipped(Profile::Balanced),
         Self::Shipped(Profile::Cheapest),
         Self::Shipped(Profile::Fastest),
+        Self::Weighted,
         Self::Baseline(Kind::Dearest),
         Self::Baseline(Kind::Cloud),
         Self::Baseline(Kind::LocalThenCloud),
@@ -42,6 +46,7 @@ impl Name {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shipped(profile) => profile.as_str(),
+            Self::Weighted => "weighted",
             Self::Baseline(kind) => kind.as_str(),
             Self::Planned(Profile::Cheapest) => "plan-cheapest",
             Self::Planned(Profile::Fastest) => "plan-fastest",
@@ -54,7 +59,8 @@ impl Name {
     #[must_use]
     pub fn build(self, world: &Shared, routers: usize) -> Box<dyn Strategy> {
         match self {
-            Self::Shipped(profile) => Box::new(Shipped::new(world, profile, routers)),
+            Self::Shipped(profile) => Box::new(Shipped::new(world, profile, Scoring::Schedule, routers)),
+            Self::Weighted => Box::new(Shipped::new(world, Profile::Balanced, Scoring::Weighted, routers)),
             Self::Baseline(kind) => Box::new(Baseline::new(kind)),
             Self::Planned(profile) => Box::new(Planned::new(profile)),
             Self::Prototype => Box::new(Prototype::default()),

@@ -4,19 +4,17 @@
 //! starts when a slot is free for it, so nothing is bound ahead: in this world a slot takes the next at once.
 
 mod learned;
-mod rates;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use policy::schedule::{
-    Decision, Pool, Rules, Run, ScheduleInput, Share, Waiting, Way, multiple, reference, schedule,
+    Decision, Pool, Rates, Rules, Run, ScheduleInput, Share, Waiting, Way, multiple, reference, schedule,
 };
 use schemas::config::BackendConfig;
 use schemas::{FailureCode, JobState, Profile};
 
 use self::learned::Learned;
-use self::rates::Rates;
 use crate::job::price;
 use crate::strategy::Strategy;
 use crate::world::{Notice, Shared, World};

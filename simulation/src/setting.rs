@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use policy::defaults;
+use policy::schedule::patience_ms;
 use protocol::FleetConfig;
 use schemas::{Backend, Class, Job, PaidConsent, Service, TenantConfig, TenantsConfig};
 
@@ -42,9 +43,9 @@ impl Setting {
         self.config.catalog.service(backend, class)
     }
 
-    /// For how long a job bears to wait, milliseconds: its own word, else the fleet's.
+    /// For how long a job bears to wait, milliseconds.
     #[must_use]
     pub fn patience_ms(&self, job: &Job) -> u64 {
-        job.preferences.patience_ms.unwrap_or(self.config.policy.patience_ms)
+        patience_ms(job, &self.config.policy)
     }
 }

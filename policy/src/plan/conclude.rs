@@ -5,8 +5,8 @@ use schemas::{Backend, Candidate, Decision, Failure, FailureCode, FilterReason, 
 use super::consent::Consent;
 use super::weigh::lasting;
 use super::why::{Why, sentence};
-use super::{Assign, Plan, PlanInput, capability};
-use crate::dispose::{code_of, is_used_up, max_attempts, spent};
+use super::{Assign, Choice, Plan, PlanInput, capability, choice};
+use crate::dispose::{is_used_up, max_attempts, spent};
 use crate::funds::is_handed_back;
 
 /// How the reason of a deferral begins.
@@ -36,22 +36,37 @@ pub(super) fn conclude(
     }
     let eligible = candidates.iter().filter(|candidate| candidate.is_eligible()).count();
     if eligible > 0 {
-        let (at, why) = winner(input, &candidates[..eligible]);
-        let reason = sentence(&candidates[at], &why);
-        candidates[..=at].rotate_right(1);
-        return assign(input, decision(candidates, reason));
+        let eligible = &candidates[..eligible];
+        let chosen = match input.choice {
+            Choice::Weighted => Ok(winner(input, eligible)),
+            Choice::FreeSlot { within_ms } => choice::free_slot(input, eligible, within_ms),
+            Choice::Scheduled { backend, why } => choice::scheduled(eligible, backend, why),
+            Choice::Waits { why } => Err(why.to_owned()),
+        };
+        match chosen {
+            Ok((at, why)) => {
+                let reason = sentence(&candidates[at], &why);
+                candidates[..=at].rotate_right(1);
+                return assign(input, decision(candidates, reason));
+            }
+            Err(why) => return defer(input, decision(candidates, why.clone()), why),
+        }
     }
     let passing: Vec<_> =
         candidates.iter().filter(|candidate| lasting(input, candidate).next().is_none()).collect();
     if !passing.is_empty() {
         let why = format!("{WAITING}{}", words(passing));
-        let until_ms = input.now_ms.saturating_add_unsigned(input.policy.defer_ms);
-        return Plan::Defer { decision: Box::new(decision(candidates, why.clone())), until_ms, why };
+        return defer(input, decision(candidates, why.clone()), why);
     }
     let all = words(&candidates);
     let failure = refusal(input, &candidates, consent, &all);
     let reason = format!("nothing will become eligible: {all}");
     Plan::Refuse { decision: Box::new(decision(candidates, reason)), failure }
+}
+
+fn defer(input: &PlanInput<'_>, decision: Decision, why: String) -> Plan {
+    let until_ms = input.now_ms.saturating_add_unsigned(input.policy.defer_ms);
+    Plan::Defer { decision: Box::new(decision), until_ms, why }
 }
 
 /// Ends that no backend can change: the deadline passed, or the attempts are used up.
@@ -80,10 +95,7 @@ fn winner<'a>(input: &PlanInput<'_>, eligible: &'a [Candidate]) -> (usize, Why<'
     if let Some(at) = input.job.preferences.backend.as_ref().and_then(position) {
         return (at, Why::Preferred);
     }
-    let again = input
-        .history
-        .last()
-        .filter(|facts| matches!(code_of(facts), Some(FailureCode::Transient | FailureCode::OutOfMemory)));
+    let again = choice::due_again(input);
     if let Some((facts, at)) = again.and_then(|facts| Some((facts, position(&facts.backend)?))) {
         return (at, Why::Again { attempt: facts.attempt });
     }

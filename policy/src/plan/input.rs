@@ -2,6 +2,7 @@
 
 use schemas::{AttemptFacts, Backend, Catalog, Job, PolicyConfig, PriceList, TenantPolicy};
 
+use super::Choice;
 use crate::admit::Admitted;
 use crate::fleet::Fleet;
 
@@ -32,6 +33,8 @@ pub struct PlanInput<'a> {
     pub ledger_available: bool,
     /// Backends for which the ledger just refused this attempt's money, with its words.
     pub refused: &'a [(Backend, String)],
+    /// Who chooses among the backends that may run it.
+    pub choice: Choice<'a>,
     /// Now, Unix milliseconds.
     pub now_ms: i64,
 }

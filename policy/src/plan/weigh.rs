@@ -39,11 +39,14 @@ pub(super) fn weigh(
         Verdict::Away { words, .. } => rejections.add(FilterReason::BreakerOpen, words),
         Verdict::Exhausted { words } => rejections.add(FilterReason::Exhausted, words),
     }
-    if let Some(Over { jobs, room }) = queue.over {
+    if let Some(Over { jobs, room }) = queue.over.filter(|_| input.choice.bounds_queues()) {
         rejections.add(FilterReason::BacklogFull, format!("{jobs} jobs wait there, {room} may"));
     }
-    if let Some(left_ms) = input.time_left_ms().filter(|left_ms| queue.completion_ms > *left_ms) {
-        let words = format!("it takes {} ms and {left_ms} ms are left", queue.completion_ms);
+    // A schedule sees the queues by itself.
+    let queued_ms = if input.choice.bounds_queues() { 0 } else { queue.wait_ms };
+    let takes_ms = queue.completion_ms - queued_ms;
+    if let Some(left_ms) = input.time_left_ms().filter(|left_ms| takes_ms > *left_ms) {
+        let words = format!("it takes {takes_ms} ms and {left_ms} ms are left");
         rejections.add(FilterReason::DeadlineUnreachable, words);
     }
 

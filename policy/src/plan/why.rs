@@ -16,6 +16,10 @@ pub(super) enum Why<'a> {
         /// The attempt that is tried again.
         attempt: u32,
     },
+    /// A slot of our own is free.
+    FreeSlot,
+    /// A schedule over all that wait says so.
+    Scheduled(&'a str),
     /// Nothing else was eligible.
     Alone,
     /// A better score than the next.
@@ -31,6 +35,8 @@ impl fmt::Display for Why<'_> {
         match self {
             Self::Preferred => f.write_str("the job prefers it"),
             Self::Again { attempt } => write!(f, "attempt {attempt} is tried again there"),
+            Self::FreeSlot => f.write_str("a slot of our own is free now"),
+            Self::Scheduled(why) => f.write_str(why),
             Self::Alone => f.write_str("nothing else is eligible"),
             Self::Ahead(next) => write!(f, "ahead of {} with {:.3}", next.backend, next.score),
             Self::Cheaper(next) => write!(f, "cheaper than {} at the same score", next.backend),
@@ -39,9 +45,13 @@ impl fmt::Display for Why<'_> {
     }
 }
 
-/// The decision's reason: who won, with what score, and why.
+/// The decision's reason: who won, with what score where that decided, and why.
 pub(super) fn sentence(winner: &Candidate, why: &Why<'_>) -> String {
     let mut sentence = String::with_capacity(SENTENCE_BYTES);
-    write!(sentence, "{} scores {:.3}; {why}", winner.backend, winner.score).expect("a string takes all");
+    let written = match why {
+        Why::FreeSlot | Why::Scheduled(_) => write!(sentence, "{}: {why}", winner.backend),
+        _ => write!(sentence, "{} scores {:.3}; {why}", winner.backend, winner.score),
+    };
+    written.expect("a string takes all");
     sentence
 }

@@ -1,6 +1,8 @@
 //! The pools of a schedule as a router sees its fleet: one for each configured backend.
 
-use schemas::{Catalog, Class, PolicyConfig};
+use std::collections::BTreeMap;
+
+use schemas::{Catalog, Class, Health, PolicyConfig};
 
 use super::input::Pool;
 use crate::fleet::{BackendView, Fleet, Known};
@@ -9,9 +11,19 @@ use crate::plan::learned_ms;
 /// What runs longer than expected is taken to end after this part of its length.
 const OVERRUN_PART: u64 = 10;
 
+/// A worker that fell silent, or is not well, is taken to be out for this, or for as long as it has been out,
+/// milliseconds. Too long costs some jobs at the cloud; too short costs as many at the dearest.
+const OUT_MS: u64 = 120_000;
+
+/// A worker that has been silent for longer than this is taken to be gone, milliseconds.
+const GONE_MS: u64 = 600_000;
+
+/// Jobs of a class in a queue that are reckoned with.
+const QUEUED_MAX: usize = 1_024;
+
 /// One pool for each backend of the document, in its order. What runs on a worker, and what waits at the backend beyond
-/// that, takes slots; workers that are not fresh or not well have none. `ahead` is how many jobs are bound ahead for each
-/// slot of our own, what waits there already included.
+/// that, takes slots; workers that are out have slots when they are expected back. `ahead` is how many jobs are bound
+/// ahead for each slot of our own, what waits there already included.
 #[must_use]
 pub fn pools(
     fleet: &Fleet,
@@ -33,32 +45,69 @@ pub fn pools(
             };
             learned.or_else(service).unwrap_or(1_000)
         };
-        let works = |known: &&Known| {
-            known.is_fresh(policy.offer_max_age_ms, now_ms) && known.health == schemas::Health::Healthy
-        };
-        let mut free_at_ms: Vec<i64> = Vec::new();
-        let mut running = 0;
-        for known in view.offers.iter().filter(works) {
-            let slots = known.slots as usize;
-            let age_ms = known.age_ms(now_ms);
-            let busy = known.running.iter().take(slots).map(|attempt| {
-                let run_ms = expected_ms(&attempt.class);
-                let left_ms =
-                    run_ms.saturating_sub(attempt.running_ms + age_ms).max(run_ms / OVERRUN_PART).max(1);
-                now_ms.saturating_add_unsigned(left_ms)
-            });
-            let before = free_at_ms.len();
-            free_at_ms.extend(busy);
-            let busy = free_at_ms.len() - before;
-            running += busy;
-            free_at_ms.extend(std::iter::repeat_n(now_ms, slots - busy));
+        let works = |known: &&Known| known.is_fresh(policy.offer_max_age_ms, now_ms) && is_well(known, now_ms);
+        let mut free_at_ms = Vec::new();
+        let mut running = running(view, works, &expected_ms, now_ms);
+        let begun = running.len();
+        let slots: usize = view.offers.iter().filter(works).map(|known| known.slots as usize).sum();
+        running.truncate(slots);
+        free_at_ms.extend(running);
+        free_at_ms.resize(slots, now_ms);
+        free_at_ms.sort_unstable();
+        let queued = queue(view, begun, &mut free_at_ms, &expected_ms, now_ms);
+        let here = free_at_ms.len();
+        free_at_ms.extend(view.offers.iter().filter(|known| !works(known)).flat_map(|known| out(known, now_ms)));
+        // Nothing begins there before its breaker closes.
+        if let Some(until_ms) = view.breaker.open_until_ms.filter(|until_ms| *until_ms > now_ms) {
+            free_at_ms.iter_mut().for_each(|at_ms| *at_ms = (*at_ms).max(until_ms));
         }
         free_at_ms.sort_unstable();
-        let queued = queue(view, running, &mut free_at_ms, &expected_ms, now_ms);
-        let most = if config.paid { 0 } else { ahead * free_at_ms.len() };
+        let most = if config.paid { 0 } else { ahead * here };
         Pool { is_paid: config.paid, free_at_ms, ahead: most.saturating_sub(queued) }
     };
     policy.backends.iter().map(pool).collect()
+}
+
+fn is_well(known: &Known, now_ms: i64) -> bool {
+    known.health == Health::Healthy && known.unavailable_until_ms.is_none_or(|until_ms| until_ms <= now_ms)
+}
+
+/// When the slots of a worker that is out are expected back. One that drains does not come back, one that is stopped waits
+/// for a person.
+fn out(known: &Known, now_ms: i64) -> impl Iterator<Item = i64> + use<> {
+    let silent_ms = known.age_ms(now_ms);
+    let is_gone = silent_ms > GONE_MS || matches!(known.health, Health::Draining | Health::Stopped);
+    let back_ms = now_ms.saturating_add_unsigned(silent_ms.max(OUT_MS));
+    let back_ms = known.unavailable_until_ms.map_or(back_ms, |until_ms| until_ms.max(now_ms));
+    std::iter::repeat_n(back_ms, if is_gone { 0 } else { known.slots as usize })
+}
+
+/// When what runs on workers is expected to end, the last first. What they say is a moment old: what has left its queue
+/// since then runs no more.
+fn running<'a>(
+    view: &'a BackendView,
+    works: impl Fn(&&'a Known) -> bool,
+    expected_ms: &dyn Fn(&Class) -> u64,
+    now_ms: i64,
+) -> Vec<i64> {
+    let mut ends: Vec<(i64, &Class)> = Vec::new();
+    for known in view.offers.iter().filter(works) {
+        let age_ms = known.age_ms(now_ms);
+        ends.extend(known.running.iter().map(|attempt| {
+            let run_ms = expected_ms(&attempt.class);
+            let left_ms =
+                run_ms.saturating_sub(attempt.running_ms + age_ms).max(run_ms / OVERRUN_PART).max(1);
+            (now_ms.saturating_add_unsigned(left_ms), &attempt.class)
+        }));
+    }
+    ends.sort_unstable_by_key(|(ends_ms, _)| std::cmp::Reverse(*ends_ms));
+    let mut counted: BTreeMap<&Class, u64> = BTreeMap::new();
+    ends.retain(|(_, class)| {
+        let count = counted.entry(class).or_default();
+        *count += 1;
+        view.backlog.get(*class).is_none_or(|jobs| *count <= *jobs)
+    });
+    ends.into_iter().map(|(ends_ms, _)| ends_ms).collect()
 }
 
 /// What waits at a backend beyond what runs takes the slots that are free first; how many of it have to wait for one.
@@ -83,6 +132,3 @@ fn queue(
     }
     queued
 }
-
-/// Jobs of a class in a queue that are reckoned with.
-const QUEUED_MAX: usize = 1_024;

@@ -39,6 +39,21 @@ pub struct Waiting {
     pub ways: Vec<Way>,
 }
 
+impl Waiting {
+    /// From its submission to when it is late, milliseconds, at least 1.
+    #[must_use]
+    pub fn span_ms(&self) -> f64 {
+        span_ms(self.since_ms, self.deadline_ms, self.patience_ms)
+    }
+}
+
+/// From a job's submission to when it is late, milliseconds, at least 1.
+#[must_use]
+pub fn span_ms(since_ms: i64, deadline_ms: Option<i64>, patience_ms: u64) -> f64 {
+    let by_deadline = |at_ms: i64| at_ms.saturating_sub(since_ms) as f64;
+    deadline_ms.map_or(patience_ms as f64, by_deadline).max(1.0)
+}
+
 /// Slots that are alike: of one backend, one speed, the same capabilities.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
@@ -85,6 +100,8 @@ pub struct Rules {
     pub late_target: f64,
     /// Of the work that is expected to arrive, the part that is reckoned with, 0 to 1.
     pub expected_part: f64,
+    /// What runs in a slot of our own is expected to end within this when a job is bound behind it, milliseconds.
+    pub ahead_within_ms: f64,
     /// Jobs that are weighed to make room for one, at most.
     pub weighed_max: usize,
     /// Steps along the line in one schedule, at most: what bounds its time.
@@ -101,6 +118,7 @@ impl Default for Rules {
             passed_over_min_ms: 240_000.0,
             late_target: 2.0,
             expected_part: 0.5,
+            ahead_within_ms: 2_000.0,
             weighed_max: 4,
             steps_max: 12_000,
         }

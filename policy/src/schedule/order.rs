@@ -47,7 +47,7 @@ fn sort(jobs: &mut [Job<'_>]) {
 fn job<'a>(input: &ScheduleInput<'a>, place: usize, waiting: &'a Waiting) -> Job<'a> {
     let since_ms = input.ms_until(waiting.since_ms);
     let deadline_ms = waiting.deadline_ms.map(|at_ms| input.ms_until(at_ms));
-    let span_ms = deadline_ms.map_or(waiting.patience_ms as f64, |at_ms| at_ms - since_ms).max(1.0);
+    let span_ms = waiting.span_ms();
     let end_ms = since_ms + span_ms;
     let (paid, own): (Vec<Way>, Vec<Way>) =
         waiting.ways.iter().copied().partition(|way| input.pools[way.pool].is_paid);

@@ -1,6 +1,6 @@
 //! What waiting costs.
 
-use schemas::Profile;
+use schemas::{Lane, PolicyConfig, Profile};
 
 use super::input::{Rules, Run, Way};
 use super::order::Job;
@@ -25,6 +25,17 @@ impl Run {
     /// The longest that it is expected to take.
     pub(super) fn longest_ms(&self) -> f64 {
         (self.p90_ms * LONGEST).max(self.p50_ms)
+    }
+}
+
+/// For how long a job bears to wait for its end, milliseconds: its own word, else that of its lane.
+#[must_use]
+pub const fn patience_ms(job: &schemas::Job, policy: &PolicyConfig) -> u64 {
+    match (job.preferences.patience_ms, job.lane) {
+        (Some(patience_ms), _) => patience_ms,
+        (None, Lane::Interactive) => policy.patience_ms.div_ceil(2),
+        (None, Lane::Standard | Lane::Unknown) => policy.patience_ms,
+        (None, Lane::Batch) => policy.patience_ms.saturating_mul(10),
     }
 }
 

@@ -86,8 +86,9 @@ pub(super) fn conclude(
         let Some(begin) = begin else { continue };
         let pool = jobs[place].own[begin.own].pool;
         let why = Why::InLine { pool, starts_in_ms: begin.starts_ms };
-        decisions[jobs[place].place] =
-            room[pool].take(pool).unwrap_or(Decision::Wait { why, until_ms: None });
+        let is_soon = begin.starts_ms <= input.rules.ahead_within_ms;
+        let taken = room[pool].take_free(pool).or_else(|| if is_soon { room[pool].take_ahead(pool) } else { None });
+        decisions[jobs[place].place] = taken.unwrap_or(Decision::Wait { why, until_ms: None });
     }
     for (place, job) in jobs.iter().enumerate() {
         let Some(out) = &outs.outs[place] else { continue };
@@ -102,7 +103,7 @@ pub(super) fn conclude(
             Decision::Wait { why: Why::LastMoment { pool }, until_ms }
         } else {
             let why = Why::PaidSlot { pool, starts_in_ms: out.starts_ms };
-            room[pool].take(pool).unwrap_or(Decision::Wait { why, until_ms: None })
+            room[pool].take_free(pool).unwrap_or(Decision::Wait { why, until_ms: None })
         };
     }
     Schedule { decisions }
@@ -125,10 +126,8 @@ impl Room {
         Some(Decision::Start { pool })
     }
 
-    fn take(&mut self, pool: usize) -> Option<Decision> {
-        self.take_free(pool).or_else(|| {
-            self.ahead = self.ahead.checked_sub(1)?;
-            Some(Decision::Ahead { pool })
-        })
+    fn take_ahead(&mut self, pool: usize) -> Option<Decision> {
+        self.ahead = self.ahead.checked_sub(1)?;
+        Some(Decision::Ahead { pool })
     }
 }

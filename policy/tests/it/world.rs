@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use policy::admit::{Admitted, admit};
 use policy::defaults;
 use policy::fleet::Fleet;
-use policy::plan::{Plan, PlanInput, plan};
+use policy::plan::{Choice, Plan, PlanInput, plan};
 use schemas::*;
 use serde_json::{Value, json};
 
@@ -133,6 +133,7 @@ impl World {
             tenant: TenantPolicy { listing: self.listing, config: &self.tenant },
             ledger_available: self.ledger_available,
             refused: &self.refused,
+            choice: Choice::Weighted,
             now_ms: self.now_ms,
         })
     }

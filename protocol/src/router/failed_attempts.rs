@@ -139,7 +139,7 @@ async fn place_next<P: RouterPorts>(
     };
     match placed {
         Placed::Done => Ok(None),
-        Placed::Later { at_ms, why } => {
+        Placed::Later { at_ms, why, .. } => {
             let (lane, since_ms) = (job.lane, failed.time_ms);
             let tenant = failed.assignment.job.tenant.clone();
             let wait = Wait { tenant, lane, waits_for: why, since_ms, next_look_ms: at_ms };

@@ -17,12 +17,14 @@ use std::time::Duration;
 
 use futures::future::Either;
 use policy::plan::Plan;
+use schemas::config::Scoring;
 use schemas::{Class, Failure, Job, JobState, Lane, topology};
 
 use crate::errors::{PortError, StepError};
 use crate::note::Note;
 use crate::ports::Answer;
 use crate::race::{Raced, race};
+use crate::router::decide::give_room_back;
 use crate::router::ending;
 use crate::router::inputs;
 use crate::router::job::AdmittedJob;
@@ -31,6 +33,7 @@ use crate::router::place::{self, Placed};
 use crate::router::ports::RouterPorts;
 use crate::router::read_past::{self, InHand};
 use crate::router::room::{Wait, WaitOutcome};
+use crate::router::schedule;
 use crate::router::too_new::Resting;
 
 pub use arrived::Arrived;
@@ -40,8 +43,14 @@ use refuse::{Refusal, refuse};
 pub use unread::refuse_unread;
 use verdict::{Verdict, conclude, until};
 
-/// Jobs of a lane that may wait for room before it pulls no more.
-const WAITING_MAX: usize = 64;
+/// Jobs of a lane that may wait for room before it pulls no more, and the bytes of their messages: what a schedule sees.
+const WAITING_MAX: usize = 1_024;
+/// The same where each is placed by itself: more would only lie in hand.
+const WAITING_MAX_WEIGHTED: usize = 64;
+const WAITING_MAX_BYTES: usize = 64 * 1_024 * 1_024;
+
+/// While no more than these wait, a schedule is made as soon as one comes.
+const LOOK_AT_ONCE_MAX: usize = 16;
 
 /// How often the broker hears of a job that waits in hand, well within the time after which it would deliver
 /// it to another router. One that has waited for this time may be handed back to see what lies behind it.
@@ -59,6 +68,7 @@ pub struct Intake {
     /// Jobs that may wait for room before the lane pulls no more.
     waiting_max: usize,
     waiting: AtomicUsize,
+    waiting_bytes: AtomicUsize,
     arrivals: AtomicUsize,
     /// Jobs in hand that were read past the consumer.
     read: InHand,
@@ -79,6 +89,7 @@ impl Intake {
         Self {
             waiting_max,
             waiting: AtomicUsize::default(),
+            waiting_bytes: AtomicUsize::default(),
             arrivals: AtomicUsize::default(),
             read: InHand::default(),
             resting: Resting::default(),
@@ -87,21 +98,30 @@ impl Intake {
 
     /// How many more jobs to pull while `in_hand` are in hand.
     #[must_use]
-    pub fn wanted(&self, in_hand: usize, in_hand_max: usize) -> usize {
+    pub fn wanted(&self, scoring: Scoring, in_hand: usize, in_hand_max: usize) -> usize {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let free = in_hand_max.saturating_sub(in_hand);
         match waiting {
             // A pull costs as much as a job: not one for each that is settled.
             0 if free < in_hand_max.div_ceil(4) => 0,
             0 => free,
-            _ => free.min(self.waiting_max.saturating_sub(waiting)),
+            _ if self.is_full(scoring) => 0,
+            _ => free.min(self.waiting_max(scoring).saturating_sub(waiting)),
         }
     }
 
     /// Whether the waiting room is full for this lane.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= self.waiting_max
+    pub fn is_full(&self, scoring: Scoring) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= self.waiting_max(scoring)
+            || self.waiting_bytes.load(Ordering::Relaxed) >= WAITING_MAX_BYTES
+    }
+
+    fn waiting_max(&self, scoring: Scoring) -> usize {
+        match scoring {
+            Scoring::Weighted => self.waiting_max.min(WAITING_MAX_WEIGHTED),
+            Scoring::Schedule => self.waiting_max,
+        }
     }
 
     /// Reads the first jobs of other tenants behind those that wait, if the waiting room is full.
@@ -113,7 +133,7 @@ impl Intake {
         ports: &P,
         lane: Lane,
     ) -> Result<Vec<Arrived<P::Delivery>>, PortError> {
-        if !self.is_full() {
+        if !self.is_full(ports.config().policy.scoring) {
             return Ok(Vec::new());
         }
         let found = read_past::look(ports, lane, &self.read).await?;
@@ -220,12 +240,12 @@ impl Intake {
         let admitted = Arc::new(admitted);
         let (mut held, mut noted) = (None, None);
         if plan.is_none() && ports.room().is_empty() {
-            plan = Some(place::decide(ports, &admitted.first_attempt(), &[]));
+            plan = Some(place::decide_first(ports, &admitted.first_attempt()));
         }
         loop {
             if let Some((state, failure)) = over(ports, &admitted).await {
                 if let Some(Plan::Assign(assign)) = &plan {
-                    place::give_room_back(ports, assign);
+                    give_room_back(ports, assign);
                 }
                 ending::end(ports, admitted.end(state, failure)).await?;
                 return Ok(Verdict::Done);
@@ -244,7 +264,7 @@ impl Intake {
             };
             match place::execute(ports, admitted.first_attempt(), planned).await? {
                 // Its money was refused just now; others may have room meanwhile.
-                Placed::Later { at_ms, why } => {
+                Placed::Later { at_ms, why, refused } => {
                     // Also the money of a job that went on elsewhere is refused: another router may have had it while
                     // this one was stopped, or read it past the consumer.
                     if let Some(placed) = place::recover(ports, &admitted.first_attempt()).await? {
@@ -258,7 +278,11 @@ impl Intake {
                     {
                         before.leave();
                     }
-                    ports.rest(until(at_ms, ports.now_ms())).await;
+                    match ports.config().policy.scoring {
+                        Scoring::Weighted => ports.rest(until(at_ms, ports.now_ms())).await,
+                        // Meanwhile it waits for what costs nothing.
+                        Scoring::Schedule => ports.room().refuse(admitted.job.id, refused, at_ms),
+                    }
                 }
                 placed => return conclude(ports, arrived, &admitted, placed).await,
             }
@@ -281,12 +305,13 @@ impl Intake {
 
     fn hold<D: crate::router::ports::Delivery>(&self, arrived: &Arrived<D>) -> Held<'_> {
         // What was read past the consumer keeps nothing from being pulled.
-        let waiting = (!arrived.is_read()).then_some(&self.waiting);
-        if let Some(waiting) = waiting {
-            waiting.fetch_add(1, Ordering::Relaxed);
+        let bytes = (!arrived.is_read()).then(|| arrived.message.payload().len());
+        if let Some(bytes) = bytes {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
-        Held { intake: self, waiting, number, has_more_behind: arrived.message.has_more_behind() }
+        Held { intake: self, bytes, number, has_more_behind: arrived.message.has_more_behind() }
     }
 }
 
@@ -311,7 +336,12 @@ async fn wait_for_room<P: RouterPorts>(
     just_planned: bool,
 ) -> Result<WaitOutcome, Verdict> {
     let mut seat = ports.room().enter(Arc::clone(admitted), cost_ms(ports, &admitted.admitted.class));
-    if seat.is_first() && !just_planned {
+    if ports.config().policy.scoring == Scoring::Schedule {
+        // One more among many changes little before the next look.
+        if ports.room().len() <= LOOK_AT_ONCE_MAX {
+            look_at_room(ports);
+        }
+    } else if seat.is_first() && !just_planned {
         match place::decide(ports, &admitted.first_attempt(), &[]) {
             Plan::Defer { .. } => {}
             plan => {
@@ -327,7 +357,7 @@ async fn wait_for_room<P: RouterPorts>(
             Raced::Right(Raced::Left(())) => return Err(Verdict::Back(None)),
             Raced::Right(Raced::Right(())) => {}
         }
-        if held.gives_way() {
+        if held.gives_way(ports.config().policy.scoring) {
             return Err(Verdict::Back(Some(BEHIND_REST)));
         }
         arrived.answer(ports, Answer::Extend).await;
@@ -348,19 +378,25 @@ async fn over<P: RouterPorts>(ports: &P, admitted: &AdmittedJob) -> Option<(JobS
 
 /// Plans again for the jobs in hand that wait for room.
 pub fn look_at_room<P: RouterPorts>(ports: &P) {
-    ports.room().look(
-        |admitted| {
-            let now_ms = ports.now_ms();
-            let is_cancelled = ports.is_cancelled(&admitted.job.tenant, admitted.job.id);
-            admitted.is_over(is_cancelled, now_ms).is_some() || admitted.inputs.is_going(now_ms)
-        },
-        |admitted| place::decide(ports, &admitted.first_attempt(), &[]),
-        |plan| {
-            if let Plan::Assign(assign) = plan {
-                place::give_room_back(ports, &assign);
-            }
-        },
-    );
+    let now_ms = ports.now_ms();
+    let is_over = |admitted: &AdmittedJob| {
+        let is_cancelled = ports.is_cancelled(&admitted.job.tenant, admitted.job.id);
+        admitted.is_over(is_cancelled, now_ms).is_some() || admitted.inputs.is_going(now_ms)
+    };
+    let unused = |plan| {
+        if let Plan::Assign(assign) = plan {
+            give_room_back(ports, &assign);
+        }
+    };
+    match ports.config().policy.scoring {
+        Scoring::Weighted => {
+            let decide = |admitted: &AdmittedJob| place::decide(ports, &admitted.first_attempt(), &[]);
+            ports.room().look(is_over, decide, unused);
+        }
+        Scoring::Schedule => {
+            ports.room().look_at_all(now_ms, is_over, |waits| schedule::look(ports, waits), unused);
+        }
+    }
 }
 
 /// The slot time that a job of the class takes at the backend that makes it first, milliseconds.
@@ -390,8 +426,8 @@ async fn answer<P: RouterPorts>(
 /// A job that waits, from its first wait to its end.
 struct Held<'a> {
     intake: &'a Intake,
-    /// Where it counts as waiting.
-    waiting: Option<&'a AtomicUsize>,
+    /// Of its message, where it counts as waiting.
+    bytes: Option<usize>,
     number: usize,
     /// More lay behind it when it came.
     has_more_behind: bool,
@@ -399,16 +435,17 @@ struct Held<'a> {
 
 impl Held<'_> {
     /// The waiting room is full: every other job is handed back, since what lies behind may find room elsewhere.
-    fn gives_way(&self) -> bool {
-        let full = self.waiting.is_some() && self.intake.is_full();
+    fn gives_way(&self, scoring: Scoring) -> bool {
+        let full = self.bytes.is_some() && self.intake.is_full(scoring);
         self.has_more_behind && self.number % 2 == 1 && full
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if let Some(waiting) = self.waiting {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+        if let Some(bytes) = self.bytes {
+            self.intake.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.intake.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 }

@@ -39,6 +39,18 @@ impl AdmittedJob {
         self.first_attempt().is_over(is_cancelled, now_ms)
     }
 
+    /// Whether a plan for one would say of the other what it says of the one: all that a plan looks at is the same, the
+    /// deadline among it.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        self.job.tenant == other.job.tenant
+            && self.job.lane == other.job.lane
+            && self.admitted == other.admitted
+            && self.job.constraints == other.job.constraints
+            && self.job.preferences == other.job.preferences
+            && self.job.body.inputs.is_empty() == other.job.body.inputs.is_empty()
+    }
+
     /// Its end before any attempt.
     #[must_use]
     pub fn end(&self, state: JobState, failure: Failure) -> End {

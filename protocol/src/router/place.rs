@@ -7,15 +7,18 @@
 mod placed;
 mod prepared;
 
-use policy::plan::{Assign, Plan, PlanInput, plan};
+use policy::plan::{Assign, Choice, Plan};
+use schemas::config::Scoring;
 use schemas::reserve::Reservation;
 use schemas::{Backend, Fact, JobId};
 
 use crate::errors::StepError;
 use crate::note::Note;
+use crate::router::decide::{give_room_back, plan_with, take_room};
 use crate::router::history::{self, History};
 use crate::router::job::Placement;
 use crate::router::ports::RouterPorts;
+use crate::router::schedule;
 
 pub use placed::Placed;
 use prepared::{AttemptStamp, Target, assigned, assignment, store_work};
@@ -24,24 +27,19 @@ pub use prepared::{Prepared, prepare_first};
 /// Decides without placing: what `estimate` shows.
 #[must_use]
 pub fn weigh<P: RouterPorts>(ports: &P, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Plan {
-    let config = ports.config();
-    ports.with_fleet(|fleet| {
-        plan(&PlanInput {
-            job: placement.job,
-            admitted: placement.admitted,
-            attempt: placement.attempt,
-            counted_attempts: placement.counted_attempts,
-            history: placement.history,
-            fleet,
-            catalog: &config.catalog,
-            prices: &config.prices,
-            policy: &config.policy,
-            tenant: config.tenants.of(&placement.job.tenant),
-            ledger_available: ports.is_ledger_available(),
-            refused,
-            now_ms: ports.now_ms(),
-        })
-    })
+    match ports.config().policy.scoring {
+        Scoring::Weighted => plan_with(ports, placement, refused, Choice::Weighted),
+        Scoring::Schedule => schedule::weigh(ports, placement, refused),
+    }
+}
+
+/// What becomes of a job that has just come, while none waits: what a schedule does not start at once waits for its look.
+#[must_use]
+pub(super) fn decide_first<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> Plan {
+    match ports.config().policy.scoring {
+        Scoring::Weighted => decide(ports, placement, &[]),
+        Scoring::Schedule => schedule::at_once(ports, placement),
+    }
 }
 
 /// Decides, and counts the room that an assignment takes: plans that follow see it taken.
@@ -49,14 +47,9 @@ pub fn weigh<P: RouterPorts>(ports: &P, placement: &Placement<'_>, refused: &[(B
 pub fn decide<P: RouterPorts>(ports: &P, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Plan {
     let plan = weigh(ports, placement, refused);
     if let Plan::Assign(assign) = &plan {
-        ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
+        take_room(ports, assign);
     }
     plan
-}
-
-/// Undoes what [`decide`] counted, for an assignment that is not made.
-pub fn give_room_back<P: RouterPorts>(ports: &P, assign: &Assign) {
-    ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, -1));
 }
 
 /// Places an attempt.
@@ -83,7 +76,7 @@ pub async fn execute<P: RouterPorts>(
             Plan::Defer { until_ms, why, .. } => {
                 ports.note(Note::Deferred);
                 tracing::debug!(job = %placement.job.id, reason = why, "deferred");
-                return Ok(Placed::Later { at_ms: until_ms, why });
+                return Ok(Placed::Later { at_ms: until_ms, why, refused });
             }
             Plan::Refuse { failure, .. } => return Ok(Placed::Refused(failure)),
             Plan::Assign(assign) => match reserve(ports, &placement, &assign).await {
@@ -96,8 +89,17 @@ pub async fn execute<P: RouterPorts>(
                 Reserved::Away => give_room_back(ports, &assign),
             },
         }
-        plan = decide(ports, &placement, &refused);
+        plan = if waits_in_room(ports, &placement) {
+            plan_with(ports, &placement, &refused, Choice::Waits { why: "its turn" })
+        } else {
+            decide(ports, &placement, &refused)
+        };
     }
+}
+
+/// Whether an attempt is bound by looks at the room alone.
+fn waits_in_room<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> bool {
+    placement.attempt == 1 && ports.config().policy.scoring == Scoring::Schedule
 }
 
 enum Reserved {

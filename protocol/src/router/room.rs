@@ -4,21 +4,28 @@
 //! time. Whenever news of the fleet arrives the first of them are planned again; what is planned goes on its way, and
 //! of jobs for which a plan would say the same only the first is planned.
 
+mod waits;
+
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::oneshot;
 use policy::fair::{self, Fair};
 use policy::plan::Plan;
-use schemas::{JobId, Lane, Tenant};
+use policy::schedule::Rates;
+use schemas::{Backend, JobId, Lane, Tenant};
 
 use crate::router::job::AdmittedJob;
+
+pub(crate) use self::waits::Waits;
+use self::waits::Stand;
 
 /// Kinds of jobs that wait on in one look; enough for every class and a few ways to ask.
 const SHAPES_MAX: usize = 16;
 
 /// Jobs that are looked at in one look.
-const LOOKED_AT_MAX: usize = 1_000;
+const LOOKED_AT_MAX: usize = 1_024;
 
 /// What became of a job that waited.
 #[derive(Debug)]
@@ -101,12 +108,25 @@ struct Inner {
     waiting: BTreeMap<Turn, Waiting>,
     /// Jobs that are looked at again at a time, by their ids.
     put_off: HashMap<JobId, Wait>,
+    /// Backends for which the money of a job was refused just now.
+    refused: HashMap<JobId, Refused>,
+    /// What tenants used of our own slots, and what arrives.
+    rates: Rates,
+}
+
+/// Backends for which money was refused, with the ledger's words.
+#[derive(Debug)]
+struct Refused {
+    backends: Vec<(Backend, String)>,
+    until_ms: i64,
 }
 
 #[derive(Debug)]
 struct Waiting {
     admitted: Arc<AdmittedJob>,
     outcome: oneshot::Sender<WaitOutcome>,
+    /// It counts among what arrives.
+    is_counted: Cell<bool>,
 }
 
 /// A place in the waiting room, given up when dropped.
@@ -122,6 +142,24 @@ impl Room {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
+    }
+
+    /// How many jobs wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// The money of a job was refused for these backends: they are not asked again before that moment, Unix milliseconds.
+    pub(crate) fn refuse(&self, job: JobId, backends: Vec<(Backend, String)>, until_ms: i64) {
+        self.lock().refused.insert(job, Refused { backends, until_ms });
+    }
+
+    /// A job was bound to a slot of our own as it came: it bears to wait that long, and takes that long, milliseconds.
+    pub(crate) fn bound_at_once(&self, tenant: &Tenant, patience_ms: f64, run_ms: f64, now_ms: i64) {
+        let mut inner = self.lock();
+        inner.rates.used(tenant.as_str(), run_ms, now_ms);
+        inner.rates.arrived(patience_ms, run_ms, now_ms);
     }
 
     /// How many jobs of a lane wait, by tenant.
@@ -178,7 +216,7 @@ impl Room {
         let tag = inner.fair.tag((lane, tenant), cost_ms, fair::weight(lane));
         inner.arrivals += 1;
         let turn = (tag, inner.arrivals);
-        inner.waiting.insert(turn, Waiting { admitted, outcome: sender });
+        inner.waiting.insert(turn, Waiting { admitted, outcome: sender, is_counted: Cell::new(false) });
         let is_first = inner.waiting.first_key_value().is_some_and(|(first, _)| *first == turn);
         drop(inner);
         Seat { room: self.clone(), turn, is_first, outcome }
@@ -201,7 +239,7 @@ impl Room {
                 found.push((*turn, WaitOutcome::Over));
                 continue;
             }
-            if full.iter().any(|other| are_alike(other, admitted)) {
+            if full.iter().any(|other| other.is_alike(admitted)) {
                 continue;
             }
             match decide(admitted) {
@@ -210,19 +248,67 @@ impl Room {
                 plan => found.push((*turn, WaitOutcome::Plan(plan))),
             }
         }
+        inner.leave(found, unused);
+    }
+
+    /// Decides for all that wait at once: a plan for each that waits no more. `is_over` is asked of one after the other.
+    pub(crate) fn look_at_all(
+        &self,
+        now_ms: i64,
+        is_over: impl Fn(&AdmittedJob) -> bool,
+        decide: impl FnOnce(&mut Waits<'_>) -> Vec<Option<Plan>>,
+        unused: impl Fn(Plan),
+    ) {
+        let mut inner = self.lock();
+        inner.refused.retain(|_, refused| refused.until_ms > now_ms);
+        let over = |(turn, waiting): (&Turn, &Waiting)| is_over(&waiting.admitted).then_some(*turn);
+        let over: Vec<Turn> = inner.waiting.iter().take(LOOKED_AT_MAX).filter_map(over).collect();
+        inner.leave(over.into_iter().map(|turn| (turn, WaitOutcome::Over)).collect(), &unused);
+        if inner.waiting.is_empty() {
+            return;
+        }
+        let turns: Vec<Turn> = inner.waiting.keys().take(LOOKED_AT_MAX).copied().collect();
+        let plans = decide(&mut inner.waits());
+        let found = turns.into_iter().zip(plans);
+        inner.leave(found.filter_map(|(turn, plan)| Some((turn, WaitOutcome::Plan(plan?)))).collect(), unused);
+    }
+
+    /// Shows all that wait.
+    pub(crate) fn with_waits<T>(&self, read: impl FnOnce(&mut Waits<'_>) -> T) -> T {
+        read(&mut self.lock().waits())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn waits(&mut self) -> Waits<'_> {
+        let Self { waiting, refused, rates, .. } = self;
+        let mut jobs = Vec::with_capacity(waiting.len().min(LOOKED_AT_MAX));
+        for waiting in waiting.values().take(LOOKED_AT_MAX) {
+            let refused = refused.get(&waiting.admitted.job.id);
+            jobs.push(Stand {
+                admitted: &waiting.admitted,
+                refused: refused.map_or(&[], |refused| &refused.backends),
+                is_counted: &waiting.is_counted,
+            });
+        }
+        Waits::new(jobs, rates)
+    }
+
+    /// These wait no more.
+    fn leave(&mut self, found: Vec<(Turn, WaitOutcome)>, unused: impl Fn(Plan)) {
         for (turn, outcome) in found {
-            inner.fair.served(turn.0);
-            if let Some(waiting) = inner.waiting.remove(&turn)
+            self.fair.served(turn.0);
+            if let Some(waiting) = self.waiting.remove(&turn)
                 && let Err(WaitOutcome::Plan(plan)) = waiting.outcome.send(outcome)
             {
                 // It stopped waiting just now.
                 unused(plan);
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -249,15 +335,4 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.room.lock().waiting.remove(&self.turn);
     }
-}
-
-/// Whether a plan for one would say of the other what it says of the one: all that a plan looks at is the same,
-/// the deadline among it.
-fn are_alike(one: &AdmittedJob, other: &AdmittedJob) -> bool {
-    one.job.tenant == other.job.tenant
-        && one.job.lane == other.job.lane
-        && one.admitted == other.admitted
-        && one.job.constraints == other.job.constraints
-        && one.job.preferences == other.job.preferences
-        && one.job.body.inputs.is_empty() == other.job.body.inputs.is_empty()
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use protocol::{
     Published, Record, StoredMessage,
 };
 use schemas::reserve::{Grant, Reservation};
+use schemas::config::Scoring;
 use schemas::subjects::{self, Subject};
 use schemas::topology::stream;
 use schemas::{
@@ -56,11 +58,12 @@ pub(crate) enum Outgoing {
 }
 
 impl SimPorts {
-    pub(crate) fn new(world: &Shared, lanes: &Rc<RefCell<Lanes>>) -> Self {
-        let (config, backends) = {
+    pub(crate) fn new(world: &Shared, lanes: &Rc<RefCell<Lanes>>, scoring: Scoring) -> Self {
+        let (mut config, backends): (FleetConfig, Vec<Backend>) = {
             let world = world.borrow();
             (world.setting.config.clone(), world.setting.backends().cloned().collect())
         };
+        Arc::make_mut(&mut config.policy).scoring = scoring;
         Self(Rc::new(Core {
             world: Rc::clone(world),
             lanes: Rc::clone(lanes),

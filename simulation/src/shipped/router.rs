@@ -8,6 +8,7 @@ use protocol::router::intake::{Arrived, Intake, look_at_room};
 use protocol::router::take_back::Deserted;
 use protocol::router::too_new::Resting;
 use protocol::router::{RouterPorts as _, failed_attempts};
+use schemas::config::Scoring;
 use schemas::{Backend, Lane};
 
 use super::delivery::SimDelivery;
@@ -43,6 +44,7 @@ type Found = Rc<RefCell<Vec<(Lane, Arrived<SimDelivery>)>>>;
 pub(crate) struct Router {
     index: usize,
     ports: SimPorts,
+    scoring: Scoring,
     tasks: Tasks,
     intakes: [Rc<Intake>; 3],
     resting: Rc<Resting>,
@@ -56,10 +58,11 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(index: usize, world: &Shared, lanes: &Rc<RefCell<Lanes>>) -> Self {
+    pub(crate) fn new(index: usize, world: &Shared, lanes: &Rc<RefCell<Lanes>>, scoring: Scoring) -> Self {
         let mut router = Self {
             index,
-            ports: SimPorts::new(world, lanes),
+            ports: SimPorts::new(world, lanes, scoring),
+            scoring,
             tasks: Tasks::default(),
             intakes: std::array::from_fn(|_| Rc::new(Intake::default())),
             resting: Rc::default(),
@@ -85,7 +88,7 @@ impl Router {
         if !self.ports.lanes().has_ready(lane) {
             return;
         }
-        let wanted = self.intakes[at].wanted(self.tasks.count(at), IN_HAND_MAX);
+        let wanted = self.intakes[at].wanted(self.scoring, self.tasks.count(at), IN_HAND_MAX);
         for _ in 0..wanted {
             let Some(delivery) = self.ports.lanes().deliver(lane) else { return };
             self.settle(lane, Arrived::delivered(delivery));
@@ -130,7 +133,7 @@ impl Router {
         self.ports.change_fleet(|fleet| {
             for server in &world.servers {
                 if all || server.version > seen {
-                    fleet.upsert_offer(server.offer(now_ms), now_ms);
+                    fleet.upsert_offer(server.offer(&world.jobs, now_ms), now_ms);
                 }
             }
             for ((backend, class), jobs) in world.backlog() {
@@ -164,7 +167,7 @@ impl Router {
     }
 
     pub(crate) fn plan_read_past(&mut self, world: &Shared) {
-        if !self.reads_past && self.intakes.iter().any(|intake| intake.is_full()) {
+        if !self.reads_past && self.intakes.iter().any(|intake| intake.is_full(self.scoring)) {
             self.reads_past = true;
             let mut world = world.borrow_mut();
             let at_ms = world.now_ms + READ_PAST_EVERY_MS;
@@ -175,7 +178,7 @@ impl Router {
     pub(crate) fn read_past(&mut self) {
         self.reads_past = false;
         for (at, lane) in Lane::ALL.into_iter().enumerate() {
-            if !self.intakes[at].is_full() {
+            if !self.intakes[at].is_full(self.scoring) {
                 continue;
             }
             let (intake, ports, found) =

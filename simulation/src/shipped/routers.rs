@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use policy::fleet::Fleet;
+use schemas::config::Scoring;
 use schemas::{Job, Lane, Profile};
 
 use super::lanes::Lanes;
@@ -30,9 +31,9 @@ pub struct Shipped {
 impl Shipped {
     /// So many routers over one world.
     #[must_use]
-    pub fn new(world: &Shared, profile: Profile, routers: usize) -> Self {
+    pub fn new(world: &Shared, profile: Profile, scoring: Scoring, routers: usize) -> Self {
         let lanes = Rc::new(RefCell::new(Lanes::default()));
-        let routers = (0..routers.max(1)).map(|index| Router::new(index, world, &lanes)).collect();
+        let routers = (0..routers.max(1)).map(|index| Router::new(index, world, &lanes, scoring)).collect();
         Self { profile, lanes, routers, first: 0, sweeps: false }
     }
 

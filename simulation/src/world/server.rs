@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use policy::cost;
 use protocol::worker::machine;
-use schemas::{Class, FailureCode, Health, Job, MicroUsd, Offer, Unit, Usage};
+use schemas::{Class, FailureCode, Health, Job, MicroUsd, Offer, RunningAttempt, Unit, Usage};
 
 use super::binding::Binding;
 use crate::fleet::ServerSpec;
-use crate::job::offer;
+use crate::job::{SimJob, offer};
 use crate::setting::Setting;
 
 /// A worker process.
@@ -156,13 +156,19 @@ impl Server {
 
     /// What it says of itself now.
     #[must_use]
-    pub fn offer(&self, now_ms: i64) -> Offer {
+    pub fn offer(&self, jobs: &[SimJob], now_ms: i64) -> Offer {
         let mut offer = self.well.clone();
         offer.time_ms = now_ms;
         for class in &mut offer.classes {
             class.learned_ms = self.learned_ms(&class.class);
         }
         offer.free_slots = offer.slots.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX));
+        offer.running.extend(self.running.iter().map(|running| RunningAttempt {
+            job: jobs[running.binding.job].job.id,
+            attempt: running.binding.attempt,
+            class: jobs[running.binding.job].admitted.class.clone(),
+            running_ms: (now_ms - running.started_at_ms).unsigned_abs(),
+        }));
         if !self.is_up() {
             offer.health = Health::Down;
             offer.health_reason = Some("an outage of the simulation".to_owned());

@@ -226,7 +226,7 @@ impl World {
     }
 
     fn begin(&mut self, server: usize, binding: Binding) {
-        self.version += 1;
+        self.changed(server);
         let job = Arc::clone(&self.jobs);
         let job = &job[binding.job];
         let now_ms = self.now_ms;
@@ -300,7 +300,7 @@ impl World {
 
     /// An attempt is over: it is booked, and the job ends or the strategy hears of it.
     fn settle(&mut self, server: usize, running: Running, code: Option<FailureCode>) -> Option<Notice> {
-        self.version += 1;
+        self.changed(server);
         let now_ms = self.now_ms;
         let found = &mut self.servers[server];
         found.idle_since_ms = now_ms;

@@ -1,4 +1,5 @@
-//! The schedule over all that wait, beside the shipped router, over paired seeds.
+//! The schedule over all that wait, in the shipped router and by a planner that sees everything, beside the weighted score,
+//! over paired seeds.
 
 use std::sync::Arc;
 
@@ -46,31 +47,37 @@ fn means(generator: Generator, name: Name) -> Means {
 #[test]
 fn whoever_pays_more_for_time_gets_it_and_pays_for_it() {
     for generator in CROWDED {
-        let of = |profile| means(generator, Name::Planned(profile));
-        let [fast, even, cheap] = [Profile::Fastest, Profile::Balanced, Profile::Cheapest].map(of);
-        let shown = (generator.as_str(), fast, even, cheap);
-        assert!(fast.p95_s <= even.p95_s && even.p95_s <= cheap.p95_s * 1.01, "{shown:?}");
-        assert!(fast.usd >= even.usd && even.usd >= cheap.usd, "{shown:?}");
+        for name in [Name::Planned, Name::Shipped] {
+            let of = |profile| means(generator, name(profile));
+            let [fast, even, cheap] = [Profile::Fastest, Profile::Balanced, Profile::Cheapest].map(of);
+            let shown = (generator.as_str(), name(Profile::Balanced), fast, even, cheap);
+            assert!(fast.p95_s <= even.p95_s && even.p95_s <= cheap.p95_s * 1.01, "{shown:?}");
+            assert!(fast.usd >= even.usd && even.usd >= cheap.usd, "{shown:?}");
+        }
     }
 }
 
 #[test]
-fn it_costs_less_than_the_shipped_router_and_is_late_less_often() {
+fn it_costs_less_than_the_weighted_score_and_is_late_less_often() {
     for generator in CROWDED {
-        let shipped = means(generator, Name::Shipped(Profile::Balanced));
-        let planned = means(generator, Name::Planned(Profile::Balanced));
-        let shown = (generator.as_str(), shipped, planned);
-        assert!(planned.late <= 0.03 && planned.missed < 0.5, "{shown:?}");
-        // Where it pays more, it buys that nobody is late.
-        assert!(planned.usd <= shipped.usd || planned.late * 4.0 <= shipped.late, "{shown:?}");
+        let weighted = means(generator, Name::Weighted);
+        for name in [Name::Planned(Profile::Balanced), Name::Shipped(Profile::Balanced)] {
+            let planned = means(generator, name);
+            let shown = (generator.as_str(), name, weighted, planned);
+            assert!(planned.late <= 0.03 && planned.missed < 0.5, "{shown:?}");
+            // Where it pays more, it buys that nobody is late.
+            assert!(planned.usd <= weighted.usd || planned.late * 4.0 <= weighted.late, "{shown:?}");
+        }
     }
 }
 
 #[test]
 fn where_local_suffices_hardly_anybody_pays() {
     for generator in [Generator::Steady, Generator::Checkpoints] {
-        let planned = means(generator, Name::Planned(Profile::Balanced));
-        // 98 % less than all at the dearest, which costs $14 and more.
-        assert!(planned.usd < 0.28 && planned.late < 0.005, "{}: {planned:?}", generator.as_str());
+        for name in [Name::Planned(Profile::Balanced), Name::Shipped(Profile::Balanced)] {
+            let found = means(generator, name);
+            // 98 % less than all at the dearest, which costs $14 and more.
+            assert!(found.usd < 0.28 && found.late < 0.005, "{} {name:?}: {found:?}", generator.as_str());
+        }
     }
 }

@@ -44,7 +44,7 @@ impl World {
                 let in_hand = found.at_work[consumer] as usize;
                 in_hand < IN_HAND as usize
                     && found.intakes[consumer - LANES]
-                        .wanted(in_hand.min(IN_HAND as usize / 2), IN_HAND as usize)
+                        .wanted(self.setting.policy.scoring, in_hand.min(IN_HAND as usize / 2), IN_HAND as usize)
                         > 0
             }
             DEAD => found.at_work[DEAD] < IN_HAND,
@@ -243,11 +243,12 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
         world.wake(number);
     }
     // The real router looks behind those that wait by the clock: also where all of them are put off, and none is in the room.
-    if !waits && !intakes.iter().any(protocol::router::intake::Intake::is_full) {
+    let scoring = world.setting.policy.scoring;
+    if !waits && !intakes.iter().any(|intake| intake.is_full(scoring)) {
         return;
     }
     for (number, lane) in Lane::ALL.into_iter().enumerate() {
-        if !intakes[number].is_full() || world.processes[process].reads_past[number] {
+        if !intakes[number].is_full(scoring) || world.processes[process].reads_past[number] {
             continue;
         }
         world.processes[process].reads_past[number] = true;

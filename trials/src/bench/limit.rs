@@ -103,6 +103,7 @@ fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
         tenant: tenants.of(&job.tenant),
         ledger_available: true,
         refused: &[],
+        choice: policy::plan::Choice::Weighted,
         now_ms: job.time_ms,
     });
     let Plan::Assign(assign) = plan else { bail!("the benchmark's own job is not placed") };

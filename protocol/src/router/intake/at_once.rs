@@ -46,7 +46,7 @@ pub(super) fn begin<P: RouterPorts>(
     if !at_once {
         return Err(Begun::Admitted(Box::new((admitted, None))));
     }
-    match place::decide(ports, &admitted.first_attempt(), &[]) {
+    match place::decide_first(ports, &admitted.first_attempt()) {
         Plan::Assign(assign) if assign.reserve_micro_usd.0 == 0 => {
             let alone = arrived.is_first(id, ports.now_ms()) && !ports.is_short_of_room_for_events();
             Ok(place::prepare_first(ports, admitted, *assign, alone))

@@ -1,6 +1,6 @@
 //! What came of placing an attempt.
 
-use schemas::{Failure, JobState};
+use schemas::{Backend, Failure, JobState};
 
 /// What came of it.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum Placed {
         at_ms: i64,
         /// What it waits for.
         why: String,
+        /// Backends for which its money was refused just now, with the ledger's words.
+        refused: Vec<(Backend, String)>,
     },
     /// It cannot be placed, ever.
     Refused(Failure),

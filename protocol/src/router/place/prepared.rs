@@ -102,6 +102,7 @@ pub(super) async fn store_work<P: Ports>(
         Err(PublishError::Occupied { .. }) => Ok(Placed::Later {
             at_ms: ports.now_ms() + OCCUPIED_AGAIN_MS,
             why: "its attempt before leaves its queue".to_owned(),
+            refused: Vec::new(),
         }),
         // The same would come of another try.
         Err(PublishError::TooLarge { bytes, limit_bytes, .. }) => {

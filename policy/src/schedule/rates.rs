@@ -1,8 +1,8 @@
 //! What was used and what arrives, decayed: the share that each tenant had, and the work that comes by its patience.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use policy::schedule::Expected;
+use super::Expected;
 
 /// In which time what a tenant used is forgotten, milliseconds.
 const USED_FOR_MS: f64 = 60_000.0;
@@ -12,6 +12,9 @@ const RATE_FOR_MS: f64 = 120_000.0;
 
 /// A rate is measured over at least this, milliseconds.
 const MEASURED_MIN_MS: f64 = 20_000.0;
+
+/// Whoever used less than this is forgotten where there is no room, milliseconds.
+const FORGOTTEN_MS: f64 = 1_000.0;
 
 /// A sum that decays.
 #[derive(Debug, Clone, Copy)]
@@ -27,34 +30,48 @@ impl Decayed {
     }
 }
 
-/// All of them.
+/// Tenants that are remembered at most; those that used least are forgotten first.
+pub const TENANTS_MAX: usize = 10_000;
+
+/// What was used and what arrives.
 #[derive(Debug, Default)]
-pub(super) struct Rates {
+pub struct Rates {
     first_ms: Option<i64>,
-    used: BTreeMap<String, Decayed>,
+    used: HashMap<String, Decayed>,
     /// By half powers of two of the patience.
     arrived: BTreeMap<u32, Decayed>,
 }
 
 impl Rates {
-    /// A tenant used our own slots.
-    pub(super) fn used(&mut self, tenant: &str, run_ms: f64, now_ms: i64) {
+    /// A tenant used our own slots for that long, milliseconds.
+    pub fn used(&mut self, tenant: &str, run_ms: f64, now_ms: i64) {
         let value = self.used_by(tenant, now_ms) + run_ms;
-        self.used.insert(tenant.to_owned(), Decayed { value, at_ms: now_ms });
+        let used = Decayed { value, at_ms: now_ms };
+        if let Some(known) = self.used.get_mut(tenant) {
+            *known = used;
+            return;
+        }
+        if self.used.len() >= TENANTS_MAX {
+            self.used.retain(|_, used| used.at(now_ms, USED_FOR_MS) > FORGOTTEN_MS);
+        }
+        if self.used.len() < TENANTS_MAX {
+            self.used.insert(tenant.to_owned(), used);
+        }
     }
 
     /// What a tenant used lately, milliseconds.
-    pub(super) fn used_by(&self, tenant: &str, now_ms: i64) -> f64 {
+    #[must_use]
+    pub fn used_by(&self, tenant: &str, now_ms: i64) -> f64 {
         self.used.get(tenant).map_or(0.0, |used| used.at(now_ms, USED_FOR_MS))
     }
 
-    /// Work for our own slots arrived.
+    /// Work for our own slots arrived: it bears to wait for its end that long, and takes a slot that long, milliseconds.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a patience of at least 1 ms has a small logarithm"
     )]
-    pub(super) fn arrived(&mut self, patience_ms: f64, run_ms: f64, now_ms: i64) {
+    pub fn arrived(&mut self, patience_ms: f64, run_ms: f64, now_ms: i64) {
         self.first_ms.get_or_insert(now_ms);
         let bucket = (patience_ms.max(1.0).log2() * 2.0).round() as u32;
         let before = self.arrived.get(&bucket).map_or(0.0, |rate| rate.at(now_ms, RATE_FOR_MS));
@@ -63,7 +80,8 @@ impl Rates {
 
     /// What is expected to arrive for so many slots.
     #[expect(clippy::cast_precision_loss, reason = "times of a run are far below 2^53")]
-    pub(super) fn expected(&self, slots: usize, now_ms: i64) -> Vec<Expected> {
+    #[must_use]
+    pub fn expected(&self, slots: usize, now_ms: i64) -> Vec<Expected> {
         let since_ms = (now_ms - self.first_ms.unwrap_or(now_ms)) as f64;
         let over_ms = RATE_FOR_MS * (1.0 - (-since_ms.max(MEASURED_MIN_MS) / RATE_FOR_MS).exp());
         let each = |(bucket, rate): (&u32, &Decayed)| Expected {

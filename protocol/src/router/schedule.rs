@@ -1,0 +1,128 @@
+//! The schedule over all jobs that wait in this router's hand, made from its view of the fleet ([`policy::schedule`]).
+//!
+//! A job's first attempt waits in the room and is bound when a slot is free for it. A later attempt is bound at once: it
+//! has waited before. What is said of both, and of a job that is only asked about, comes from the same schedule.
+
+mod scene;
+mod words;
+
+use policy::fleet::Fleet;
+use policy::plan::{Choice, Plan};
+use policy::schedule::{Decision, Why, multiple, patience_ms, span_ms};
+use schemas::{Backend, Job};
+
+pub(crate) use self::scene::Scene;
+use crate::router::decide::{plan_with, take_room};
+use crate::router::job::Placement;
+use crate::router::ports::RouterPorts;
+use crate::router::room::Waits;
+
+/// A slot of our own for a job that has just come, if one is free; else the job waits for the next look.
+pub(crate) fn at_once<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> Plan {
+    let (policy, now_ms) = (ports.config().policy, ports.now_ms());
+    let (job, since_ms) = (placement.job, placement.submitted_at_ms);
+    let span_ms = span_ms(since_ms, job.constraints.deadline_ms, patience_ms(job, &policy));
+    // Who pays more for time wants it sooner.
+    let hurry = multiple(job.preferences.profile).max(1.0);
+    let waited_ms = now_ms.saturating_sub(since_ms) as f64;
+    let choice = Choice::FreeSlot { within_ms: (span_ms / hurry - waited_ms).max(0.0) as u64 };
+    let plan = plan_with(ports, placement, &[], choice);
+    if let Plan::Assign(assign) = &plan {
+        take_room(ports, assign);
+        let run_ms = assign.decision.candidates.first().map_or(0, |winner| winner.completion_ms);
+        ports.room().bound_at_once(&job.tenant, span_ms, run_ms as f64, now_ms);
+    }
+    plan
+}
+
+/// Binds those that wait as far as the schedule lets them start; a plan for each that waits no more.
+pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Option<Plan>> {
+    let (config, now_ms) = (ports.config(), ports.now_ms());
+    let found = with_scene(ports, |scene| {
+        waits.stand_in(scene);
+        waits.count_new(scene);
+        let schedule = scene.schedule(waits.rates());
+        let bound = schedule.decisions.iter().enumerate().map(|(place, decision)| match decision {
+            Decision::Start { pool } | Decision::Ahead { pool } => {
+                let backend = &config.policy.backends[*pool].backend;
+                let own_run_ms = scene.own_run_ms(place, *pool);
+                Some((Some(backend), words::of(decision, place, scene), own_run_ms))
+            }
+            // What can run nowhere any more ends.
+            Decision::Wait { .. } if scene.is_nowhere(place) => Some((None, "its turn".to_owned(), None)),
+            Decision::Wait { .. } => None,
+        });
+        bound.collect::<Vec<_>>()
+    });
+    let plan = |(place, found): (usize, Option<(Option<&Backend>, String, Option<f64>)>)| {
+        let (backend, why, own_run_ms) = found?;
+        let (placement, refused) = waits.placement(place);
+        let why = &*why;
+        let choice =
+            backend.map_or(Choice::Waits { why }, |backend| Choice::Scheduled { backend, why });
+        let plan = plan_with(ports, &placement, refused, choice);
+        if let Plan::Assign(assign) = &plan {
+            take_room(ports, assign);
+            let tenant = placement.job.tenant.as_str();
+            if let Some(run_ms) = own_run_ms {
+                waits.rates().used(tenant, run_ms, now_ms);
+            }
+        }
+        Some(plan).filter(|plan| !matches!(plan, Plan::Defer { .. }))
+    };
+    found.into_iter().enumerate().map(plan).collect()
+}
+
+/// Where an attempt is bound at once, or a job would go that is only asked about; and why.
+pub(crate) fn weigh<P: RouterPorts>(
+    ports: &P,
+    placement: &Placement<'_>,
+    refused: &[(Backend, String)],
+) -> Plan {
+    let is_first = placement.attempt == 1;
+    let policy = ports.config().policy;
+    // An attempt that is bound at once takes its place before those that wait.
+    let (decision, why) = ports.room().with_waits(|waits| {
+        with_scene(ports, |scene| {
+            if is_first {
+                waits.stand_in(scene);
+            }
+            let place = scene.stand(placement, refused);
+            let decision = scene.schedule(waits.rates()).decisions[place];
+            (decision, words::of(&decision, place, scene))
+        })
+    });
+    let pool = match decision {
+        Decision::Start { pool } | Decision::Ahead { pool } => Some(pool),
+        Decision::Wait { why, .. } => match why {
+            Why::LastMoment { .. } if !is_first => None,
+            Why::InLine { pool, .. } | Why::LastMoment { pool } | Why::PaidSlot { pool, .. } => Some(pool),
+            Why::NoPool => None,
+        },
+    };
+    let why = &*why;
+    let choice = pool.map_or(Choice::Waits { why }, |pool| {
+        let backend = &policy.backends[pool].backend;
+        Choice::Scheduled { backend, why }
+    });
+    plan_with(ports, placement, refused, choice)
+}
+
+/// What a job of the room waits for, in words; none where nothing may run it now, which its plan says better.
+#[must_use]
+pub fn why_it_waits<P: RouterPorts>(ports: &P, job: &Job) -> Option<String> {
+    ports.room().with_waits(|waits| {
+        let place = waits.place_of(job.id)?;
+        with_scene(ports, |scene| {
+            waits.stand_in(scene);
+            let decision = scene.schedule(waits.rates()).decisions[place];
+            let is_nowhere = matches!(decision, Decision::Wait { why: Why::NoPool, .. });
+            (!is_nowhere).then(|| words::of(&decision, place, scene))
+        })
+    })
+}
+
+fn with_scene<P: RouterPorts, T>(ports: &P, act: impl FnOnce(&mut Scene<'_>) -> T) -> T {
+    let (config, now_ms, is_ledger_available) = (ports.config(), ports.now_ms(), ports.is_ledger_available());
+    ports.with_fleet(|fleet: &Fleet| act(&mut Scene::new(&config, fleet, is_ledger_available, now_ms)))
+}
