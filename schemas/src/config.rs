@@ -18,8 +18,8 @@ pub struct PolicyConfig {
     pub backends: Vec<BackendConfig>,
     /// The weights of each profile, for `weighted`.
     pub profiles: BTreeMap<Profile, Terms>,
-    /// How long a job of lane `standard` bears to wait for its end where it does not say, milliseconds; of lane
-    /// `interactive` half of it, of lane `batch` ten times. For `weighted`, in every lane, the completion that scores 0 for
+    /// How long a job of lane `interactive` bears to wait for its end where it does not say, milliseconds; of lane
+    /// `standard` five times as long, of lane `batch` sixty times. For `weighted`, in every lane, the completion that scores 0 for
     /// speed where a job has no deadline.
     pub patience_ms: u64,
     /// What scores 0 for cost where a job has no ceiling, for `weighted`.

@@ -11,12 +11,12 @@ use crate::plan::learned_ms;
 /// What runs longer than expected is taken to end after this part of its length.
 const OVERRUN_PART: u64 = 10;
 
-/// A worker that fell silent, or is not well, is taken to be out for this, or for as long as it has been out,
-/// milliseconds. Too long costs some jobs at the cloud; too short costs as many at the dearest.
-const OUT_MS: u64 = 120_000;
+/// A worker that fell silent, or is not well, is taken to be out for so many times the patience of document `policy`, or
+/// for as long as it has been out. Too long costs some jobs at the cloud; too short costs as many at the dearest.
+const OUT_PATIENCES: u64 = 2;
 
-/// A worker that has been silent for longer than this is taken to be gone, milliseconds.
-const GONE_MS: u64 = 600_000;
+/// A worker that has been silent for longer than so many patiences is taken to be gone.
+const GONE_PATIENCES: u64 = 10;
 
 /// Jobs of a class in a queue that are reckoned with.
 const QUEUED_MAX: usize = 1_024;
@@ -56,7 +56,7 @@ pub fn pools(
         free_at_ms.sort_unstable();
         let queued = queue(view, begun, &mut free_at_ms, &expected_ms, now_ms);
         let here = free_at_ms.len();
-        free_at_ms.extend(view.offers.iter().filter(|known| !works(known)).flat_map(|known| out(known, now_ms)));
+        free_at_ms.extend(view.offers.iter().filter(|known| !works(known)).flat_map(|known| out(known, policy, now_ms)));
         // Nothing begins there before its breaker closes.
         if let Some(until_ms) = view.breaker.open_until_ms.filter(|until_ms| *until_ms > now_ms) {
             free_at_ms.iter_mut().for_each(|at_ms| *at_ms = (*at_ms).max(until_ms));
@@ -74,10 +74,11 @@ fn is_well(known: &Known, now_ms: i64) -> bool {
 
 /// When the slots of a worker that is out are expected back. One that drains does not come back, one that is stopped waits
 /// for a person.
-fn out(known: &Known, now_ms: i64) -> impl Iterator<Item = i64> + use<> {
+fn out(known: &Known, policy: &PolicyConfig, now_ms: i64) -> impl Iterator<Item = i64> + use<> {
     let silent_ms = known.age_ms(now_ms);
-    let is_gone = silent_ms > GONE_MS || matches!(known.health, Health::Draining | Health::Stopped);
-    let back_ms = now_ms.saturating_add_unsigned(silent_ms.max(OUT_MS));
+    let patiences = |count: u64| policy.patience_ms.saturating_mul(count);
+    let is_gone = silent_ms > patiences(GONE_PATIENCES) || matches!(known.health, Health::Draining | Health::Stopped);
+    let back_ms = now_ms.saturating_add_unsigned(silent_ms.max(patiences(OUT_PATIENCES)));
     let back_ms = known.unavailable_until_ms.map_or(back_ms, |until_ms| until_ms.max(now_ms));
     std::iter::repeat_n(back_ms, if is_gone { 0 } else { known.slots as usize })
 }

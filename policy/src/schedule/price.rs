@@ -33,9 +33,9 @@ impl Run {
 pub const fn patience_ms(job: &schemas::Job, policy: &PolicyConfig) -> u64 {
     match (job.preferences.patience_ms, job.lane) {
         (Some(patience_ms), _) => patience_ms,
-        (None, Lane::Interactive) => policy.patience_ms.div_ceil(2),
-        (None, Lane::Standard | Lane::Unknown) => policy.patience_ms,
-        (None, Lane::Batch) => policy.patience_ms.saturating_mul(10),
+        (None, Lane::Interactive) => policy.patience_ms,
+        (None, Lane::Standard | Lane::Unknown) => policy.patience_ms.saturating_mul(5),
+        (None, Lane::Batch) => policy.patience_ms.saturating_mul(60),
     }
 }
 

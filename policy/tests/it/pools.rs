@@ -40,14 +40,55 @@ fn what_runs_and_what_waits_takes_slots() {
     assert_eq!(free(over, 1).free_at_ms, [NOW_MS + LARGE_MS / 10]);
 }
 
+/// For how long a worker that is out is taken to stay out, milliseconds.
+const OUT_MS: i64 = 120_000;
+
 #[test]
-fn who_is_not_well_has_no_slots_and_who_is_paid_gets_nothing_ahead() {
+fn who_is_not_well_has_slots_later_and_who_is_paid_gets_nothing_ahead() {
     let down = Offer { health: Health::Down, ..offer("local-1", "local", 2) };
     let offers = vec![down, offer("local-2", "local", 1), offer("cloud-1", "cloud", 5)];
     let found = found(offers, 0, 1);
-    assert_eq!(found.iter().map(|pool| pool.free_at_ms.len()).collect::<Vec<_>>(), [1, 5, 0]);
+    assert_eq!(found[0].free_at_ms, [NOW_MS, NOW_MS + OUT_MS, NOW_MS + OUT_MS]);
+    assert_eq!(found.iter().map(|pool| pool.free_at_ms.len()).collect::<Vec<_>>(), [3, 5, 0]);
     assert_eq!(
         found.iter().map(|pool| (pool.is_paid, pool.ahead)).collect::<Vec<_>>(),
         [(false, 1), (true, 0), (true, 0)]
     );
+}
+
+#[test]
+fn when_a_worker_is_expected_back_depends_on_why_it_is_out() {
+    let free = |change: &dyn Fn(&mut Offer), told_ms_ago: i64| {
+        let mut worker = offer("local-1", "local", 1);
+        change(&mut worker);
+        let mut fleet = Fleet::default();
+        fleet.upsert_offer(worker, NOW_MS - told_ms_ago);
+        pools(&fleet, &defaults::policy(), &defaults::catalog(), 1, NOW_MS)[0].free_at_ms.clone()
+    };
+    assert_eq!(free(&|_| {}, 9_000), [NOW_MS]);
+    // It fell silent: the longer, the longer it is taken to stay so; then it is gone.
+    assert_eq!(free(&|_| {}, 11_000), [NOW_MS + OUT_MS]);
+    assert_eq!(free(&|_| {}, 300_000), [NOW_MS + 300_000]);
+    assert_eq!(free(&|_| {}, 600_001), []);
+    assert_eq!(free(&|offer| offer.unavailable_until_ms = Some(NOW_MS + 7_000), 0), [NOW_MS + 7_000]);
+    assert_eq!(free(&|offer| offer.health = Health::Draining, 0), []);
+    assert_eq!(free(&|offer| offer.health = Health::Stopped, 0), []);
+}
+
+#[test]
+fn nothing_begins_before_the_breaker_closes() {
+    let mut fleet = Fleet::default();
+    fleet.upsert_offer(offer("local-1", "local", 2), NOW_MS);
+    fleet.view_mut(&name("local")).breaker.open_until_ms = Some(NOW_MS + 15_000);
+    let pool = pools(&fleet, &defaults::policy(), &defaults::catalog(), 1, NOW_MS).swap_remove(0);
+    assert_eq!(pool.free_at_ms, [NOW_MS + 15_000; 2]);
+}
+
+/// A worker's word is a moment old; the queue's is newer.
+#[test]
+fn what_has_left_its_queue_runs_no_more() {
+    let running = vec![running(2_000), running(8_000)];
+    let busy = Offer { running, ..offer("local-1", "local", 2) };
+    assert_eq!(found(vec![busy.clone()], 1, 1)[0].free_at_ms, [NOW_MS, NOW_MS + LARGE_MS - 2_000]);
+    assert_eq!(found(vec![busy], 0, 1)[0].free_at_ms, [NOW_MS; 2]);
 }

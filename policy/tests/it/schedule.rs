@@ -134,12 +134,19 @@ fn a_paid_backend_gets_what_it_can_start_and_nothing_behind_it() {
 
 #[test]
 fn one_is_bound_ahead_where_a_slot_would_idle() {
-    let mut pools = pools([2_000, 3_000], 0);
-    pools[OWN].ahead = 2;
     let waiting: Vec<Waiting> = (0..5).map(|_| picture(120_000)).collect();
-    let decisions = decide(&waiting, &pools);
-    let ahead = decisions.iter().filter(|decision| **decision == Decision::Ahead { pool: OWN }).count();
-    assert_eq!((ahead, decisions[2..].iter().all(waits_in_line)), (2, true), "{decisions:?}");
+    let ahead = |free_in_ms: [i64; 2]| {
+        let mut pools = pools(free_in_ms, 0);
+        pools[OWN].ahead = 2;
+        let decisions = decide(&waiting, &pools);
+        let ahead = decisions.iter().filter(|decision| **decision == Decision::Ahead { pool: OWN }).count();
+        assert!(decisions[ahead..].iter().all(waits_in_line), "{decisions:?}");
+        ahead
+    };
+    assert_eq!(ahead([1_000, 2_000]), 2);
+    // Behind what runs for longer a job would only lose its choice.
+    assert_eq!(ahead([1_000, 2_001]), 1);
+    assert_eq!(ahead([60_000, 90_000]), 0);
 }
 
 /// Cause 5: hard edges on point estimates.

@@ -36,6 +36,7 @@ mod python;
 mod refusals;
 mod room;
 mod rust_example;
+mod schedule;
 mod shapes;
 mod simulation;
 mod stops;

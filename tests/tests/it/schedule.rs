@@ -1,0 +1,67 @@
+//! All that wait are decided on together: who can wait does not pay, and `explain` says what that saved.
+
+use anyhow::ensure;
+use client::api;
+use schemas::api::{ExplainReply, JobRequest};
+use schemas::{Job, JobId, JobState};
+use tests::fleet::{LIMIT, TestFleet};
+use tests::jobs::prompt;
+
+fn patient(number: usize) -> Job {
+    let mut job = prompt(&format!("patient {number}"));
+    job.constraints.allow_paid = Some(true);
+    job.preferences.patience_ms = Some(600_000);
+    job
+}
+
+async fn reasons(fleet: &TestFleet, jobs: &[JobId]) -> anyhow::Result<Vec<String>> {
+    let mut reasons = Vec::new();
+    for job in jobs {
+        let reply: ExplainReply =
+            api::request(&fleet.stack.broker.client, "explain", &JobRequest::of(*job)).await?;
+        reasons.extend(reply.decisions.into_iter().map(|decision| decision.reason));
+    }
+    Ok(reasons)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_wait_does_not_pay_and_hears_what_that_saved() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| {
+        options.comfyui.truncate(1);
+        options.gemini = None;
+        options.time_scale = 0.2;
+    })
+    .await?;
+    let jobs: Vec<Job> = (0..10).map(patient).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    fleet.stack.submit(&jobs).await?;
+    let tracker = fleet.stack.wait_ended(&ids, LIMIT).await?;
+    ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
+    let audit = fleet.stack.audit(&ids, LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    let rows = fleet.stack.reader().await?.audit_rows(None, 10_000).await?;
+    ensure!(rows.attempts.iter().all(|attempt| attempt.backend.as_str() == "local"), "{:?}", rows.attempts);
+    let reasons = reasons(&fleet, &ids).await?;
+    let waited = reasons.iter().filter(|reason| {
+        reason.starts_with("local: it waited ") && reason.contains(" for a slot of our own, which saved $")
+    });
+    ensure!(waited.count() >= 5, "{reasons:#?}");
+    Ok(())
+}
+
+/// A document that does not name a scoring is of before, and means the score.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_of_before_means_the_weighted_score() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| {
+        let mut policy: serde_json::Value = serde_json::from_str(&options.documents.policy).expect("JSON");
+        policy.as_object_mut().expect("an object").remove("scoring");
+        options.documents.policy = policy.to_string();
+    })
+    .await?;
+    let job = patient(0);
+    fleet.stack.submit(std::slice::from_ref(&job)).await?;
+    fleet.stack.wait_ended(&[job.id], LIMIT).await?;
+    let reasons = reasons(&fleet, &[job.id]).await?;
+    ensure!(reasons.iter().all(|reason| reason.contains(" scores ")) && !reasons.is_empty(), "{reasons:?}");
+    Ok(())
+}
