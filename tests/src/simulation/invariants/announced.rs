@@ -13,6 +13,7 @@ use super::Promise;
 use crate::simulation::broker::{self, Payload};
 use crate::simulation::ports::{SimulatedPorts, number};
 use crate::simulation::process::Role;
+use crate::simulation::worker::backend::RESULTS_KEPT_MS;
 use crate::simulation::world::World;
 
 /// How the reason of a job begins whose work is in no stream.
@@ -41,11 +42,10 @@ impl World {
                 }
                 // Of what an operator removed nothing is left, and what waited until its input went cannot be sent again.
                 let has_waited = event.attempt == 0 && failure.field.as_deref() == Some("body.inputs");
-                if !is_removed
-                    && !(has_waited && self.uploads.contains_key(&job))
-                    && !self.broker.inbox.has(job)
-                    && !self.broker.inbox.is_short(self.inbox_max)
-                {
+                let cannot_be_sent_again = has_waited && self.uploads.contains_key(&job);
+                let is_excused =
+                    is_removed || cannot_be_sent_again || self.broker.inbox.is_short(self.inbox_max);
+                if !is_excused && !self.broker.inbox.has(job) {
                     let words = format!("job {job} failed, and nothing of it is put aside");
                     return self.broken(Promise::Announced, words);
                 }
@@ -55,7 +55,8 @@ impl World {
                 if event.attempt == 0 && facts.class.is_none() && !is_refused {
                     return self.broken(Promise::Announced, format!("job {job} is invalid, and not refused"));
                 }
-                if failure.code == FailureCode::NotStored {
+                // What slept for longer than a result is kept could not store it.
+                if failure.code == FailureCode::NotStored && self.slept_ms < RESULTS_KEPT_MS {
                     self.broken(Promise::Kept, format!("job {job}: {}", failure.message));
                 }
             }

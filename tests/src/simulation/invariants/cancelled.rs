@@ -125,7 +125,9 @@ impl World {
                     let process = &self.processes[holder.process];
                     let is_well =
                         process.incarnation == holder.incarnation && process.is_well_since(before_ms);
-                    is_well && holder.from_ms < before_ms
+                    // One whose answer was lost has let go of it.
+                    let is_in_hand = !self.tasks.of_job(holder.process, job as u32).is_empty();
+                    is_well && is_in_hand && holder.from_ms < before_ms
                 }
                 _ => false,
             });

@@ -23,7 +23,7 @@ const HANGS_MS: i64 = 60_000;
 /// Looks without an answer after which the outcome is unknown.
 const UNANSWERED_MAX: u32 = 20;
 /// How long a provider keeps a result, milliseconds.
-const KEPT_MS: i64 = 30 * 60_000;
+pub(crate) const RESULTS_KEPT_MS: i64 = 30 * 60_000;
 
 impl SimulatedPorts {
     /// Runs an attempt at its backend's provider.
@@ -231,7 +231,7 @@ impl SimulatedPorts {
         let at_ms = self.now_ms();
         let delivered = DeliveredResult {
             at_ms,
-            kept_until_ms: at_ms + KEPT_MS,
+            kept_until_ms: at_ms + RESULTS_KEPT_MS,
             spooled_by: None,
             usage: usage.clone(),
             provider_id: id.clone(),
