@@ -169,9 +169,15 @@ impl<P: LogPorts> Look<'_, P> {
         if retention::may_come_back(submitted_at_ms, event.time_ms, self.oldest_open_ms, self.now_ms) {
             return Ok(true);
         }
-        // A placement that was stored again must not outlive the end.
-        let placed = self.ports.last_of(&event.tenant, event.job, "assigned").await?;
-        Ok(placed.is_some_and(|sequence| sequence > self.up_to))
+        // What tells where an open job is must not outlive the end: a placement that was stored again, and what a stopped
+        // worker's attempt left behind.
+        for kind in ["assigned", "retrying"] {
+            let last = self.ports.last_of(&event.tenant, event.job, kind).await?;
+            if last.is_some_and(|sequence| sequence > self.up_to) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::errors::StepError;
 use crate::note::Note;
 use crate::ports::{Answer, Record};
 use crate::router::ending::{self, End};
+use crate::router::history;
 use crate::router::job::Placement;
 use crate::router::parking::{self, Original};
 use crate::router::place::{self, Placed};
@@ -132,7 +133,16 @@ async fn place_next<P: RouterPorts>(
         counted_attempts: failed.assignment.counted_attempts + u32::from(disposition.is_counted()),
         history: &history,
     };
-    let recovered = if seen_before { place::recover(ports, &placement).await? } else { None };
+    let recovered = if seen_before {
+        let history = history::read(ports, job.id).await?;
+        // Its first deliveries went to routers of an older release, which handed it back.
+        if !history.has_retried(failed.assignment.attempt) {
+            publish_retrying(ports, failed, disposition, ports.now_ms()).await?;
+        }
+        place::recover_from(ports, &placement, &history).await?
+    } else {
+        None
+    };
     let placed = match recovered {
         Some(placed) => placed,
         None => place::place(ports, placement).await?,

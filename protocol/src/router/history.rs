@@ -114,6 +114,24 @@ impl History {
         self.events.iter().find(|event| matches!(event.fact, Fact::Ended { .. }))
     }
 
+    /// Whether nothing is to be made of it any more: it has ended, or it was told to be an earlier job once more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ended().is_some() || self.same_as().is_some()
+    }
+
+    /// Whether it is told what followed an attempt that failed, or the job went on since.
+    #[must_use]
+    pub fn has_retried(&self, attempt: u32) -> bool {
+        let is_told = |event: &Event| match &event.fact {
+            Fact::Assigned { .. } | Fact::Running { .. } => event.attempt > attempt,
+            Fact::Retrying { .. } => event.attempt >= attempt,
+            Fact::Ended { .. } => true,
+            _ => false,
+        };
+        self.events.iter().any(is_told)
+    }
+
     /// The last attempt that was placed.
     #[must_use]
     pub fn last_assigned(&self) -> Option<&Event> {
@@ -232,6 +250,23 @@ mod tests {
         assert_eq!((waiting.state(), waiting.decisions().len()), (JobState::Assigned, 1));
         let failed = History { failed: Some(1), ..waiting };
         assert!(failed.went_on_from(1) && !failed.went_on_from(2));
+    }
+
+    #[test]
+    fn what_followed_a_failed_attempt_is_told_by_its_event_or_by_what_came_after() {
+        let told = |attempt| Event { attempt, ..samples::events().swap_remove(2) };
+        let of = |events| History { events, ..History::default() };
+        assert!(!of(vec![assigned(1)]).has_retried(1), "placed, and nothing more");
+        assert!(of(vec![assigned(1), told(1)]).has_retried(1));
+        assert!(!of(vec![told(1), assigned(2)]).has_retried(2), "the second failed as well");
+        assert!(of(vec![assigned(2)]).has_retried(1), "it went on");
+    }
+
+    #[test]
+    fn a_job_that_was_an_earlier_one_is_over() {
+        let duplicate = |event: Event| Event { fact: Fact::Duplicate { of: event.job }, ..event };
+        assert!(!History { events: vec![assigned(1)], ..History::default() }.is_over());
+        assert!(History { events: vec![duplicate(assigned(1))], ..History::default() }.is_over());
     }
 
     #[test]

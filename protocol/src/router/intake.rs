@@ -205,6 +205,12 @@ impl Intake {
         plan: Option<Plan>,
     ) -> Result<Verdict, StepError> {
         let job = &admitted.job;
+        // Before its key: of what is over the key may have been removed, and is not to be taken once more.
+        if arrived.may_have_tracks(job.id)
+            && let Some(placed) = place::recover(ports, &admitted.first_attempt()).await?
+        {
+            return conclude(ports, arrived, &admitted, placed).await;
+        }
         match keys::take(ports, job).await? {
             Keyed::First => {}
             Keyed::SameAs(of) => {
@@ -216,11 +222,6 @@ impl Intake {
                 let refusal = Refusal { id: Some(job.id), job: Some(admitted.job), failure };
                 return refuse(ports, &self.resting, arrived, refusal).await;
             }
-        }
-        if arrived.may_have_tracks(job.id)
-            && let Some(placed) = place::recover(ports, &admitted.first_attempt()).await?
-        {
-            return conclude(ports, arrived, &admitted, placed).await;
         }
         if let Err(failure) = may_use_results(ports, job).await? {
             let refusal = Refusal { id: Some(job.id), job: Some(admitted.job), failure };

@@ -181,10 +181,22 @@ pub async fn recover<P: RouterPorts>(
     placement: &Placement<'_>,
 ) -> Result<Option<Placed>, StepError> {
     let history = history::read(ports, placement.job.id).await?;
-    let begun = history.ended().is_some()
+    recover_from(ports, placement, &history).await
+}
+
+/// As [`recover`], from a history that was read just now.
+///
+/// # Errors
+/// As [`place`].
+pub async fn recover_from<P: RouterPorts>(
+    ports: &P,
+    placement: &Placement<'_>,
+    history: &History,
+) -> Result<Option<Placed>, StepError> {
+    let begun = history.is_over()
         || history.went_on_from(placement.attempt)
         || history.last_assigned().is_some_and(|event| event.attempt >= placement.attempt);
-    if begun { resume(ports, placement, &history).await.map(Some) } else { Ok(None) }
+    if begun { resume(ports, placement, history).await.map(Some) } else { Ok(None) }
 }
 
 /// Whether an attempt that is told of was never handed on: its assignment is in no queue, and nothing followed it. An
@@ -207,7 +219,7 @@ async fn resume<P: RouterPorts>(
     placement: &Placement<'_>,
     history: &History,
 ) -> Result<Placed, StepError> {
-    if history.ended().is_some()
+    if history.is_over()
         || history.went_on_from(placement.attempt)
         || history.placed_without_event(placement.attempt)
     {

@@ -10,6 +10,7 @@ use super::claim::{self, delivered_record};
 use super::errors::Unsettled;
 use super::ports::{SpoolPorts, StoredFiles};
 use crate::errors::ClaimError;
+use crate::ports::Claimed;
 use crate::race::{Raced, race};
 
 /// How often the spool is looked at.
@@ -58,10 +59,8 @@ async fn record_kept<P: SpoolPorts>(ports: &P) {
 
 /// The claim has the id, or needs it no more. One that is gone is made anew: its assignment may still be there.
 async fn record_one<P: SpoolPorts>(ports: &P, kept: &AttemptRecord) -> Result<(), ClaimError> {
-    let Some(mut held) = ports.read_claim(kept.id()).await? else {
-        ports.create_claim(kept.clone()).await?;
-        return Ok(());
-    };
+    // Not read first: another delivery may make one in between, without the id.
+    let Claimed::AlreadyClaimed(mut held) = ports.create_claim(kept.clone()).await? else { return Ok(()) };
     if held.record.state == AttemptState::Settled || held.record.provider_id.is_some() {
         return Ok(());
     }

@@ -11,6 +11,8 @@ use std::rc::Rc;
 use protocol::router::BucketEntry;
 use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Fact, Job, KeyRecord, Lane, Offer};
 
+use super::inbox::Inbox;
+
 /// How long message ids are remembered, milliseconds: the topology's window.
 const DUPLICATE_WINDOW_MS: i64 = 120_000;
 
@@ -148,8 +150,10 @@ pub(crate) struct Broker {
     pub(crate) cancels: BTreeSet<u32>,
     /// The entries of the buckets of keys and cancel requests, by revision.
     pub(crate) entries: BTreeMap<u64, (&'static str, BucketEntry)>,
-    /// The jobs of which something is put aside for an operator.
-    pub(crate) parked: BTreeSet<u32>,
+    /// The jobs of whose assignments some could not be read.
+    pub(crate) garbled: BTreeSet<u32>,
+    /// What is put aside for an operator.
+    pub(crate) inbox: Inbox,
     pub(crate) offers: BTreeMap<usize, (Offer, i64)>,
     pub(crate) down_until_ms: i64,
     /// Until when no claim can be written because their bucket is full, Unix milliseconds.

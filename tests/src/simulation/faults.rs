@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use schemas::{Body, Constraints, Fact, Input, Job, Lane, MicroUsd, Preferences, SCHEMA_VERSION, subjects};
+use schemas::{
+    ArtifactRef, Body, Constraints, Fact, Input, Job, Lane, MicroUsd, Preferences, SCHEMA_VERSION, subjects,
+};
 
 use super::broker::{Consumer, LANES, Message, Named, Payload, Place};
 use super::money::job_id;
@@ -12,6 +14,8 @@ use super::schedule::Happening;
 use super::setting::LOCAL;
 use super::world::World;
 
+/// For how long clients publish a job again, milliseconds.
+const AGAIN_WITHIN_MS: i64 = policy::admit::ID_BEHIND_MAX_MS - 60_000;
 /// After the hard stop a draining process is gone within this, milliseconds.
 const LET_GO_MS: i64 = 3_000;
 
@@ -21,12 +25,17 @@ impl World {
         let operation = self.operations[place].1;
         match operation {
             Operation::Submit(order) => {
+                if let Some(input_ms) = order.input_ms {
+                    self.uploads.insert(order.job, self.now_ms + input_ms);
+                }
                 self.jobs[order.job as usize] = Some(Rc::new(self.job(order)));
                 self.to_come += 1;
                 self.submit(order.job, 0);
             }
             Operation::Again { job } => {
-                if self.jobs[job as usize].is_some() {
+                // No client publishes anything again whose id routers take for too old.
+                let made_ms = self.jobs[job as usize].as_ref().map(|body| body.time_ms);
+                if made_ms.is_some_and(|made_ms| self.now_ms - made_ms < AGAIN_WITHIN_MS) {
                     self.to_come += 1;
                     self.submit(job, 0);
                 }
@@ -86,6 +95,11 @@ impl World {
             }
             Operation::MakeRoom => self.make_room(),
             Operation::ClaimsFull { for_ms } => self.broker.claims_full_until_ms = self.now_ms + for_ms,
+            Operation::Older { process, for_ms } => {
+                self.kill(process, 500);
+                self.processes[process].older_until_ms = self.now_ms + for_ms;
+            }
+            Operation::StandStill { for_ms } => self.stand_still(for_ms),
             Operation::Broker { for_ms } => {
                 self.broker.forget_unconfirmed(self.now_ms - 20);
                 self.broker.forget_ids();
@@ -142,7 +156,7 @@ impl World {
                 prompt: Some("a lighthouse at dusk".to_owned()),
                 model: (!order.large).then(|| "sd15".to_owned()),
                 steps: order.invalid.then_some(9_999),
-                inputs: order.uses.and_then(|of| self.result_of(of)).into_iter().collect(),
+                inputs: self.inputs(order),
                 ..Body::default()
             },
             constraints: Constraints {
@@ -158,6 +172,22 @@ impl World {
             idempotency_key: order.key.map(|key| format!("key-{key}")),
             unknown: schemas::UnknownFields::default(),
         }
+    }
+
+    fn inputs(&self, order: Order) -> Vec<Input> {
+        let uploaded = order.input_ms.map(|_| Input {
+            name: "upload.png".to_owned(),
+            artifact: ArtifactRef::new("ARTIFACTS", format!("in/{}", order.job)),
+            media_type: "image/png".to_owned(),
+            unknown: schemas::UnknownFields::default(),
+        });
+        order.uses.and_then(|of| self.result_of(of)).into_iter().chain(uploaded).collect()
+    }
+
+    /// Until when an uploaded input is kept, Unix milliseconds.
+    pub(crate) fn upload_of(&self, input: &Input) -> Option<i64> {
+        let job = input.artifact.key.strip_prefix("in/")?.parse().ok()?;
+        self.uploads.get(&job).copied()
     }
 
     /// The first file that a job has made so far, as an input.
@@ -205,6 +235,7 @@ impl World {
             if let Payload::Work(assignment) = &stored.payload
                 && assignment.decision.is_none()
             {
+                self.broker.garbled.insert(job);
                 stored.payload = Payload::Unreadable(subjects::work(
                     &assignment.backend,
                     &assignment.class,

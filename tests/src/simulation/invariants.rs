@@ -163,6 +163,13 @@ impl World {
         self.watch.lives[job as usize].ended_ms.is_some_and(|ended_ms| ended_ms < before_ms)
     }
 
+    /// A key was removed: rightly where its job is over, and then another one may come with it.
+    pub(crate) fn watch_key_removed(&mut self, job: u32) {
+        if self.watch.lives[job as usize].ends > 0 {
+            self.watch.keys.retain(|_, first| *first != job);
+        }
+    }
+
     pub(crate) fn broken(&mut self, promise: Promise, words: String) {
         let at_ms = self.now_ms - BEGIN_MS;
         self.watch.breach.get_or_insert(Breach { at_ms, promise, words });
@@ -345,7 +352,7 @@ impl World {
             self.figures.jobs += 1;
             // It was an earlier job once more, and says so.
             let is_duplicate =
-                self.broker.log[number].iter().any(|event| matches!(event.fact, Fact::Duplicate { .. }));
+                self.watch.events[number].iter().any(|event| matches!(event.fact, Fact::Duplicate { .. }));
             if is_duplicate {
                 self.figures.duplicates += 1;
                 continue;

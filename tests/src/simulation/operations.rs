@@ -32,6 +32,8 @@ pub struct Order {
     pub key: Option<u32>,
     /// An earlier job whose result is its input, if that has one by then.
     pub uses: Option<u32>,
+    /// It has an uploaded input that goes by its age so long after it is submitted, milliseconds.
+    pub input_ms: Option<i64>,
 }
 
 /// Something that happens. Lengths are milliseconds.
@@ -166,6 +168,18 @@ pub enum Operation {
     MakeRoom,
     /// The bucket of claims is full for a while.
     ClaimsFull {
+        /// For how long.
+        for_ms: i64,
+    },
+    /// A router of an older release takes the place of one for a while: it takes no job of the schema that clients use.
+    Older {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
+    /// The machine with the broker and all processes sleeps. The times of what follows in a list do not count this.
+    StandStill {
         /// For how long.
         for_ms: i64,
     },

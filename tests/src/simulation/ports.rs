@@ -19,6 +19,7 @@ use schemas::{AttemptId, AttemptRecord, DeadLetter, JobId, Tenant, WorkerId};
 
 use super::broker::{self, DEAD, Entry, Message, Named, Payload};
 use super::executor::{Shared, until, when};
+use super::inbox::Aside;
 use super::mutation::Mutation;
 use super::task::InHand;
 use super::world::{Reach, World};
@@ -53,6 +54,8 @@ pub(crate) struct Doings {
     pub(crate) last_was_lost: Cell<bool>,
     /// It put its result into the spool.
     pub(crate) spooled: Cell<bool>,
+    /// It put the provider's id on its disk.
+    pub(crate) kept: Cell<bool>,
     /// It acknowledged its message.
     pub(crate) acknowledged: Cell<bool>,
 }
@@ -61,8 +64,8 @@ pub(crate) struct Doings {
 #[derive(Debug, Clone)]
 pub(crate) enum Outgoing {
     Message(Message),
-    /// What is put aside for an operator: of which job is remembered.
-    Parked(Option<u32>),
+    /// What is put aside for an operator.
+    Parked(Aside),
     /// What was to be copied is gone.
     Nothing,
 }
@@ -228,7 +231,9 @@ impl Ports for SimulatedPorts {
                 id: Some((letter.assignment.attempt, Named::Dead)),
                 expected: None,
             },
-            Record::Parked { job, .. } => return Outgoing::Parked(job.map(number)),
+            Record::Parked { id, tenant, job, parked } => {
+                return Outgoing::Parked(Aside::of(id, tenant, job, parked));
+            }
             Record::Copy { message, .. } => match self.copy_of(message.sequence) {
                 Some(copy) if matches!(copy.payload, Payload::Unreadable(_)) => {
                     let is_passed_on = matches!(subjects::parse(&message.subject), Some(Subject::Dead(..)));
@@ -251,11 +256,7 @@ impl Ports for SimulatedPorts {
             let message = match message {
                 Outgoing::Message(message) => message,
                 Outgoing::Nothing => return Ok(Published::New),
-                Outgoing::Parked(job) => {
-                    let parked = self.call(|world| world.broker.parked.extend(*job)).await;
-                    let away = |_| PublishError::Away { subject: String::new(), source: "away".into() };
-                    return parked.map(|()| Published::New).map_err(away);
-                }
+                Outgoing::Parked(aside) => return self.store_aside(aside).await,
             };
             self.watch_publish(message);
             self.before_publish(message).await;

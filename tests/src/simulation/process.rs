@@ -58,6 +58,8 @@ pub(crate) struct Process {
     pub(crate) paused_ms: i64,
     /// When it went on last, Unix milliseconds.
     pub(crate) resumed_ms: i64,
+    /// When its machine went on last, Unix milliseconds.
+    pub(crate) woke_ms: i64,
     /// It is stopped for so long as soon as it holds a new claim, milliseconds.
     pub(crate) trapped_ms: Option<i64>,
     /// It dies for so long when a result lies in its spool, or work hangs at its own server, milliseconds; and so much
@@ -72,6 +74,8 @@ pub(crate) struct Process {
     pub(crate) cut_until_ms: i64,
     /// A part of its calls or their answers is lost until then, Unix milliseconds.
     pub(crate) lossy_until_ms: i64,
+    /// It is a router of an older release until then, Unix milliseconds, and takes no job.
+    pub(crate) older_until_ms: i64,
     /// When a call of it, or the answer, was lost last, Unix milliseconds.
     pub(crate) lost_ms: i64,
     pub(crate) in_hand: u32,
@@ -123,6 +127,7 @@ impl Process {
             frozen: Vec::new(),
             paused_ms: 0,
             resumed_ms: 0,
+            woke_ms: 0,
             trapped_ms: None,
             snatched: None,
             severed_ms: None,
@@ -130,6 +135,7 @@ impl Process {
             letting_go: false,
             cut_until_ms: 0,
             lossy_until_ms: 0,
+            older_until_ms: 0,
             lost_ms: 0,
             in_hand: 0,
             at_work: [0; LEDGER],
@@ -164,6 +170,7 @@ impl Process {
             incarnation: self.incarnation + 1,
             up: false,
             lossy_until_ms: self.lossy_until_ms,
+            older_until_ms: self.older_until_ms,
             clock_ms: self.clock_ms,
             stamps_ms: self.stamps_ms,
             ..next
@@ -180,6 +187,7 @@ impl Process {
         self.has_heard_since(since_ms)
             && !self.draining
             && self.started_ms <= since_ms
+            && self.woke_ms <= since_ms
             && self.lost_ms < since_ms
     }
 

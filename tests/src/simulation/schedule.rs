@@ -56,6 +56,13 @@ impl Schedule {
         self.heap.push(Reverse((at_ms, self.planned, happening)));
     }
 
+    /// Everything that is planned comes so much later.
+    pub(crate) fn put_off(&mut self, by_ms: i64) {
+        let planned = std::mem::take(&mut self.heap).into_iter();
+        self.heap =
+            planned.map(|Reverse((at_ms, number, what))| Reverse((at_ms + by_ms, number, what))).collect();
+    }
+
     /// Takes what comes next, with its moment.
     pub(crate) fn next(&mut self) -> Option<(i64, Happening)> {
         self.heap.pop().map(|Reverse((at_ms, _, happening))| (at_ms, happening))

@@ -71,6 +71,7 @@ impl Shrinking {
                 Order { deadline_ms: None, ..order },
                 Order { away: false, ..order },
                 Order { uses: None, ..order },
+                Order { input_ms: None, ..order },
                 Order { only: None, ..order },
                 Order { paid: None, ..order },
             ];
@@ -102,6 +103,7 @@ fn merge(now: Order, plainer: Order, at: usize, operations: &[(i64, Operation)])
         invalid: now.invalid,
         key: now.key,
         uses: now.uses.filter(|_| plainer.uses.is_some()),
+        input_ms: pick(now.input_ms, plainer.input_ms),
     };
     let mut changed = operations.to_vec();
     changed[at].1 = Operation::Submit(order);

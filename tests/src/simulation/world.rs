@@ -81,6 +81,13 @@ pub(crate) struct World {
     pub(crate) store_full_until_ms: i64,
     /// How many keys a tenant may have at a time.
     pub(crate) keys_max: usize,
+    /// How many messages a tenant may have in the inbox.
+    pub(crate) inbox_max: usize,
+    /// Until when the uploaded input of a job is kept, Unix milliseconds.
+    pub(crate) uploads: BTreeMap<u32, i64>,
+    /// For how long everything stood still so far, and when it went on last, Unix milliseconds.
+    pub(crate) slept_ms: i64,
+    pub(crate) woke_ms: i64,
     /// When each backend had a healthy worker last, Unix milliseconds.
     pub(crate) served_ms: [i64; 3],
     /// Where ports are called, if that is collected.
@@ -127,6 +134,10 @@ impl World {
             remade_ms: 0,
             store_full_until_ms: 0,
             keys_max: if Chance::keyed(seed, [12, 12, 12]).per_mille(60) { 1 } else { usize::MAX },
+            inbox_max: if Chance::keyed(seed, [13, 13, 13]).per_mille(60) { 1 } else { usize::MAX },
+            uploads: BTreeMap::new(),
+            slept_ms: 0,
+            woke_ms: BEGIN_MS,
             served_ms: [BEGIN_MS; 3],
             sites: None,
         }
@@ -171,7 +182,7 @@ impl World {
                 world.check_at_rest();
                 break;
             }
-            if at_ms > end_ms {
+            if at_ms > end_ms + world.slept_ms {
                 world.restless();
                 break;
             }
@@ -180,17 +191,19 @@ impl World {
         let left = shared.borrow_mut().tasks.clear();
         drop(left);
         let mut world = shared.borrow_mut();
-        world.figures.virtual_ms = (world.now_ms - BEGIN_MS).unsigned_abs();
+        world.figures.virtual_ms = (world.now_ms - world.slept_ms - BEGIN_MS).unsigned_abs();
         let sites = world.sites.take().unwrap_or_default();
         ((world.figures, world.watch.breach.take()), sites)
     }
 
-    /// Nothing is to come, nothing is in a queue, in anybody's hands or in a spool.
+    /// Nothing is to come, nothing is in a queue, in anybody's hands, on a worker's disk or put aside for a newer router.
     fn is_at_rest(&self) -> bool {
         self.to_come == 0
             && self.broker.messages.is_empty()
             && self.tasks.live == 0
             && self.spools.iter().all(BTreeMap::is_empty)
+            && self.kept_claims.iter().all(BTreeMap::is_empty)
+            && self.broker.inbox.is_settled()
             && self.purged.is_empty()
     }
 

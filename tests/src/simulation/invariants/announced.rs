@@ -5,15 +5,23 @@ use std::rc::Rc;
 
 use protocol::Ports as _;
 use schemas::artifact::Origin;
-use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, Input, Job, JobId, JobState};
+use schemas::{
+    Assignment, AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, Input, Job, JobId, JobState,
+};
 
 use super::Promise;
 use crate::simulation::broker::{self, Payload};
 use crate::simulation::ports::{SimulatedPorts, number};
+use crate::simulation::process::Role;
+use crate::simulation::worker::backend::RESULTS_KEPT_MS;
 use crate::simulation::world::World;
 
 /// How the reason of a job begins whose work is in no stream.
 const REMOVED: &str = "its assignment was removed";
+/// A job that was in a router's hand for so long has waited, milliseconds.
+const WAITED_MS: i64 = 15_000;
+/// A placement that was begun takes no longer than this, milliseconds; clocks differ besides.
+const GOING_MS: i64 = 15_000;
 /// An attempt that ran for so long has been seen running, milliseconds.
 const SEEN_RUNNING_MS: i64 = 1_000;
 
@@ -27,12 +35,17 @@ impl World {
             Fact::Ended { state: JobState::Failed, facts, failure, .. } => {
                 let Some(failure) = failure else { return };
                 let is_removed = failure.message.starts_with(REMOVED);
-                if is_removed && !self.purged.contains(&job) {
+                // Whoever looks for what cannot be read finds nothing.
+                if is_removed && !self.purged.contains(&job) && !self.broker.garbled.contains(&job) {
                     let words = format!("job {job} is said to be removed, and nobody removed anything of it");
                     return self.broken(Promise::Rest, words);
                 }
-                // Of what an operator removed nothing is left.
-                if !is_removed && !self.broker.parked.contains(&job) {
+                // Of what an operator removed nothing is left, and what waited until its input went cannot be sent again.
+                let has_waited = event.attempt == 0 && failure.field.as_deref() == Some("body.inputs");
+                let cannot_be_sent_again = has_waited && self.uploads.contains_key(&job);
+                let is_excused =
+                    is_removed || cannot_be_sent_again || self.broker.inbox.is_short(self.inbox_max);
+                if !is_excused && !self.broker.inbox.has(job) {
                     let words = format!("job {job} failed, and nothing of it is put aside");
                     return self.broken(Promise::Announced, words);
                 }
@@ -42,7 +55,8 @@ impl World {
                 if event.attempt == 0 && facts.class.is_none() && !is_refused {
                     return self.broken(Promise::Announced, format!("job {job} is invalid, and not refused"));
                 }
-                if failure.code == FailureCode::NotStored {
+                // What slept for longer than a result is kept could not store it.
+                if failure.code == FailureCode::NotStored && self.slept_ms < RESULTS_KEPT_MS {
                     self.broken(Promise::Kept, format!("job {job}: {}", failure.message));
                 }
             }
@@ -99,7 +113,11 @@ impl World {
 
 /// Whether a job of the same tenant made a file, by the events of all jobs.
 fn is_own_result(events: &[Vec<Rc<Event>>], body: &Job, input: &Input) -> bool {
-    let Ok(Origin::ResultOf(of)) = input.artifact.origin(&body.tenant) else { return false };
+    let of = match input.artifact.origin(&body.tenant) {
+        Ok(Origin::ResultOf(of)) => of,
+        Ok(Origin::Uploaded) => return true,
+        _ => return false,
+    };
     events[number(of) as usize].iter().any(|event| match &event.fact {
         Fact::Ended { artifacts, .. } => {
             event.tenant == body.tenant && artifacts.iter().any(|artifact| artifact.at == input.artifact)
@@ -127,7 +145,10 @@ impl SimulatedPorts {
     /// Looks at what is about to be published.
     pub(crate) fn watch_publish(&self, message: &crate::simulation::broker::Message) {
         match &message.payload {
-            Payload::Work(assignment) => self.watch_placed(message.job, assignment),
+            Payload::Work(assignment) => {
+                self.watch_placed(message.job, assignment);
+                self.watch_going(message.job, assignment);
+            }
             Payload::Dead(letter) => {
                 self.watch_seen_running(message.job, &letter.ended_attempt);
                 self.watch_given_up(letter);
@@ -145,6 +166,21 @@ impl SimulatedPorts {
             }
             Payload::Job(_) | Payload::Unreadable(_) => {}
         }
+    }
+
+    /// A job that waits is told when its input goes, before a worker would find nothing.
+    fn watch_going(&self, job: u32, assignment: &Assignment) {
+        self.world(|world| {
+            let process = &world.processes[self.process];
+            let Some(until_ms) = world.uploads.get(&job).copied() else { return };
+            let going_ms = until_ms - policy::inputs::LOAD_MS;
+            let has_waited = self.begun_ms + WAITED_MS < going_ms && going_ms + GOING_MS < world.now_ms;
+            let is_first = process.role == Role::Router && assignment.attempt == 1;
+            if is_first && has_waited && process.is_well_since(self.begun_ms) {
+                let words = format!("job {job} waited until its input went, and is placed");
+                world.broken(Promise::Inputs, words);
+            }
+        });
     }
 
     /// A router that got a job after it was placed without its event finds that, and does not place it again. One that had

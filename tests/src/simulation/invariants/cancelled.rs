@@ -77,7 +77,7 @@ impl World {
         let life = &self.watch.lives[job as usize];
         let Some(cancelled_ms) = life.cancelled_ms else { return };
         let has_heard = self.processes[process].has_heard_since(cancelled_ms);
-        if has_heard && self.now_ms > cancelled_ms + HEARD_WITHIN_MS {
+        if has_heard && self.now_ms > cancelled_ms.max(self.woke_ms) + HEARD_WITHIN_MS {
             self.broken(Promise::Cancelled, format!("{name} started long after its cancel was answered"));
         }
     }
@@ -94,7 +94,9 @@ impl World {
         let backend = self.setting.backend_number(&last.backend);
         let Some(run) = self.providers[backend].runs.get(run) else { return };
         let worker = self.processes.iter().find(|process| Some(&process.worker) == last.worker.as_ref());
-        let has_heard = worker.is_some_and(|worker| worker.has_heard_since(cancelled_ms));
+        // While its machine slept, its provider went on.
+        let has_heard = worker
+            .is_some_and(|worker| worker.has_heard_since(cancelled_ms) && worker.woke_ms <= cancelled_ms);
         if has_heard && run.done_ms > cancelled_ms + HEARD_WITHIN_MS {
             self.broken(Promise::Cancelled, format!("job {job} ran on to its end after it was cancelled"));
         }
@@ -103,12 +105,15 @@ impl World {
     /// Looks at the jobs whose cancel was answered a while ago.
     pub(super) fn watch_cancelled(&mut self) {
         let now_ms = self.now_ms;
+        // Nor does one that slept, or whose routers are too old for it.
+        let older_ms = self.processes.iter().map(|process| process.older_until_ms).max().unwrap_or_default();
+        let able_ms = self.woke_ms.max(older_ms);
         // A fleet that is off ends nothing.
         let is_well = self.well_router(now_ms - BACK_WITHIN_MS).is_some();
         for job in 0..self.watch.lives.len() {
             let life = &self.watch.lives[job];
             let Some(cancelled_ms) = life.cancelled_ms.filter(|_| life.ends == 0) else { continue };
-            if now_ms > cancelled_ms + ENDED_WITHIN_MS && is_well {
+            if now_ms > cancelled_ms.max(able_ms) + ENDED_WITHIN_MS && is_well {
                 return self.broken(Promise::Cancelled, format!("job {job} was cancelled long ago"));
             }
             let before_ms = now_ms - STOPPED_WITHIN_MS;
@@ -120,7 +125,9 @@ impl World {
                     let process = &self.processes[holder.process];
                     let is_well =
                         process.incarnation == holder.incarnation && process.is_well_since(before_ms);
-                    is_well && holder.from_ms < before_ms
+                    // One whose answer was lost has let go of it.
+                    let is_in_hand = !self.tasks.of_job(holder.process, job as u32).is_empty();
+                    is_well && is_in_hand && holder.from_ms < before_ms
                 }
                 _ => false,
             });
@@ -156,13 +163,16 @@ impl SimulatedPorts {
             if world.processes[self.process].role != Role::Router {
                 return;
             }
-            // One whose event is there already is resumed, so that a worker or a cancel finds it.
+            // One whose event is there already is resumed, so that a worker or a cancel finds it; not by a router that knew
+            // before it began.
             let is_resumed = world.watch.events[job as usize].iter().any(|event| {
                 event.attempt == assignment.attempt && is_assigned(event) && event.time_ms < self.begun_ms
             });
             let process = &world.processes[self.process];
-            let Some(known_ms) = process.cancels.get(&job).copied().filter(|_| !is_resumed) else { return };
-            let since_ms = known_ms.max(process.resumed_ms);
+            let known_ms = process.cancels.get(&job).copied();
+            let known_ms = known_ms.filter(|known_ms| !is_resumed || *known_ms < self.begun_ms);
+            let Some(known_ms) = known_ms else { return };
+            let since_ms = known_ms.max(process.resumed_ms).max(process.woke_ms);
             if known_ms < self.begun_ms || since_ms + PLACED_WITHIN_MS < world.now_ms {
                 let words =
                     format!("attempt {job}.{} is placed after its cancel is known", assignment.attempt);

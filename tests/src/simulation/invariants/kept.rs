@@ -39,6 +39,11 @@ impl SimulatedPorts {
             if self.doings.spooled.get() && self.doings.acknowledged.get() && is_there {
                 world.broken(Promise::LetGo, format!("{name} is settled, and its result lies in the spool"));
             }
+            let is_kept =
+                attempt.is_some_and(|attempt| world.kept_claims[self.process].contains_key(&attempt));
+            if self.doings.kept.get() && self.doings.acknowledged.get() && is_kept {
+                world.broken(Promise::LetGo, format!("{name} is settled, and its id lies on the disk"));
+            }
         });
     }
 

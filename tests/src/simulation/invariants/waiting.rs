@@ -5,7 +5,7 @@ use protocol::router::{Placement, place, withdraw};
 use schemas::{Assignment, Failure, FailureCode};
 
 use super::Promise;
-use crate::simulation::broker::{DEAD, ENTRIES_KEPT_MS, LANES, Payload, Place, Stored, WORK};
+use crate::simulation::broker::{CLAIMS_KEPT_MS, DEAD, ENTRIES_KEPT_MS, LANES, Payload, Place, Stored, WORK};
 use crate::simulation::executor::Shared;
 use crate::simulation::ports::{SimulatedPorts, number};
 use crate::simulation::process::{Process, Role};
@@ -33,6 +33,8 @@ pub(crate) fn watch(shared: &Shared) {
     world.watch_deserted();
     world.watch_guards();
     world.watch_kept_ids();
+    world.watch_long_waits();
+    world.redrive();
     let overdue = world.overdue();
     drop(world);
     for (sequence, ports, assignment) in overdue {
@@ -119,6 +121,26 @@ impl World {
         });
         if let Some(job) = stranded.map(|stored| stored.job) {
             self.broken(Promise::Waiting, format!("job {job} waits at a backend that has no worker"));
+        }
+    }
+
+    /// Paid work does not wait at a backend that has workers until nobody could know whether it was begun.
+    fn watch_long_waits(&mut self) {
+        let before_ms = self.now_ms - LOOKED_AT_WITHIN_MS;
+        if self.well_router(before_ms).is_none() {
+            return;
+        }
+        let classes = self.setting.classes.len();
+        let left = self.broker.messages.values().find(|stored| {
+            let Payload::Work(work) = &stored.payload else { return false };
+            work.is_paid()
+                && waits(stored, before_ms - CLAIMS_KEPT_MS / 2)
+                && self.served_ms[(stored.consumer - WORK) / classes] >= before_ms
+                && self.broker.claim((stored.job, work.attempt), self.now_ms).is_none()
+        });
+        if let Some(job) = left.map(|stored| stored.job) {
+            let words = format!("job {job} waits until nobody can know whether it was begun");
+            self.broken(Promise::Waiting, words);
         }
     }
 

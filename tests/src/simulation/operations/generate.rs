@@ -27,6 +27,7 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     let mut keys = Chance::keyed(seed, [8, 8, 8]);
     let mut strays = Chance::keyed(seed, [9, 9, 9]);
     let mut users = Chance::keyed(seed, [10, 10, 10]);
+    let mut uploads = Chance::keyed(seed, [15, 15, 15]);
     let (mut before, mut orders): (_, Vec<Order>) = (None, Vec::new());
     for job in 0..jobs {
         let at_ms = chance.between(0, span_ms);
@@ -35,6 +36,9 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
         // Published where no lane reads, by a client whose broker has the subjects of an earlier version.
         let order = Order { lane: if strays.per_mille(4) { NO_LANE } else { order.lane }, ..order };
         let (order, later_ms) = with_input(order, &orders, &mut users);
+        // Routers do not place what goes within a minute.
+        let order =
+            Order { input_ms: uploads.per_mille(8).then(|| uploads.between(62_000, 180_000)), ..order };
         let at_ms = at_ms + later_ms;
         orders.push(order);
         list.push((at_ms, Operation::Submit(order)));
@@ -90,6 +94,7 @@ pub fn operations(seed: u64, jobs: u32) -> Vec<(i64, Operation)> {
     list.extend(clocks(seed, span_ms));
     list.extend(room(seed, jobs, span_ms));
     list.extend(losses(seed, span_ms));
+    list.extend(lengths(seed, span_ms));
     list.retain(|(at_ms, _)| *at_ms >= 0);
     list.sort_by_key(|(at_ms, _)| *at_ms);
     list
@@ -139,6 +144,33 @@ fn clocks(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
         if chance.per_mille(200) {
             let off_ms = chance.between(-bound_ms, bound_ms);
             list.push((chance.between(1, span_ms), Operation::Clock { process, off_ms, stamps_ms }));
+        }
+    }
+    list
+}
+
+/// In some runs the machine of the fleet sleeps for minutes, hours or days, or routers of an older release take the place of
+/// one or of both for a while.
+fn lengths(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
+    const MINUTE_MS: i64 = 60_000;
+    let mut chance = Chance::keyed(seed, [14, 14, 14]);
+    let mut list = Vec::new();
+    if chance.per_mille(60) {
+        for _ in 0..chance.between(1, 3) {
+            let for_ms = match chance.below(3) {
+                0 => chance.between(MINUTE_MS, 20 * MINUTE_MS),
+                1 => chance.between(20 * MINUTE_MS, 20 * 60 * MINUTE_MS),
+                _ => chance.between(20 * 60 * MINUTE_MS, 9 * 24 * 60 * MINUTE_MS),
+            };
+            list.push((chance.between(0, span_ms + 20_000), Operation::StandStill { for_ms }));
+        }
+    }
+    if chance.per_mille(20) {
+        let (at_ms, for_ms) = (chance.between(0, span_ms), chance.between(10_000, 12 * MINUTE_MS));
+        let both = chance.per_mille(500);
+        let routers = PROCESSES.iter().enumerate().filter(|(_, (_, role))| *role == Role::Router);
+        for (process, _) in routers.take(if both { 2 } else { 1 }) {
+            list.push((at_ms, Operation::Older { process, for_ms }));
         }
     }
     list

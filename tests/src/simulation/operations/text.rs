@@ -69,6 +69,8 @@ fn words(operation: &Operation) -> String {
         Operation::LedgerAway { for_ms } => format!("ledger-away all for={for_ms}"),
         Operation::MakeRoom => "make-room events".to_owned(),
         Operation::ClaimsFull { for_ms } => format!("claims-full all for={for_ms}"),
+        Operation::Older { process, for_ms } => format!("older {} for={for_ms}", name(process)),
+        Operation::StandStill { for_ms } => format!("stand-still all for={for_ms}"),
         Operation::Broker { for_ms } => format!("broker all for={for_ms}"),
     }
 }
@@ -101,6 +103,9 @@ fn order_words(order: &Order) -> String {
     }
     if let Some(uses) = order.uses {
         flag(true, &format!("uses={uses}"));
+    }
+    if let Some(input_ms) = order.input_ms {
+        flag(true, &format!("input={input_ms}"));
     }
     text
 }
@@ -171,6 +176,8 @@ fn operation(word: &str, what: &str, rest: &[&str]) -> Result<Operation, String>
         "ledger-away" => Operation::LedgerAway { for_ms: for_ms()? },
         "make-room" => Operation::MakeRoom,
         "claims-full" => Operation::ClaimsFull { for_ms: for_ms()? },
+        "older" => Operation::Older { process: process()?, for_ms: for_ms()? },
+        "stand-still" => Operation::StandStill { for_ms: for_ms()? },
         "broker" => Operation::Broker { for_ms: for_ms()? },
         _ => return Err("not an operation".to_owned()),
     })
@@ -192,6 +199,7 @@ fn order(job: u32, rest: &[&str]) -> Result<Order, String> {
         invalid: has("invalid=yes"),
         key: small(rest, "key")?,
         uses: small(rest, "uses")?,
+        input_ms: number(rest, "input")?,
     })
 }
 

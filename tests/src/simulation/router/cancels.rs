@@ -1,8 +1,10 @@
 //! How a request to cancel is kept, and how a process learns of it.
 
+use protocol::router::BucketEntry;
 use protocol::worker::Stop;
 use schemas::topology::bucket;
 
+use crate::simulation::ports::number;
 use crate::simulation::schedule::Happening;
 use crate::simulation::world::World;
 
@@ -37,5 +39,19 @@ pub(super) fn request_cancel(world: &mut World, job: u32) {
             let at_ms = world.now_ms + world.moment();
             world.schedule.at(at_ms, Happening::Cancel { process, incarnation, job });
         }
+    }
+}
+
+/// The key or the request is gone, and every process that watches forgets the request.
+pub(super) fn remove_entry(world: &mut World, entry: &BucketEntry) {
+    let keyed = world.broker.keys.get(&entry.key).map(|record| number(record.job));
+    world.broker.remove_entry(entry);
+    if let Some(job) = keyed {
+        return world.watch_key_removed(job);
+    }
+    let Ok(job) = entry.key.parse() else { return };
+    let now_ms = world.now_ms;
+    for process in world.processes.iter_mut().filter(|process| process.is_reachable(now_ms)) {
+        process.cancels.remove(&number(job));
     }
 }

@@ -17,7 +17,7 @@ use schemas::{
     SCHEMA_VERSION, Tenant, codec, subjects,
 };
 
-use super::cancels::request_cancel;
+use super::cancels::{remove_entry, request_cancel};
 use super::delivery::SimulatedDelivery;
 use super::ledger::ledger_is_there;
 use crate::simulation::broker::{DEAD, LANES, LEDGER, Payload, Place, WORK};
@@ -25,6 +25,7 @@ use crate::simulation::executor::Shared;
 use crate::simulation::invariants::Promise;
 use crate::simulation::mutation::Mutation;
 use crate::simulation::ports::{SimulatedPorts, number};
+use crate::simulation::setting::BEGIN_MS;
 use crate::simulation::task::Delivery;
 use crate::simulation::world::World;
 
@@ -46,7 +47,7 @@ impl SimulatedPorts {
         let router = Remembered {
             fleet: Rc::clone(&found.fleet),
             room: found.room.clone(),
-            limits: Limits::new(SCHEMA_VERSION, 600_000),
+            limits: Limits::new(SCHEMA_VERSION - u16::from(world.now_ms < found.older_until_ms), 600_000),
         };
         let worker = Rc::new(found.worker.clone());
         let (begun_ms, doings) = (world.now_ms, Rc::default());
@@ -156,11 +157,10 @@ impl RouterPorts for SimulatedPorts {
         &self.router.limits
     }
 
-    // No inbox of the simulated world is full.
     #[track_caller]
-    fn inbox_share(&self, _tenant: Option<&Tenant>) -> impl Future<Output = InboxShare> {
-        self.is_muted(Location::caller(), "inbox_share");
-        std::future::ready(InboxShare::Whole)
+    fn inbox_share(&self, tenant: Option<&Tenant>) -> impl Future<Output = InboxShare> {
+        let muted = self.is_muted(Location::caller(), "inbox_share");
+        std::future::ready(if muted { InboxShare::Whole } else { self.share_of(tenant) })
     }
 
     #[track_caller]
@@ -231,8 +231,11 @@ impl RouterPorts for SimulatedPorts {
                 work.find(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence)
             }
         }
-        fn input_kept(&self, _input: &Input) -> Option<(i64, i64)> {
-            move |_| None
+        fn input_kept(&self, input: &Input) -> Option<(i64, i64)> {
+            move |world| {
+                let until_ms = world.upload_of(input).filter(|until_ms| world.now_ms < *until_ms)?;
+                Some((BEGIN_MS, until_ms))
+            }
         }
         fn next_entry(&self, bucket: &'static str, from: u64) -> Option<BucketEntry> {
             move |world| {
@@ -296,7 +299,17 @@ impl RouterPorts for SimulatedPorts {
                         sequence: *sequence,
                     });
                 }
-                // Nothing is parked here; consumers are named by their numbers.
+                if name == stream::PARKED {
+                    let job = filter.rsplit('.').next()?.parse().ok()?;
+                    let message = StoredMessage {
+                        subject: filter.to_owned(),
+                        content_type: None,
+                        payload: Vec::new(),
+                        sequence: from,
+                    };
+                    return world.broker.inbox.waits_for_newer(number(job)).then_some(message);
+                }
+                // Consumers are named by their numbers.
                 let consumer: usize = filter.parse().ok()?;
                 let mut messages = world.broker.messages.range(from..);
                 let (sequence, _) = messages.find(|(_, stored)| {
@@ -343,7 +356,7 @@ impl RouterPorts for SimulatedPorts {
         entry: &BucketEntry,
     ) -> impl Future<Output = Result<(), PortError>> {
         let muted = self.is_muted(Location::caller(), "remove_entry");
-        async move { if muted { Ok(()) } else { self.call(|world| world.broker.remove_entry(entry)).await } }
+        async move { if muted { Ok(()) } else { self.call(|world| remove_entry(world, entry)).await } }
     }
 
     #[track_caller]

@@ -6,8 +6,8 @@ use std::task::Poll;
 use protocol::Ports as _;
 use protocol::worker::{AttemptControl as _, SharedClaim, Stop, claim};
 use schemas::{
-    Artifact, ArtifactRef, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Outcome, Unit,
-    Usage, WorkerId,
+    Artifact, ArtifactRef, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Input, Outcome,
+    Unit, Usage, WorkerId,
 };
 
 use super::attempt::SimulatedAttempt;
@@ -23,7 +23,7 @@ const HANGS_MS: i64 = 60_000;
 /// Looks without an answer after which the outcome is unknown.
 const UNANSWERED_MAX: u32 = 20;
 /// How long a provider keeps a result, milliseconds.
-const KEPT_MS: i64 = 30 * 60_000;
+pub(crate) const RESULTS_KEPT_MS: i64 = 30 * 60_000;
 
 impl SimulatedPorts {
     /// Runs an attempt at its backend's provider.
@@ -50,6 +50,17 @@ impl SimulatedPorts {
         }
     }
 
+    /// Why an attempt is not started: a file that it needs is gone, and its server does not have it from before.
+    fn missing_input(&self, assignment: &Assignment) -> Option<Failure> {
+        self.world(|world| {
+            let is_gone =
+                |input: &Input| world.upload_of(input).is_some_and(|until_ms| until_ms <= world.now_ms);
+            let is_known = world.providers[LOCAL].find(claim_key(assignment.id())).is_some();
+            let is_missing = !is_known && assignment.job.body.inputs.iter().any(is_gone);
+            is_missing.then(|| Failure::invalid("body.inputs", "the file is not there".to_owned()))
+        })
+    }
+
     async fn start_at_provider(&self, attempt: &SimulatedAttempt, backend: usize) -> Result<usize, Outcome> {
         let assignment = &attempt.assignment;
         let (id, paid) = (assignment.id(), backend != LOCAL);
@@ -57,11 +68,12 @@ impl SimulatedPorts {
         if stop.is_none() && !claim::is_still_ours(self, &attempt.held, id).await {
             stop = Some(Stop::Drain);
         }
-        if let Some(stop) = stop {
+        let failure = stop.map(Stop::failure).or_else(|| self.missing_input(assignment));
+        if let Some(failure) = failure {
             // Nothing was asked of the provider: the usage is known, and zero.
             let unit = if backend == CLOUD { Unit::ExecutionMs } else { Unit::InputToken };
             let usage = if paid { vec![Usage { unit, quantity: 0 }] } else { Vec::new() };
-            return Err(Outcome { usage, ..failed(stop.failure()) });
+            return Err(Outcome { usage, ..failed(failure) });
         }
         let started = self.world(|world| {
             let (key, seed, now_ms) = (claim_key(id), world.seed, world.now_ms);
@@ -219,7 +231,7 @@ impl SimulatedPorts {
         let at_ms = self.now_ms();
         let delivered = DeliveredResult {
             at_ms,
-            kept_until_ms: at_ms + KEPT_MS,
+            kept_until_ms: at_ms + RESULTS_KEPT_MS,
             spooled_by: None,
             usage: usage.clone(),
             provider_id: id.clone(),

@@ -102,6 +102,7 @@ impl SpoolPorts for SimulatedPorts {
                     world.kept_claims[self.process].insert(record.id(), record.clone());
                     world.processes[self.process].spooled_in_hand.insert(record.id());
                 });
+                self.doings.kept.set(true);
                 self.moment().await;
             }
         }
