@@ -16,8 +16,8 @@ mod outcome;
 mod queue;
 mod rejections;
 mod score;
-mod weigh;
 mod ways;
+mod weigh;
 mod why;
 
 pub(crate) use self::capability::learned_ms;

@@ -25,6 +25,7 @@
 
 pub mod advisories;
 pub mod api;
+mod digest;
 pub mod failed_attempts;
 pub mod fleet;
 pub mod intake;

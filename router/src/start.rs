@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::quotas::{self, Quotas};
 use crate::reserving::Reserver;
 use crate::shared::{Assigned, Router};
-use crate::{advisories, api, failed_attempts, fleet, intake, sweep, waiting};
+use crate::{advisories, api, digest, failed_attempts, fleet, intake, sweep, waiting};
 
 /// The router's configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -116,6 +116,8 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("breakers", fleet::follow_outcomes(router.clone()));
     tasks.spawn("lanes", fleet::follow_lanes(router.clone()));
     tasks.spawn("waiting", waiting::answer(router.clone()));
+    tasks.spawn("telling what waits", digest::tell(router.clone()));
+    tasks.spawn("hearing what waits", digest::hear(router.clone()));
     for lane in Lane::ALL {
         let intake = intake::LaneLoop::open(router.clone(), lane, settings.in_hand).await?;
         tasks.spawn("intake", intake.run());

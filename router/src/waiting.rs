@@ -15,8 +15,8 @@ use protocol::router::{RouterPorts as _, place, schedule};
 use runtime::exit::{Exit, Fault};
 use runtime::lanes::{self, LookError, Lying, Search};
 use runtime::{clock, telemetry};
-use schemas::config::Scoring;
 use schemas::api::{JobRequest, JobWait, RouterPresence};
+use schemas::config::Scoring;
 use schemas::{Fact, JobId, JobState, Tenant, codec, subjects};
 
 use crate::shared::Router;

@@ -22,6 +22,7 @@ pub mod codec;
 pub mod config;
 pub mod dead;
 pub mod decision;
+pub mod digest;
 pub mod event;
 pub mod failure;
 pub mod ids;

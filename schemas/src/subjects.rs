@@ -176,6 +176,9 @@ pub const FLEET_WAITING: &str = "argosy.fleet.waiting";
 /// Where all routers are asked for themselves; each answers.
 pub const FLEET_PRESENCE: &str = "argosy.fleet.presence";
 
+/// Where routers tell each other what waits in their hands.
+pub const FLEET_DIGEST: &str = "argosy.fleet.digest";
+
 /// Where the ledger reserves money.
 pub const FLEET_RESERVE: &str = "argosy.fleet.reserve";
 

@@ -45,7 +45,8 @@ pub(super) fn free_slot<'a>(
     within_ms: u64,
 ) -> Result<(usize, Why<'a>), String> {
     let preferred = input.job.preferences.backend.as_ref();
-    let preferred = preferred.filter(|backend| eligible.iter().any(|candidate| candidate.backend == **backend));
+    let preferred =
+        preferred.filter(|backend| eligible.iter().any(|candidate| candidate.backend == **backend));
     let is_free = |candidate: &Candidate| {
         candidate.reserve_micro_usd.0 == 0
             && candidate.wait_ms == 0

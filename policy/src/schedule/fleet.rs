@@ -45,7 +45,8 @@ pub fn pools(
             };
             learned.or_else(service).unwrap_or(1_000)
         };
-        let works = |known: &&Known| known.is_fresh(policy.offer_max_age_ms, now_ms) && is_well(known, now_ms);
+        let works =
+            |known: &&Known| known.is_fresh(policy.offer_max_age_ms, now_ms) && is_well(known, now_ms);
         let mut free_at_ms = Vec::new();
         let mut running = running(view, works, &expected_ms, now_ms);
         let begun = running.len();
@@ -56,7 +57,9 @@ pub fn pools(
         free_at_ms.sort_unstable();
         let queued = queue(view, begun, &mut free_at_ms, &expected_ms, now_ms);
         let here = free_at_ms.len();
-        free_at_ms.extend(view.offers.iter().filter(|known| !works(known)).flat_map(|known| out(known, policy, now_ms)));
+        free_at_ms.extend(
+            view.offers.iter().filter(|known| !works(known)).flat_map(|known| out(known, policy, now_ms)),
+        );
         // Nothing begins there before its breaker closes.
         if let Some(until_ms) = view.breaker.open_until_ms.filter(|until_ms| *until_ms > now_ms) {
             free_at_ms.iter_mut().for_each(|at_ms| *at_ms = (*at_ms).max(until_ms));
@@ -77,7 +80,8 @@ fn is_well(known: &Known, now_ms: i64) -> bool {
 fn out(known: &Known, policy: &PolicyConfig, now_ms: i64) -> impl Iterator<Item = i64> + use<> {
     let silent_ms = known.age_ms(now_ms);
     let patiences = |count: u64| policy.patience_ms.saturating_mul(count);
-    let is_gone = silent_ms > patiences(GONE_PATIENCES) || matches!(known.health, Health::Draining | Health::Stopped);
+    let is_gone =
+        silent_ms > patiences(GONE_PATIENCES) || matches!(known.health, Health::Draining | Health::Stopped);
     let back_ms = now_ms.saturating_add_unsigned(silent_ms.max(patiences(OUT_PATIENCES)));
     let back_ms = known.unavailable_until_ms.map_or(back_ms, |until_ms| until_ms.max(now_ms));
     std::iter::repeat_n(back_ms, if is_gone { 0 } else { known.slots as usize })

@@ -87,7 +87,8 @@ pub(super) fn conclude(
         let pool = jobs[place].own[begin.own].pool;
         let why = Why::InLine { pool, starts_in_ms: begin.starts_ms };
         let is_soon = begin.starts_ms <= input.rules.ahead_within_ms;
-        let taken = room[pool].take_free(pool).or_else(|| if is_soon { room[pool].take_ahead(pool) } else { None });
+        let taken =
+            room[pool].take_free(pool).or_else(|| if is_soon { room[pool].take_ahead(pool) } else { None });
         decisions[jobs[place].place] = taken.unwrap_or(Decision::Wait { why, until_ms: None });
     }
     for (place, job) in jobs.iter().enumerate() {

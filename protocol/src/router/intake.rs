@@ -240,7 +240,7 @@ impl Intake {
     ) -> Result<Verdict, StepError> {
         let admitted = Arc::new(admitted);
         let (mut held, mut noted) = (None, None);
-        if plan.is_none() && ports.room().is_empty() {
+        if plan.is_none() && ports.room().is_empty_everywhere(ports.now_ms()) {
             plan = Some(place::decide_first(ports, &admitted.first_attempt()));
         }
         loop {

@@ -4,6 +4,7 @@
 //! time. Whenever news of the fleet arrives the first of them are planned again; what is planned goes on its way, and
 //! of jobs for which a plan would say the same only the first is planned.
 
+pub(crate) mod others;
 mod waits;
 
 use std::cell::Cell;
@@ -14,12 +15,14 @@ use futures::channel::oneshot;
 use policy::fair::{self, Fair};
 use policy::plan::Plan;
 use policy::schedule::Rates;
+use schemas::digest::Digest;
 use schemas::{Backend, JobId, Lane, Tenant};
 
 use crate::router::job::AdmittedJob;
 
-pub(crate) use self::waits::Waits;
+use self::others::Others;
 use self::waits::Stand;
+pub(crate) use self::waits::Waits;
 
 /// Kinds of jobs that wait on in one look; enough for every class and a few ways to ask.
 const SHAPES_MAX: usize = 16;
@@ -112,6 +115,8 @@ struct Inner {
     refused: HashMap<JobId, Refused>,
     /// What tenants used of our own slots, and what arrives.
     rates: Rates,
+    /// What waits in the hands of other routers.
+    others: Others,
 }
 
 /// Backends for which money was refused, with the ledger's words.
@@ -148,6 +153,17 @@ impl Room {
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().waiting.len()
+    }
+
+    /// Another router said what waits in its hands.
+    pub fn hear(&self, digest: Digest, now_ms: i64) {
+        self.lock().others.hear(digest, now_ms);
+    }
+
+    /// Whether a job waits here, or in the hands of a router that said so lately.
+    pub(crate) fn is_empty_everywhere(&self, now_ms: i64) -> bool {
+        let inner = self.lock();
+        inner.waiting.is_empty() && inner.others.digests(now_ms).next().is_none()
     }
 
     /// The money of a job was refused for these backends: they are not asked again before that moment, Unix milliseconds.
@@ -270,7 +286,8 @@ impl Room {
         let turns: Vec<Turn> = inner.waiting.keys().take(LOOKED_AT_MAX).copied().collect();
         let plans = decide(&mut inner.waits());
         let found = turns.into_iter().zip(plans);
-        inner.leave(found.filter_map(|(turn, plan)| Some((turn, WaitOutcome::Plan(plan?)))).collect(), unused);
+        inner
+            .leave(found.filter_map(|(turn, plan)| Some((turn, WaitOutcome::Plan(plan?)))).collect(), unused);
     }
 
     /// Shows all that wait.
@@ -285,7 +302,7 @@ impl Room {
 
 impl Inner {
     fn waits(&mut self) -> Waits<'_> {
-        let Self { waiting, refused, rates, .. } = self;
+        let Self { waiting, refused, rates, others, .. } = self;
         let mut jobs = Vec::with_capacity(waiting.len().min(LOOKED_AT_MAX));
         for waiting in waiting.values().take(LOOKED_AT_MAX) {
             let refused = refused.get(&waiting.admitted.job.id);
@@ -295,7 +312,7 @@ impl Inner {
                 is_counted: &waiting.is_counted,
             });
         }
-        Waits::new(jobs, rates)
+        Waits::new(jobs, rates, others)
     }
 
     /// These wait no more.

@@ -9,6 +9,7 @@ mod words;
 use policy::fleet::Fleet;
 use policy::plan::{Choice, Plan};
 use policy::schedule::{Decision, Why, multiple, patience_ms, span_ms};
+use schemas::digest::Digest;
 use schemas::{Backend, Job};
 
 pub(crate) use self::scene::Scene;
@@ -41,25 +42,26 @@ pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Opti
     let found = with_scene(ports, |scene| {
         waits.stand_in(scene);
         waits.count_new(scene);
+        waits.others_stand_in(scene);
         let schedule = scene.schedule(waits.rates());
-        let bound = schedule.decisions.iter().enumerate().map(|(place, decision)| match decision {
-            Decision::Start { pool } | Decision::Ahead { pool } => {
-                let backend = &config.policy.backends[*pool].backend;
-                let own_run_ms = scene.own_run_ms(place, *pool);
-                Some((Some(backend), words::of(decision, place, scene), own_run_ms))
-            }
-            // What can run nowhere any more ends.
-            Decision::Wait { .. } if scene.is_nowhere(place) => Some((None, "its turn".to_owned(), None)),
-            Decision::Wait { .. } => None,
-        });
+        let bound =
+            schedule.decisions.iter().take(waits.len()).enumerate().map(|(place, decision)| match decision {
+                Decision::Start { pool } | Decision::Ahead { pool } => {
+                    let backend = &config.policy.backends[*pool].backend;
+                    let own_run_ms = scene.own_run_ms(place, *pool);
+                    Some((Some(backend), words::of(decision, place, scene), own_run_ms))
+                }
+                // What can run nowhere any more ends.
+                Decision::Wait { .. } if scene.is_nowhere(place) => Some((None, "its turn".to_owned(), None)),
+                Decision::Wait { .. } => None,
+            });
         bound.collect::<Vec<_>>()
     });
     let plan = |(place, found): (usize, Option<(Option<&Backend>, String, Option<f64>)>)| {
         let (backend, why, own_run_ms) = found?;
         let (placement, refused) = waits.placement(place);
         let why = &*why;
-        let choice =
-            backend.map_or(Choice::Waits { why }, |backend| Choice::Scheduled { backend, why });
+        let choice = backend.map_or(Choice::Waits { why }, |backend| Choice::Scheduled { backend, why });
         let plan = plan_with(ports, &placement, refused, choice);
         if let Plan::Assign(assign) = &plan {
             take_room(ports, assign);
@@ -88,6 +90,9 @@ pub(crate) fn weigh<P: RouterPorts>(
                 waits.stand_in(scene);
             }
             let place = scene.stand(placement, refused);
+            if is_first {
+                waits.others_stand_in(scene);
+            }
             let decision = scene.schedule(waits.rates()).decisions[place];
             (decision, words::of(&decision, place, scene))
         })
@@ -115,9 +120,21 @@ pub fn why_it_waits<P: RouterPorts>(ports: &P, job: &Job) -> Option<String> {
         let place = waits.place_of(job.id)?;
         with_scene(ports, |scene| {
             waits.stand_in(scene);
+            waits.others_stand_in(scene);
             let decision = scene.schedule(waits.rates()).decisions[place];
             let is_nowhere = matches!(decision, Decision::Wait { why: Why::NoPool, .. });
             (!is_nowhere).then(|| words::of(&decision, place, scene))
+        })
+    })
+}
+
+/// What waits in this router's hands, for the others.
+#[must_use]
+pub fn digest<P: RouterPorts>(ports: &P, router: &str) -> Digest {
+    ports.room().with_waits(|waits| {
+        with_scene(ports, |scene| {
+            waits.stand_in(scene);
+            scene.digest(router, waits.len())
         })
     })
 }

@@ -50,8 +50,10 @@ fn requests_name_their_tenant_where_one_permission_can() {
 
 #[test]
 fn what_only_the_fleet_asks_lies_under_one_prefix() {
-    let internal = [subjects::FLEET_RESERVE, subjects::FLEET_WAITING, subjects::FLEET_PRESENCE];
-    assert_eq!(internal, ["argosy.fleet.reserve", "argosy.fleet.waiting", "argosy.fleet.presence"]);
+    let internal =
+        [subjects::FLEET_RESERVE, subjects::FLEET_WAITING, subjects::FLEET_PRESENCE, subjects::FLEET_DIGEST];
+    let names = ["reserve", "waiting", "presence", "digest"].map(|name| format!("argosy.fleet.{name}"));
+    assert_eq!(internal, names.each_ref().map(String::as_str));
     for subject in internal {
         assert!(subject.starts_with(subjects::FLEET_FILTER.trim_end_matches('>')), "{subject}");
     }

@@ -17,8 +17,8 @@ use protocol::{
     Answer, ClaimError, ClaimStore, Claimed, FleetConfig, Held, Note, PortError, Ports, PublishError,
     Published, Record, StoredMessage,
 };
-use schemas::reserve::{Grant, Reservation};
 use schemas::config::Scoring;
+use schemas::reserve::{Grant, Reservation};
 use schemas::subjects::{self, Subject};
 use schemas::topology::stream;
 use schemas::{

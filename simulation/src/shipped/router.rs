@@ -7,8 +7,9 @@ use policy::fleet::Fleet;
 use protocol::router::intake::{Arrived, Intake, look_at_room};
 use protocol::router::take_back::Deserted;
 use protocol::router::too_new::Resting;
-use protocol::router::{RouterPorts as _, failed_attempts};
+use protocol::router::{RouterPorts as _, failed_attempts, schedule};
 use schemas::config::Scoring;
+use schemas::digest::Digest;
 use schemas::{Backend, Lane};
 
 use super::delivery::SimDelivery;
@@ -80,6 +81,19 @@ impl Router {
 
     pub(crate) fn change_fleet(&self, change: &impl Fn(&mut Fleet)) {
         self.ports.change_fleet(|fleet| change(fleet));
+    }
+
+    pub(crate) fn is_scheduling(&self) -> bool {
+        self.scoring == Scoring::Schedule
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        schedule::digest(&self.ports, &self.index.to_string())
+    }
+
+    pub(crate) fn hear(&self, digest: Digest) {
+        use protocol::Ports as _;
+        self.ports.room().hear(digest, self.ports.now_ms());
     }
 
     /// Takes what a lane has, as far as the intake wants it.

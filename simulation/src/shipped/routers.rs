@@ -56,6 +56,15 @@ impl Shipped {
         self.routers.iter().for_each(|router| router.change_fleet(&change));
     }
 
+    /// A router tells the others what waits in its hands, as it was at its last poll: a tenth of a second old.
+    fn tell_others(&self, of: usize) {
+        if self.routers.len() > 1 && self.routers[of].is_scheduling() {
+            let digest = self.routers[of].digest();
+            let others = self.routers.iter().enumerate().filter(|(index, _)| *index != of);
+            others.for_each(|(_, router)| router.hear(digest.clone()));
+        }
+    }
+
     /// Routers take what they may in hand, one after the other.
     fn pull(&mut self) {
         let count = self.routers.len();
@@ -124,7 +133,10 @@ impl Strategy for Shipped {
             Notice::Woken(code) => {
                 let (kind, of) = (code % 4, usize::try_from(code / 4).unwrap_or_default());
                 match kind {
-                    POLL => self.routers[of].poll(world),
+                    POLL => {
+                        self.routers[of].poll(world);
+                        self.tell_others(of);
+                    }
                     READ_PAST => self.routers[of].read_past(),
                     SWEEP => {
                         self.sweeps = false;

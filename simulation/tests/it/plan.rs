@@ -81,3 +81,28 @@ fn where_local_suffices_hardly_anybody_pays() {
         }
     }
 }
+
+/// Several routers decide as one: each hears what waits in the hands of the others.
+#[test]
+fn four_routers_cost_hardly_more_than_one() {
+    for generator in CROWDED {
+        let of = |routers: usize| {
+            let (setting, mut usd, mut late, mut dearest) = (Setting::default(), 0.0, 0.0, 0.0);
+            for seed in SEEDS {
+                let mut made = generator.generate(seed, None);
+                made.fleet.routers = routers;
+                let jobs = Arc::new(prepare(&made.jobs, &made.fleet, &setting).expect("jobs"));
+                let rows = run(&jobs, &made.fleet, Name::Shipped(Profile::Balanced), seed);
+                let figures = Figures::of(&rows, &jobs, &setting);
+                usd += figures.money.0 as f64;
+                dearest += figures.all_dearest_money.0 as f64;
+                late += figures.late as f64 / figures.jobs as f64 / SEEDS.count() as f64;
+            }
+            (usd, late, dearest)
+        };
+        let ((one, _, dearest), (four, late, _)) = (of(1), of(4));
+        let more = (four - one) / dearest;
+        println!("{}: {:.3} % more, late {late:.4}", generator.as_str(), more * 100.0);
+        assert!(more <= 0.01 && late <= 0.03, "{}: {more}, late {late}", generator.as_str());
+    }
+}

@@ -43,9 +43,11 @@ impl World {
             LANES..DEAD => {
                 let in_hand = found.at_work[consumer] as usize;
                 in_hand < IN_HAND as usize
-                    && found.intakes[consumer - LANES]
-                        .wanted(self.setting.policy.scoring, in_hand.min(IN_HAND as usize / 2), IN_HAND as usize)
-                        > 0
+                    && found.intakes[consumer - LANES].wanted(
+                        self.setting.policy.scoring,
+                        in_hand.min(IN_HAND as usize / 2),
+                        IN_HAND as usize,
+                    ) > 0
             }
             DEAD => found.at_work[DEAD] < IN_HAND,
             _ => false,

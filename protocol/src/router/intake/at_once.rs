@@ -41,7 +41,7 @@ pub(super) fn begin<P: RouterPorts>(
     let at_once = !arrived.may_have_tracks(id)
         && admitted.job.idempotency_key.is_none()
         && policy::admit::results(&admitted.job).next().is_none()
-        && ports.room().is_empty()
+        && ports.room().is_empty_everywhere(ports.now_ms())
         && admitted.is_over(ports.is_cancelled(&admitted.job.tenant, id), ports.now_ms()).is_none();
     if !at_once {
         return Err(Begun::Admitted(Box::new((admitted, None))));

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use policy::schedule::Rates;
 use schemas::{Backend, JobId};
 
+use super::others::Others;
 use crate::router::job::{AdmittedJob, Placement};
 use crate::router::schedule::Scene;
 
@@ -15,6 +16,7 @@ const ALIKE_MAX: usize = 16;
 pub(crate) struct Waits<'a> {
     jobs: Vec<Stand<'a>>,
     rates: &'a mut Rates,
+    others: &'a Others,
 }
 
 /// One that waits.
@@ -25,8 +27,18 @@ pub(super) struct Stand<'a> {
 }
 
 impl<'a> Waits<'a> {
-    pub(super) const fn new(jobs: Vec<Stand<'a>>, rates: &'a mut Rates) -> Self {
-        Self { jobs, rates }
+    pub(super) const fn new(jobs: Vec<Stand<'a>>, rates: &'a mut Rates, others: &'a Others) -> Self {
+        Self { jobs, rates, others }
+    }
+
+    /// How many wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// What waits in the hands of other routers stands behind all that stand in a scene.
+    pub(crate) fn others_stand_in(&self, scene: &mut Scene<'_>) {
+        self.others.digests(scene.now_ms()).for_each(|digest| scene.stand_others(digest));
     }
 
     /// What was used, and what arrives.

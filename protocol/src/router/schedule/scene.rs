@@ -3,8 +3,10 @@
 use policy::fleet::Fleet;
 use policy::plan::{Choice, PlanInput, Ways, ways};
 use policy::schedule::{
-    Pool, Rates, Rules, Schedule, ScheduleInput, Share, Waiting, multiple, patience_ms, pools, reference, schedule,
+    Pool, Rates, Rules, Run, Schedule, ScheduleInput, Share, Waiting, Way, multiple, patience_ms, pools,
+    reference, schedule,
 };
+use schemas::digest::{Digest, DigestJob, DigestKind};
 use schemas::{Backend, Job, Tenant};
 
 use crate::ports::FleetConfig;
@@ -13,12 +15,18 @@ use crate::router::job::Placement;
 /// Jobs bound for each slot of our own beyond the one that runs there.
 const AHEAD: usize = 1;
 
+/// Jobs that a schedule is made for, those of other routers included.
+const STANDING_MAX: usize = 4_096;
+
+/// No price and no time is as large as this, micro-dollars and milliseconds.
+const SOUND_MAX: f64 = 1e12;
+
 /// What a schedule is made from.
 pub(crate) struct Scene<'a> {
     config: &'a FleetConfig,
     fleet: &'a Fleet,
     is_ledger_available: bool,
-    pub(super) now_ms: i64,
+    now_ms: i64,
     pools: Vec<Pool>,
     waiting: Vec<Waiting>,
     tenants: Vec<Tenant>,
@@ -51,17 +59,8 @@ impl<'a> Scene<'a> {
         self.push(placement.job, placement.submitted_at_ms, ways, reference)
     }
 
-    fn push(
-        &mut self,
-        job: &Job,
-        since_ms: i64,
-        ways: Vec<policy::schedule::Way>,
-        reference_micro_usd: f64,
-    ) -> usize {
-        let tenant = self.tenants.iter().rposition(|tenant| *tenant == job.tenant).unwrap_or_else(|| {
-            self.tenants.push(job.tenant.clone());
-            self.tenants.len() - 1
-        });
+    fn push(&mut self, job: &Job, since_ms: i64, ways: Vec<Way>, reference_micro_usd: f64) -> usize {
+        let tenant = self.tenant(&job.tenant);
         self.waiting.push(Waiting {
             since_ms,
             patience_ms: patience_ms(job, &self.config.policy),
@@ -72,6 +71,78 @@ impl<'a> Scene<'a> {
             ways,
         });
         self.waiting.len() - 1
+    }
+
+    fn tenant(&mut self, tenant: &Tenant) -> usize {
+        self.tenants.iter().rposition(|known| known == tenant).unwrap_or_else(|| {
+            self.tenants.push(tenant.clone());
+            self.tenants.len() - 1
+        })
+    }
+
+    /// What waits in another router's hands. What cannot be is left out: anybody on the broker may have said it.
+    pub(crate) fn stand_others(&mut self, digest: &Digest) {
+        let backends = &self.config.policy.backends;
+        let way = |(backend, cost_micro_usd, p50_ms, p90_ms): &(Backend, f64, f64, f64)| {
+            let pool = backends.iter().position(|config| config.backend == *backend)?;
+            let is_sound =
+                [cost_micro_usd, p50_ms, p90_ms].iter().all(|value| (0.0..SOUND_MAX).contains(*value));
+            is_sound.then(|| Way {
+                pool,
+                cost_micro_usd: *cost_micro_usd,
+                run: Run { p50_ms: p50_ms.max(1.0), p90_ms: p90_ms.max(*p50_ms) },
+            })
+        };
+        let kind = |kind: &DigestKind| {
+            let is_sound = (0.0..SOUND_MAX).contains(&kind.reference_micro_usd);
+            is_sound
+                .then(|| (kind.reference_micro_usd, kind.ways.iter().filter_map(way).collect::<Vec<Way>>()))
+        };
+        let kinds: Vec<_> = digest.kinds.iter().map(kind).collect();
+        for DigestJob(since_ms, patience_ms, deadline_ms, profile, tenant, kind) in &digest.jobs {
+            let found = kinds.get(*kind as usize).and_then(Option::as_ref);
+            let (Some((reference_micro_usd, ways)), Some(tenant)) =
+                (found, digest.tenants.get(*tenant as usize))
+            else {
+                continue;
+            };
+            if self.waiting.len() >= STANDING_MAX || !(0.0..SOUND_MAX).contains(profile) {
+                continue;
+            }
+            let tenant = self.tenant(tenant);
+            self.waiting.push(Waiting {
+                since_ms: *since_ms,
+                patience_ms: *patience_ms,
+                deadline_ms: *deadline_ms,
+                reference_micro_usd: *reference_micro_usd,
+                profile: *profile,
+                tenant,
+                ways: ways.clone(),
+            });
+        }
+    }
+
+    /// What the first so many that stand here look like to other routers.
+    pub(super) fn digest(&self, router: &str, count: usize) -> Digest {
+        let mut digest =
+            Digest { router: router.to_owned(), tenants: self.tenants.clone(), ..Digest::default() };
+        for waiting in self.waiting.iter().take(count) {
+            let way = |way: &Way| {
+                let Run { p50_ms, p90_ms } = way.run;
+                (self.backend(way.pool).clone(), way.cost_micro_usd, p50_ms, p90_ms)
+            };
+            let reference_micro_usd = waiting.reference_micro_usd;
+            let kind = DigestKind { reference_micro_usd, ways: waiting.ways.iter().map(way).collect() };
+            let place = digest.kinds.iter().rposition(|known| *known == kind).unwrap_or_else(|| {
+                digest.kinds.push(kind);
+                digest.kinds.len() - 1
+            });
+            let Waiting { since_ms, patience_ms, deadline_ms, profile, .. } = *waiting;
+            let number = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+            let (tenant, kind) = (number(waiting.tenant), number(place));
+            digest.jobs.push(DigestJob(since_ms, patience_ms, deadline_ms, profile, tenant, kind));
+        }
+        digest
     }
 
     fn ways(&self, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Ways {
@@ -108,6 +179,10 @@ impl<'a> Scene<'a> {
             expected: &rates.expected(slots, self.now_ms),
             rules: &Rules::default(),
         })
+    }
+
+    pub(crate) const fn now_ms(&self) -> i64 {
+        self.now_ms
     }
 
     pub(super) fn backend(&self, pool: usize) -> &Backend {

@@ -11,7 +11,7 @@ const WAITED_MIN_MS: i64 = 1_000;
 
 /// The sentence for the job at a place of the scene.
 pub(super) fn of(decision: &Decision, place: usize, scene: &Scene<'_>) -> String {
-    let now_ms = scene.now_ms;
+    let now_ms = scene.now_ms();
     match decision {
         Decision::Start { pool } | Decision::Ahead { pool } if scene.is_paid(*pool) => paid(place, scene),
         Decision::Start { .. } => own(place, scene, "a slot of our own is free"),
@@ -22,7 +22,8 @@ pub(super) fn of(decision: &Decision, place: usize, scene: &Scene<'_>) -> String
                 format!("a slot of {}, expected in {seconds:.1} s", scene.backend(*pool))
             }
             Why::LastMoment { pool } => {
-                let until = until_ms.map_or_else(String::new, |until_ms| format!(" until {}", utc(until_ms, now_ms)));
+                let until =
+                    until_ms.map_or_else(String::new, |until_ms| format!(" until {}", utc(until_ms, now_ms)));
                 format!("a slot of our own{until}, then it goes to {}", scene.backend(*pool))
             }
             Why::PaidSlot { pool, starts_in_ms } => {
@@ -38,7 +39,7 @@ pub(super) fn of(decision: &Decision, place: usize, scene: &Scene<'_>) -> String
 }
 
 fn waited(place: usize, scene: &Scene<'_>) -> Option<String> {
-    let waited_ms = scene.now_ms.saturating_sub(scene.waiting(place).since_ms);
+    let waited_ms = scene.now_ms().saturating_sub(scene.waiting(place).since_ms);
     (waited_ms >= WAITED_MIN_MS).then(|| format!("{}.{} s", waited_ms / 1_000, waited_ms % 1_000 / 100))
 }
 
