@@ -12,6 +12,7 @@
 mod broker;
 mod chance;
 mod delivery;
+mod digests;
 mod executor;
 mod faults;
 pub mod figures;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use schemas::config::Scoring;
 use schemas::{
     Backend, Catalog, Class, Job, MicroUsd, PaidConsent, PolicyConfig, PriceList, Tenant, TenantConfig,
     TenantsConfig,
@@ -44,8 +45,9 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// With budgets that stand in the way now and then, or with ample ones.
-    pub(crate) fn new(tight: bool) -> Self {
+    /// With budgets that stand in the way now and then, or with ample ones; with each job placed by its own score, or all
+    /// that wait together.
+    pub(crate) fn new(tight: bool, weighted: bool) -> Self {
         let classes: Vec<Class> = CLASSES.iter().map(|text| text.parse().expect("a valid name")).collect();
         let mut catalog = policy::defaults::catalog();
         catalog.services.retain(|service| classes.contains(&service.class));
@@ -57,6 +59,7 @@ impl Setting {
             service.timeout_ms = 40_000;
         }
         let mut policy = policy::defaults::policy();
+        policy.scoring = if weighted { Scoring::Weighted } else { Scoring::Schedule };
         policy.defer_ms = 5_000;
         policy.overdue_after_ms = 30_000;
         let mut tenants = policy::defaults::tenants();

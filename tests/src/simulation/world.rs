@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
+use schemas::digest::Digest;
 use schemas::{AttemptId, AttemptRecord, DeliveredResult, Fact, Job, JobState};
 
 use super::broker::{self, Broker, Consumer, Message, Payload, Published};
@@ -90,6 +91,8 @@ pub(crate) struct World {
     pub(crate) woke_ms: i64,
     /// When each backend had a healthy worker last, Unix milliseconds.
     pub(crate) served_ms: [i64; 3],
+    /// What each router said last of what waits in its hands.
+    pub(crate) digests: BTreeMap<usize, Digest>,
     /// Where ports are called, if that is collected.
     pub(crate) sites: Option<BTreeMap<Site, &'static str>>,
 }
@@ -99,7 +102,7 @@ impl World {
         let highest = operations.iter().filter_map(|(_, operation)| operation.job()).max();
         let jobs = highest.map_or(0, |job| job as usize + 1);
         let mut keyed = Chance::keyed(seed, [1, 2, 3]);
-        let setting = Setting::new(keyed.per_mille(200));
+        let setting = Setting::new(keyed.per_mille(200), Chance::keyed(seed, [14, 14, 14]).per_mille(250));
         let consumers = broker::WORK + setting.backends.len() * setting.classes.len();
         let mut schedule = Schedule::default();
         for (place, (at_ms, _)) in operations.iter().enumerate() {
@@ -123,6 +126,7 @@ impl World {
             operations: operations.to_vec(),
             to_come: operations.len(),
             purged: BTreeSet::new(),
+            digests: BTreeMap::new(),
             watch: Watch::new(jobs),
             figures: Figures { runs: 1, ..Figures::default() },
             shared: Weak::new(),
