@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bill::{EndpointBill, utc_day};
+use crate::digest::{Digest, DigestJob, DigestKind};
 use crate::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
 use crate::*;
 
@@ -316,6 +317,21 @@ pub fn key_record() -> KeyRecord {
         content_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
         asked_sha256: None,
         time_ms: TIME_MS,
+    }
+}
+
+/// What waits in a router's hands.
+#[must_use]
+pub fn digest() -> Digest {
+    let ways = vec![(name("local"), 0.0, 4_000.0, 4_800.0), (name("cloud"), 6_650.0, 35_000.0, 52_500.0)];
+    Digest {
+        router: "router-4711-1795428000000".to_owned(),
+        tenants: vec![name("studio-a"), name("studio-b")],
+        kinds: vec![DigestKind { reference_micro_usd: 6_650.0, ways }],
+        jobs: vec![
+            DigestJob(TIME_MS, 300_000, None, 1.0, 0, 0),
+            DigestJob(TIME_MS + 250, 60_000, Some(TIME_MS + 90_000), 4.0, 1, 0),
+        ],
     }
 }
 

@@ -65,6 +65,7 @@ fn messages_are_locked_by_their_bytes() {
     locked("offer", &samples::offer());
     locked("attempt_record", &samples::attempt_record());
     locked("key_record", &samples::key_record());
+    locked("digest", &samples::digest());
     locked("endpoint_bill", &samples::endpoint_bill());
     let (request, reply) = samples::reserve();
     locked("reserve_request", &request);
