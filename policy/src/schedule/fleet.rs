@@ -18,18 +18,22 @@ const OUT_PATIENCES: u64 = 2;
 /// A worker that has been silent for longer than so many patiences is taken to be gone.
 const GONE_PATIENCES: u64 = 10;
 
+/// Jobs that are bound ahead for a slot at most, however short.
+const AHEAD_MAX: usize = 512;
+
 /// Jobs of a class in a queue that are reckoned with.
 const QUEUED_MAX: usize = 1_024;
 
 /// One pool for each backend of the document, in its order. What runs on a worker, and what waits at the backend beyond
-/// that, takes slots; workers that are out have slots when they are expected back. `ahead` is how many jobs are bound
-/// ahead for each slot of our own, what waits there already included.
+/// that, takes slots; workers that are out have slots when they are expected back. For each slot of our own so much work
+/// is bound ahead, milliseconds, at least one job, what waits there already included: a slot of short jobs would idle
+/// between two schedules.
 #[must_use]
 pub fn pools(
     fleet: &Fleet,
     policy: &PolicyConfig,
     catalog: &Catalog,
-    ahead: usize,
+    ahead_ms: u64,
     now_ms: i64,
 ) -> Vec<Pool> {
     let pool = |config: &schemas::config::BackendConfig| {
@@ -65,10 +69,27 @@ pub fn pools(
             free_at_ms.iter_mut().for_each(|at_ms| *at_ms = (*at_ms).max(until_ms));
         }
         free_at_ms.sort_unstable();
-        let most = if config.paid { 0 } else { ahead * here };
+        let shortest_ms = || shortest_ms(view, works, &expected_ms);
+        let most = if config.paid { 0 } else { here * ahead(ahead_ms, shortest_ms()) };
         Pool { is_paid: config.paid, free_at_ms, ahead: most.saturating_sub(queued) }
     };
     policy.backends.iter().map(pool).collect()
+}
+
+/// Jobs that are bound ahead for each slot.
+fn ahead(ahead_ms: u64, shortest_ms: u64) -> usize {
+    usize::try_from(ahead_ms / shortest_ms.max(1)).unwrap_or(AHEAD_MAX).clamp(1, AHEAD_MAX)
+}
+
+/// How long the shortest class takes that its workers have learned, milliseconds.
+fn shortest_ms<'a>(
+    view: &'a BackendView,
+    works: impl Fn(&&'a Known) -> bool,
+    expected_ms: &dyn Fn(&Class) -> u64,
+) -> u64 {
+    let classes = view.offers.iter().filter(works).flat_map(|known| &known.classes);
+    let learned = classes.filter(|class| class.learned_ms.is_some());
+    learned.map(|class| expected_ms(&class.class)).min().unwrap_or(u64::MAX)
 }
 
 fn is_well(known: &Known, now_ms: i64) -> bool {

@@ -11,11 +11,11 @@ const LARGE: &str = "image-large";
 /// What the catalog expects of it at `local`, start-up included.
 const LARGE_MS: i64 = 12_000;
 
-fn found(offers: Vec<Offer>, backlog: u64, ahead: usize) -> Vec<Pool> {
+fn found(offers: Vec<Offer>, backlog: u64, ahead_ms: u64) -> Vec<Pool> {
     let mut fleet = Fleet::default();
     offers.into_iter().for_each(|offer| fleet.upsert_offer(offer, NOW_MS));
     fleet.set_backlog(&name("local"), &name(LARGE), backlog);
-    pools(&fleet, &defaults::policy(), &defaults::catalog(), ahead, NOW_MS)
+    pools(&fleet, &defaults::policy(), &defaults::catalog(), ahead_ms, NOW_MS)
 }
 
 fn running(running_ms: u64) -> RunningAttempt {
@@ -91,4 +91,17 @@ fn what_has_left_its_queue_runs_no_more() {
     let busy = Offer { running, ..offer("local-1", "local", 2) };
     assert_eq!(found(vec![busy.clone()], 1, 1)[0].free_at_ms, [NOW_MS, NOW_MS + LARGE_MS - 2_000]);
     assert_eq!(found(vec![busy], 0, 1)[0].free_at_ms, [NOW_MS; 2]);
+}
+
+/// A slot whose jobs take moments has many ahead; one of long jobs has one.
+#[test]
+fn what_is_bound_ahead_fills_the_time_between_two_looks() {
+    let ahead = |learned_ms: Option<u64>, backlog: u64| {
+        let mut worker = offer("local-1", "local", 2);
+        worker.classes.iter_mut().for_each(|class| class.learned_ms = learned_ms);
+        found(vec![worker], backlog, 500)[0].ahead
+    };
+    assert_eq!([None, Some(4_000), Some(500), Some(251)].map(|learned_ms| ahead(learned_ms, 0)), [2; 4]);
+    assert_eq!([Some(250), Some(40), Some(0)].map(|learned_ms| ahead(learned_ms, 0)), [4, 24, 1_000]);
+    assert_eq!(ahead(Some(40), 12), 14, "ten wait already");
 }

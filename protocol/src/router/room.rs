@@ -168,7 +168,11 @@ impl Room {
 
     /// The money of a job was refused for these backends: they are not asked again before that moment, Unix milliseconds.
     pub(crate) fn refuse(&self, job: JobId, backends: Vec<(Backend, String)>, until_ms: i64) {
-        self.lock().refused.insert(job, Refused { backends, until_ms });
+        let mut inner = self.lock();
+        let refused = inner.refused.entry(job).or_insert_with(|| Refused { backends: Vec::new(), until_ms });
+        // All that refused since the first did: else the job would go from one to the other and back.
+        refused.backends.retain(|(known, _)| backends.iter().all(|(backend, _)| backend != known));
+        refused.backends.extend(backends);
     }
 
     /// A job was bound to a slot of our own as it came: it bears to wait that long, and takes that long, milliseconds.

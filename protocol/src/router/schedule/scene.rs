@@ -12,8 +12,9 @@ use schemas::{Backend, Job, Tenant};
 use crate::ports::FleetConfig;
 use crate::router::job::Placement;
 
-/// Jobs bound for each slot of our own beyond the one that runs there.
-const AHEAD: usize = 1;
+/// Work that is bound for each slot of our own beyond what runs there, milliseconds, at least one job: a router looks every
+/// 100 ms.
+const AHEAD_MS: u64 = 500;
 
 /// Jobs that a schedule is made for, those of other routers included.
 const STANDING_MAX: usize = 4_096;
@@ -39,7 +40,7 @@ impl<'a> Scene<'a> {
         is_ledger_available: bool,
         now_ms: i64,
     ) -> Self {
-        let pools = pools(fleet, &config.policy, &config.catalog, AHEAD, now_ms);
+        let pools = pools(fleet, &config.policy, &config.catalog, AHEAD_MS, now_ms);
         let (waiting, tenants) = (Vec::new(), Vec::new());
         Self { config, fleet, is_ledger_available, now_ms, pools, waiting, tenants }
     }
