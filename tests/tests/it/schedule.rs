@@ -4,7 +4,7 @@ use anyhow::ensure;
 use client::api;
 use schemas::api::{ExplainReply, JobRequest};
 use schemas::{Job, JobId, JobState};
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, change_policy};
 use tests::jobs::prompt;
 
 fn patient(number: usize) -> Job {
@@ -53,9 +53,9 @@ async fn who_can_wait_does_not_pay_and_hears_what_that_saved() -> anyhow::Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_of_before_means_the_weighted_score() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|options| {
-        let mut policy: serde_json::Value = serde_json::from_str(&options.documents.policy).expect("JSON");
-        policy.as_object_mut().expect("an object").remove("scoring");
-        options.documents.policy = policy.to_string();
+        change_policy(options, |policy| {
+            policy.as_object_mut().expect("an object").remove("scoring");
+        });
     })
     .await?;
     let job = patient(0);
