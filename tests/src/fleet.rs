@@ -75,11 +75,6 @@ pub fn change_policy(options: &mut StackOptions, change: impl FnOnce(&mut serde_
     options.documents.policy = policy.to_string();
 }
 
-/// Each job is placed by itself, by its score, as far as there is room at a backend: so several wait there.
-pub fn place_each_by_itself(options: &mut StackOptions) {
-    change_policy(options, |policy| policy["scoring"] = "weighted".into());
-}
-
 /// Hears of progress and says nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use client::api;
 use schemas::api::{CancelReply, JobRequest, StatusReply};
 use schemas::{Job, JobId, JobState};
-use tests::fleet::{LIMIT, TestFleet, place_each_by_itself};
+use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::prompt;
 
 async fn cancel(fleet: &TestFleet, job: JobId) -> anyhow::Result<CancelReply> {
@@ -34,7 +34,6 @@ async fn wherever_a_job_is_it_can_be_cancelled() -> anyhow::Result<()> {
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
         options.time_scale = 1.5;
-        place_each_by_itself(options);
     })
     .await?;
     let stack = &fleet.stack;

@@ -30,6 +30,7 @@ async fn who_can_wait_does_not_pay_and_hears_what_that_saved() -> anyhow::Result
         options.comfyui.truncate(1);
         options.gemini = None;
         options.time_scale = 0.2;
+        change_policy(options, |policy| policy["scoring"] = "schedule".into());
     })
     .await?;
     let jobs: Vec<Job> = (0..10).map(patient).collect();

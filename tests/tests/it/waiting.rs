@@ -7,7 +7,7 @@ use client::api;
 use schemas::api::{BackendsReply, CancelReply, ExplainReply, JobRequest, JobWait, StatusReply};
 use schemas::{Job, JobId, Lane, MicroUsd, TenantConfig};
 use serde_json::Value;
-use tests::fleet::{LIMIT, TestFleet, place_each_by_itself};
+use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::{paid_prompt, prompt, tenant};
 
 async fn status(fleet: &TestFleet, job: JobId) -> anyhow::Result<StatusReply> {
@@ -73,8 +73,6 @@ async fn what_lies_in_the_lanes_is_counted_and_says_its_place() -> anyhow::Resul
         // Nobody makes anything: what is accepted waits.
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
-        // A router holds less than it would for a schedule.
-        place_each_by_itself(options);
     })
     .await?;
     fleet.stack.member("worker-local-1")?.terminate(LIMIT).await?;
