@@ -117,6 +117,8 @@ struct Inner {
     rates: Rates,
     /// What waits in the hands of other routers.
     others: Others,
+    /// Since when jobs of others have held back all that wait here, Unix milliseconds.
+    held_back_since_ms: Option<i64>,
 }
 
 /// Backends for which money was refused, with the ledger's words.
@@ -306,7 +308,7 @@ impl Room {
 
 impl Inner {
     fn waits(&mut self) -> Waits<'_> {
-        let Self { waiting, refused, rates, others, .. } = self;
+        let Self { waiting, refused, rates, others, held_back_since_ms, .. } = self;
         let mut jobs = Vec::with_capacity(waiting.len().min(LOOKED_AT_MAX));
         for waiting in waiting.values().take(LOOKED_AT_MAX) {
             let refused = refused.get(&waiting.admitted.job.id);
@@ -316,7 +318,7 @@ impl Inner {
                 is_counted: &waiting.is_counted,
             });
         }
-        Waits::new(jobs, rates, others)
+        Waits::new(jobs, rates, others, held_back_since_ms)
     }
 
     /// These wait no more.

@@ -8,7 +8,7 @@ mod words;
 
 use policy::fleet::Fleet;
 use policy::plan::{Choice, Plan};
-use policy::schedule::{Decision, Why, multiple, patience_ms, span_ms};
+use policy::schedule::{Decision, Schedule, Why, multiple, patience_ms, span_ms};
 use schemas::digest::Digest;
 use schemas::{Backend, Job};
 
@@ -17,6 +17,9 @@ use crate::router::decide::{plan_with, take_room};
 use crate::router::job::Placement;
 use crate::router::ports::RouterPorts;
 use crate::router::room::Waits;
+
+/// For how long slots are left to jobs in the hands of other routers while nobody takes them, milliseconds.
+const HELD_BACK_MAX_MS: i64 = 1_000;
 
 /// A slot of our own for a job that has just come, if one is free; else the job waits for the next look.
 pub(crate) fn at_once<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> Plan {
@@ -42,8 +45,7 @@ pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Opti
     let found = with_scene(ports, |scene| {
         waits.stand_in(scene);
         waits.count_new(scene);
-        waits.others_stand_in(scene);
-        let schedule = scene.schedule(waits.rates());
+        let schedule = together(waits, scene);
         let bound =
             schedule.decisions.iter().take(waits.len()).enumerate().map(|(place, decision)| match decision {
                 Decision::Start { pool } | Decision::Ahead { pool } => {
@@ -73,6 +75,25 @@ pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Opti
         Some(plan).filter(|plan| !matches!(plan, Plan::Defer { .. }))
     };
     found.into_iter().enumerate().map(plan).collect()
+}
+
+/// The schedule for those that wait here and in the hands of others. Slots are left to jobs of others that stand before
+/// ours; but if for a while nobody takes them, ours do not wait for ever: who said that these jobs wait may be gone, may
+/// not see the slots, or may have made them up.
+fn together(waits: &mut Waits<'_>, scene: &mut Scene<'_>) -> Schedule {
+    let (own, now_ms) = (waits.len(), scene.now_ms());
+    let alone = scene.schedule(waits.rates());
+    waits.others_stand_in(scene);
+    if scene.len() == own {
+        return alone;
+    }
+    let together = scene.schedule(waits.rates());
+    let binds = |schedule: &Schedule| {
+        let is_bound = |decision: &Decision| !matches!(decision, Decision::Wait { .. });
+        schedule.decisions.iter().take(own).any(is_bound)
+    };
+    let is_held_back = binds(&alone) && !binds(&together);
+    if waits.held_back_ms(is_held_back, now_ms) >= HELD_BACK_MAX_MS { alone } else { together }
 }
 
 /// Where an attempt is bound at once, or a job would go that is only asked about; and why.

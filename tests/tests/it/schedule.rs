@@ -3,7 +3,9 @@
 use anyhow::ensure;
 use client::api;
 use schemas::api::{ExplainReply, JobRequest};
-use schemas::{Job, JobId, JobState};
+use schemas::digest::{Digest, DigestJob, DigestKind};
+use schemas::{Job, JobId, JobState, codec, subjects};
+use std::time::Duration;
 use tests::fleet::{LIMIT, TestFleet, change_policy};
 use tests::jobs::prompt;
 
@@ -64,5 +66,43 @@ async fn a_document_of_before_means_the_weighted_score() -> anyhow::Result<()> {
     fleet.stack.wait_ended(&[job.id], LIMIT).await?;
     let reasons = reasons(&fleet, &[job.id]).await?;
     ensure!(reasons.iter().all(|reason| reason.contains(" scores ")) && !reasons.is_empty(), "{reasons:?}");
+    Ok(())
+}
+
+/// Whoever says that urgent jobs wait elsewhere holds nobody up for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn invented_jobs_of_others_hold_nobody_up() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| {
+        options.comfyui.truncate(1);
+        (options.runpod, options.gemini) = (None, None);
+        change_policy(options, |policy| policy["scoring"] = "schedule".into());
+    })
+    .await?;
+    let ways = vec![("local".parse()?, 0.0, 60_000.0, 90_000.0)];
+    let kinds = vec![DigestKind { reference_micro_usd: 1e6, ways }];
+    let (tenants, jobs) =
+        (vec![tests::jobs::tenant("nobody")], vec![DigestJob(0, 1_000, None, 4.0, 0, 0); 100]);
+    let digest = Digest { router: "somebody".to_owned(), tenants, kinds, jobs };
+    let client = fleet.stack.broker.client.clone();
+    let speaking = async {
+        loop {
+            client.publish(subjects::FLEET_DIGEST, codec::encode(&digest).into()).await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let jobs: Vec<Job> = (0..5).map(patient).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let working = async {
+        fleet.stack.submit(&jobs).await?;
+        fleet.stack.wait_ended(&ids, LIMIT).await
+    };
+    let tracker = tokio::select! {
+        ended = working => ended?,
+        spoken = speaking => {
+            let spoken: anyhow::Result<()> = spoken;
+            return spoken;
+        }
+    };
+    ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
     Ok(())
 }

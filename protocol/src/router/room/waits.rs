@@ -17,6 +17,7 @@ pub(crate) struct Waits<'a> {
     jobs: Vec<Stand<'a>>,
     rates: &'a mut Rates,
     others: &'a Others,
+    held_back_since_ms: &'a mut Option<i64>,
 }
 
 /// One that waits.
@@ -27,8 +28,22 @@ pub(super) struct Stand<'a> {
 }
 
 impl<'a> Waits<'a> {
-    pub(super) const fn new(jobs: Vec<Stand<'a>>, rates: &'a mut Rates, others: &'a Others) -> Self {
-        Self { jobs, rates, others }
+    pub(super) const fn new(
+        jobs: Vec<Stand<'a>>,
+        rates: &'a mut Rates,
+        others: &'a Others,
+        held_back_since_ms: &'a mut Option<i64>,
+    ) -> Self {
+        Self { jobs, rates, others, held_back_since_ms }
+    }
+
+    /// For how long all of them have been held back by jobs of others, this look included, milliseconds.
+    pub(crate) fn held_back_ms(&mut self, is_held_back: bool, now_ms: i64) -> i64 {
+        if !is_held_back {
+            *self.held_back_since_ms = None;
+            return 0;
+        }
+        now_ms - *self.held_back_since_ms.get_or_insert(now_ms)
     }
 
     /// How many wait.

@@ -182,6 +182,11 @@ impl<'a> Scene<'a> {
         })
     }
 
+    /// How many stand here.
+    pub(super) const fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(crate) const fn now_ms(&self) -> i64 {
         self.now_ms
     }
