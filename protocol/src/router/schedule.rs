@@ -39,6 +39,16 @@ pub(crate) fn at_once<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> P
     plan
 }
 
+/// One of those that wait and that the schedule says something of now.
+struct Found<'a> {
+    place: usize,
+    /// Where it starts; none where nothing may run it.
+    backend: Option<&'a Backend>,
+    why: String,
+    /// How long it takes a slot of our own, milliseconds, where it gets one.
+    own_run_ms: Option<f64>,
+}
+
 /// Binds those that wait as far as the schedule lets them start; a plan for each that waits no more.
 pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Option<Plan>> {
     let (config, now_ms) = (ports.config(), ports.now_ms());
@@ -46,35 +56,34 @@ pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Opti
         waits.stand_in(scene);
         waits.count_new(scene);
         let schedule = together(waits, scene);
-        let bound =
-            schedule.decisions.iter().take(waits.len()).enumerate().map(|(place, decision)| match decision {
-                Decision::Start { pool } | Decision::Ahead { pool } => {
-                    let backend = &config.policy.backends[*pool].backend;
-                    let own_run_ms = scene.own_run_ms(place, *pool);
-                    Some((Some(backend), words::of(decision, place, scene), own_run_ms))
-                }
-                // What can run nowhere any more ends.
-                Decision::Wait { .. } if scene.is_nowhere(place) => Some((None, "its turn".to_owned(), None)),
-                Decision::Wait { .. } => None,
-            });
-        bound.collect::<Vec<_>>()
+        let find = |(place, decision): (usize, &Decision)| match decision {
+            Decision::Start { pool } | Decision::Ahead { pool } => {
+                let backend = Some(&config.policy.backends[*pool].backend);
+                let (why, own_run_ms) = (words::of(decision, place, scene), scene.own_run_ms(place, *pool));
+                Some(Found { place, backend, why, own_run_ms })
+            }
+            // What can run nowhere any more ends.
+            Decision::Wait { .. } if scene.is_nowhere(place) => {
+                Some(Found { place, backend: None, why: "its turn".to_owned(), own_run_ms: None })
+            }
+            Decision::Wait { .. } => None,
+        };
+        schedule.decisions.iter().take(waits.len()).enumerate().filter_map(find).collect::<Vec<_>>()
     });
-    let plan = |(place, found): (usize, Option<(Option<&Backend>, String, Option<f64>)>)| {
-        let (backend, why, own_run_ms) = found?;
-        let (placement, refused) = waits.placement(place);
-        let why = &*why;
+    let mut plans: Vec<Option<Plan>> = std::iter::repeat_with(|| None).take(waits.len()).collect();
+    for Found { place, backend, why, own_run_ms } in &found {
+        let (placement, refused) = waits.placement(*place);
         let choice = backend.map_or(Choice::Waits { why }, |backend| Choice::Scheduled { backend, why });
         let plan = plan_with(ports, &placement, refused, choice);
         if let Plan::Assign(assign) = &plan {
             take_room(ports, assign);
-            let tenant = placement.job.tenant.as_str();
             if let Some(run_ms) = own_run_ms {
-                waits.rates().used(tenant, run_ms, now_ms);
+                waits.rates().used(placement.job.tenant.as_str(), *run_ms, now_ms);
             }
         }
-        Some(plan).filter(|plan| !matches!(plan, Plan::Defer { .. }))
-    };
-    found.into_iter().enumerate().map(plan).collect()
+        plans[*place] = Some(plan).filter(|plan| !matches!(plan, Plan::Defer { .. }));
+    }
+    plans
 }
 
 /// The schedule for those that wait here and in the hands of others. Slots are left to jobs of others that stand before
