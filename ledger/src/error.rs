@@ -1,6 +1,7 @@
 //! What can go wrong at the database, and whether waiting helps.
 
 use ledger_read::Unreadable;
+use sqlx::migrate::MigrateError;
 
 /// A failure of the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +14,7 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     /// The migrations could not be applied.
     #[error("migrations: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
     /// A stored event cannot be read back.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -47,12 +48,19 @@ impl Error {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-                // Connection, resources, operator intervention ("starting up"), serialisation.
-                ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
-            }),
-            Self::Database(_) => true,
+            Self::Database(error)
+            | Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                is_passing(error)
+            }
             Self::Url(_) | Self::Migrate(_) | Self::Unreadable(_) | Self::TooMany { .. } => false,
         }
     }
+}
+
+fn is_passing(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return true };
+    error.code().is_some_and(|code| {
+        // Connection, resources, operator intervention ("starting up"), serialisation.
+        ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
+    })
 }

@@ -122,7 +122,8 @@ fn migrate() -> ExitCode {
 async fn start(context: Context<Own>) -> Result<(), Fault> {
     let Context { config, broker, tasks, lifecycle, health, .. } = context;
     let store = connect(&config.ledger).await?;
-    store.migrate().await.map_err(|error| database(&error))?;
+    // A database that dies just now comes back.
+    patiently(&config.ledger, || store.migrate()).await?;
     health.good(consume::CONDITION);
     let fleet = fleet_config::load(&broker.jetstream).await?;
     let (fleet, watched) = watch::channel(fleet);
@@ -147,13 +148,20 @@ async fn connect(config: &Config) -> Result<Store, Fault> {
         let message = format!("configuration key `ledger.max_connections`: at least {CONNECTIONS_MIN}");
         return Err(Fault::new(Exit::Config, message));
     }
+    patiently(config, || Store::connect(config.database_url.expose(), config.max_connections)).await
+}
+
+/// Tries for as long as the configuration says, while waiting may help.
+async fn patiently<T, F: Future<Output = Result<T, ledger::Error>>>(
+    config: &Config,
+    attempt: impl Fn() -> F,
+) -> Result<T, Fault> {
     let patience = Duration::from_millis(config.connect_patience_ms);
     let retry = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
         .with_total_delay(Some(patience))
         .without_max_times();
-    let attempt = || Store::connect(config.database_url.expose(), config.max_connections);
     attempt.retry(retry).when(|error| error.is_passing()).await.map_err(|error| database(&error))
 }
 
