@@ -239,7 +239,9 @@ pub(crate) fn look(shared: &super::executor::Shared, process: usize) {
     let waits = !protocol::router::RouterPorts::room(&ports).is_empty();
     if waits {
         look_at_room(&ports);
-        super::digests::tell(shared, process, &ports);
+        if protocol::Ports::config(&ports).policy.scoring == schemas::config::Scoring::Schedule {
+            super::digests::tell(shared, process, &ports);
+        }
     }
     let mut world = shared.borrow_mut();
     for number in world.woken.take() {
