@@ -38,10 +38,12 @@ pub mod place;
 pub mod ports;
 pub mod read_past;
 pub mod room;
+mod scene;
 pub mod schedule;
 pub mod take_back;
 pub mod too_new;
 pub mod unended;
+mod view;
 pub mod withdraw;
 
 pub use job::{AdmittedJob, Placement};

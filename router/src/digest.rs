@@ -1,4 +1,4 @@
-//! Routers tell each other what waits in their hands, so that they decide as one ([`protocol::router::schedule`]).
+//! Routers send each other digests of the jobs that wait in their hands, so that they decide as one ([`protocol::router::schedule`]).
 
 use std::time::Duration;
 

@@ -176,7 +176,7 @@ pub const FLEET_WAITING: &str = "argosy.fleet.waiting";
 /// Where all routers are asked for themselves; each answers.
 pub const FLEET_PRESENCE: &str = "argosy.fleet.presence";
 
-/// Where routers tell each other what waits in their hands.
+/// Where routers send each other digests of the jobs that wait in their hands.
 pub const FLEET_DIGEST: &str = "argosy.fleet.digest";
 
 /// Where the ledger reserves money.

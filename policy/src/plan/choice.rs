@@ -1,4 +1,4 @@
-//! Who chooses among the backends that may run a job.
+//! By which rule a backend is chosen among those that may run a job.
 
 use schemas::{AttemptFacts, Backend, Candidate, FailureCode};
 
@@ -6,7 +6,7 @@ use super::PlanInput;
 use super::why::Why;
 use crate::dispose::code_of;
 
-/// Who chooses.
+/// The rule.
 #[derive(Debug, Clone, Copy)]
 pub enum Choice<'a> {
     /// The weighted score of the job's profile.

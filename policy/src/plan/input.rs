@@ -33,7 +33,7 @@ pub struct PlanInput<'a> {
     pub ledger_available: bool,
     /// Backends for which the ledger just refused this attempt's money, with its words.
     pub refused: &'a [(Backend, String)],
-    /// Who chooses among the backends that may run it.
+    /// By which rule a backend is chosen among those that may run it.
     pub choice: Choice<'a>,
     /// Now, Unix milliseconds.
     pub now_ms: i64,

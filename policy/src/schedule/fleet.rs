@@ -25,9 +25,10 @@ const AHEAD_MAX: usize = 512;
 const QUEUED_MAX: usize = 1_024;
 
 /// One pool for each backend of the document, in its order. What runs on a worker, and what waits at the backend beyond
-/// that, takes slots; workers that are out have slots when they are expected back. For each slot of our own so much work
-/// is bound ahead, milliseconds, at least one job, what waits there already included: a slot of short jobs would idle
-/// between two schedules.
+/// that, takes slots; workers that are out have slots when they are expected back.
+///
+/// `ahead_ms` is the work that is bound ahead for each slot of our own, milliseconds; at least one job is, and what waits
+/// there already counts. Without it a slot of short jobs would idle between two schedules.
 #[must_use]
 pub fn pools(
     fleet: &Fleet,

@@ -13,7 +13,7 @@ const RATE_FOR_MS: f64 = 120_000.0;
 /// A rate is measured over at least this, milliseconds.
 const MEASURED_MIN_MS: f64 = 20_000.0;
 
-/// Whoever used less than this is forgotten where there is no room, milliseconds.
+/// A tenant that used less than this is forgotten where there is no room, milliseconds.
 const FORGOTTEN_MS: f64 = 1_000.0;
 
 /// A sum that decays.

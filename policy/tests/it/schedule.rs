@@ -3,11 +3,11 @@
 //! Each cure is shown to matter: the same case without it ends otherwise.
 
 use policy::schedule::{
-    Decision, Expected, Pool, Rules, Run, ScheduleInput, Share, Waiting, Way, Why, multiple, reference,
-    schedule,
+    Decision, Expected, Pool, Rules, Run, ScheduleInput, Share, Waiting, Way, Why, multiple, patience_ms,
+    reference, schedule,
 };
 use proptest::prelude::*;
-use schemas::Profile;
+use schemas::{Job, Lane, Profile, samples};
 
 const OWN: usize = 0;
 const CLOUD: usize = 1;
@@ -354,4 +354,17 @@ proptest! {
             }
         }
     }
+}
+
+/// A job's own word counts first, then that of its lane.
+#[test]
+fn who_names_no_patience_has_that_of_its_lane() {
+    let patience = |lane: Lane, own: Option<u64>| {
+        let mut job = Job { lane, ..samples::job() };
+        job.preferences.patience_ms = own;
+        patience_ms(&job, &policy::defaults::policy())
+    };
+    let lanes = [Lane::Interactive, Lane::Standard, Lane::Batch];
+    assert_eq!(lanes.map(|lane| patience(lane, None)), [60_000, 300_000, 3_600_000]);
+    assert_eq!(lanes.map(|lane| patience(lane, Some(7))), [7; 3]);
 }

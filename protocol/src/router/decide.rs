@@ -1,37 +1,32 @@
 //! The plan for one attempt as this router sees its fleet, and the room that it takes there.
 
-use policy::plan::{Assign, Choice, Plan, PlanInput, plan};
+use policy::plan::{Assign, Choice, Plan, plan};
 use schemas::Backend;
 
+use crate::ports::FleetConfig;
 use crate::router::job::Placement;
 use crate::router::ports::RouterPorts;
+use crate::router::view::View;
+
+/// What is decided from now, to be read at once.
+pub(crate) fn with_view<P: RouterPorts, T>(
+    ports: &P,
+    config: &FleetConfig,
+    decide: impl FnOnce(View<'_>) -> T,
+) -> T {
+    let (ledger_available, now_ms) = (ports.is_ledger_available(), ports.now_ms());
+    ports.with_fleet(|fleet| decide(View { config, fleet, ledger_available, now_ms }))
+}
 
 /// The plan for an attempt, by whose choice it may be.
 pub(crate) fn plan_with<P: RouterPorts>(
     ports: &P,
+    config: &FleetConfig,
     placement: &Placement<'_>,
     refused: &[(Backend, String)],
     choice: Choice<'_>,
 ) -> Plan {
-    let config = ports.config();
-    ports.with_fleet(|fleet| {
-        plan(&PlanInput {
-            job: placement.job,
-            admitted: placement.admitted,
-            attempt: placement.attempt,
-            counted_attempts: placement.counted_attempts,
-            history: placement.history,
-            fleet,
-            catalog: &config.catalog,
-            prices: &config.prices,
-            policy: &config.policy,
-            tenant: config.tenants.of(&placement.job.tenant),
-            ledger_available: ports.is_ledger_available(),
-            refused,
-            choice,
-            now_ms: ports.now_ms(),
-        })
-    })
+    with_view(ports, config, |view| plan(&view.input(placement, refused, choice)))
 }
 
 /// Counts the room that an assignment takes: plans that follow see it taken.

@@ -10,6 +10,7 @@ mod at_once;
 mod refuse;
 mod unread;
 mod verdict;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,12 +43,7 @@ pub(crate) use refuse::unknown_tenant;
 use refuse::{Refusal, refuse};
 pub use unread::refuse_unread;
 use verdict::{Verdict, conclude, until};
-
-/// Jobs of a lane that may wait for room before it pulls no more, and the bytes of their messages: what a schedule sees.
-const WAITING_MAX: usize = 1_024;
-/// The same where each is placed by itself: more would only lie in hand.
-const WAITING_MAX_WEIGHTED: usize = 64;
-const WAITING_MAX_BYTES: usize = 64 * 1_024 * 1_024;
+use waiting::Waiting;
 
 /// While no more than these wait, a schedule is made as soon as one comes.
 const LOOK_AT_ONCE_MAX: usize = 16;
@@ -65,10 +61,7 @@ const TROUBLE_REST: Duration = Duration::from_secs(1);
 /// One lane's jobs in a router's hand.
 #[derive(Debug)]
 pub struct Intake {
-    /// Jobs that may wait for room before the lane pulls no more.
-    waiting_max: usize,
-    waiting: AtomicUsize,
-    waiting_bytes: AtomicUsize,
+    waiting: Waiting,
     arrivals: AtomicUsize,
     /// Jobs in hand that were read past the consumer.
     read: InHand,
@@ -78,7 +71,7 @@ pub struct Intake {
 
 impl Default for Intake {
     fn default() -> Self {
-        Self::with_waiting_max(WAITING_MAX)
+        Self::with_waiting_max(waiting::JOBS_MAX)
     }
 }
 
@@ -87,9 +80,7 @@ impl Intake {
     #[must_use]
     pub fn with_waiting_max(waiting_max: usize) -> Self {
         Self {
-            waiting_max,
-            waiting: AtomicUsize::default(),
-            waiting_bytes: AtomicUsize::default(),
+            waiting: Waiting::new(waiting_max),
             arrivals: AtomicUsize::default(),
             read: InHand::default(),
             resting: Resting::default(),
@@ -99,29 +90,13 @@ impl Intake {
     /// How many more jobs to pull while `in_hand` are in hand.
     #[must_use]
     pub fn wanted(&self, scoring: Scoring, in_hand: usize, in_hand_max: usize) -> usize {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let free = in_hand_max.saturating_sub(in_hand);
-        match waiting {
-            // A pull costs as much as a job: not one for each that is settled.
-            0 if free < in_hand_max.div_ceil(4) => 0,
-            0 => free,
-            _ if self.is_full(scoring) => 0,
-            _ => free.min(self.waiting_max(scoring).saturating_sub(waiting)),
-        }
+        self.waiting.wanted(scoring, in_hand, in_hand_max)
     }
 
     /// Whether the waiting room is full for this lane.
     #[must_use]
     pub fn is_full(&self, scoring: Scoring) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= self.waiting_max(scoring)
-            || self.waiting_bytes.load(Ordering::Relaxed) >= WAITING_MAX_BYTES
-    }
-
-    fn waiting_max(&self, scoring: Scoring) -> usize {
-        match scoring {
-            Scoring::Weighted => self.waiting_max.min(WAITING_MAX_WEIGHTED),
-            Scoring::Schedule => self.waiting_max,
-        }
+        self.waiting.is_full(scoring)
     }
 
     /// Reads the first jobs of other tenants behind those that wait, if the waiting room is full.
@@ -308,8 +283,7 @@ impl Intake {
         // What was read past the consumer keeps nothing from being pulled.
         let bytes = (!arrived.is_read()).then(|| arrived.message.payload().len());
         if let Some(bytes) = bytes {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-            self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.waiting.enter(bytes);
         }
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
         Held { intake: self, bytes, number, has_more_behind: arrived.message.has_more_behind() }
@@ -445,8 +419,7 @@ impl Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some(bytes) = self.bytes {
-            self.intake.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.intake.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.intake.waiting.leave(bytes);
         }
     }
 }

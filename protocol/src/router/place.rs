@@ -27,25 +27,31 @@ pub use prepared::{Prepared, prepare_first};
 /// Decides without placing: what `estimate` shows.
 #[must_use]
 pub fn weigh<P: RouterPorts>(ports: &P, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Plan {
-    match ports.config().policy.scoring {
-        Scoring::Weighted => plan_with(ports, placement, refused, Choice::Weighted),
-        Scoring::Schedule => schedule::weigh(ports, placement, refused),
+    let config = ports.config();
+    match config.policy.scoring {
+        Scoring::Weighted => plan_with(ports, &config, placement, refused, Choice::Weighted),
+        Scoring::Schedule => schedule::weigh(ports, &config, placement, refused),
     }
 }
 
 /// What becomes of a job that has just come, while none waits: what a schedule does not start at once waits for its look.
 #[must_use]
 pub(super) fn decide_first<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> Plan {
-    match ports.config().policy.scoring {
-        Scoring::Weighted => decide(ports, placement, &[]),
-        Scoring::Schedule => schedule::at_once(ports, placement),
+    let config = ports.config();
+    match config.policy.scoring {
+        Scoring::Weighted => taken(ports, plan_with(ports, &config, placement, &[], Choice::Weighted)),
+        Scoring::Schedule => schedule::at_once(ports, &config, placement),
     }
 }
 
 /// Decides, and counts the room that an assignment takes: plans that follow see it taken.
 #[must_use]
 pub fn decide<P: RouterPorts>(ports: &P, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Plan {
-    let plan = weigh(ports, placement, refused);
+    taken(ports, weigh(ports, placement, refused))
+}
+
+/// The room that a plan takes is counted.
+fn taken<P: RouterPorts>(ports: &P, plan: Plan) -> Plan {
     if let Plan::Assign(assign) = &plan {
         take_room(ports, assign);
     }
@@ -89,17 +95,15 @@ pub async fn execute<P: RouterPorts>(
                 Reserved::Away => give_room_back(ports, &assign),
             },
         }
-        plan = if waits_in_room(ports, &placement) {
-            plan_with(ports, &placement, &refused, Choice::Waits { why: "its turn" })
+        let config = ports.config();
+        // A first attempt is bound by looks at the room alone.
+        let waits_in_room = placement.attempt == 1 && config.policy.scoring == Scoring::Schedule;
+        plan = if waits_in_room {
+            plan_with(ports, &config, &placement, &refused, Choice::Waits { why: "its turn" })
         } else {
             decide(ports, &placement, &refused)
         };
     }
-}
-
-/// Whether an attempt is bound by looks at the room alone.
-fn waits_in_room<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> bool {
-    placement.attempt == 1 && ports.config().policy.scoring == Scoring::Schedule
 }
 
 enum Reserved {

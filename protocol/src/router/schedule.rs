@@ -3,34 +3,33 @@
 //! A job's first attempt waits in the room and is bound when a slot is free for it. A later attempt is bound at once: it
 //! has waited before. What is said of both, and of a job that is only asked about, comes from the same schedule.
 
-mod scene;
 mod words;
 
-use policy::fleet::Fleet;
 use policy::plan::{Choice, Plan};
 use policy::schedule::{Decision, Schedule, Why, multiple, patience_ms, span_ms};
 use schemas::digest::Digest;
 use schemas::{Backend, Job};
 
-pub(crate) use self::scene::Scene;
-use crate::router::decide::{plan_with, take_room};
+use crate::ports::FleetConfig;
+use crate::router::decide::{plan_with, take_room, with_view};
 use crate::router::job::Placement;
 use crate::router::ports::RouterPorts;
 use crate::router::room::Waits;
+use crate::router::scene::Scene;
 
-/// For how long slots are left to jobs in the hands of other routers while nobody takes them, milliseconds.
+/// For how long slots are left to jobs in the hands of other routers while no router takes them, milliseconds.
 const HELD_BACK_MAX_MS: i64 = 1_000;
 
 /// A slot of our own for a job that has just come, if one is free; else the job waits for the next look.
-pub(crate) fn at_once<P: RouterPorts>(ports: &P, placement: &Placement<'_>) -> Plan {
-    let (policy, now_ms) = (ports.config().policy, ports.now_ms());
+pub(crate) fn at_once<P: RouterPorts>(ports: &P, config: &FleetConfig, placement: &Placement<'_>) -> Plan {
+    let now_ms = ports.now_ms();
     let (job, since_ms) = (placement.job, placement.submitted_at_ms);
-    let span_ms = span_ms(since_ms, job.constraints.deadline_ms, patience_ms(job, &policy));
-    // Who pays more for time wants it sooner.
+    let span_ms = span_ms(since_ms, job.constraints.deadline_ms, patience_ms(job, &config.policy));
+    // A profile that pays more for time wants the job sooner.
     let hurry = multiple(job.preferences.profile).max(1.0);
     let waited_ms = now_ms.saturating_sub(since_ms) as f64;
     let choice = Choice::FreeSlot { within_ms: (span_ms / hurry - waited_ms).max(0.0) as u64 };
-    let plan = plan_with(ports, placement, &[], choice);
+    let plan = plan_with(ports, config, placement, &[], choice);
     if let Plan::Assign(assign) = &plan {
         take_room(ports, assign);
         let run_ms = assign.decision.candidates.first().map_or(0, |winner| winner.completion_ms);
@@ -52,7 +51,7 @@ struct Found<'a> {
 /// Binds those that wait as far as the schedule lets them start; a plan for each that waits no more.
 pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Option<Plan>> {
     let (config, now_ms) = (ports.config(), ports.now_ms());
-    let found = with_scene(ports, |scene| {
+    let found = with_scene(ports, &config, |scene| {
         waits.stand_in(scene);
         waits.count_new(scene);
         let schedule = together(waits, scene);
@@ -74,7 +73,7 @@ pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Opti
     for Found { place, backend, why, own_run_ms } in &found {
         let (placement, refused) = waits.placement(*place);
         let choice = backend.map_or(Choice::Waits { why }, |backend| Choice::Scheduled { backend, why });
-        let plan = plan_with(ports, &placement, refused, choice);
+        let plan = plan_with(ports, &config, &placement, refused, choice);
         if let Plan::Assign(assign) = &plan {
             take_room(ports, assign);
             if let Some(run_ms) = own_run_ms {
@@ -86,9 +85,9 @@ pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Opti
     plans
 }
 
-/// The schedule for those that wait here and in the hands of others. Slots are left to jobs of others that stand before
-/// ours; but if for a while nobody takes them, ours do not wait for ever: who said that these jobs wait may be gone, may
-/// not see the slots, or may have made them up.
+/// The schedule for the jobs that wait here and in the hands of other routers. A slot is left to another router's job that
+/// stands before ours. If no router takes such slots for a while, our jobs take them: the other router may be gone, may not
+/// see the slots, or the digest may be invented.
 fn together(waits: &mut Waits<'_>, scene: &mut Scene<'_>) -> Schedule {
     let (own, now_ms) = (waits.len(), scene.now_ms());
     let alone = scene.schedule(waits.rates());
@@ -108,14 +107,14 @@ fn together(waits: &mut Waits<'_>, scene: &mut Scene<'_>) -> Schedule {
 /// Where an attempt is bound at once, or a job would go that is only asked about; and why.
 pub(crate) fn weigh<P: RouterPorts>(
     ports: &P,
+    config: &FleetConfig,
     placement: &Placement<'_>,
     refused: &[(Backend, String)],
 ) -> Plan {
     let is_first = placement.attempt == 1;
-    let policy = ports.config().policy;
     // An attempt that is bound at once takes its place before those that wait.
     let (decision, why) = ports.room().with_waits(|waits| {
-        with_scene(ports, |scene| {
+        with_scene(ports, config, |scene| {
             if is_first {
                 waits.stand_in(scene);
             }
@@ -137,18 +136,19 @@ pub(crate) fn weigh<P: RouterPorts>(
     };
     let why = &*why;
     let choice = pool.map_or(Choice::Waits { why }, |pool| {
-        let backend = &policy.backends[pool].backend;
+        let backend = &config.policy.backends[pool].backend;
         Choice::Scheduled { backend, why }
     });
-    plan_with(ports, placement, refused, choice)
+    plan_with(ports, config, placement, refused, choice)
 }
 
 /// What a job of the room waits for, in words; none where nothing may run it now, which its plan says better.
 #[must_use]
 pub fn why_it_waits<P: RouterPorts>(ports: &P, job: &Job) -> Option<String> {
+    let config = ports.config();
     ports.room().with_waits(|waits| {
         let place = waits.place_of(job.id)?;
-        with_scene(ports, |scene| {
+        with_scene(ports, &config, |scene| {
             waits.stand_in(scene);
             waits.others_stand_in(scene);
             let decision = scene.schedule(waits.rates()).decisions[place];
@@ -161,15 +161,19 @@ pub fn why_it_waits<P: RouterPorts>(ports: &P, job: &Job) -> Option<String> {
 /// What waits in this router's hands, for the others.
 #[must_use]
 pub fn digest<P: RouterPorts>(ports: &P, router: &str) -> Digest {
+    let config = ports.config();
     ports.room().with_waits(|waits| {
-        with_scene(ports, |scene| {
+        with_scene(ports, &config, |scene| {
             waits.stand_in(scene);
             scene.digest(router, waits.len())
         })
     })
 }
 
-fn with_scene<P: RouterPorts, T>(ports: &P, act: impl FnOnce(&mut Scene<'_>) -> T) -> T {
-    let (config, now_ms, is_ledger_available) = (ports.config(), ports.now_ms(), ports.is_ledger_available());
-    ports.with_fleet(|fleet: &Fleet| act(&mut Scene::new(&config, fleet, is_ledger_available, now_ms)))
+fn with_scene<P: RouterPorts, T>(
+    ports: &P,
+    config: &FleetConfig,
+    act: impl FnOnce(&mut Scene<'_>) -> T,
+) -> T {
+    with_view(ports, config, |view| act(&mut Scene::new(view)))
 }

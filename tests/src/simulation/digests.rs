@@ -1,5 +1,5 @@
-//! What routers tell each other of what waits in their hands. It comes over core NATS, so it is lost, late, repeated or
-//! invented at any time; no promise may depend on it.
+//! The digests that routers send each other. They come over core NATS, so they are lost, late, repeated or invented at any
+//! time; no promise may depend on them.
 
 use protocol::router::schedule;
 use schemas::digest::{Digest, DigestJob, DigestKind};

@@ -101,8 +101,7 @@ impl World {
     pub(crate) fn new(seed: u64, mutation: Mutation, operations: &[(i64, Operation)]) -> Self {
         let highest = operations.iter().filter_map(|(_, operation)| operation.job()).max();
         let jobs = highest.map_or(0, |job| job as usize + 1);
-        let mut keyed = Chance::keyed(seed, [1, 2, 3]);
-        let setting = Setting::new(keyed.per_mille(200), Chance::keyed(seed, [14, 14, 14]).per_mille(1_000));
+        let setting = Setting::of(seed);
         let consumers = broker::WORK + setting.backends.len() * setting.classes.len();
         let mut schedule = Schedule::default();
         for (place, (at_ms, _)) in operations.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! All that wait are decided on together: who can wait does not pay, and `explain` says what that saved.
+//! The schedule decides on all waiting jobs together: a job that can wait does not pay, and `explain` says what that saved.
 
 use anyhow::ensure;
 use client::api;
@@ -69,7 +69,7 @@ async fn a_document_of_before_means_the_weighted_score() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whoever says that urgent jobs wait elsewhere holds nobody up for long.
+/// A digest of urgent jobs that do not exist delays no job for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn invented_jobs_of_others_hold_nobody_up() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|options| {

@@ -7,7 +7,7 @@ use schemas::{Backend, JobId};
 
 use super::others::Others;
 use crate::router::job::{AdmittedJob, Placement};
-use crate::router::schedule::Scene;
+use crate::router::scene::Scene;
 
 /// Kinds of jobs whose ways are remembered while a scene is set.
 const ALIKE_MAX: usize = 16;

@@ -4,9 +4,9 @@ use policy::schedule::{Decision, Why};
 use policy::waiting::utc;
 use schemas::MicroUsd;
 
-use super::scene::Scene;
+use crate::router::scene::Scene;
 
-/// Who waited less than this did not wait, milliseconds.
+/// A shorter wait is not mentioned, milliseconds.
 const WAITED_MIN_MS: i64 = 1_000;
 
 /// The sentence for the job at a place of the scene.

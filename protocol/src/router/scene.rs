@@ -1,7 +1,6 @@
 //! What a schedule is made from: the fleet as pools, those that wait with their ways, what tenants have had.
 
-use policy::fleet::Fleet;
-use policy::plan::{Choice, PlanInput, Ways, ways};
+use policy::plan::{Choice, ways};
 use policy::schedule::{
     Pool, Rates, Rules, Run, Schedule, ScheduleInput, Share, Waiting, Way, multiple, patience_ms, pools,
     reference, schedule,
@@ -9,8 +8,8 @@ use policy::schedule::{
 use schemas::digest::{Digest, DigestJob, DigestKind};
 use schemas::{Backend, Job, Tenant};
 
-use crate::ports::FleetConfig;
 use crate::router::job::Placement;
+use crate::router::view::View;
 
 /// Work that is bound for each slot of our own beyond what runs there, milliseconds, at least one job: a router looks every
 /// 100 ms.
@@ -24,30 +23,21 @@ const SOUND_MAX: f64 = 1e12;
 
 /// What a schedule is made from.
 pub(crate) struct Scene<'a> {
-    config: &'a FleetConfig,
-    fleet: &'a Fleet,
-    is_ledger_available: bool,
-    now_ms: i64,
+    view: View<'a>,
     pools: Vec<Pool>,
     waiting: Vec<Waiting>,
     tenants: Vec<Tenant>,
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn new(
-        config: &'a FleetConfig,
-        fleet: &'a Fleet,
-        is_ledger_available: bool,
-        now_ms: i64,
-    ) -> Self {
-        let pools = pools(fleet, &config.policy, &config.catalog, AHEAD_MS, now_ms);
-        let (waiting, tenants) = (Vec::new(), Vec::new());
-        Self { config, fleet, is_ledger_available, now_ms, pools, waiting, tenants }
+    pub(crate) fn new(view: View<'a>) -> Self {
+        let pools = pools(view.fleet, &view.config.policy, &view.config.catalog, AHEAD_MS, view.now_ms);
+        Self { view, pools, waiting: Vec::new(), tenants: Vec::new() }
     }
 
     /// One more that waits; its place.
     pub(crate) fn stand(&mut self, placement: &Placement<'_>, refused: &[(Backend, String)]) -> usize {
-        let found = self.ways(placement, refused);
+        let found = ways(&self.view.input(placement, refused, Choice::Waits { why: "" }));
         let ceiling = placement.job.constraints.max_cost_micro_usd.map(|ceiling| ceiling.0 as f64);
         let reference = reference(&found.ways, ceiling, found.cheapest_paid_micro_usd);
         self.push(placement.job, placement.submitted_at_ms, found.ways, reference)
@@ -64,7 +54,7 @@ impl<'a> Scene<'a> {
         let tenant = self.tenant(&job.tenant);
         self.waiting.push(Waiting {
             since_ms,
-            patience_ms: patience_ms(job, &self.config.policy),
+            patience_ms: patience_ms(job, &self.view.config.policy),
             deadline_ms: job.constraints.deadline_ms,
             reference_micro_usd,
             profile: multiple(job.preferences.profile),
@@ -83,7 +73,7 @@ impl<'a> Scene<'a> {
 
     /// What waits in another router's hands. What cannot be is left out: anybody on the broker may have said it.
     pub(crate) fn stand_others(&mut self, digest: &Digest) {
-        let backends = &self.config.policy.backends;
+        let backends = &self.view.config.policy.backends;
         let way = |(backend, cost_micro_usd, p50_ms, p90_ms): &(Backend, f64, f64, f64)| {
             let pool = backends.iter().position(|config| config.backend == *backend)?;
             let is_sound =
@@ -124,7 +114,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What the first so many that stand here look like to other routers.
-    pub(super) fn digest(&self, router: &str, count: usize) -> Digest {
+    pub(crate) fn digest(&self, router: &str, count: usize) -> Digest {
         let mut digest =
             Digest { router: router.to_owned(), tenants: self.tenants.clone(), ..Digest::default() };
         for waiting in self.waiting.iter().take(count) {
@@ -146,61 +136,44 @@ impl<'a> Scene<'a> {
         digest
     }
 
-    fn ways(&self, placement: &Placement<'_>, refused: &[(Backend, String)]) -> Ways {
-        ways(&PlanInput {
-            job: placement.job,
-            admitted: placement.admitted,
-            attempt: placement.attempt,
-            counted_attempts: placement.counted_attempts,
-            history: placement.history,
-            fleet: self.fleet,
-            catalog: &self.config.catalog,
-            prices: &self.config.prices,
-            policy: &self.config.policy,
-            tenant: self.config.tenants.of(&placement.job.tenant),
-            ledger_available: self.is_ledger_available,
-            refused,
-            choice: Choice::Waits { why: "" },
-            now_ms: self.now_ms,
-        })
-    }
-
     /// Decides for all that stand here, in their order.
-    pub(super) fn schedule(&self, rates: &Rates) -> Schedule {
-        let share =
-            |tenant: &Tenant| Share { weight: 1.0, used_ms: rates.used_by(tenant.as_str(), self.now_ms) };
+    pub(crate) fn schedule(&self, rates: &Rates) -> Schedule {
+        let share = |tenant: &Tenant| Share {
+            weight: 1.0,
+            used_ms: rates.used_by(tenant.as_str(), self.view.now_ms),
+        };
         let tenants: Vec<Share> = self.tenants.iter().map(share).collect();
         let own = self.pools.iter().filter(|pool| !pool.is_paid);
         let slots = own.map(|pool| pool.free_at_ms.len()).sum();
         schedule(&ScheduleInput {
-            now_ms: self.now_ms,
+            now_ms: self.view.now_ms,
             waiting: &self.waiting,
             pools: &self.pools,
             tenants: &tenants,
-            expected: &rates.expected(slots, self.now_ms),
+            expected: &rates.expected(slots, self.view.now_ms),
             rules: &Rules::default(),
         })
     }
 
     /// How many stand here.
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.waiting.len()
     }
 
     pub(crate) const fn now_ms(&self) -> i64 {
-        self.now_ms
+        self.view.now_ms
     }
 
-    pub(super) fn backend(&self, pool: usize) -> &Backend {
-        &self.config.policy.backends[pool].backend
+    pub(crate) fn backend(&self, pool: usize) -> &Backend {
+        &self.view.config.policy.backends[pool].backend
     }
 
     pub(crate) fn waiting(&self, place: usize) -> &Waiting {
         &self.waiting[place]
     }
 
-    /// Nothing may run it, whoever comes.
-    pub(super) fn is_nowhere(&self, place: usize) -> bool {
+    /// No backend may run it.
+    pub(crate) fn is_nowhere(&self, place: usize) -> bool {
         self.waiting[place].ways.is_empty()
     }
 
@@ -209,7 +182,7 @@ impl<'a> Scene<'a> {
     }
 
     /// How long it runs in a pool, if that is our own, milliseconds.
-    pub(super) fn own_run_ms(&self, place: usize, pool: usize) -> Option<f64> {
+    pub(crate) fn own_run_ms(&self, place: usize, pool: usize) -> Option<f64> {
         let way = self.waiting[place].ways.iter().find(|way| way.pool == pool)?;
         (!self.is_paid(pool)).then_some(way.run.p50_ms)
     }
@@ -221,7 +194,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The cheapest paid way: where, and for how much, micro-dollars.
-    pub(super) fn cheapest_paid(&self, place: usize) -> Option<(&Backend, f64)> {
+    pub(crate) fn cheapest_paid(&self, place: usize) -> Option<(&Backend, f64)> {
         let paid = self.waiting[place].ways.iter().filter(|way| self.is_paid(way.pool));
         let least = paid.min_by(|one, other| one.cost_micro_usd.total_cmp(&other.cost_micro_usd))?;
         Some((self.backend(least.pool), least.cost_micro_usd))
