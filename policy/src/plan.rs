@@ -7,6 +7,7 @@
 
 mod capability;
 mod choice;
+mod chosen;
 mod conclude;
 mod consent;
 mod exhausted;

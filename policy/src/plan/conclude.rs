@@ -5,7 +5,7 @@ use schemas::{Backend, Candidate, Decision, Failure, FailureCode, FilterReason, 
 use super::consent::Consent;
 use super::weigh::lasting;
 use super::why::{Why, sentence};
-use super::{Assign, Choice, Plan, PlanInput, capability, choice};
+use super::{Assign, Choice, Plan, PlanInput, capability, chosen};
 use crate::dispose::{is_used_up, max_attempts, spent};
 use crate::funds::is_handed_back;
 
@@ -39,8 +39,8 @@ pub(super) fn conclude(
         let eligible = &candidates[..eligible];
         let chosen = match input.choice {
             Choice::Weighted => Ok(winner(input, eligible)),
-            Choice::FreeSlot { within_ms } => choice::free_slot(input, eligible, within_ms),
-            Choice::Scheduled { backend, why } => choice::scheduled(eligible, backend, why),
+            Choice::FreeSlot { within_ms } => chosen::free_slot(input, eligible, within_ms),
+            Choice::Scheduled { backend, why } => chosen::scheduled(eligible, backend, why),
             Choice::Waits { why } => Err(why.to_owned()),
         };
         match chosen {
@@ -95,7 +95,7 @@ fn winner<'a>(input: &PlanInput<'_>, eligible: &'a [Candidate]) -> (usize, Why<'
     if let Some(at) = input.job.preferences.backend.as_ref().and_then(position) {
         return (at, Why::Preferred);
     }
-    let again = choice::due_again(input);
+    let again = chosen::due_again(input);
     if let Some((facts, at)) = again.and_then(|facts| Some((facts, position(&facts.backend)?))) {
         return (at, Why::Again { attempt: facts.attempt });
     }

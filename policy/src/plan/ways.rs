@@ -2,7 +2,7 @@
 
 use schemas::{Candidate, FilterReason, Rejection};
 
-use super::choice::due_again;
+use super::chosen::due_again;
 use super::consent::Consent;
 use super::exhausted::{Verdict, verdict};
 use super::score::Scale;

@@ -214,9 +214,10 @@ const CHANGES: [&str; 11] = [
     "claims.write(",
 ];
 
-/// Where the processes make such calls: implementations of ports, and what may be lost (offers, progress, answers to
-/// questions).
-const CHANGED_BY: [&str; 7] = [
+/// Where the processes make such calls: implementations of ports, and what may be lost (offers, digests, progress,
+/// answers to questions).
+const CHANGED_BY: [&str; 8] = [
+    "router/src/digest.rs",
     "router/src/ports.rs",
     "router/src/streams.rs",
     "router/src/waiting.rs",
