@@ -121,15 +121,6 @@ impl Server {
         Ok(self.child.wait_for_http(self.address, "/queue", READY_WITHIN).await?)
     }
 
-    /// Starts it again and waits until it answers.
-    ///
-    /// # Errors
-    /// As [`Self::ready`].
-    pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.child.restart()?;
-        self.ready().await
-    }
-
     /// The version that it says it is.
     ///
     /// # Errors
