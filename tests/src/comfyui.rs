@@ -94,7 +94,8 @@ impl Server {
             spec = spec.args(["--disable-api-nodes"]);
         }
         if installation.has_flag("--database-url")? {
-            spec = spec.args(["--database-url".to_owned(), format!("sqlite:///{}/comfyui.db", base.display())]);
+            spec =
+                spec.args(["--database-url".to_owned(), format!("sqlite:///{}/comfyui.db", base.display())]);
         }
         runtime::tls::install();
         let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build()?;

@@ -327,7 +327,10 @@ async fn behind_foreign_prompts(bench: &mut Bench) -> anyhow::Result<String> {
     let facts = ended.attempts.last().context("an attempt")?;
     let run_ms = facts.finished_at_ms - facts.started_at_ms.context("it started")?;
     let waited = started.elapsed();
-    ensure!(waited.as_secs_f64() > FOREIGN_S / 2.0 && (400..4_000).contains(&run_ms), "{run_ms} of {waited:?}");
+    ensure!(
+        waited.as_secs_f64() > FOREIGN_S / 2.0 && (400..4_000).contains(&run_ms),
+        "{run_ms} of {waited:?}"
+    );
     Ok(format!("run_ms {run_ms} of {} ms", waited.as_millis()))
 }
 
