@@ -7,6 +7,8 @@
 #   make bench    what the fleet costs beside the broker that it lives on; PARTS="router fleet" for some parts
 #   make up       the fleet, and it stays; ARGS=--simulate puts simulators in place of missing backends
 #   make test     every test, the servers obtained the same way
+#   make test-comfyui COMFYUI=DIR   the whole fleet against two servers of an installed ComfyUI, on its CPU;
+#                 COMFYUI_PYTHON= is the Python that runs it (else that of DIR/.venv or DIR/venv, else python3)
 #   make fuzz     bad bytes against every decoder, optimised; INPUTS= (ten million in all), SEED=
 #   make migrations-under-load   the migrations of the next release beside ten million attempts; ATTEMPTS= varies it
 #   make muted    turns each port call of the protocol into a no-op, one at a time, and simulates; MUTED=cancel.rs
@@ -17,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo drill drill-cluster drill-upgrade bench up test fuzz muted migrations-under-load sql lint fmt servers build
+.PHONY: help demo drill drill-cluster drill-upgrade bench up test test-comfyui fuzz muted migrations-under-load sql lint fmt servers build
 
 PYTHON ?= python3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -53,6 +55,16 @@ test: ## run every test
 	else \
 	  cargo test --workspace; \
 	fi
+
+test-comfyui: servers ## the fleet against two real ComfyUI servers (COMFYUI=DIR COMFYUI_PYTHON=)
+	@if [[ ! -f "$(COMFYUI)/main.py" ]]; then \
+	  echo "give the folder of an installed ComfyUI: make test-comfyui COMFYUI=DIR" >&2; \
+	  echo "(its requirements must be installed for COMFYUI_PYTHON, for DIR/.venv or DIR/venv, or for python3)" >&2; \
+	  exit 2; \
+	fi
+	cargo build --workspace --bins
+	@COMFYUI="$(abspath $(COMFYUI))" COMFYUI_PYTHON="$(COMFYUI_PYTHON)" cargo test -p tests --test it -- \
+	  --ignored --nocapture real_comfyui_servers_do_what_the_worker_expects
 
 fuzz: ## bad bytes against every decoder (INPUTS=10000000 SEED=)
 	@FUZZ_INPUTS=$(or $(INPUTS),10000000) $(if $(SEED),FUZZ_SEED=$(SEED)) \

@@ -4,6 +4,7 @@
 //! seen last, and the fleet's logs stay in the folder it names.
 
 pub mod circles;
+pub mod comfyui;
 pub mod fleet;
 pub mod fuzz;
 pub mod jobs;

@@ -1,6 +1,7 @@
 //! The backend: one ComfyUI server's way of discovering, running and stopping.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ const CONFIRMING_PAUSE: Duration = Duration::from_millis(300);
 /// After an answer that could not be had, nodes and models are asked again no sooner than this.
 const ABILITIES_PAUSE: Duration = Duration::from_secs(30);
 
+/// What is wrong with a server that is older than the release that takes prompt ids from its clients.
+const IDS_OF_ITS_OWN: &str =
+    "this ComfyUI gives jobs ids of its own, so they cannot be found again: update it to 0.3.45 or newer";
+
 /// Runs attempts on one ComfyUI server.
 pub struct ComfyBackend {
     config: ComfyConfig,
@@ -48,6 +53,8 @@ pub struct ComfyBackend {
     gpus: Gpus,
     known: Mutex<Known>,
     stuck: Stuck,
+    /// The server gave a job another id than the one it was submitted with. No job of ours would be found there again.
+    ids_of_its_own: AtomicBool,
 }
 
 /// What was learned of the server, and when.
@@ -76,6 +83,7 @@ impl ComfyBackend {
             gpus: Gpus::new(),
             known: Mutex::default(),
             stuck: Stuck::default(),
+            ids_of_its_own: AtomicBool::new(false),
         })
     }
 
@@ -278,6 +286,11 @@ impl ComfyBackend {
             answer = self.client.submit(&body).await;
         }
         let (status, answer) = answer.map_err(|error| errors::unanswered(&error))?;
+        if let Some(other) = answer.prompt_id.as_deref().filter(|other| status == 200 && *other != id) {
+            self.ids_of_its_own.store(true, Ordering::Relaxed);
+            self.stop_at_server(other).await;
+            return Err(Failure::new(FailureCode::BackendDown, IDS_OF_ITS_OWN));
+        }
         if status == 200 && answer.node_errors.is_empty() && answer.error.is_none() {
             return Ok(());
         }
@@ -335,11 +348,15 @@ impl Backend for ComfyBackend {
                 // It may come back as another version, with other nodes and models.
                 self.client.forget_version();
                 self.stuck.forget();
+                self.ids_of_its_own.store(false, Ordering::Relaxed);
                 *self.known() = Known::default();
                 let failure = errors::unanswered(&error);
                 return Discovery::unwell(Health::Down, format!("{} ({error})", failure.message));
             }
         };
+        if self.ids_of_its_own.load(Ordering::Relaxed) {
+            return Discovery::unwell(Health::Down, IDS_OF_ITS_OWN.to_owned());
+        }
         if let Some(words) = self.stuck.words(&self.client).await {
             return Discovery::unwell(Health::Down, words);
         }

@@ -8,6 +8,7 @@ mod breaks;
 mod cancel;
 mod claims_full;
 mod clocks;
+mod comfyui;
 mod conditional;
 mod consent;
 mod consumers;

@@ -5,6 +5,7 @@ mod decode;
 mod faults;
 mod inputs;
 mod jobs;
+mod old;
 mod outputs;
 mod proxy;
 mod python;
