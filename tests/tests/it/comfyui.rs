@@ -73,7 +73,8 @@ impl Ended {
 /// An image that no other job's cache has, what is done to it in between, and what saves it.
 fn graph(color: u32, between: Value, saves: &[(&str, Value)]) -> Value {
     let size = json!({"width": 64, "height": 48, "batch_size": 1, "color": color});
-    let mut graph = json!({ "1": {"class_type": "EmptyImage", "inputs": size}, "2": between });
+    let mut graph = json!({ "1": {"class_type": "EmptyImage", "inputs": size} });
+    graph["2"] = between;
     for (index, (class, inputs)) in saves.iter().enumerate() {
         graph[(index + 3).to_string()] = json!({ "class_type": class, "inputs": inputs });
     }
