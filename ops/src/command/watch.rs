@@ -82,6 +82,9 @@ pub(crate) fn line(event: &Event) -> String {
             let why = failure.map(|failure| format!(": {}", table::failure(failure))).unwrap_or_default();
             format!("{disposition} after {code} at {}{why}", ended_attempt.backend)
         }
+        Fact::Ended { state, .. } if event.is_marker() => {
+            format!("{} before; the rest was removed to make room, the ledger has it", state.as_str())
+        }
         Fact::Ended { state, failure, attempts, artifacts, .. } => {
             let at = attempts.last().map(|last| format!(" at {}", last.backend)).unwrap_or_default();
             let why = failure.as_ref().map(|failure| format!(": {}", table::failure(failure)));
@@ -96,4 +99,18 @@ pub(crate) fn line(event: &Event) -> String {
         Fact::Unknown => String::new(),
     };
     format!("{}  {}  {:<9} {what}", event.job, event.tenant, event.fact.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_of_an_end_does_not_say_that_there_are_no_files() {
+        let is_end = |event: &Event| matches!(event.fact, Fact::Ended { .. });
+        let end = schemas::samples::events().into_iter().find(is_end).expect("a sample");
+        assert!(line(&end).contains("1 artifacts"), "{}", line(&end));
+        let marker = line(&end.marker().expect("of an end"));
+        assert!(marker.contains("the ledger has it") && !marker.contains("artifacts"), "{marker}");
+    }
 }

@@ -142,6 +142,10 @@ impl Story {
         self.event_times_ms.insert(stored_at_ms);
         let told = self.told.entry(event.job).or_default();
         event.tenant.as_str().clone_into(&mut told.tenant);
+        // Where room was made, the short form of an end is stored behind it: it is the same end.
+        if event.is_marker() && told.ends > 0 {
+            return;
+        }
         match &event.fact {
             Fact::Assigned { facts, .. } => told.max_cost_micro_usd = facts.max_cost_micro_usd,
             Fact::Running { backend, .. } => told.ran_free |= is_free(backend),
@@ -204,4 +208,26 @@ fn is_free(backend: &Backend) -> bool {
 
 fn has_run_free(attempt: &AttemptFacts) -> bool {
     is_free(&attempt.backend) && attempt.started_at_ms.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_and_its_marker_are_one_end_and_two_ends_are_two() {
+        let is_end = |event: &Event| matches!(event.fact, Fact::Ended { .. });
+        let end = schemas::samples::events().into_iter().find(is_end).expect("a sample");
+        let marker = end.marker().expect("of an end");
+        let told = |events: &[&Event]| {
+            let mut story = Story::default();
+            events.iter().for_each(|event| story.take_event(1, event));
+            (story.told[&end.job].ends, story.told[&end.job].announced.len())
+        };
+        let files = told(&[&end]).1;
+        assert!(files > 0);
+        assert_eq!(told(&[&end, &marker]), (1, files));
+        assert_eq!(told(&[&marker]), (1, 0), "its end left before it was read");
+        assert_eq!(told(&[&end, &end]).0, 2);
+    }
 }
