@@ -31,7 +31,7 @@ use schemas::api::{
 use schemas::codec::CONTENT_TYPE;
 use schemas::ids::IdError;
 use schemas::topology::MESSAGE_MAX_BYTES;
-use schemas::{Encoding, Event, Fact, JobId, Offer, Tenant, subjects};
+use schemas::{Encoding, Fact, JobId, Offer, Tenant, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -254,11 +254,7 @@ async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, R
     let known = found.is_known();
     let FoundJob { job, history, waiting } = found;
     // A job that was put aside and sent on its way again was refused once, and has its own end.
-    let is_end = |event: &&Event| matches!(event.fact, Fact::Ended { .. });
-    let ends = || history.events.iter().rev().filter(is_end);
-    // The marker behind an end does not say why.
-    let end = ends().find(|event| !event.is_marker()).or_else(|| ends().next());
-    let end = end.and_then(|event| match &event.fact {
+    let end = history.ended().and_then(|event| match &event.fact {
         Fact::Ended { failure, .. } => Some(failure.clone()),
         _ => None,
     });

@@ -263,6 +263,15 @@ mod tests {
     }
 
     #[test]
+    fn the_end_is_told_by_itself_while_its_marker_lies_behind_it() {
+        let end = samples::events().swap_remove(3);
+        let marker = end.marker().expect("an end");
+        let of = |events| History { events, ..History::default() };
+        assert_eq!(of(vec![assigned(1), end.clone(), marker.clone()]).ended(), Some(&end));
+        assert_eq!(of(vec![marker.clone()]).ended(), Some(&marker));
+    }
+
+    #[test]
     fn a_job_that_was_an_earlier_one_is_over() {
         let duplicate = |event: Event| Event { fact: Fact::Duplicate { of: event.job }, ..event };
         assert!(!History { events: vec![assigned(1)], ..History::default() }.is_over());
