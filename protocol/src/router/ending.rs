@@ -1,6 +1,6 @@
 //! How jobs end without a result: the terminal event, refusals.
 
-use schemas::{AttemptFacts, Event, Fact, Failure, Job, JobFacts, JobId, JobState, Tenant};
+use schemas::{AttemptFacts, Event, Fact, Failure, Job, JobFacts, JobId, JobState, Tenant, subjects};
 
 use crate::errors::PublishError;
 use crate::note::Note;
@@ -59,6 +59,11 @@ pub async fn end<P: Ports>(ports: &P, end: End) -> Result<(), PublishError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The tenant of events about jobs whose tenant cannot be read.
+pub(super) fn unknown_tenant() -> Tenant {
+    subjects::UNKNOWN.parse().unwrap_or_else(|_| unreachable!("`{}` is a tenant's name", subjects::UNKNOWN))
 }
 
 /// Publishes that a message was not accepted as a job.

@@ -157,7 +157,7 @@ async fn place_next<P: RouterPorts>(
             Ok(Some(at_ms))
         }
         Placed::Over(state, failure) => {
-            end(ports, failed, state, Some(failure), attempts).await?;
+            unended::end(ports, job.id, state, failure, None).await?;
             Ok(None)
         }
         Placed::Refused(failure) => {
@@ -237,7 +237,14 @@ async fn unreadable<P: RouterPorts>(
 ) -> Result<Option<i64>, StepError> {
     park(ports, message, failure.clone()).await?;
     if let Some(subjects::Subject::Dead(_, job)) = subjects::parse(message.subject()) {
-        unended::end(ports, job, failure, Some((message.content_type(), message.payload()))).await?;
+        unended::end(
+            ports,
+            job,
+            JobState::Failed,
+            failure,
+            Some((message.content_type(), message.payload())),
+        )
+        .await?;
     }
     Ok(None)
 }

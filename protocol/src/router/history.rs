@@ -10,6 +10,9 @@ use schemas::{
 use crate::errors::PortError;
 use crate::router::ports::RouterPorts;
 
+/// So many earlier jobs are followed from one to the next.
+const FIRSTS_MAX: usize = 4;
+
 /// A job's events, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct History {
@@ -39,11 +42,13 @@ pub async fn read_first<P: RouterPorts>(
     whose: Option<&Tenant>,
     job: JobId,
 ) -> Result<(JobId, History), PortError> {
-    let history = read_of(ports, whose, job).await?;
-    match history.same_as() {
-        None => Ok((job, history)),
-        Some(of) => Ok((of, read_of(ports, whose, of).await?)),
+    let (mut first, mut history) = (job, read_of(ports, whose, job).await?);
+    // A job may be told to be one that had been told to be another: where a router took the key for it in between.
+    for _ in 0..FIRSTS_MAX {
+        let Some(of) = history.same_as() else { break };
+        (first, history) = (of, read_of(ports, whose, of).await?);
     }
+    Ok((first, history))
 }
 
 /// The order of what happens in an attempt.

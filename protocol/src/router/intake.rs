@@ -39,7 +39,6 @@ use crate::router::too_new::Resting;
 
 pub use arrived::Arrived;
 use at_once::Begun;
-pub(crate) use refuse::unknown_tenant;
 use refuse::{Refusal, refuse};
 pub use unread::refuse_unread;
 use verdict::{Verdict, conclude, until};
@@ -186,7 +185,15 @@ impl Intake {
         {
             return conclude(ports, arrived, &admitted, placed).await;
         }
-        match keys::take(ports, job).await? {
+        let keyed = keys::take(ports, job).await?;
+        // And after it: while this router was stopped another one may have told it to be an earlier job, whose key is gone.
+        if job.idempotency_key.is_some()
+            && arrived.may_be_anothers(ports.now_ms())
+            && let Some(placed) = place::recover(ports, &admitted.first_attempt()).await?
+        {
+            return conclude(ports, arrived, &admitted, placed).await;
+        }
+        match keyed {
             Keyed::First => {}
             Keyed::SameAs(of) => {
                 tracing::info!(job = %job.id, first_job = %of, "the same job again, by its idempotency key");

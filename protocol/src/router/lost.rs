@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use schemas::topology::stream;
-use schemas::{Event, Fact, Failure, FailureCode, JobId, Tenant, codec, subjects};
+use schemas::{Event, Fact, Failure, FailureCode, JobId, JobState, Tenant, codec, subjects};
 
 use crate::errors::StepError;
 use crate::router::history::{self, History};
@@ -115,7 +115,8 @@ pub async fn look<P: RouterPorts>(ports: &P, job: JobId) -> Result<Looked, StepE
     }
     tracing::warn!(%job, "no stream holds anything of an open job: its assignment was removed");
     let words = "its assignment was removed from stream WORK, and the job's body with it: publish it again";
-    let ended = unended::end(ports, job, Failure::new(FailureCode::Interrupted, words), None).await?;
+    let gone = Failure::new(FailureCode::Interrupted, words);
+    let ended = unended::end(ports, job, JobState::Failed, gone, None).await?;
     Ok(if ended { Looked::Ended } else { Looked::Over })
 }
 

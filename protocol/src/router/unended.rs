@@ -11,19 +11,20 @@ use schemas::{
 use serde::Deserialize;
 
 use crate::errors::StepError;
-use crate::router::ending::{self, End};
+use crate::router::ending::{self, End, unknown_tenant};
 use crate::router::history::{self, History};
-use crate::router::intake::unknown_tenant;
 use crate::router::ports::RouterPorts;
 use crate::router::withdraw::{self, Waiting};
 
-/// Ends a job whose work is gone, unless it has ended; whether it ended now. `bytes` are what is left of it.
+/// Ends a job whose work is gone, or was never handed on, unless it has ended; whether it ended now. `bytes` are what is
+/// left of it.
 ///
 /// # Errors
 /// The broker failed in between; doing it again is safe.
 pub async fn end<P: RouterPorts>(
     ports: &P,
     job: JobId,
+    state: JobState,
     failure: Failure,
     bytes: Option<(Option<&str>, &[u8])>,
 ) -> Result<bool, StepError> {
@@ -43,7 +44,7 @@ pub async fn end<P: RouterPorts>(
         attempts.push(failed.ended_attempt);
     }
     let attempt = attempts.last().map_or(0, |facts| facts.attempt);
-    let end = End { tenant, job, attempt, facts, state: JobState::Failed, failure: Some(failure), attempts };
+    let end = End { tenant, job, attempt, facts, state, failure: Some(failure), attempts };
     ending::end(ports, end).await?;
     Ok(true)
 }

@@ -11,6 +11,13 @@ use super::begin::Begin;
 /// each stop of a worker that waits for room counts. Below what the consumers deliver at most.
 pub const DELIVERIES_MAX: i64 = 16;
 
+/// So often a worker looks for a result that another one stores ([`LOOK_EVERY`]) before it is given up: counted in looks,
+/// so that time in which the machine slept is none.
+const LOOKS_MIN: u32 = 60;
+
+/// How often a claim is looked at whose result another worker stores.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How long to wait before a result is stored or fetched again: longer each time, up to this.
 const AGAIN_MAX_MS: u64 = 5_000;
 /// The first of these waits.
@@ -24,7 +31,7 @@ pub fn again_after(tries: u32) -> Duration {
 }
 
 /// How to go on from a claim that says what was delivered.
-pub(super) fn begin(record: &AttemptRecord, result: &DeliveredResult, deliveries: i64, now_ms: i64) -> Begin {
+pub(super) fn begin(record: &AttemptRecord, result: &DeliveredResult, deliveries: i64) -> Begin {
     if deliveries > DELIVERIES_MAX {
         let why = format!("{} workers were stopped or lost while they stored it", deliveries - 1);
         return Begin::GiveUp(Box::new(given_up(result, &why)));
@@ -36,12 +43,17 @@ pub(super) fn begin(record: &AttemptRecord, result: &DeliveredResult, deliveries
             let why = "the worker that had it in memory was lost, and the provider does not keep it";
             Begin::GiveUp(Box::new(given_up(result, why)))
         }
-        (Some(_), _) if now_ms < result.kept_until_ms => Begin::AwaitStored,
-        (Some(worker), _) => {
-            let why = format!("it lay in the spool of {worker}, which did not store it in time");
-            Begin::GiveUp(Box::new(given_up(result, &why)))
-        }
+        (Some(_), _) => Begin::AwaitStored,
     }
+}
+
+/// What comes of a result in a spool that is waited for no longer: its time is over, and its worker has had some time in
+/// which this one was awake. A machine that slept has the result on its disk when it wakes up, whatever the clock says.
+pub(super) fn waited_enough(result: &DeliveredResult, looks: u32, now_ms: i64) -> Option<Outcome> {
+    let worker = result.spooled_by.as_ref()?;
+    let is_over = now_ms >= result.kept_until_ms && looks >= LOOKS_MIN;
+    let why = || format!("it lay in the spool of {worker}, which did not store it in time");
+    is_over.then(|| given_up(result, &why()))
 }
 
 /// The outcome of an attempt whose result was delivered and cannot be had any more: charged once, never repeated.
@@ -187,9 +199,9 @@ mod tests {
         let resumed = Begin::Resume("a".to_owned());
         assert_eq!(begin(&kept(Some("a"), false), 2, 1_500), resumed);
         assert_eq!(begin(&kept(Some("a"), false), 9, 9_000), resumed, "once more, and no poison");
-        assert_eq!(begin(&kept(None, true), 9, 1_999), Begin::AwaitStored, "as young as the claim is");
+        assert_eq!(begin(&kept(None, true), 9, 9_000), Begin::AwaitStored, "however old");
         for (record, deliveries, now_ms) in [
-            (kept(None, true), 2, 2_000),
+            (kept(None, true), DELIVERIES_MAX + 1, 1_500),
             (kept(None, false), 2, 1_500),
             (kept(Some("a"), false), DELIVERIES_MAX + 1, 1_500),
         ] {
@@ -199,6 +211,18 @@ mod tests {
             assert_eq!(outcome.failure.map(|failure| failure.code), Some(FailureCode::NotStored));
             assert!(!outcome.usage.is_empty(), "charged by what was counted");
         }
+    }
+
+    #[test]
+    fn a_spooled_result_is_given_up_once_its_time_is_over_and_its_worker_had_time() {
+        let given_up = |looks, now_ms| waited_enough(&result(true), looks, now_ms);
+        for (looks, now_ms) in [(0, 1_500), (LOOKS_MIN, 1_999), (0, 90_000), (LOOKS_MIN - 1, i64::MAX)] {
+            assert_eq!(given_up(looks, now_ms), None, "{looks} looks, at {now_ms}");
+        }
+        let outcome = given_up(LOOKS_MIN, 2_000).expect("given up");
+        assert_eq!(outcome.failure.map(|failure| failure.code), Some(FailureCode::NotStored));
+        assert!(!outcome.usage.is_empty(), "charged by what was counted");
+        assert_eq!(waited_enough(&result(false), LOOKS_MIN, 2_000), None, "it lies in no spool");
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub fn begin_from(record: &AttemptRecord, delivered: i64, now_ms: i64) -> Begin 
         return Begin::Retell(Box::new(outcome.clone()));
     }
     if let Some(result) = &record.delivered {
-        return delivered::begin(record, result, delivered, now_ms);
+        return delivered::begin(record, result, delivered);
     }
     if let Some(poison) = poison(delivered) {
         return match &record.provider_id {

@@ -107,11 +107,8 @@ async fn rescue<P: SpoolPorts>(ports: &P, attempt: AttemptId, spooled: &P::Spool
     let Some(mut held) = read.filter(|held| held.record.state != AttemptState::Settled) else {
         return Ok(());
     };
+    // Also after its time: until whichever worker has the assignment has given it up, it is needed.
     let delivered = spooled.as_ref();
-    if delivered.kept_until_ms <= ports.now_ms() {
-        // Whichever worker has the assignment ends it so.
-        return Ok(());
-    }
     if held.record.delivered.is_none() {
         let record = delivered_record(&held.record, delivered);
         ports.write_claim(&mut held, record).await?;

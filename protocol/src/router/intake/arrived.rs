@@ -24,6 +24,9 @@ const CLOCKS_DIFFER_MS: i64 = FRESH_MS / 2;
 /// placed meanwhile may come again as if it were new, and the broker remembers the id of its assignment for this time.
 const WAITED_MS: i64 = FRESH_MS + FRESH_MS / 2;
 
+/// A message that was published this long ago may have been delivered to another router since.
+const DELIVERED_AGAIN_MS: i64 = topology::INTAKE_ACK_WAIT_MS.cast_signed();
+
 /// A message that holds a job.
 pub struct Arrived<D> {
     pub(super) message: D,
@@ -55,6 +58,11 @@ impl<D: Delivery> Arrived<D> {
     /// Another router may have had it before.
     fn seen_before(&self) -> bool {
         self.is_read() || self.message.deliveries() > 1
+    }
+
+    /// Whether another router may have it, or have had it, by now.
+    pub(super) fn may_be_anothers(&self, now_ms: i64) -> bool {
+        self.seen_before() || now_ms - self.message.published_at_ms() >= DELIVERED_AGAIN_MS
     }
 
     /// Whether this is certainly the first that any router sees of a job: delivered once, and published so soon after
@@ -178,6 +186,17 @@ mod tests {
         let until_ms = arrived.message.published_at_ms + WAITED_MS;
         assert!(arrived.is_first(job, until_ms) && !arrived.is_first(job, until_ms + 1));
         assert!(!arrived.may_have_tracks(job));
+    }
+
+    #[test]
+    fn what_was_published_an_answer_s_time_ago_may_be_in_another_router_s_hand() {
+        let job = JobId::from_parts(1_795_428_000_000, [7; 10]);
+        let may_be = |deliveries_before, after_ms| {
+            let arrived = arrived(Some(job), 1_000, deliveries_before);
+            arrived.may_be_anothers(1_000 + after_ms)
+        };
+        assert!(!may_be(false, 0) && !may_be(false, DELIVERED_AGAIN_MS - 1));
+        assert!(may_be(false, DELIVERED_AGAIN_MS) && may_be(true, 0));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use super::arrived::Arrived;
 use super::verdict::Verdict;
 use crate::errors::StepError;
 use crate::note::Note;
-use crate::router::ending::{self, End};
+use crate::router::ending::{self, End, unknown_tenant};
 use crate::router::history::{self, History};
 use crate::router::parking;
 use crate::router::place;
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::too_new::Resting;
+use crate::router::unended;
 
 /// A publish that is not accepted as a job.
 pub(super) struct Refusal {
@@ -22,11 +23,6 @@ pub(super) struct Refusal {
     pub(super) id: Option<JobId>,
     /// Why.
     pub(super) failure: Failure,
-}
-
-/// The tenant of events about jobs whose tenant cannot be read.
-pub(crate) fn unknown_tenant() -> Tenant {
-    subjects::UNKNOWN.parse().unwrap_or_else(|_| unreachable!("`{}` is a tenant's name", subjects::UNKNOWN))
 }
 
 /// Whether it is the tenant's own job that was decided on and could not be handed on, as an earlier release admitted what
@@ -78,8 +74,10 @@ pub(super) async fn refuse<P: RouterPorts>(
     }
     // A job that runs under this id is not ended by a bad publish that borrows it.
     let history = history::read(ports, id).await?;
-    let ends = history.facts().is_none() || is_stuck(ports, &tenant, id, &history).await?;
-    if let Some(job) = job.filter(|_| ends) {
+    if is_stuck(ports, &tenant, id, &history).await? {
+        // With what its attempt may have cost: a worker may have begun it before its assignment was removed.
+        unended::end(ports, id, JobState::Failed, failure, None).await?;
+    } else if let Some(job) = job.filter(|_| history.facts().is_none()) {
         let facts = JobFacts::of_refused(&job, message.published_at_ms());
         let end = End {
             tenant,

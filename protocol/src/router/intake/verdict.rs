@@ -6,11 +6,11 @@ use schemas::{FailureCode, JobState};
 
 use super::arrived::Arrived;
 use crate::errors::StepError;
-use crate::router::ending;
 use crate::router::job::AdmittedJob;
 use crate::router::parking;
 use crate::router::place::Placed;
 use crate::router::ports::RouterPorts;
+use crate::router::unended;
 
 /// The shortest wait of a job whose money was refused.
 const DEFER_MIN_MS: i64 = 50;
@@ -33,7 +33,9 @@ pub(super) async fn conclude<P: RouterPorts>(
     match placed {
         Placed::Done => {}
         Placed::Later { at_ms, .. } => return Ok(Verdict::Back(Some(until(at_ms, ports.now_ms())))),
-        Placed::Over(state, failure) => ending::end(ports, admitted.end(state, failure)).await?,
+        Placed::Over(state, failure) => {
+            unended::end(ports, admitted.job.id, state, failure, None).await?;
+        }
         Placed::Refused(failure) => {
             let expired = failure.code == FailureCode::Expired;
             let state = if expired { JobState::Expired } else { JobState::Failed };

@@ -1,7 +1,5 @@
 //! After the provider has delivered: fetched and stored again and again, by the worker that has the result.
 
-use std::time::Duration;
-
 use futures::lock::Mutex;
 use schemas::Outcome;
 
@@ -13,9 +11,6 @@ use crate::worker::errors::Unsettled;
 use crate::worker::machine::{self, Begin};
 use crate::worker::ports::{AttemptControl as _, WorkerPorts};
 use crate::worker::stop::Stop;
-
-/// How often a claim is looked at whose result another worker stores.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl<P: WorkerPorts> Run<'_, P> {
     /// Runs an attempt by its id until its delivered result is stored, or it ends otherwise. None when the backend
@@ -64,7 +59,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let ports = self.ports;
         let job = &self.assignment.job;
         tracing::info!(job = %job.id, attempt = self.assignment.attempt, "waiting until its spooled result is stored");
-        loop {
+        for looks in 0.. {
             let ended = if ports.is_cancelled(&job.tenant, job.id) {
                 Some(Stop::Cancelled)
             } else if self.is_expired() {
@@ -77,15 +72,22 @@ impl<P: WorkerPorts> Run<'_, P> {
                 let outcome = delivered::charged(failed(stop.failure()), &result);
                 return self.settle(Some(held), &outcome, started_at_ms, true).await;
             }
-            match machine::begin_from(&held.record, 1, ports.now_ms()) {
-                Begin::AwaitStored => {}
+            let now_ms = ports.now_ms();
+            match machine::begin_from(&held.record, 1, now_ms) {
+                Begin::AwaitStored => {
+                    let result = held.record.delivered.as_ref();
+                    let given_up = result.and_then(|result| delivered::waited_enough(result, looks, now_ms));
+                    if let Some(outcome) = given_up {
+                        return self.settle(Some(held), &outcome, started_at_ms, true).await;
+                    }
+                }
                 Begin::Retell(outcome) => return self.settle(None, &outcome, started_at_ms, true).await,
                 Begin::GiveUp(outcome) => {
                     return self.settle(Some(held), &outcome, started_at_ms, true).await;
                 }
                 _ => return Err(Unsettled::ClaimChanged),
             }
-            match race(ports.sleep(LOOK_EVERY), ports.stopping()).await {
+            match race(ports.sleep(delivered::LOOK_EVERY), ports.stopping()).await {
                 Raced::Left(()) => {}
                 Raced::Right(()) => return Err(Unsettled::Stopping),
             }
@@ -95,5 +97,6 @@ impl<P: WorkerPorts> Run<'_, P> {
                 Err(error) => tracing::debug!(%error, "looking for a stored result"),
             }
         }
+        unreachable!("it looks until it returns")
     }
 }

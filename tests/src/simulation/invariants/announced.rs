@@ -13,7 +13,6 @@ use super::Promise;
 use crate::simulation::broker::{self, Payload};
 use crate::simulation::ports::{SimulatedPorts, number};
 use crate::simulation::process::Role;
-use crate::simulation::worker::backend::RESULTS_KEPT_MS;
 use crate::simulation::world::World;
 
 /// How the reason of a job begins whose work is in no stream.
@@ -55,8 +54,7 @@ impl World {
                 if event.attempt == 0 && facts.class.is_none() && !is_refused {
                     return self.broken(Promise::Announced, format!("job {job} is invalid, and not refused"));
                 }
-                // What slept for longer than a result is kept could not store it.
-                if failure.code == FailureCode::NotStored && self.slept_ms < RESULTS_KEPT_MS {
+                if failure.code == FailureCode::NotStored {
                     self.broken(Promise::Kept, format!("job {job}: {}", failure.message));
                 }
             }

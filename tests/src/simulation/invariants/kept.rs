@@ -1,6 +1,5 @@
 //! What a worker owes: a provider's id and result are kept, and what it is done with has left its hands.
 
-use protocol::Ports as _;
 use schemas::{AttemptId, AttemptState, DeadLetter, FailureCode};
 
 use super::Promise;
@@ -73,15 +72,12 @@ impl SimulatedPorts {
         });
     }
 
-    /// A spooled result is about to be removed: its outcome is in the claim, or it is kept no longer.
+    /// A spooled result is about to be removed: its outcome is in the claim.
     pub(crate) fn watch_removed(&self, attempt: AttemptId) {
-        let now_ms = self.now_ms();
         self.world(|world| {
-            let Some(result) = world.spools[self.process].get(&attempt) else { return };
-            let is_needed = world.broker.claim(claim_key(attempt), world.now_ms).is_some_and(|claim| {
-                claim.record.state != AttemptState::Settled && result.kept_until_ms > now_ms
-            });
-            if is_needed {
+            let is_there = world.spools[self.process].contains_key(&attempt);
+            let claim = world.broker.claim(claim_key(attempt), world.now_ms);
+            if is_there && claim.is_some_and(|claim| claim.record.state != AttemptState::Settled) {
                 let words = format!("a result of {} is thrown away, and is in no claim", attempt.job);
                 world.broken(Promise::Kept, words);
             }
@@ -102,7 +98,10 @@ impl SimulatedPorts {
             let run = provider.find(key).map(|run| &provider.runs[run]);
             // A consumer that was made anew calls any delivery the first: its worker does not ask the server then.
             let is_known = |run: &&Run| run.done_ms > world.now_ms && run.started_ms > world.remade_ms;
-            if world.now_ms >= provider.down_until_ms && run.filter(is_known).is_some() {
+            // Of two deliveries in one worker's hands the other one ran it, and stops it in a moment.
+            let is_stopping = !world.tasks.of_job(self.process, key.0).is_empty();
+            let is_up = world.now_ms >= provider.down_until_ms;
+            if is_up && !is_stopping && run.filter(is_known).is_some() {
                 world.broken(Promise::LetGo, format!("attempt {}.{} is over, and runs on", key.0, key.1));
             }
         });

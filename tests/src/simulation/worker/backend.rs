@@ -23,7 +23,7 @@ const HANGS_MS: i64 = 60_000;
 /// Looks without an answer after which the outcome is unknown.
 const UNANSWERED_MAX: u32 = 20;
 /// How long a provider keeps a result, milliseconds.
-pub(crate) const RESULTS_KEPT_MS: i64 = 30 * 60_000;
+const RESULTS_KEPT_MS: i64 = 30 * 60_000;
 
 impl SimulatedPorts {
     /// Runs an attempt at its backend's provider.
