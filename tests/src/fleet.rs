@@ -75,6 +75,11 @@ pub fn change_policy(options: &mut StackOptions, change: impl FnOnce(&mut serde_
     options.documents.policy = policy.to_string();
 }
 
+/// Each job is placed by itself as soon as it comes: what finds no slot waits in the queue of its backend.
+pub fn weighted(options: &mut StackOptions) {
+    change_policy(options, |policy| policy["scoring"] = "weighted".into());
+}
+
 /// Hears of progress and says nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;

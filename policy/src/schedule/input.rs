@@ -96,6 +96,8 @@ pub struct Rules {
     pub passed_over_max: f64,
     /// But not sooner than this, milliseconds: a short claimed patience is no way to pass others.
     pub passed_over_min_ms: f64,
+    /// A job that would be in time behind so many times all work that waits is not pressed.
+    pub calm_behind: f64,
     /// The target of a job that is late anyway, in patiences.
     pub late_target: f64,
     /// Of the work that is expected to arrive, the part that is reckoned with, 0 to 1.
@@ -116,6 +118,7 @@ impl Default for Rules {
             many_slots: 6,
             passed_over_max: 4.0,
             passed_over_min_ms: 240_000.0,
+            calm_behind: 2.0,
             late_target: 2.0,
             expected_part: 0.5,
             ahead_within_ms: 2_000.0,

@@ -1,4 +1,7 @@
-//! The order in which jobs take our own slots: by due time, but no tenant before its share.
+//! The order in which jobs take our own slots.
+//!
+//! Where the work that waits leaves everybody in time, tenants take turns by their shares. Who is pressed comes before, by
+//! due time, but no tenant before its share.
 
 use super::input::{ScheduleInput, Share, Waiting, Way};
 
@@ -24,6 +27,8 @@ pub(super) struct Job<'a> {
     pub(super) frees_ms: f64,
     /// The least that leaving costs for each millisecond that it frees.
     pub(super) least_rate: f64,
+    /// It would be late behind all others: it comes before those that would not.
+    is_pressed: bool,
     /// The smaller, the earlier in line.
     key_ms: f64,
 }
@@ -33,7 +38,8 @@ pub(super) fn ordered<'a>(input: &ScheduleInput<'a>) -> Vec<Job<'a>> {
     let jobs = input.waiting.iter().enumerate().map(|(place, waiting)| job(input, place, waiting));
     let mut jobs: Vec<Job<'a>> = jobs.collect();
     sort(&mut jobs);
-    if input.tenants.len() > 1 {
+    if jobs.windows(2).any(|two| two[0].waiting.tenant != two[1].waiting.tenant) {
+        press(input, &mut jobs);
         share(input, &mut jobs);
         sort(&mut jobs);
     }
@@ -41,7 +47,30 @@ pub(super) fn ordered<'a>(input: &ScheduleInput<'a>) -> Vec<Job<'a>> {
 }
 
 fn sort(jobs: &mut [Job<'_>]) {
-    jobs.sort_by(|one, other| one.key_ms.total_cmp(&other.key_ms).then(one.place.cmp(&other.place)));
+    jobs.sort_by(|one, other| {
+        let pressed_first = other.is_pressed.cmp(&one.is_pressed);
+        pressed_first.then(one.key_ms.total_cmp(&other.key_ms)).then(one.place.cmp(&other.place))
+    });
+}
+
+/// Those are not pressed that would be in time behind so many times all work that waits for the same slots: as much again
+/// may arrive before they begin.
+fn press(input: &ScheduleInput<'_>, jobs: &mut [Job<'_>]) {
+    let mut clear_ms: Vec<f64> = vec![0.0; input.pools.len()];
+    for job in jobs.iter() {
+        for way in &job.own {
+            clear_ms[way.pool] += way.run.longest_ms();
+        }
+    }
+    for (clear_ms, pool) in clear_ms.iter_mut().zip(input.pools) {
+        let busy_ms: f64 = pool.free_at_ms.iter().map(|at_ms| input.ms_until(*at_ms).max(0.0)).sum();
+        *clear_ms = (*clear_ms + busy_ms) / pool.free_at_ms.len() as f64;
+    }
+    for job in jobs.iter_mut() {
+        let last_ms = job.own.iter().map(|way| clear_ms[way.pool]).fold(f64::INFINITY, f64::min);
+        let until_ms = job.deadline_ms.map_or(job.due_ms, |deadline_ms| deadline_ms.min(job.due_ms));
+        job.is_pressed = last_ms * input.rules.calm_behind > until_ms;
+    }
 }
 
 fn job<'a>(input: &ScheduleInput<'a>, place: usize, waiting: &'a Waiting) -> Job<'a> {
@@ -68,12 +97,13 @@ fn job<'a>(input: &ScheduleInput<'a>, place: usize, waiting: &'a Waiting) -> Job
         own,
         frees_ms: if run_ms.is_finite() { run_ms } else { 1.0 },
         least_rate: least / run_ms,
+        is_pressed: true,
         key_ms: if is_lost { since_ms + input.rules.late_target * span_ms } else { end_ms },
     }
 }
 
 /// A job does not come before the time at which its tenant's share alone would have it done, unless it was passed over
-/// for as long as anybody may be.
+/// for as long as anybody may be. That time alone orders those that are not pressed.
 fn share(input: &ScheduleInput<'_>, jobs: &mut [Job<'_>]) {
     let mut is_here = vec![false; input.tenants.len()];
     jobs.iter().for_each(|job| is_here[job.waiting.tenant] = true);
@@ -92,6 +122,7 @@ fn share(input: &ScheduleInput<'_>, jobs: &mut [Job<'_>]) {
         *tag += job.frees_ms * weights / (weight * slots);
         let most_ms = (input.rules.passed_over_max * job.span_ms).max(input.rules.passed_over_min_ms);
         let last_ms = job.end_ms - job.span_ms + most_ms;
-        job.key_ms = job.key_ms.max(tag.min(last_ms));
+        let turn_ms = tag.min(last_ms);
+        job.key_ms = if job.is_pressed { job.key_ms.max(turn_ms) } else { turn_ms };
     }
 }

@@ -269,6 +269,29 @@ fn who_calls_everything_urgent_delays_nobody_beyond_its_share() {
 }
 
 #[test]
+fn tenants_take_turns_where_everybody_is_in_time() {
+    // One sent forty jobs before another sent ten; all may wait for an hour, and are done within two minutes.
+    let hour_ms = 3_600_000;
+    let flood = Waiting { since_ms: NOW_MS - 10_000, ..poor(hour_ms) };
+    let mut waiting: Vec<Waiting> = vec![flood; 40];
+    waiting.extend((0..10).map(|_| Waiting { tenant: 1, ..poor(hour_ms) }));
+    let ends = worked_off(waiting.clone());
+    let others = ends.iter().filter(|(tenant, _)| *tenant == 1).map(|(_, end_ms)| *end_ms);
+    for (nth, end_ms) in (1i64..).zip(others) {
+        assert!(end_ms <= nth * 4_000 + 4_000, "{nth}: {end_ms} of {ends:?}");
+    }
+    // One that is urgent does not wait for turns, whosever it is.
+    let urgent = Waiting { since_ms: NOW_MS, ..poor(20_000) };
+    waiting.push(urgent);
+    let pools = pools([0, 0], 0);
+    assert_eq!(decide(&waiting, &pools).last(), Some(&Decision::Start { pool: OWN }));
+    // By due time alone the ten come last.
+    let never = Rules { calm_behind: 1e6, ..Rules::default() };
+    let decisions = decide_with(&waiting, &pools, &never);
+    assert!(decisions[40..50].iter().all(waits_in_line), "{decisions:?}");
+}
+
+#[test]
 fn nobody_is_passed_over_for_longer_than_the_rule_says() {
     // Its tenant used more than its share by far; the other's jobs are all due soon.
     let tenants = [Share { weight: 1.0, used_ms: 10_000_000.0 }, Share { weight: 1.0, used_ms: 0.0 }];

@@ -50,7 +50,7 @@ pub async fn cancel<P: RouterPorts>(
     let tenant = whose.or_else(|| history.tenant()).cloned();
     ports.request_cancel(&CancelRequest { tenant, job }).await?;
     let (Some(facts), Some(assigned)) = (history.facts(), history.last_assigned()) else {
-        return reply("it will be cancelled as soon as a router sees it");
+        return reply("it is cancelled as soon as the router that has it, or will have it, hears of it");
     };
     if state != JobState::Assigned {
         return reply("its worker was told to stop it");

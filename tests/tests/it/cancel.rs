@@ -4,7 +4,7 @@ use anyhow::ensure;
 use client::api;
 use schemas::api::{CancelReply, JobRequest, StatusReply};
 use schemas::{Job, JobId, JobState};
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, weighted};
 use tests::jobs::prompt;
 
 async fn cancel(fleet: &TestFleet, job: JobId) -> anyhow::Result<CancelReply> {
@@ -34,6 +34,7 @@ async fn wherever_a_job_is_it_can_be_cancelled() -> anyhow::Result<()> {
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
         options.time_scale = 1.5;
+        weighted(options);
     })
     .await?;
     let stack = &fleet.stack;
@@ -61,6 +62,32 @@ async fn wherever_a_job_is_it_can_be_cancelled() -> anyhow::Result<()> {
     let tracker = stack.wait_ended(&[third], LIMIT).await?;
     ensure!(tracker.jobs()[&third].state == JobState::Completed, "{tracker:?}");
     let audit = stack.audit(&[running, waiting, early.id, third], LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    Ok(())
+}
+
+/// The schedule binds one job behind the one that runs; the third waits in its router's hands.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_routers_hands_is_cancelled_while_others_run() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| {
+        options.comfyui.truncate(1);
+        (options.runpod, options.gemini) = (None, None);
+        options.time_scale = 1.5;
+    })
+    .await?;
+    let stack = &fleet.stack;
+    let jobs: Vec<Job> = ["running", "behind it", "waiting"].map(prompt).into();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    for (job, state) in jobs.iter().zip([JobState::Running, JobState::Assigned, JobState::Submitted]) {
+        stack.submit(std::slice::from_ref(job)).await?;
+        wait_state(&fleet, job.id, state).await?;
+    }
+    ensure!(cancel(&fleet, ids[2]).await?.effect.contains("as soon as"));
+    let tracker = stack.wait_ended(&ids[2..], LIMIT).await?;
+    ensure!(tracker.jobs()[&ids[2]].state == JobState::Cancelled, "{tracker:?}");
+    let tracker = stack.wait_ended(&ids, LIMIT).await?;
+    ensure!(ids[..2].iter().all(|id| tracker.jobs()[id].state == JobState::Completed), "{tracker:?}");
+    let audit = stack.audit(&ids, LIMIT).await?;
     ensure!(audit.holds(), "{:#?}", audit.findings);
     Ok(())
 }
