@@ -96,7 +96,8 @@ pub struct Rules {
     pub passed_over_max: f64,
     /// But not sooner than this, milliseconds: a short claimed patience is no way to pass others.
     pub passed_over_min_ms: f64,
-    /// A job that would be in time behind so many times all work that waits is not pressed.
+    /// A job is pressed that would be late behind so many times the work that tenants have within their shares. Less than 2:
+    /// of two that flood with equal patience each then takes its turn.
     pub calm_behind: f64,
     /// The target of a job that is late anyway, in patiences.
     pub late_target: f64,
@@ -118,7 +119,7 @@ impl Default for Rules {
             many_slots: 6,
             passed_over_max: 4.0,
             passed_over_min_ms: 240_000.0,
-            calm_behind: 2.0,
+            calm_behind: 1.75,
             late_target: 2.0,
             expected_part: 0.5,
             ahead_within_ms: 2_000.0,

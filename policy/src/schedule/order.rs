@@ -1,9 +1,10 @@
 //! The order in which jobs take our own slots.
 //!
-//! Where the work that waits leaves everybody in time, tenants take turns by their shares. Who is pressed comes before, by
-//! due time, but no tenant before its share.
+//! Where several tenants wait, they take turns by their shares. Before comes, by due time, who is pressed: within its share,
+//! and late if it stood behind all that others have within theirs. By due time all of them are in time, since by their
+//! shares they are.
 
-use super::input::{ScheduleInput, Share, Waiting, Way};
+use super::input::{Pool, ScheduleInput, Share, Waiting, Way};
 
 /// A job in a schedule. Times are milliseconds from now.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Job<'a> {
     pub(super) frees_ms: f64,
     /// The least that leaving costs for each millisecond that it frees.
     pub(super) least_rate: f64,
-    /// It would be late behind all others: it comes before those that would not.
+    /// It may not stand behind all others: it comes before those that may.
     is_pressed: bool,
     /// The smaller, the earlier in line.
     key_ms: f64,
@@ -39,8 +40,14 @@ pub(super) fn ordered<'a>(input: &ScheduleInput<'a>) -> Vec<Job<'a>> {
     let mut jobs: Vec<Job<'a>> = jobs.collect();
     sort(&mut jobs);
     if jobs.windows(2).any(|two| two[0].waiting.tenant != two[1].waiting.tenant) {
-        press(input, &mut jobs);
-        share(input, &mut jobs);
+        let turns = turns(input, &jobs);
+        let clear_ms = clear_ms(input, &jobs, &turns);
+        for (job, turn) in jobs.iter_mut().zip(turns) {
+            let Some(turn) = turn else { continue };
+            let is_late = || job.is_late_behind(&clear_ms, input.rules.calm_behind);
+            job.is_pressed = turn.is_passed_over || turn.is_within_share && is_late();
+            job.key_ms = if job.is_pressed { job.key_ms.max(turn.at_ms) } else { turn.at_ms };
+        }
         sort(&mut jobs);
     }
     jobs
@@ -53,23 +60,66 @@ fn sort(jobs: &mut [Job<'_>]) {
     });
 }
 
-/// Those are not pressed that would be in time behind so many times all work that waits for the same slots: as much again
-/// may arrive before they begin.
-fn press(input: &ScheduleInput<'_>, jobs: &mut [Job<'_>]) {
-    let mut clear_ms: Vec<f64> = vec![0.0; input.pools.len()];
-    for job in jobs.iter() {
-        for way in &job.own {
-            clear_ms[way.pool] += way.run.longest_ms();
-        }
+/// When it is a job's turn by its tenant's share of our own slots.
+struct Turn {
+    /// When that share alone would have it done, milliseconds from now; never later than it may be passed over.
+    at_ms: f64,
+    /// It was passed over for as long as anybody may be.
+    is_passed_over: bool,
+    /// It would be in time with that share alone.
+    is_within_share: bool,
+}
+
+/// The turn of each job that may use our own slots. A tenant's jobs take their turns in the order in which they stand.
+fn turns(input: &ScheduleInput<'_>, jobs: &[Job<'_>]) -> Vec<Option<Turn>> {
+    let mut is_here = vec![false; input.tenants.len()];
+    jobs.iter().for_each(|job| is_here[job.waiting.tenant] = true);
+    let here =
+        || input.tenants.iter().zip(&is_here).filter(|(_, is_here)| **is_here).map(|(tenant, _)| tenant);
+    let weights: f64 = here().map(|tenant| tenant.weight).sum();
+    let own = input.pools.iter().filter(|pool| !pool.is_paid);
+    let slots = own.map(|pool| pool.free_at_ms.len()).sum::<usize>().max(1) as f64;
+    let used = |tenant: &Share| tenant.used_ms / tenant.weight;
+    let least = here().map(used).fold(f64::INFINITY, f64::min);
+    let begin = |tenant: &Share| (used(tenant) - least) * weights / slots;
+    let mut tags: Vec<f64> = input.tenants.iter().map(begin).collect();
+    let mut turn = |job: &Job<'_>| {
+        let weight = input.tenants[job.waiting.tenant].weight;
+        let tag = &mut tags[job.waiting.tenant];
+        *tag += job.frees_ms * weights / (weight * slots);
+        let most_ms = (input.rules.passed_over_max * job.span_ms).max(input.rules.passed_over_min_ms);
+        let last_ms = job.end_ms - job.span_ms + most_ms;
+        let is_passed_over = last_ms <= 0.0;
+        Turn { at_ms: tag.min(last_ms), is_passed_over, is_within_share: *tag <= job.until_ms() }
+    };
+    jobs.iter().map(|job| (!job.own.is_empty()).then(|| turn(job))).collect()
+}
+
+/// For each pool, when the work would be done that tenants have within their shares and that may use it, milliseconds from
+/// now.
+fn clear_ms(input: &ScheduleInput<'_>, jobs: &[Job<'_>], turns: &[Option<Turn>]) -> Vec<f64> {
+    let mut work_ms = vec![0.0; input.pools.len()];
+    let within = |turn: &Option<Turn>| turn.as_ref().is_some_and(|turn| turn.is_within_share);
+    for (job, _) in jobs.iter().zip(turns).filter(|(_, turn)| within(turn)) {
+        job.own.iter().for_each(|way| work_ms[way.pool] += way.run.p50_ms);
     }
-    for (clear_ms, pool) in clear_ms.iter_mut().zip(input.pools) {
+    let clear_ms = |(work_ms, pool): (f64, &Pool)| {
         let busy_ms: f64 = pool.free_at_ms.iter().map(|at_ms| input.ms_until(*at_ms).max(0.0)).sum();
-        *clear_ms = (*clear_ms + busy_ms) / pool.free_at_ms.len() as f64;
+        (work_ms + busy_ms) / pool.free_at_ms.len() as f64
+    };
+    work_ms.into_iter().zip(input.pools).map(clear_ms).collect()
+}
+
+impl Job<'_> {
+    /// When it must have ended, milliseconds from now.
+    fn until_ms(&self) -> f64 {
+        self.deadline_ms.map_or(self.due_ms, |deadline_ms| deadline_ms.min(self.due_ms))
     }
-    for job in jobs.iter_mut() {
-        let last_ms = job.own.iter().map(|way| clear_ms[way.pool]).fold(f64::INFINITY, f64::min);
-        let until_ms = job.deadline_ms.map_or(job.due_ms, |deadline_ms| deadline_ms.min(job.due_ms));
-        job.is_pressed = last_ms * input.rules.calm_behind > until_ms;
+
+    /// Whether it would be late behind so many times the work of each pool that it may use.
+    fn is_late_behind(&self, clear_ms: &[f64], times: f64) -> bool {
+        let first_ms = self.own.iter().map(|way| clear_ms[way.pool]).fold(f64::INFINITY, f64::min);
+        first_ms * times > self.until_ms()
     }
 }
 
@@ -99,30 +149,5 @@ fn job<'a>(input: &ScheduleInput<'a>, place: usize, waiting: &'a Waiting) -> Job
         least_rate: least / run_ms,
         is_pressed: true,
         key_ms: if is_lost { since_ms + input.rules.late_target * span_ms } else { end_ms },
-    }
-}
-
-/// A job does not come before the time at which its tenant's share alone would have it done, unless it was passed over
-/// for as long as anybody may be. That time alone orders those that are not pressed.
-fn share(input: &ScheduleInput<'_>, jobs: &mut [Job<'_>]) {
-    let mut is_here = vec![false; input.tenants.len()];
-    jobs.iter().for_each(|job| is_here[job.waiting.tenant] = true);
-    let here =
-        || input.tenants.iter().zip(&is_here).filter(|(_, is_here)| **is_here).map(|(tenant, _)| tenant);
-    let weights: f64 = here().map(|tenant| tenant.weight).sum();
-    let own = input.pools.iter().filter(|pool| !pool.is_paid);
-    let slots = own.map(|pool| pool.free_at_ms.len()).sum::<usize>().max(1) as f64;
-    let used = |tenant: &Share| tenant.used_ms / tenant.weight;
-    let least = here().map(used).fold(f64::INFINITY, f64::min);
-    let begin = |tenant: &Share| (used(tenant) - least) * weights / slots;
-    let mut tags: Vec<f64> = input.tenants.iter().map(begin).collect();
-    for job in jobs.iter_mut().filter(|job| !job.own.is_empty()) {
-        let weight = input.tenants[job.waiting.tenant].weight;
-        let tag = &mut tags[job.waiting.tenant];
-        *tag += job.frees_ms * weights / (weight * slots);
-        let most_ms = (input.rules.passed_over_max * job.span_ms).max(input.rules.passed_over_min_ms);
-        let last_ms = job.end_ms - job.span_ms + most_ms;
-        let turn_ms = tag.min(last_ms);
-        job.key_ms = if job.is_pressed { job.key_ms.max(turn_ms) } else { turn_ms };
     }
 }

@@ -13,7 +13,7 @@ use tests::jobs::{prompt, tenant};
 const FLOOD: usize = 60;
 
 /// Far more than two routers hold.
-const LONG_FLOOD: usize = 1_500;
+const LONG_FLOOD: usize = 3_000;
 
 fn of(name: &str, words: &str) -> Job {
     Job { tenant: tenant(name), lane: Lane::Standard, ..prompt(words) }
