@@ -9,6 +9,7 @@ pub mod follow;
 pub mod parked;
 mod service;
 pub mod submit;
+pub mod workflow;
 
 /// The messages: jobs, events, artifacts. A service needs no other crate of the fleet than this one.
 pub use schemas;

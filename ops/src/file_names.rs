@@ -15,6 +15,7 @@ enum Part {
     Text(String),
     Job,
     N,
+    File,
     Count,
     Tenant,
     Label(String),
@@ -40,9 +41,10 @@ impl FromStr for NamePattern {
                 _ => match name {
                     "job" => Part::Job,
                     "n" => Part::N,
+                    "file" => Part::File,
                     "count" => Part::Count,
                     "tenant" => Part::Tenant,
-                    _ => return Err(format!("{{{name}}} is not known: use {{job}}, {{n}}, {{count}}, {{tenant}} or {{label.KEY}}")),
+                    _ => return Err(format!("{{{name}}} is not known: use {{job}}, {{n}}, {{file}}, {{count}}, {{tenant}} or {{label.KEY}}")),
                 },
             });
             rest = after;
@@ -60,25 +62,37 @@ impl FromStr for NamePattern {
     }
 }
 
+/// What a file can be called by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileOf<'a> {
+    pub(crate) job: &'a str,
+    pub(crate) tenant: &'a str,
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    /// Of the job's files, from 0.
+    pub(crate) n: usize,
+    /// Of all files, from 1.
+    pub(crate) count: usize,
+    /// What its workflow called it, where that is known.
+    pub(crate) saved: Option<&'a str>,
+}
+
 impl NamePattern {
-    /// The name of a file without its ending: of a job's `n`th, and the `count`th of all.
+    /// The name of a file without its ending.
     ///
     /// # Errors
     /// The job lacks a label that the pattern names.
-    pub(crate) fn stem(
-        &self,
-        job: &str,
-        n: usize,
-        count: usize,
-        tenant: &str,
-        labels: &BTreeMap<String, String>,
-    ) -> anyhow::Result<String> {
+    pub(crate) fn stem(&self, file: FileOf<'_>) -> anyhow::Result<String> {
+        let FileOf { job, tenant, labels, n, count, saved } = file;
         let mut name = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(text) => name.push_str(text),
                 Part::Job => name.push_str(job),
                 Part::N => name.push_str(&n.to_string()),
+                Part::File => match saved {
+                    Some(saved) => name.push_str(saved.rsplit_once('.').map_or(saved, |(stem, _)| stem)),
+                    None => name.push_str(&n.to_string()),
+                },
                 Part::Count => name.push_str(&count.to_string()),
                 Part::Tenant => name.push_str(tenant),
                 Part::Label(key) => match labels.get(key) {
@@ -169,11 +183,16 @@ mod tests {
                 .into();
         let stem = |pattern: &str| {
             let pattern: NamePattern = pattern.parse().expect("a pattern");
-            pattern.stem("j1", 3, 12, "acme", &labels)
+            let saved = Some("boat_00001_.png");
+            pattern.stem(FileOf { job: "j1", n: 3, count: 12, tenant: "acme", labels: &labels, saved })
         };
         let named = |pattern: &str| stem(pattern).expect("a name");
         assert_eq!(named("{job}-{n}"), "j1-3");
         assert_eq!(named("{tenant} {count}"), "acme 12");
+        assert_eq!(named("{file}"), "boat_00001_");
+        let unknown = FileOf { job: "j1", n: 3, count: 12, tenant: "acme", labels: &labels, saved: None };
+        let by_number: NamePattern = "f{file}".parse().expect("a pattern");
+        assert_eq!(by_number.stem(unknown).expect("a name"), "f3");
         assert_eq!(named("{label.scene}"), "_.._etc_pass wd");
         assert_eq!(named("{label.take}"), "_");
         assert!(named(&"é".repeat(300)).len() <= NAME_MAX_BYTES);

@@ -250,6 +250,7 @@ pub fn describe(
         sha256: sha256_hex(bytes),
         width: dimensions.map(|(width, _)| width),
         height: dimensions.map(|(_, height)| height),
+        saved: None,
     }
 }
 

@@ -29,6 +29,7 @@ mod log_limit;
 pub mod loops;
 pub mod media_type;
 pub mod metrics;
+pub mod png_text;
 pub mod process;
 pub mod publish;
 pub mod reports;

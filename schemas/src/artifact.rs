@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::text::cut_owned;
 use crate::topology::bucket;
 use crate::unknown::keeps_unknown_fields;
 use crate::{AttemptId, JobId, Tenant, UnknownFields};
@@ -130,4 +131,40 @@ pub struct Artifact {
     /// Pixels, where it is a picture we can read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
+    /// What its workflow calls it, where a server said which node saved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<SavedAs>,
+}
+
+/// The longest of the words in [`SavedAs`], bytes.
+pub const SAVED_AS_MAX_BYTES: usize = 255;
+
+impl SavedAs {
+    /// The same, each word cut with a mark where it is longer than [`SAVED_AS_MAX_BYTES`].
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let bounded = |text| cut_owned(text, SAVED_AS_MAX_BYTES);
+        Self {
+            node: self.node.map(bounded),
+            file_name: bounded(self.file_name),
+            subfolder: bounded(self.subfolder),
+            prefix: self.prefix.map(bounded),
+        }
+    }
+}
+
+/// What a workflow calls a file that it saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SavedAs {
+    /// The id of the node that saved it, where the server says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Its name at the server, without folders.
+    pub file_name: String,
+    /// The folder that the workflow asked for, below the one of the attempt; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subfolder: String,
+    /// The node's `filename_prefix` as the job has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
 }

@@ -146,6 +146,10 @@ pub struct Body {
     /// A ComfyUI graph in API format: a map from node id to `{class_type, inputs}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<serde_json::Value>,
+    /// What goes beside the workflow to a ComfyUI server, and from there into the files that it saves: an object as a page
+    /// sends it, with `extra_pnginfo`. Without keys of partners, which would be stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_data: Option<serde_json::Value>,
     /// A model of the catalog; the catalog's default for the kind when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

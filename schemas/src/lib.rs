@@ -44,7 +44,7 @@ pub mod topology;
 mod unknown;
 pub mod workflow;
 
-pub use artifact::{Artifact, ArtifactRef};
+pub use artifact::{Artifact, ArtifactRef, SavedAs};
 pub use assignment::Assignment;
 pub use attempt::{
     AttemptFacts, AttemptRecord, AttemptState, Charge, ChargeState, DeliveredResult, Manifest, Outcome,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use runtime::clock;
 use schemas::workflow::files::{Files, ForeignFile, server_inputs, upload_name};
 use schemas::{Catalog, Failure, FailureCode, Health, Outcome, Phase};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use worker_host::inputs::InputLimit;
 use worker_host::{Attempt, Backend, Discovery, Found};
@@ -220,7 +220,8 @@ impl ComfyBackend {
         let hears = socket.settled(SOCKET_WAIT).await;
         let nodes = graph::node_classes(&prompt);
         let is_file_choice = |class: &str, input: &str| abilities.is_file_choice(class, input);
-        self.submit(&prompt, id, &client_id, graph::source(&job.body), &is_file_choice).await?;
+        let request = graph::request(&prompt, &job.body, id, &client_id);
+        self.submit(&request, id, graph::source(&job.body), &is_file_choice).await?;
         attempt.started(id).await?;
         let watch = self.watch(attempt, id, nodes, socket, client_id);
         Box::pin(watch.until_end(hears)).await
@@ -268,14 +269,12 @@ impl ComfyBackend {
     /// whether it has the job, and gets it again only if it has not.
     async fn submit(
         &self,
-        prompt: &Value,
+        request: &Value,
         id: &str,
-        client_id: &str,
         source: Source,
         is_file_choice: IsFileChoice<'_>,
     ) -> Result<(), Failure> {
-        let body = json!({ "prompt": prompt, "prompt_id": id, "client_id": client_id });
-        let mut answer = self.client.submit(&body).await;
+        let mut answer = self.client.submit(request).await;
         if let Err(error) = &answer
             && error.may_have_arrived()
         {
@@ -283,7 +282,7 @@ impl ComfyBackend {
             if self.has(id).await? {
                 return Ok(());
             }
-            answer = self.client.submit(&body).await;
+            answer = self.client.submit(request).await;
         }
         let (status, answer) = answer.map_err(|error| errors::unanswered(&error))?;
         if let Some(other) = answer.prompt_id.as_deref().filter(|other| status == 200 && *other != id) {

@@ -5,7 +5,7 @@ use super::jobs::duration_ms;
 use super::session::Session;
 use super::unknown::unknown;
 use crate::exit::DoesNotHold;
-use crate::file_names::{NamePattern, Naming};
+use crate::file_names::{FileOf, NamePattern, Naming};
 use crate::table;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -29,7 +29,8 @@ const JOBS_MAX: i64 = 10_000;
     argosy get 01990000-0000-7000-8000-000000000001 --out pictures\n  \
     argosy get --label project=foxes --since 24h --name '{label.project}-{n}'\n  \
     argosy jobs --state completed --json | jq -r .job | xargs argosy get\n\n\
-    In --name: {job} {n} {count} {tenant} {label.KEY}; {n} counts the files of a job from 0, {count} all files from 1.")]
+    In --name: {job} {n} {file} {count} {tenant} {label.KEY}; {n} counts the files of a job from 0, {count} all files from \
+    1; {file} is what its workflow called it.")]
 pub(crate) struct Get {
     /// Which jobs
     #[arg(required_unless_present = "label")]
@@ -121,7 +122,14 @@ impl Get {
         let artifacts = files::all(jetstream, &job.view).await?;
         for (n, artifact) in artifacts.iter().enumerate() {
             let bytes = files::fetch(jetstream, artifact).await?;
-            let stem = self.name.stem(&job.job.to_string(), n, naming.count(), &job.tenant, &job.labels)?;
+            let stem = self.name.stem(FileOf {
+                job: &job.job.to_string(),
+                tenant: &job.tenant,
+                labels: &job.labels,
+                n,
+                count: naming.count(),
+                saved: artifact.saved.as_ref().map(|saved| saved.file_name.as_str()),
+            })?;
             let path = naming.write(&stem, media_type::ending(&artifact.media_type), &bytes)?;
             match json {
                 true => table::say_json(

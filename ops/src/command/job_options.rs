@@ -6,6 +6,7 @@ use crate::money;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use client::submit;
+use client::workflow::Workflow;
 use policy::fill::Setting;
 use runtime::broker::Broker;
 use schemas::{
@@ -52,7 +53,8 @@ pub enum ProfileOption {
 pub struct JobOptions {
     /// What it should show; `-` reads it from standard input
     pub prompt: Option<String>,
-    /// A ComfyUI workflow in API format; `-` reads it from standard input. Prompt, --negative, --seed, --steps,
+    /// A ComfyUI workflow in API format, by itself or as other tools hand it on: the body of ComfyUI's /prompt, that of a
+    /// RunPod handler, a PNG that it made; `-` reads it from standard input. Prompt, --negative, --seed, --steps,
     /// --width and --height fill its own inputs, or are refused
     #[arg(long, value_name = "FILE")]
     pub workflow: Option<PathBuf>,
@@ -134,8 +136,8 @@ pub struct JobOptions {
 pub struct Material {
     /// The prompt.
     pub prompt: Option<String>,
-    /// The workflow.
-    pub workflow: Option<serde_json::Value>,
+    /// The workflow, and what goes beside it.
+    pub workflow: Option<Workflow>,
 }
 
 impl JobOptions {
@@ -153,8 +155,8 @@ impl JobOptions {
         let workflow = match &self.workflow {
             None => None,
             Some(path) => {
-                let text = if workflow_from_stdin { stdin()? } else { read(path)? };
-                Some(serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?)
+                let bytes = if workflow_from_stdin { stdin_bytes()? } else { read_bytes(path)? };
+                Some(client::workflow::read(&bytes).with_context(|| path.display().to_string())?)
             }
         };
         let prompt = match &self.prompt {
@@ -190,7 +192,8 @@ impl JobOptions {
             },
             prompt: material.prompt.clone(),
             negative_prompt: self.negative.clone(),
-            workflow: material.workflow.clone(),
+            workflow: material.workflow.as_ref().map(|workflow| workflow.graph.clone()),
+            extra_data: material.workflow.as_ref().and_then(|workflow| workflow.extra_data.clone()),
             model: self.model.clone(),
             width: self.width,
             height: self.height,
@@ -251,8 +254,14 @@ fn stdin() -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+fn stdin_bytes() -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).context("standard input")?;
+    Ok(bytes)
+}
+
+fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// `key=value`.

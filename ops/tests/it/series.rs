@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 fn material(words: &[&str]) -> Material {
     let options = options(words).expect("a good command line");
     let workflow = options.workflow.map(|path| {
-        let text = std::fs::read_to_string(repository().join(path)).expect("a shipped workflow");
-        serde_json::from_str(&text).expect("JSON")
+        let bytes = std::fs::read(repository().join(path)).expect("a shipped workflow");
+        client::workflow::read(&bytes).expect("a workflow")
     });
     Material { prompt: options.prompt, workflow }
 }

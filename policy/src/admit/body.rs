@@ -33,7 +33,39 @@ pub(super) fn check(job: &Job, limits: &Limits) -> Result<(), Failure> {
     }
     check_range("body.duration_ms", body.duration_ms, limits.duration_max_ms, "milliseconds")?;
     check_inputs(&body.inputs, limits)?;
+    extra_data(body)?;
     sources::check(job)
+}
+
+/// Keys of accounts that a page of ComfyUI puts beside a workflow.
+const PARTNER_KEYS: [&str; 2] = ["api_key_comfy_org", "auth_token_comfy_org"];
+
+/// What goes beside a workflow is stored with the job, in streams, backups and rows: a key must not be.
+fn extra_data(body: &Body) -> Result<(), Failure> {
+    let Some(extra) = &body.extra_data else { return Ok(()) };
+    let field = "body.extra_data";
+    if body.workflow.is_none() {
+        return Err(Failure::invalid(field, "body.extra_data goes beside body.workflow: leave it out"));
+    }
+    let Some(extra) = extra.as_object() else {
+        return Err(Failure::invalid(
+            field,
+            "body.extra_data must be an object, for example {\"extra_pnginfo\": …}",
+        ));
+    };
+    if let Some(key) = PARTNER_KEYS.into_iter().find(|key| extra.contains_key(*key)) {
+        let words = format!(
+            "body.extra_data.{key} is the key of an account: jobs are stored, and keys must not be; leave it out, and set \
+             the key at the server"
+        );
+        return Err(Failure::invalid(&format!("{field}.{key}"), words));
+    }
+    let is_flat = extra.values().all(|value| workflow::is_within(value, workflow::DEPTH_MAX));
+    if !is_flat {
+        let words = format!("body.extra_data nests more than {} deep", workflow::DEPTH_MAX);
+        return Err(Failure::invalid(field, words));
+    }
+    Ok(())
 }
 
 fn check_text(field: &str, text: Option<&str>, limits: &Limits) -> Result<(), Failure> {

@@ -79,6 +79,7 @@ fn a_result_is_an_input_of_its_own_tenant_alone() {
         sha256: String::new(),
         width: None,
         height: None,
+        saved: None,
     };
     let ended = |tenant: &str, keys: &[&str]| {
         let fact = Fact::Ended {

@@ -6,6 +6,7 @@ use std::process::Output;
 
 use anyhow::ensure;
 use schemas::JobId;
+use serde_json::Value;
 use tests::fleet::{LIMIT, TestFleet, root};
 use tests::jobs::prompt;
 
@@ -62,5 +63,49 @@ async fn what_was_made_is_fetched_later_by_label_and_by_id() -> anyhow::Result<(
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.code() == Some(1) && said.contains(words), "{arguments:?}: {output:?}");
     }
+    Ok(())
+}
+
+/// Two nodes save under names of their own, and the command line gets the workflow as a page posts it.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_called_what_their_workflow_calls_them() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| (options.runpod, options.gemini) = (None, None)).await?;
+    let text = std::fs::read_to_string(root().join("ops/workflows/sdxl_txt2img.json"))?;
+    let mut graph: Value = serde_json::from_str(&text)?;
+    let nodes = graph.as_object_mut().expect("a graph");
+    let is_save = |node: &Value| node["class_type"] == "SaveImage";
+    let (first, save) = nodes
+        .iter()
+        .find(|(_, node)| is_save(node))
+        .map(|(id, node)| (id.clone(), node.clone()))
+        .expect("one");
+    let second = "second".to_owned();
+    nodes.insert(second.clone(), save);
+    for (node, prefix) in [(&first, "sea/boat"), (&second, "harbour")] {
+        nodes[node]["inputs"]["filename_prefix"] = prefix.into();
+    }
+    let page = serde_json::json!({"prompt": graph, "client_id": "page", "extra_data": {"extra_pnginfo": {"workflow": {"nodes": []}}}});
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("posted.json");
+    std::fs::write(&file, page.to_string())?;
+    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
+    command.arg("submit").arg("--workflow").arg(&file).current_dir(root());
+    let output = command.env("ARGOSY_NATS__URL", fleet.stack.nats_url()).output().await?;
+    let job: JobId = String::from_utf8_lossy(&output.stdout).trim().parse()?;
+    let tracker = fleet.stack.wait_ended(&[job], LIMIT).await?;
+    let artifacts = &tracker.jobs()[&job].artifacts;
+    let saved: BTreeSet<_> = artifacts
+        .iter()
+        .filter_map(|artifact| artifact.saved.as_ref())
+        .map(|saved| (saved.node.as_deref(), saved.subfolder.as_str(), saved.prefix.as_deref()))
+        .collect();
+    let expected =
+        [(Some(first.as_str()), "sea", Some("sea/boat")), (Some(second.as_str()), "", Some("harbour"))];
+    ensure!(saved == expected.into() && artifacts.len() == 2, "{artifacts:?}");
+    ensure!(fleet.stack.audit(&[job], LIMIT).await?.holds());
+    let out = folder.path().join("out");
+    let output = get(&fleet, &out, &[&job.to_string(), "--name", "{file}"]).await?;
+    let expected = ["boat_00001_.png", "harbour_00001_.png"].map(str::to_owned);
+    ensure!(output.status.success() && names(&out)? == expected.into(), "{output:?}");
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use runtime::artifacts::ARTIFACT_MAX_BYTES;
 use runtime::clock::now_ms;
-use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, Usage};
+use runtime::png_text;
+use schemas::{Artifact, Failure, FailureCode, Outcome, Phase, SavedAs, Usage};
 use worker_host::{Attempt, Stop};
 
 use crate::backend::worker_time::WorkerTime;
@@ -198,8 +199,11 @@ impl<'a> Flight<'a> {
                     bytes
                 }
             };
+            let bytes = png_text::as_asked(&attempt.assignment.job.body, bytes);
             let media_type = output::media_type(file.name.as_deref(), &bytes);
-            artifacts.push(attempt.save(index, media_type, bytes).await?);
+            let saved = attempt.save(index, media_type, bytes).await?;
+            let file_name = file.name.map(|file_name| SavedAs { file_name, ..SavedAs::default() }.bounded());
+            artifacts.push(Artifact { saved: file_name, ..saved });
         }
         Ok(artifacts)
     }

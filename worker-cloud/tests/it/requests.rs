@@ -135,7 +135,7 @@ fn graphs_carry_the_attempts_name() {
     assignment.job.body.workflow =
         Some(json!({"9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "mine"}}}));
     let own = request::graph(&assignment, &catalog).expect("its own");
-    assert_eq!(own["9"]["inputs"]["filename_prefix"], json!(prefix));
+    assert_eq!(own["9"]["inputs"]["filename_prefix"], json!(format!("{prefix}/mine")));
 }
 
 #[test]

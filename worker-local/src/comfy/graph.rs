@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use schemas::{AttemptId, Body, Catalog, Failure, FailureCode, JobId, workflow};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// All files of ours on a server, inputs and results, are below folders of this name.
 pub const FOLDER: &str = "argosy";
@@ -82,6 +82,19 @@ pub fn run_anew(graph: &mut Value, leaves: impl Fn(&str) -> bool, id: AttemptId)
     }
 }
 
+/// What is posted to the server. Of what the job sends beside its workflow the server takes everything but the client's id,
+/// which is this worker's.
+#[must_use]
+pub fn request(graph: &Value, body: &Body, prompt_id: &str, client_id: &str) -> Value {
+    let mut request = json!({ "prompt": graph, "prompt_id": prompt_id, "client_id": client_id });
+    if let Some(extra) = body.extra_data.as_ref().and_then(Value::as_object) {
+        let mut extra = extra.clone();
+        extra.remove("client_id");
+        request["extra_data"] = Value::Object(extra);
+    }
+    request
+}
+
 /// Node id to node class, for words about progress.
 #[must_use]
 pub fn node_classes(graph: &Value) -> BTreeMap<String, String> {
@@ -92,7 +105,17 @@ pub fn node_classes(graph: &Value) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    #[test]
+    fn what_goes_beside_a_workflow_reaches_the_server_and_its_socket_stays_ours() {
+        let mut body = Body::default();
+        let of = |body: &Body| request(&json!({"1": {}}), body, "p", "c");
+        assert_eq!(of(&body), json!({"prompt": {"1": {}}, "prompt_id": "p", "client_id": "c"}));
+        body.extra_data = Some(json!({"extra_pnginfo": {"workflow": {"nodes": []}}, "client_id": "theirs"}));
+        let sent = of(&body);
+        assert_eq!(sent["extra_data"], json!({"extra_pnginfo": {"workflow": {"nodes": []}}}));
+        assert_eq!(sent["client_id"], "c");
+    }
 
     #[test]
     fn a_workflow_is_marked_and_a_wrong_one_refused() {
@@ -100,7 +123,7 @@ mod tests {
         let mut body = schemas::samples::job().body;
         body.workflow = Some(json!({"9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x"}}}));
         let graph = build(&body, id.job, &Catalog::default(), &prefix(id)).expect("a workflow");
-        assert_eq!(graph["9"]["inputs"]["filename_prefix"], format!("argosy/{}.{}", id.job, id.attempt));
+        assert_eq!(graph["9"]["inputs"]["filename_prefix"], format!("argosy/{}.{}/x", id.job, id.attempt));
         body.workflow = Some(json!({"nodes": [], "links": []}));
         let failure = build(&body, id.job, &Catalog::default(), "p").expect_err("the editor's format");
         assert_eq!(

@@ -8,6 +8,8 @@ use serde_json::Value;
 /// A file at the server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OutputFile {
+    /// The id of the node that left it.
+    pub node: String,
     /// Its name; its ending tells what it is.
     pub filename: String,
     /// The folder below its kind's.
@@ -26,13 +28,16 @@ const TEXT_KEY: &str = "text";
 #[must_use]
 pub fn files(outputs: &BTreeMap<String, Value>) -> Vec<OutputFile> {
     let mut found = Vec::new();
-    for (_, output) in in_order(outputs) {
+    for (node, output) in in_order(outputs) {
         output.as_object().into_iter().flat_map(|output| output.values()).for_each(|value| {
-            search(value, DEPTH_MAX, &mut found);
+            search(node, value, DEPTH_MAX, &mut found);
         });
     }
     let mut seen = BTreeSet::new();
-    found.retain(|file| seen.insert(file.clone()));
+    found.retain(|file| {
+        let OutputFile { node: _, filename, subfolder, kind } = file;
+        seen.insert((filename.clone(), subfolder.clone(), kind.clone()))
+    });
     let (saved, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|file| file.kind == "output");
     if saved.is_empty() { rest.into_iter().filter(|file| file.kind == "temp").collect() } else { saved }
 }
@@ -63,25 +68,26 @@ fn in_order(outputs: &BTreeMap<String, Value>) -> Vec<(&String, &Value)> {
 }
 
 /// Finds the objects that name a file, however deep a node's own objects hold them.
-fn search(value: &Value, depth: usize, found: &mut Vec<OutputFile>) {
+fn search(node: &str, value: &Value, depth: usize, found: &mut Vec<OutputFile>) {
     if depth == 0 {
         return;
     }
     match value {
-        Value::Array(items) => items.iter().for_each(|item| search(item, depth - 1, found)),
-        Value::Object(fields) => match file(value) {
+        Value::Array(items) => items.iter().for_each(|item| search(node, item, depth - 1, found)),
+        Value::Object(fields) => match file(node, value) {
             Some(file) => found.push(file),
-            None => fields.values().for_each(|field| search(field, depth - 1, found)),
+            None => fields.values().for_each(|field| search(node, field, depth - 1, found)),
         },
         _ => {}
     }
 }
 
-fn file(item: &Value) -> Option<OutputFile> {
+fn file(node: &str, item: &Value) -> Option<OutputFile> {
     let text = |key: &str| item.get(key).and_then(Value::as_str);
     let filename = text("filename").filter(|name| !name.is_empty())?.to_owned();
     let subfolder = text("subfolder").unwrap_or_default().to_owned();
-    Some(OutputFile { filename, subfolder, kind: text("type").unwrap_or("output").to_owned() })
+    let kind = text("type").unwrap_or("output").to_owned();
+    Some(OutputFile { node: node.to_owned(), filename, subfolder, kind })
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ pub const JOB_FIELDS: [&str; 10] = [
 ];
 
 /// Fields of `body`.
-pub const BODY_FIELDS: [&str; 11] = [
+pub const BODY_FIELDS: [&str; 12] = [
     "kind",
     "prompt",
     "negative_prompt",
     "workflow",
+    "extra_data",
     "model",
     "width",
     "height",
