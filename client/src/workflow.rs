@@ -50,10 +50,10 @@ fn of_picture(png: &[u8]) -> anyhow::Result<Workflow> {
         };
         bail!(why);
     };
-    Ok(Workflow { graph, extra_data: page.map(of_page) })
+    Ok(Workflow { graph, extra_data: page.as_ref().map(of_page) })
 }
 
-fn of_page(workflow: Value) -> Value {
+fn of_page(workflow: &Value) -> Value {
     json!({ "extra_pnginfo": { "workflow": workflow } })
 }
 
@@ -66,7 +66,7 @@ fn unwrapped(value: Value) -> anyhow::Result<Workflow> {
         return Ok(Workflow { graph, extra_data: fields.remove("extra_data") });
     }
     if let Some(graph) = take_graph(&mut fields, "output") {
-        return Ok(Workflow { graph, extra_data: fields.remove("workflow").map(of_page) });
+        return Ok(Workflow { graph, extra_data: fields.get("workflow").map(of_page) });
     }
     if let Some(graph) = take_graph(&mut fields, "workflow") {
         return Ok(Workflow { graph, extra_data: None });
