@@ -124,6 +124,7 @@ pub fn definition() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let json = cli.global.json;
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
@@ -132,8 +133,13 @@ pub fn main() -> ExitCode {
     match built.and_then(|runtime| runtime.block_on(run(cli))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("argosy: {error:#}");
-            ExitCode::from(exit::code_of(&error))
+            let code = exit::code_of(&error);
+            if json {
+                eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit_code": code }));
+            } else {
+                eprintln!("argosy: {error:#}");
+            }
+            ExitCode::from(code)
         }
     }
 }

@@ -34,6 +34,7 @@ pub mod process;
 pub mod publish;
 pub mod reports;
 mod require;
+pub mod retry_after;
 mod secret;
 pub mod store_room;
 pub mod tasks;

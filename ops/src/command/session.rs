@@ -30,6 +30,8 @@ pub(crate) struct Session {
     nats: NatsConfig,
     database: Option<Secret>,
     fleet: Option<FleetFile>,
+    /// Somebody said where the broker is.
+    is_configured: bool,
 }
 
 impl Session {
@@ -59,11 +61,20 @@ impl Session {
         let nats = NatsConfig { connect_patience_ms: PATIENCE_MS, ..nats };
         let of_fleet = fleet.as_ref().map(|fleet| Secret::new(&fleet.database_url));
         let database = global.database.clone().or(of_fleet);
-        Ok(Self { root, json: global.json, nats, database, fleet })
+        Ok(Self { root, json: global.json, nats, database, fleet, is_configured })
     }
 
     pub(crate) async fn broker(&self) -> anyhow::Result<Broker> {
-        Ok(Broker::connect(&self.nats, "command").await?)
+        let connected = Broker::connect(&self.nats, "command").await;
+        if !self.is_configured && self.fleet.is_none() {
+            let folder = self.root.display();
+            return connected.with_context(|| {
+                format!(
+                    "no fleet runs in {folder}: start one there with `make up`, or name a broker with --nats"
+                )
+            });
+        }
+        Ok(connected?)
     }
 
     pub(crate) async fn reader(&self) -> anyhow::Result<Reader> {

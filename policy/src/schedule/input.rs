@@ -96,7 +96,7 @@ pub struct Rules {
     pub passed_over_max: f64,
     /// But not sooner than this, milliseconds: a short claimed patience is no way to pass others.
     pub passed_over_min_ms: f64,
-    /// A job is pressed that would be late behind so many times the work that tenants have within their shares. Less than 2:
+    /// A job is calm that would be in time behind so many times the work that tenants have within their shares. Less than 2:
     /// of two that flood with equal patience each then takes its turn.
     pub calm_behind: f64,
     /// The target of a job that is late anyway, in patiences.

@@ -1,8 +1,7 @@
 //! The order in which jobs take our own slots.
 //!
-//! Where several tenants wait, they take turns by their shares. Before comes, by due time, who is pressed: within its share,
-//! and late if it stood behind all that others have within theirs. By due time all of them are in time, since by their
-//! shares they are.
+//! By due time, but no tenant before its share. Where several tenants wait, those of their jobs that are in time wherever
+//! they stand change places among themselves, so that tenants take turns.
 
 use super::input::{Pool, ScheduleInput, Share, Waiting, Way};
 
@@ -28,8 +27,10 @@ pub(super) struct Job<'a> {
     pub(super) frees_ms: f64,
     /// The least that leaving costs for each millisecond that it frees.
     pub(super) least_rate: f64,
-    /// It may not stand behind all others: it comes before those that may.
-    is_pressed: bool,
+    /// It is in time wherever it stands: it changes places with others that are.
+    is_calm: bool,
+    /// When it is its turn among these.
+    turn_ms: f64,
     /// The smaller, the earlier in line.
     key_ms: f64,
 }
@@ -41,23 +42,43 @@ pub(super) fn ordered<'a>(input: &ScheduleInput<'a>) -> Vec<Job<'a>> {
     sort(&mut jobs);
     if jobs.windows(2).any(|two| two[0].waiting.tenant != two[1].waiting.tenant) {
         let turns = turns(input, &jobs);
-        let clear_ms = clear_ms(input, &jobs, &turns);
+        calm(input, &mut jobs, &turns);
         for (job, turn) in jobs.iter_mut().zip(turns) {
             let Some(turn) = turn else { continue };
-            let is_late = || job.is_late_behind(&clear_ms, input.rules.calm_behind);
-            job.is_pressed = turn.is_passed_over || turn.is_within_share && is_late();
-            job.key_ms = if job.is_pressed { job.key_ms.max(turn.at_ms) } else { turn.at_ms };
+            job.key_ms = job.key_ms.max(turn.at_ms);
+            job.turn_ms = turn.at_ms;
         }
         sort(&mut jobs);
+        jobs = by_turns(jobs);
     }
     jobs
 }
 
 fn sort(jobs: &mut [Job<'_>]) {
-    jobs.sort_by(|one, other| {
-        let pressed_first = other.is_pressed.cmp(&one.is_pressed);
-        pressed_first.then(one.key_ms.total_cmp(&other.key_ms)).then(one.place.cmp(&other.place))
-    });
+    jobs.sort_by(|one, other| one.key_ms.total_cmp(&other.key_ms).then(one.place.cmp(&other.place)));
+}
+
+/// Those that are calm change places among themselves: tenants take turns. All others stay where they are.
+fn by_turns(jobs: Vec<Job<'_>>) -> Vec<Job<'_>> {
+    let is_calm: Vec<bool> = jobs.iter().map(|job| job.is_calm).collect();
+    let (mut calm, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.is_calm);
+    calm.sort_by(|one, other| one.turn_ms.total_cmp(&other.turn_ms).then(one.place.cmp(&other.place)));
+    let (mut calm, mut others) = (calm.into_iter(), others.into_iter());
+    is_calm.into_iter().filter_map(|is_calm| if is_calm { calm.next() } else { others.next() }).collect()
+}
+
+/// Says which jobs are calm: in time behind all that tenants have within their shares, with a margin, and behind what is
+/// pressed beyond them.
+fn calm(input: &ScheduleInput<'_>, jobs: &mut [Job<'_>], turns: &[Option<Turn>]) {
+    let within = |turn: &Option<Turn>| turn.as_ref().is_some_and(|turn| turn.is_within_share);
+    let clear = clear_ms(input, jobs.iter().zip(turns).filter(|(_, turn)| within(turn)).map(|(job, _)| job));
+    for (job, turn) in jobs.iter_mut().zip(turns) {
+        let may_wait = turn.as_ref().is_some_and(|turn| !turn.is_passed_over);
+        job.is_calm = may_wait && job.is_in_time_behind(&clear, input.rules.calm_behind);
+    }
+    let counts = |(job, turn): &(&Job<'_>, &Option<Turn>)| within(turn) || !job.is_calm;
+    let clear = clear_ms(input, jobs.iter().zip(turns).filter(counts).map(|(job, _)| job));
+    jobs.iter_mut().for_each(|job| job.is_calm = job.is_calm && job.is_in_time_behind(&clear, 1.0));
 }
 
 /// When it is a job's turn by its tenant's share of our own slots.
@@ -95,13 +116,11 @@ fn turns(input: &ScheduleInput<'_>, jobs: &[Job<'_>]) -> Vec<Option<Turn>> {
     jobs.iter().map(|job| (!job.own.is_empty()).then(|| turn(job))).collect()
 }
 
-/// For each pool, when the work would be done that tenants have within their shares and that may use it, milliseconds from
-/// now.
-fn clear_ms(input: &ScheduleInput<'_>, jobs: &[Job<'_>], turns: &[Option<Turn>]) -> Vec<f64> {
+/// For each pool, when the work of these jobs would be done that may use it, milliseconds from now.
+fn clear_ms<'j, 'a: 'j>(input: &ScheduleInput<'_>, jobs: impl Iterator<Item = &'j Job<'a>>) -> Vec<f64> {
     let mut work_ms = vec![0.0; input.pools.len()];
-    let within = |turn: &Option<Turn>| turn.as_ref().is_some_and(|turn| turn.is_within_share);
-    for (job, _) in jobs.iter().zip(turns).filter(|(_, turn)| within(turn)) {
-        job.own.iter().for_each(|way| work_ms[way.pool] += way.run.p50_ms);
+    for way in jobs.flat_map(|job| &job.own) {
+        work_ms[way.pool] += way.run.p50_ms;
     }
     let clear_ms = |(work_ms, pool): (f64, &Pool)| {
         let busy_ms: f64 = pool.free_at_ms.iter().map(|at_ms| input.ms_until(*at_ms).max(0.0)).sum();
@@ -116,10 +135,10 @@ impl Job<'_> {
         self.deadline_ms.map_or(self.due_ms, |deadline_ms| deadline_ms.min(self.due_ms))
     }
 
-    /// Whether it would be late behind so many times the work of each pool that it may use.
-    fn is_late_behind(&self, clear_ms: &[f64], times: f64) -> bool {
+    /// Whether it would be in time behind so many times the work of one of the pools that it may use.
+    fn is_in_time_behind(&self, clear_ms: &[f64], times: f64) -> bool {
         let first_ms = self.own.iter().map(|way| clear_ms[way.pool]).fold(f64::INFINITY, f64::min);
-        first_ms * times > self.until_ms()
+        first_ms * times <= self.until_ms()
     }
 }
 
@@ -147,7 +166,8 @@ fn job<'a>(input: &ScheduleInput<'a>, place: usize, waiting: &'a Waiting) -> Job
         own,
         frees_ms: if run_ms.is_finite() { run_ms } else { 1.0 },
         least_rate: least / run_ms,
-        is_pressed: true,
+        is_calm: false,
+        turn_ms: 0.0,
         key_ms: if is_lost { since_ms + input.rules.late_target * span_ms } else { end_ms },
     }
 }

@@ -204,12 +204,13 @@ pub async fn recover_from<P: RouterPorts>(
 }
 
 /// Whether an attempt that is told of was never handed on: its assignment is in no queue, and nothing followed it. An
-/// assignment stays in its queue until what follows from it is stored.
+/// assignment stays in its queue until what follows from it is stored; one of an attempt before, whose acknowledgement was
+/// lost, may lie there still, and ends nothing.
 ///
 /// # Errors
 /// The broker did not answer.
 pub async fn is_unassigned<P: RouterPorts>(ports: &P, job: JobId, attempt: u32) -> Result<bool, StepError> {
-    if ports.queued(job).await?.is_some() {
+    if ports.queued(job).await?.is_some_and(|queued| queued.attempt >= attempt) {
         return Ok(false);
     }
     // Read after the queue: what left it in between is seen here.

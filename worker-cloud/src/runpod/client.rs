@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect, retry};
+use runtime::clock::now_ms;
 use runtime::fetch::{FetchError, Fetcher};
-use runtime::{metrics, telemetry};
+use runtime::{metrics, retry_after, telemetry};
 use serde::de::DeserializeOwned;
 use worker_host::python_json;
 
@@ -140,8 +141,7 @@ async fn sent(request: RequestBuilder, call: &'static str) -> Result<Response, C
     if response.status() == StatusCode::OK || response.status() == StatusCode::CREATED {
         return Ok(response);
     }
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after_ms = retry_after.and_then(|text| text.trim().parse::<u64>().ok());
+    let retry_after_ms = retry_after::wait_ms(response.headers(), now_ms());
     let mut body = BytesMut::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -149,11 +149,7 @@ async fn sent(request: RequestBuilder, call: &'static str) -> Result<Response, C
             break;
         }
     }
-    Err(CallError::Refused {
-        status,
-        retry_after_ms: retry_after_ms.map(|seconds| seconds.saturating_mul(1_000)),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
+    Err(CallError::Refused { status, retry_after_ms, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 async fn read(mut response: Response, max_bytes: u64) -> Result<Bytes, CallError> {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderValue, RETRY_AFTER};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, Url, redirect, retry};
+use runtime::clock::now_ms;
 use runtime::fetch::Fetcher;
-use runtime::{metrics, telemetry};
+use runtime::{metrics, retry_after, telemetry};
 use serde::de::DeserializeOwned;
 
 use crate::config::{ConfigError, GeminiConfig};
@@ -163,8 +164,7 @@ pub(super) async fn success(mut response: Response) -> Result<Response, CallErro
     if response.status().is_success() {
         return Ok(response);
     }
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after_s = retry_after.and_then(|text| text.trim().parse::<u64>().ok());
+    let retry_after_ms = retry_after::wait_ms(response.headers(), now_ms());
     let mut body = BytesMut::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -174,7 +174,7 @@ pub(super) async fn success(mut response: Response) -> Result<Response, CallErro
     }
     Err(CallError::Refused {
         status: response.status().as_u16(),
-        retry_after_ms: retry_after_s.map(|seconds| seconds.saturating_mul(1_000)),
+        retry_after_ms,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }
