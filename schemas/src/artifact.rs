@@ -133,7 +133,7 @@ pub struct Artifact {
     pub height: Option<u32>,
     /// What its workflow calls it, where a server said which node saved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub saved: Option<SavedAs>,
+    pub saved: Option<Box<SavedAs>>,
 }
 
 /// The longest of the words in [`SavedAs`], bytes.

@@ -186,12 +186,12 @@ pub fn artifact() -> Artifact {
         sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
         width: Some(1024),
         height: Some(768),
-        saved: Some(SavedAs {
+        saved: Some(Box::new(SavedAs {
             node: Some("9".to_owned()),
             file_name: "lighthouse_00001_.png".to_owned(),
             subfolder: "sea".to_owned(),
             prefix: Some("sea/lighthouse".to_owned()),
-        }),
+        })),
     }
 }
 

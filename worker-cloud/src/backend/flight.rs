@@ -203,7 +203,7 @@ impl<'a> Flight<'a> {
             let media_type = output::media_type(file.name.as_deref(), &bytes);
             let saved = attempt.save(index, media_type, bytes).await?;
             let file_name = file.name.map(|file_name| SavedAs { file_name, ..SavedAs::default() }.bounded());
-            artifacts.push(Artifact { saved: file_name, ..saved });
+            artifacts.push(Artifact { saved: file_name.map(Box::new), ..saved });
         }
         Ok(artifacts)
     }

@@ -78,7 +78,10 @@ async fn download(
         let bytes = png_text::as_asked(&attempt.assignment.job.body, bytes);
         let media_type = media_type::of_file(&file.filename, &bytes);
         let saved = attempt.save(index, media_type, bytes).await?;
-        artifacts.push(Artifact { saved: Some(saved_as(attempt.id(), workflow.as_ref(), file)), ..saved });
+        artifacts.push(Artifact {
+            saved: Some(Box::new(saved_as(attempt.id(), workflow.as_ref(), file))),
+            ..saved
+        });
     }
     for (index, text) in (files.len()..).zip(texts) {
         artifacts.push(attempt.save(index, "text/plain", text.into()).await?);
