@@ -4,9 +4,6 @@ use anyhow::{Context as _, bail};
 use runtime::png_text;
 use serde_json::{Map, Value, json};
 
-/// How every PNG begins.
-const PNG: &[u8] = b"\x89PNG";
-
 /// A workflow in API format, and what goes beside it (`body.extra_data`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workflow {
@@ -23,7 +20,7 @@ pub struct Workflow {
 /// # Errors
 /// It is neither JSON nor a PNG with a workflow, or it brings files that have to be given by themselves.
 pub fn read(bytes: &[u8]) -> anyhow::Result<Workflow> {
-    if bytes.starts_with(PNG) {
+    if png_text::is_png(bytes) {
         return of_picture(bytes);
     }
     let value: Value =

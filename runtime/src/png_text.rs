@@ -17,6 +17,12 @@ const FRAME: usize = 12;
 /// Where the header ends, which is the first chunk of every PNG.
 const HEADER_ENDS: usize = SIGNATURE.len() + FRAME + 13;
 
+/// Whether these bytes begin as a PNG does.
+#[must_use]
+pub fn is_png(bytes: &[u8]) -> bool {
+    bytes.starts_with(SIGNATURE)
+}
+
 /// The text under a keyword.
 #[must_use]
 pub fn text(png: &[u8], keyword: &str) -> Option<String> {
@@ -31,7 +37,7 @@ pub fn text(png: &[u8], keyword: &str) -> Option<String> {
 /// picture that says nothing, is left as it is.
 #[must_use]
 pub fn as_asked(body: &Body, file: Bytes) -> Bytes {
-    let Some(graph) = &body.workflow else { return file };
+    let Some(graph) = body.workflow.as_ref().filter(|_| is_png(&file)) else { return file };
     let Some(mut picture) = with_text(&file, GRAPH, &graph.to_string()) else { return file };
     let extra = body.extra_data.as_ref().and_then(|extra| extra.get("extra_pnginfo"));
     for (keyword, value) in extra.and_then(Value::as_object).into_iter().flatten() {
