@@ -181,6 +181,11 @@ impl Admin {
         Some(fault)
     }
 
+    /// Whether a fault that lasts is armed. Counts as no occasion of it.
+    pub(crate) fn is_armed(&self, name: &str) -> bool {
+        self.0.faults.list().iter().any(|fault| fault.name == name)
+    }
+
     fn fired(&self, name: &str) {
         tracing::info!(simulator = self.0.simulator, fault = name, "simulator: fault fired");
         *self.stats_mut().faults_fired.entry(name.to_owned()).or_default() += 1;

@@ -45,7 +45,7 @@ use sockets::Sockets;
 
 /// Fault names; see the crate's header for what they do.
 pub const FAULTS: &[&str] =
-    &["oom", "hang", "restart", "slow_interrupt", "drop_ws", "late_history", "node_errors_on_200"];
+    &["oom", "hang", "hold", "restart", "slow_interrupt", "drop_ws", "late_history", "node_errors_on_200"];
 
 const LABEL: &str = "SIMULATED COMFYUI";
 

@@ -15,6 +15,8 @@ use crate::{chance, clock};
 const SAMPLER_SHARE: u64 = 80;
 /// At most this many progress steps are shown for one node.
 const MAX_STEPS: u64 = 200;
+/// What is held tells of its step this often.
+const HELD_STEP: Duration = Duration::from_millis(50);
 
 /// How a job ended.
 enum End {
@@ -300,19 +302,29 @@ impl<'a> Run<'a> {
 
     async fn steps(&mut self, id: &str, steps: u64, total_ms: u64, show: bool) -> Result<Value, Stop> {
         let steps = steps.clamp(1, MAX_STEPS);
+        // `hold`: as if it worked on its first step, for as long as the fault is armed.
+        while self.comfy.admin.is_armed("hold") {
+            tokio::time::sleep(HELD_STEP).await;
+            self.step(id, 1, steps)?;
+        }
         for step in 1..=steps {
             tokio::time::sleep(self.comfy.scale.wall(total_ms) / steps as u32).await;
             if show {
-                if self.comfy.interrupted() {
-                    return Err(Stop::Interrupted);
-                }
-                self.progress_state(id, &json!(step), &json!(steps), "running");
-                let data = json!({"value": step, "max": steps, "prompt_id": self.item.id, "node": id});
-                self.comfy.tell_or_broadcast(self.item, "progress", &data);
+                self.step(id, step, steps)?;
                 self.preview(id, step);
             }
         }
         Ok(if show { json!(steps) } else { json!(1.0) })
+    }
+
+    fn step(&mut self, id: &str, step: u64, steps: u64) -> Result<(), Stop> {
+        if self.comfy.interrupted() {
+            return Err(Stop::Interrupted);
+        }
+        self.progress_state(id, &json!(step), &json!(steps), "running");
+        let data = json!({"value": step, "max": steps, "prompt_id": self.item.id, "node": id});
+        self.comfy.tell_or_broadcast(self.item, "progress", &data);
+        Ok(())
     }
 
     fn preview(&self, id: &str, step: u64) {

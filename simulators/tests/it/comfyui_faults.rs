@@ -89,6 +89,27 @@ async fn a_hang_ends_only_with_a_restart_and_the_restart_loses_the_job() {
 }
 
 #[tokio::test]
+async fn what_is_held_runs_until_it_is_let_go_or_interrupted() {
+    let (http, server) = (client(), start(0.001).await);
+    server.admin().set_faults(vec![Fault::always("hold")]).unwrap();
+    let (interrupted, let_go) = (
+        submit(&http, &server, &workflow("fox", 1)).await,
+        submit(&http, &server, &workflow("fox", 2)).await,
+    );
+    let queue = format!("{}/queue", server.url());
+    for id in [&interrupted, &let_go] {
+        until(&http, &queue, NO_KEY, "it runs", |body| body["queue_running"][0][1] == id.as_str()).await;
+        if *id == interrupted {
+            ask(http.post(format!("{}/interrupt", server.url()))).await;
+        } else {
+            server.admin().set_faults(Vec::new()).unwrap();
+        }
+    }
+    assert_eq!(ended(&http, &server, &interrupted).await["status"]["status_str"], "error");
+    assert_eq!(ended(&http, &server, &let_go).await["status"]["status_str"], "success");
+}
+
+#[tokio::test]
 async fn offline_cuts_and_refuses_then_comes_back() {
     let server = start(0.001).await;
     let url = format!("{}/system_stats", server.url());

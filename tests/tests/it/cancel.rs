@@ -4,6 +4,7 @@ use anyhow::ensure;
 use client::api;
 use schemas::api::{CancelReply, JobRequest, StatusReply};
 use schemas::{Job, JobId, JobState};
+use serde_json::json;
 use tests::fleet::{LIMIT, TestFleet, weighted};
 use tests::jobs::prompt;
 
@@ -30,14 +31,14 @@ async fn wait_state(fleet: &TestFleet, job: JobId, state: JobState) -> anyhow::R
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_a_job_is_it_can_be_cancelled() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|options| {
-        // One slow GPU: the first job runs for seconds, the others wait behind it.
+        // One GPU: the first job runs for as long as it is held, the others wait behind it.
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
-        options.time_scale = 1.5;
         weighted(options);
     })
     .await?;
     let stack = &fleet.stack;
+    stack.simulator("local")?.set_faults(&json!([{"name": "hold"}])).await?;
     let jobs: Vec<Job> = ["running", "waiting", "third"].map(prompt).into();
     let [running, waiting, third] = [jobs[0].id, jobs[1].id, jobs[2].id];
     stack.submit(&jobs[..1]).await?;
@@ -59,6 +60,7 @@ async fn wherever_a_job_is_it_can_be_cancelled() -> anyhow::Result<()> {
     }
     ensure!(cancel(&fleet, waiting).await?.effect.contains("ended before"));
     // The GPU is free again: the job behind the cancelled ones is made.
+    stack.simulator("local")?.set_faults(&json!([])).await?;
     let tracker = stack.wait_ended(&[third], LIMIT).await?;
     ensure!(tracker.jobs()[&third].state == JobState::Completed, "{tracker:?}");
     let audit = stack.audit(&[running, waiting, early.id, third], LIMIT).await?;
@@ -72,10 +74,10 @@ async fn what_waits_in_a_routers_hands_is_cancelled_while_others_run() -> anyhow
     let fleet = TestFleet::start(|options| {
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
-        options.time_scale = 1.5;
     })
     .await?;
     let stack = &fleet.stack;
+    stack.simulator("local")?.set_faults(&json!([{"name": "hold"}])).await?;
     let jobs: Vec<Job> = ["running", "behind it", "waiting"].map(prompt).into();
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     for (job, state) in jobs.iter().zip([JobState::Running, JobState::Assigned, JobState::Submitted]) {
@@ -85,6 +87,7 @@ async fn what_waits_in_a_routers_hands_is_cancelled_while_others_run() -> anyhow
     ensure!(cancel(&fleet, ids[2]).await?.effect.contains("as soon as"));
     let tracker = stack.wait_ended(&ids[2..], LIMIT).await?;
     ensure!(tracker.jobs()[&ids[2]].state == JobState::Cancelled, "{tracker:?}");
+    stack.simulator("local")?.set_faults(&json!([])).await?;
     let tracker = stack.wait_ended(&ids, LIMIT).await?;
     ensure!(ids[..2].iter().all(|id| tracker.jobs()[id].state == JobState::Completed), "{tracker:?}");
     let audit = stack.audit(&ids, LIMIT).await?;

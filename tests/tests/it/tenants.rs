@@ -13,7 +13,7 @@ use schemas::topology::{Topology, bucket};
 use schemas::{CancelRequest, Job, JobId, JobState, Tenant, UnknownFields, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::fleet::{LIMIT, TestFleet, look_until, root};
 use tests::jobs::{prompt, tenant};
 use tokio::task::JoinSet;
@@ -66,12 +66,13 @@ async fn refused(
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_answers_for_its_own_tenant() -> anyhow::Result<()> {
     let fleet = TestFleet::start(|options| {
-        // One very slow GPU: the first job runs while all is asked, the others wait behind it.
+        // One GPU: the first job runs while all is asked, the others wait behind it.
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
-        options.time_scale = 8.0;
     })
     .await?;
+    let local = fleet.stack.simulator("local")?;
+    local.set_faults(&json!([{"name": "hold"}])).await?;
     // A tenant may be called as an endpoint is.
     let (own, other) = (tenant("status"), tenant("studio-z"));
     let of_own = |words: &str| Job { tenant: own.clone(), ..prompt(words) };
@@ -157,6 +158,7 @@ async fn every_request_answers_for_its_own_tenant() -> anyhow::Result<()> {
     }
     // As a router of release 0.1.0 writes it.
     stored.put(by_old_key.to_string(), "cancel".into()).await?;
+    local.set_faults(&json!([])).await?;
     let tracker = fleet.stack.wait_ended(&[running, waiting, by_old_key], LIMIT).await?;
     for (job, view) in tracker.jobs() {
         let expected = if *job == running { JobState::Completed } else { JobState::Cancelled };
