@@ -51,7 +51,7 @@ test: ## run every test
 	@$(PYTHON) ops/scripts/obtain --with-python-client
 	cargo build --workspace --bins
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	  cargo nextest run --workspace && cargo test --workspace --doc; \
+	  cargo nextest run --workspace --no-fail-fast && cargo test --workspace --doc; \
 	else \
 	  cargo test --workspace; \
 	fi

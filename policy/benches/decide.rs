@@ -77,6 +77,7 @@ fn offer(nth: usize, backend: Backend, catalog: &Catalog) -> Offer {
         health_reason: None,
         unavailable_until_ms: None,
         clock_skew_ms: None,
+        breaker: None,
         running: Vec::new(),
         models: tells.then(files),
         nodes: tells.then(nodes),

@@ -1,9 +1,13 @@
-//! Takes a backend out of the plans while it fails.
+//! Takes out of use what fails: a provider out of the plans, a server of our own out of its worker's hands.
 //!
-//! A value, not a wrapper around calls: the router feeds it what failed attempts and successes say. Only
-//! failures that speak of the backend count; a refused prompt says nothing about the GPU.
+//! A value, not a wrapper around calls: whoever holds it feeds it what failed attempts and successes say. A router holds
+//! one for each provider; a worker holds the one of its server and tells it in its offer
+//! ([`schemas::ServerBreaker`]), so that one broken server closes no other. Only failures that speak of the backend
+//! count; a refused prompt says nothing about the GPU, and one job that fails again and again is one failure.
 
-use schemas::{Failure, FailureCode, PolicyConfig};
+use std::collections::BTreeSet;
+
+use schemas::{Failure, FailureCode, JobId, PolicyConfig, ServerBreaker};
 
 /// How long a quota is taken to last when the provider does not say, milliseconds: an hour.
 pub const QUOTA_OPEN_MS: u64 = 60 * 60 * 1000;
@@ -11,6 +15,8 @@ pub const QUOTA_OPEN_MS: u64 = 60 * 60 * 1000;
 pub const QUOTA_OPEN_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long a stopped provider (key, billing) stays out, milliseconds: it takes a person to mend it.
 pub const STOPPED_OPEN_MS: u64 = 10 * 60 * 1000;
+/// So many jobs are told apart; failures of others count each.
+const JOBS_KNOWN_MAX: usize = 1_024;
 
 /// What is remembered of a backend's failures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,14 +27,19 @@ pub struct Breaker {
     pub open_until_ms: Option<i64>,
     /// What opened it.
     pub reason: Option<String>,
+    /// The jobs whose failures were counted.
+    failed: BTreeSet<JobId>,
 }
 
 impl Breaker {
-    /// Takes note of a failed attempt.
-    pub fn on_failure(&mut self, failure: &Failure, policy: &PolicyConfig, now_ms: i64) {
-        let counted = self.consecutive_failures.saturating_add(1);
+    /// Takes note of a failed attempt of a job.
+    pub fn on_failure(&mut self, job: JobId, failure: &Failure, policy: &PolicyConfig, now_ms: i64) {
+        let is_known = self.failed.contains(&job);
+        let counted = self.consecutive_failures.saturating_add(u32::from(!is_known));
         let half_open = self.open_until_ms.is_some_and(|until_ms| until_ms <= now_ms);
         let open_ms = match failure.code {
+            // The same job once more: it may be the job's fault.
+            FailureCode::Transient | FailureCode::Timeout if is_known => None,
             FailureCode::Transient | FailureCode::Timeout => {
                 (half_open || counted >= policy.breaker_failures).then_some(policy.breaker_open_ms)
             }
@@ -53,6 +64,9 @@ impl Breaker {
             | FailureCode::Unknown => return,
         };
         self.consecutive_failures = counted;
+        if self.failed.len() < JOBS_KNOWN_MAX {
+            self.failed.insert(job);
+        }
         let Some(open_ms) = open_ms else { return };
         let until_ms = now_ms.saturating_add_unsigned(open_ms);
         // A short reason never cuts a long one short.
@@ -67,9 +81,19 @@ impl Breaker {
         *self = Self::default();
     }
 
-    /// The backend is out at present.
+    /// It is out at present.
     #[must_use]
     pub fn is_open(&self, now_ms: i64) -> bool {
         self.open_until_ms.is_some_and(|until_ms| now_ms < until_ms)
+    }
+
+    /// As a worker tells its server's.
+    #[must_use]
+    pub fn told(&self) -> ServerBreaker {
+        ServerBreaker {
+            consecutive_failures: self.consecutive_failures,
+            open_until_ms: self.open_until_ms,
+            reason: self.reason.clone(),
+        }
     }
 }

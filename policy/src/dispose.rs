@@ -1,7 +1,7 @@
 //! What follows a failed attempt. The only place that knows: workers name the failure, the router does
 //! what is said here.
 
-use schemas::{AttemptFacts, Backend, DeadLetter, FailureCode, JobState, PolicyConfig};
+use schemas::{AttemptFacts, Backend, DeadLetter, Failure, FailureCode, JobState, PolicyConfig};
 
 use crate::backoff::{Backoff, seed_of};
 
@@ -86,6 +86,27 @@ fn in_time(wanted: Disposition, letter: &DeadLetter) -> Disposition {
     wanted
 }
 
+/// So many servers of ours went away while they ran a job, and it gets no other.
+const SERVERS_MAX: usize = 2;
+
+/// Why a job is not handed on: each server that ran it went away. None while it may be chance.
+#[must_use]
+pub fn takes_servers_down(letter: &DeadLetter) -> Option<Failure> {
+    let attempts = letter.assignment.history.iter().chain(std::iter::once(&letter.ended_attempt));
+    let failures = attempts.filter_map(|facts| facts.failure.as_ref());
+    let mut gone =
+        failures.filter(|failure| failure.code == FailureCode::BackendDown && failure.while_running);
+    let (count, last) = (gone.clone().count(), gone.next_back()?);
+    (count >= SERVERS_MAX).then(|| {
+        let words = format!(
+            "{count} times a server went away while it ran this job, so it is not handed to another; look at its \
+             workflow before you redrive it. The last time: {}",
+            last.message
+        );
+        Failure { provider_words: last.provider_words.clone(), ..Failure::new(FailureCode::Poison, words) }
+    })
+}
+
 /// What the failure alone suggests.
 fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
     let now_ms = letter.time_ms;
@@ -127,6 +148,7 @@ fn by_code(letter: &DeadLetter, policy: &PolicyConfig) -> Disposition {
             Disposition::Snooze { at_ms: after(now_ms, rate_limit_wait_ms(letter, &backoff, seed)) }
         }
         FailureCode::Interrupted => Disposition::Retry { at_ms: now_ms, counted: false },
+        FailureCode::BackendDown if takes_servers_down(letter).is_some() => failed,
         // The worker has asked the provider for as long as it may: what is unknown now stays so. It is
         // booked as possibly paid, and the plan checks whether the ceiling covers another attempt.
         FailureCode::OutcomeUnknown

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Deref;
 
-use schemas::{Backend, Class, Health, Offer, WorkerId};
+use schemas::{AttemptFacts, Backend, Class, Health, JobId, Offer, PolicyConfig, WorkerId};
 
 use crate::breaker::Breaker;
 
@@ -54,6 +54,14 @@ impl Known {
         self.age_ms(now_ms) < offer_max_age_ms
     }
 
+    /// Whether its worker is alive and well, and serves the class.
+    #[must_use]
+    pub fn serves(&self, class: &Class, max_age_ms: u64, now_ms: i64) -> bool {
+        self.is_fresh(max_age_ms, now_ms)
+            && self.health == Health::Healthy
+            && self.classes.iter().any(|offered| offered.class == *class)
+    }
+
     /// How far its worker's clock is ahead of the broker's, milliseconds: as it measured, else as its time shows.
     #[must_use]
     pub fn clock_skew_ms(&self) -> i64 {
@@ -82,7 +90,7 @@ pub struct BackendView {
     pub offers: Vec<Known>,
     /// Jobs waiting or running there, by class.
     pub backlog: BTreeMap<Class, u64>,
-    /// What is remembered of its failures.
+    /// What is remembered of its failures, those apart that its workers answer for.
     pub breaker: Breaker,
 }
 
@@ -90,11 +98,7 @@ impl BackendView {
     /// Whether a worker that is alive serves the class; one that drains does not take more, and finishes what it has.
     #[must_use]
     pub fn serves(&self, class: &Class, max_age_ms: u64, now_ms: i64) -> bool {
-        self.offers.iter().any(|offer| {
-            offer.is_fresh(max_age_ms, now_ms)
-                && offer.health == Health::Healthy
-                && offer.classes.iter().any(|offered| offered.class == *class)
-        })
+        self.offers.iter().any(|offer| offer.serves(class, max_age_ms, now_ms))
     }
 }
 
@@ -114,6 +118,24 @@ impl Fleet {
     /// One backend, to be updated.
     pub fn view_mut(&mut self, backend: &Backend) -> &mut BackendView {
         self.backends.entry(backend.clone()).or_default()
+    }
+
+    /// An attempt of a job failed. A worker with a server of its own holds that server's breaker by itself
+    /// ([`Offer::breaker`]), and nothing is said of the backend's other servers; else it speaks of the backend.
+    pub fn attempt_failed(&mut self, job: JobId, facts: &AttemptFacts, policy: &PolicyConfig, now_ms: i64) {
+        let Some(failure) = &facts.failure else { return };
+        let view = self.view_mut(&facts.backend);
+        let is_its_servers = facts.worker.as_ref().is_some_and(|worker| {
+            view.offers.iter().any(|offer| offer.worker == *worker && offer.breaker.is_some())
+        });
+        if !is_its_servers {
+            view.breaker.on_failure(job, failure, policy, now_ms);
+        }
+    }
+
+    /// An attempt at a backend succeeded.
+    pub fn attempt_succeeded(&mut self, backend: &Backend) {
+        self.view_mut(backend).breaker.on_success();
     }
 
     /// A worker said something about itself; it replaces what the worker said before. `told_at_ms` is when the broker

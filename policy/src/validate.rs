@@ -7,7 +7,7 @@ mod guards;
 
 use std::collections::BTreeSet;
 
-use schemas::{Catalog, MicroUsd, PolicyConfig, TenantsConfig, Terms, workflow};
+use schemas::{Catalog, MicroUsd, PolicyConfig, TenantConfig, TenantsConfig, Terms, workflow};
 
 pub use self::across::across;
 pub use self::document::{Document, KEYS, Refused, check, check_stored, read};
@@ -63,6 +63,7 @@ pub fn policy(policy: &PolicyConfig) -> Result<(), ConfigError> {
         ("breaker_failures", policy.breaker_failures.into()),
         ("offer_max_age_ms", policy.offer_max_age_ms),
         ("defer_ms", policy.defer_ms),
+        ("max_passed_over", policy.max_passed_over.into()),
     ];
     match positive.into_iter().find(|(_, value)| *value == 0) {
         Some((field, _)) => wrong(field, "must be 1 or more"),
@@ -91,13 +92,19 @@ pub fn tenants(tenants: &TenantsConfig) -> Result<(), ConfigError> {
         ("fleet_monthly_micro_usd".to_owned(), tenants.fleet_monthly_micro_usd),
     ];
     let named = tenants.tenants.iter().map(|(tenant, config)| (format!("tenants.{tenant}"), config));
-    let each =
-        std::iter::once(("default".to_owned(), &tenants.default)).chain(named).flat_map(|(at, config)| {
-            [
-                (format!("{at}.daily_micro_usd"), config.daily_micro_usd),
-                (format!("{at}.monthly_micro_usd"), config.monthly_micro_usd),
-            ]
-        });
+    let all = std::iter::once(("default".to_owned(), &tenants.default)).chain(named);
+    for (at, config) in all.clone() {
+        if config.weight.is_some_and(|weight| !(1..=TenantConfig::WEIGHT_MAX).contains(&weight)) {
+            let most = TenantConfig::WEIGHT_MAX;
+            return wrong(format!("{at}.weight"), format!("must be 1 to {most}, or absent, which means 1"));
+        }
+    }
+    let each = all.flat_map(|(at, config)| {
+        [
+            (format!("{at}.daily_micro_usd"), config.daily_micro_usd),
+            (format!("{at}.monthly_micro_usd"), config.monthly_micro_usd),
+        ]
+    });
     for (field, budget) in fleet.into_iter().chain(each) {
         if let Some(budget) = budget.filter(|budget| *budget < MicroUsd::ZERO) {
             return wrong(

@@ -239,17 +239,14 @@ async fn follow_outcomes_once(router: &Router) -> String {
 
 fn failed(router: &Router, payload: &[u8]) {
     let Ok(letter) = codec::decode::<DeadLetter>(None, payload) else { return };
-    let Some(failure) = letter.ended_attempt.failure else { return };
-    let policy = router.config().policy;
-    router.change_fleet(|fleet| {
-        fleet.view_mut(&letter.ended_attempt.backend).breaker.on_failure(&failure, &policy, clock::now_ms());
-    });
+    let (job, policy) = (letter.assignment.job.id, router.config().policy);
+    router.change_fleet(|fleet| fleet.attempt_failed(job, &letter.ended_attempt, &policy, clock::now_ms()));
 }
 
 fn ended(router: &Router, payload: &[u8]) {
     let Ok(event) = codec::decode::<Event>(None, payload) else { return };
     let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { return };
     if let Some(last) = attempts.last() {
-        router.change_fleet(|fleet| fleet.view_mut(&last.backend).breaker.on_success());
+        router.change_fleet(|fleet| fleet.attempt_succeeded(&last.backend));
     }
 }

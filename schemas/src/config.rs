@@ -46,6 +46,10 @@ pub struct PolicyConfig {
     /// elsewhere now, milliseconds.
     #[serde(default = "overdue_after_ms")]
     pub overdue_after_ms: u64,
+    /// Nobody is passed over on our own slots for longer than this many times his patience (and four minutes), for
+    /// `schedule`.
+    #[serde(default = "max_passed_over")]
+    pub max_passed_over: u32,
     /// A job that found no backend is looked at again after this, milliseconds.
     pub defer_ms: u64,
     /// Limits of what a job may ask for.
@@ -67,6 +71,10 @@ pub enum Scoring {
 /// Five minutes: longer than a queue at its bound takes, unless its workers stall.
 const fn overdue_after_ms() -> u64 {
     300_000
+}
+
+const fn max_passed_over() -> u32 {
+    4
 }
 
 /// One backend.

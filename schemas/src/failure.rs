@@ -21,6 +21,9 @@ pub struct Failure {
     /// For `rate_limited` and `quota_exhausted`: how long the provider asks us to wait, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// For `backend_down`: the server went away, or stood still, while it ran this very job, which may be why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub while_running: bool,
     /// For `capability_missing`: the models or nodes that are not there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
@@ -49,6 +52,7 @@ impl Failure {
             field: None,
             provider_words: None,
             retry_after_ms: None,
+            while_running: false,
             missing: Vec::new(),
         }
     }

@@ -62,7 +62,7 @@ pub use ids::{AttemptId, Backend, Class, JobId, Tenant, WorkerId};
 pub use job::{Body, Constraints, Input, Job, Kind, Lane, Preferences, Profile};
 pub use key::KeyRecord;
 pub use money::MicroUsd;
-pub use offer::{ClassOffer, Gpu, Health, Offer, RUNNING_MAX, RunningAttempt};
+pub use offer::{ClassOffer, Gpu, Health, Offer, RUNNING_MAX, RunningAttempt, ServerBreaker};
 pub use parked::Parked;
 pub use price::{Price, PriceList, Unit, Usage};
 pub use progress::{Phase, Progress};

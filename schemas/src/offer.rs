@@ -61,9 +61,26 @@ pub struct Offer {
     /// and before the first measurement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew_ms: Option<i64>,
+    /// Where its server is its own and no other worker's: what the worker remembers of that server's failures. While it
+    /// is open the worker takes no work. Absent where many workers call one provider, and from older workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<ServerBreaker>,
     /// What it runs, the longest first, at most [`RUNNING_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<RunningAttempt>,
+}
+
+/// What a worker remembers of its own server's failures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerBreaker {
+    /// Failures of the server since it last succeeded, each job counted once.
+    pub consecutive_failures: u32,
+    /// Until when it is out, Unix milliseconds. In the past: half open, one more failure opens it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until_ms: Option<i64>,
+    /// What opened it: the failure's code and words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Attempts that an offer lists.

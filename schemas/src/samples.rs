@@ -263,6 +263,11 @@ pub fn offer() -> Offer {
         health_reason: None,
         unavailable_until_ms: None,
         clock_skew_ms: None,
+        breaker: Some(ServerBreaker {
+            consecutive_failures: 5,
+            open_until_ms: Some(TIME_MS - 60_000),
+            reason: Some("transient: the download failed".to_owned()),
+        }),
         running: Vec::new(),
         models: Some(BTreeSet::from(["sd_xl_base_1.0.safetensors".to_owned()])),
         nodes: Some(BTreeSet::from(["KSampler".to_owned(), "SaveImage".to_owned()])),

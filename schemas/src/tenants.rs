@@ -39,12 +39,27 @@ pub struct TenantConfig {
     /// Only these backends; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<Vec<Backend>>,
+    /// Its share of our own slots beside the other tenants that wait, 1 to 1,000: who has 2 gets twice as much as who has
+    /// 1. Absent: 1. For `schedule`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
     /// Budget of a day (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daily_micro_usd: Option<MicroUsd>,
     /// Budget of a month (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_micro_usd: Option<MicroUsd>,
+}
+
+impl TenantConfig {
+    /// The largest weight.
+    pub const WEIGHT_MAX: u32 = 1_000;
+
+    /// Its share of our own slots beside other tenants.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        f64::from(self.weight.unwrap_or(1).clamp(1, Self::WEIGHT_MAX))
+    }
 }
 
 /// The operator's word on paid backends. A job's own word counts only within it.

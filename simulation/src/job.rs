@@ -9,7 +9,7 @@ use policy::fleet::Fleet;
 use policy::plan::{PlanInput, plan};
 use schemas::{
     Backend, Body, Constraints, FilterReason, Health, Job, JobId, Kind, Lane, MicroUsd, Offer, Preferences,
-    SCHEMA_VERSION, Tenant, Unit, Usage,
+    SCHEMA_VERSION, ServerBreaker, Tenant, Unit, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -261,6 +261,7 @@ pub fn offer(server: &ServerSpec, setting: &Setting, now_ms: i64) -> Offer {
     let services = setting.config.catalog.services.iter().filter(|service| service.backend == server.backend);
     let made = |class: &schemas::Class| server.classes.as_ref().is_none_or(|classes| classes.contains(class));
     let classes = services.filter(|service| made(&service.class));
+    let is_own = !setting.config.prices.prices.iter().any(|price| price.backend == server.backend);
     Offer {
         schema_version: SCHEMA_VERSION,
         worker: server.name.parse().unwrap_or_else(|_| unreachable!("checked with the fleet")),
@@ -282,6 +283,8 @@ pub fn offer(server: &ServerSpec, setting: &Setting, now_ms: i64) -> Offer {
         simulated: true,
         paid: None,
         clock_skew_ms: None,
+        // An outage is told by its health.
+        breaker: is_own.then(ServerBreaker::default),
         running: Vec::new(),
     }
 }

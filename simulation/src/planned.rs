@@ -221,7 +221,12 @@ impl Strategy for Planned {
         let mut tenants: Vec<&str> = self.waiting.keys().map(|job| jobs[*job].job.tenant.as_str()).collect();
         tenants.sort_unstable();
         tenants.dedup();
-        let share = |tenant: &&str| Share { weight: 1.0, used_ms: self.rates.used_by(tenant, now_ms) };
+        let config =
+            |tenant: &str| Some(world.setting.config.tenants.of(&tenant.parse().ok()?).config.share());
+        let share = |tenant: &&str| Share {
+            weight: config(tenant).unwrap_or(1.0),
+            used_ms: self.rates.used_by(tenant, now_ms),
+        };
         let shares: Vec<Share> = tenants.iter().map(share).collect();
         let places: Vec<usize> = self.waiting.keys().copied().collect();
         let waiting: Vec<Waiting> = places.iter().map(|job| self.job(&world, *job, &tenants)).collect();

@@ -1,9 +1,11 @@
 //! The main job, whole: 100 jobs through the front door of a simulated fleet, with the local GPUs going
 //! away in the middle, and the books audited at the end.
 
+pub mod bought;
 pub mod mix;
 pub mod report;
 pub mod run;
+pub mod saving;
 pub mod sheet;
 
 use client::documents::Documents;

@@ -47,6 +47,12 @@ pub trait Backend: Send + Sync + 'static {
         true
     }
 
+    /// Its server is this worker's alone: what fails there says nothing of other workers' servers. The worker then holds
+    /// the server's breaker. The default is a provider that many workers call.
+    fn has_own_server(&self) -> bool {
+        false
+    }
+
     /// The provider sends a report about each attempt of this service to [`Attempt::report_url`], from
     /// which [`Backend::reported_id`] reads its id. Work whose start was not confirmed then waits for it.
     fn reports(&self, _service: &Service) -> bool {

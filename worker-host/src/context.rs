@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use policy::breaker::Breaker;
 use protocol::worker::machine;
 use runtime::metrics;
-use schemas::{Assignment, Class, FailureCode, JobId, RUNNING_MAX, RunningAttempt, WorkerId};
+use schemas::{
+    Assignment, Class, Failure, FailureCode, JobId, RUNNING_MAX, RunningAttempt, ServerBreaker, WorkerId,
+};
 use serde::Deserialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
@@ -21,6 +24,7 @@ use runtime::artifacts::Artifacts;
 use runtime::broker::Broker;
 use runtime::cancels::Cancels;
 use runtime::claims::Claims;
+use runtime::clock;
 use runtime::config::Secret;
 use runtime::fleet_config::FleetConfig;
 use runtime::health::Health as Readiness;
@@ -84,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) discover_now: Notify,
     pub(crate) figures: Figures,
     pub(crate) learned: Mutex<HashMap<Class, u64>>,
+    /// Its own server's breaker; none where many workers call one provider.
+    pub(crate) breaker: Option<Mutex<Breaker>>,
 }
 
 impl Shared {
@@ -95,6 +101,25 @@ impl Shared {
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         let before = learned.get(class).copied();
         learned.insert(class.clone(), machine::learn(before, run_ms));
+    }
+
+    /// What an attempt says of the worker's own server.
+    pub(crate) fn note_for_server(&self, job: JobId, failure: Option<&Failure>) {
+        let Some(breaker) = &self.breaker else { return };
+        let mut breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = clock::now_ms();
+        match failure {
+            None => breaker.on_success(),
+            Some(failure) => breaker.on_failure(job, failure, &self.config.borrow().policy, now_ms),
+        }
+        if breaker.is_open(now_ms) {
+            self.discover_now.notify_one();
+        }
+    }
+
+    /// What is remembered of the worker's own server.
+    pub(crate) fn server_breaker(&self) -> Option<ServerBreaker> {
+        Some(self.breaker.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).told())
     }
 
     /// Work here costs money.

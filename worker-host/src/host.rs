@@ -110,6 +110,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
         backend: name.clone(),
         simulated: worker.simulated,
         paid: backend.is_paid(),
+        breaker: backend.has_own_server().then(Mutex::default),
         slots,
         started_at_ms: clock::now_ms(),
         broker: context.broker.clone(),

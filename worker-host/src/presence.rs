@@ -51,6 +51,12 @@ pub(crate) async fn discover(
             // Nothing is asked of the provider whose result could not be stored.
             (found.health, found.health_reason) = (Health::Down, Some(reason));
         }
+        let rest = if is_well { rest(&shared) } else { None };
+        let is_at_rest = rest.is_some();
+        if let Some((until_ms, reason)) = rest {
+            (found.health, found.health_reason) = (Health::Down, Some(reason));
+            found.unavailable_until_ms = Some(until_ms);
+        }
         current.send_if_modified(|discovery| {
             if discovery.health != found.health {
                 let reason = found.health_reason.as_deref().unwrap_or_default();
@@ -65,7 +71,7 @@ pub(crate) async fn discover(
         } else {
             shared.health.bad("provider", provider_says.unwrap_or_default());
         }
-        let every = if is_well { DISCOVER_EVERY } else { DISCOVER_UNWELL_EVERY };
+        let every = if is_well && !is_at_rest { DISCOVER_EVERY } else { DISCOVER_UNWELL_EVERY };
         tokio::select! {
             () = shared.lifecycle.hard.cancelled() => return Ok(()),
             () = shared.discover_now.notified() => {}
@@ -75,6 +81,14 @@ pub(crate) async fn discover(
             return Ok(());
         }
     }
+}
+
+/// Until when the worker's own server is left alone after what failed there, and why.
+fn rest(shared: &Shared) -> Option<(i64, String)> {
+    let breaker = shared.server_breaker()?;
+    let until_ms = breaker.open_until_ms.filter(|until_ms| *until_ms > clock::now_ms())?;
+    let reason = breaker.reason.unwrap_or_default();
+    Some((until_ms, format!("this server failed and rests: {reason}")))
 }
 
 /// Why nothing is to be started here for want of room, if so. Free work needs no more than the store's margin: it
@@ -164,6 +178,7 @@ fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
         simulated: shared.simulated,
         paid: Some(shared.paid),
         clock_skew_ms: clock::skew_ms(),
+        breaker: shared.server_breaker(),
         running: shared.running_attempts(),
     }
 }

@@ -200,8 +200,12 @@ impl WorkerPorts for NatsPorts {
 
     fn learn(&self, ran: Ran<'_>) {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
-        self.shared.figures.run_seconds(ran.failure).record(ran.run_ms as f64 / 1000.0);
-        match ran.failure {
+        self.shared
+            .figures
+            .run_seconds(ran.failure.map(|failure| failure.code))
+            .record(ran.run_ms as f64 / 1000.0);
+        self.shared.note_for_server(ran.job, ran.failure);
+        match ran.failure.map(|failure| failure.code) {
             None => {
                 self.shared.room.learn(ran.class, ran.stored_bytes);
                 self.shared.learn(ran.class, ran.run_ms);

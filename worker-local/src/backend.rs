@@ -336,6 +336,10 @@ impl Backend for ComfyBackend {
         false
     }
 
+    fn has_own_server(&self) -> bool {
+        true
+    }
+
     async fn abandon(&self, attempt: &Attempt) {
         self.stop_at_server(&prompt_id(attempt)).await;
     }

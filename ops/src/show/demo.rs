@@ -9,7 +9,10 @@ use trials::figures::{AuditSection, Percentiles};
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut parts = vec![backends(report), states(report), latencies(report)];
-    if !report.savings.is_empty() {
+    if !report.bought.is_empty() {
+        parts.push(bought(report));
+    }
+    if !report.where_allowed.is_empty() {
         parts.push(savings(report));
     }
     parts.push(money(report));
@@ -90,17 +93,37 @@ fn latencies(report: &Report) -> String {
     table::render(&columns, &rows)
 }
 
+fn bought(report: &Report) -> String {
+    let columns = [
+        ("what the money was spent for", Align::Left),
+        ("at", Align::Left),
+        ("attempts", Align::Right),
+        ("spent", Align::Right),
+    ];
+    let row = |why: &str, at: &str, attempts: u64, spent: i64| {
+        vec![why.to_owned(), at.to_owned(), attempts.to_string(), MicroUsd(spent).to_string()]
+    };
+    let mut rows: Vec<Vec<String>> = report
+        .bought
+        .iter()
+        .map(|bought| row(bought.why.words(), &bought.backend, bought.attempts, bought.cost_micro_usd))
+        .collect();
+    let attempts = report.bought.iter().map(|bought| bought.attempts).sum();
+    rows.push(row("total", "", attempts, report.bought.iter().map(|bought| bought.cost_micro_usd).sum()));
+    table::render(&columns, &rows)
+}
+
 fn savings(report: &Report) -> String {
     let columns = [
         ("against all at", Align::Left),
-        ("jobs", Align::Right),
-        ("not comparable", Align::Right),
+        ("jobs that may", Align::Right),
+        ("that may not", Align::Right),
         ("spent", Align::Right),
         ("would have cost", Align::Right),
         ("saved", Align::Right),
     ];
     let rows: Vec<Vec<String>> = report
-        .savings
+        .where_allowed
         .iter()
         .filter(|(_, saving)| saving.baseline_micro_usd > 0)
         .map(|(against, saving)| {

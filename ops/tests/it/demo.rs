@@ -9,6 +9,7 @@ use schemas::{ArtifactRef, Backend, Encoding, Input, Job, JobId, Kind, MicroUsd}
 use serde_json::{Value, json};
 use stack::fleet_file::{FleetFile, root_of};
 use std::collections::BTreeSet;
+use trials::demo::bought::{Bought, Why};
 use trials::demo::mix::{self, WORKFLOWS};
 use trials::demo::report::{Findings, Report};
 use trials::demo::{DemoOptions, documents, sheet};
@@ -163,7 +164,11 @@ fn report() -> Report {
     };
     let cloud = BackendAudit { invoice_micro_usd: Some(MicroUsd(950)), ..BackendAudit::default() };
     audit.per_backend.insert(Backend::new("cloud").expect("a name"), cloud);
-    Report::of(&Findings { jobs: &jobs, counts: &counts, savings: &savings, audit: &audit })
+    let mut report = Report::of(&Findings { jobs: &jobs, counts: &counts, savings: &savings, audit: &audit });
+    report.where_allowed.clone_from(&report.savings);
+    let backend = "cloud".to_owned();
+    report.bought = vec![Bought { why: Why::OwnAway, backend, attempts: 2, cost_micro_usd: 950 }];
+    report
 }
 
 #[test]
@@ -175,7 +180,9 @@ fn the_report_adds_up_and_shows() {
     assert_eq!(report.backends["cloud"].invoice_micro_usd, Some(950));
     assert_eq!(report.backends["local"].invoice_micro_usd, None);
     let text = show::text(&report);
-    for words in ["local (SIMULATED)", "$0.000950", "$0.010000", "the audit holds", "lost 0"] {
+    for words in
+        ["local (SIMULATED)", "$0.000950", "$0.010000", "the audit holds", "lost 0", "our own GPUs were away"]
+    {
         assert!(text.contains(words), "{words} in\n{text}");
     }
 }
@@ -184,7 +191,8 @@ fn the_report_adds_up_and_shows() {
 fn every_field_of_the_report_is_on_its_page() {
     let page = include_str!("../../docs/report.md");
     let value = serde_json::to_value(report()).expect("JSON");
-    let sections = [&value, &value["audit"], &value["backends"]["cloud"], &value["savings"]["gemini"]];
+    let (savings, bought) = (&value["savings"]["gemini"], &value["bought"][0]);
+    let sections = [&value, &value["audit"], &value["backends"]["cloud"], savings, bought];
     for section in sections {
         for field in section.as_object().expect("an object").keys() {
             assert!(page.contains(&format!("| `{field}` |")), "{field} is not documented");

@@ -1,5 +1,7 @@
 //! What a schedule is made from.
 
+use schemas::PolicyConfig;
+
 /// How long something runs: the middle, and what one of ten exceeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Run {
@@ -109,6 +111,14 @@ pub struct Rules {
     pub weighed_max: usize,
     /// Steps along the line in one schedule, at most: what bounds its time.
     pub steps_max: usize,
+}
+
+impl Rules {
+    /// As document `policy` has them.
+    #[must_use]
+    pub fn of(policy: &PolicyConfig) -> Self {
+        Self { passed_over_max: f64::from(policy.max_passed_over.max(1)), ..Self::default() }
+    }
 }
 
 impl Default for Rules {

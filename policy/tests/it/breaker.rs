@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use policy::breaker::Breaker;
 use policy::defaults;
-use schemas::{Failure, FailureCode};
+use schemas::{Failure, FailureCode, JobId};
 
 use crate::table::{cases, rows};
 use crate::world::{NOW_MS, pairs, token};
@@ -14,7 +14,7 @@ fn what_opens_a_breaker() {
     let policy = defaults::policy();
     for case in cases(include_str!("../tables/breaker.txt")) {
         let mut breaker = Breaker::default();
-        for line in &case.lines {
+        for (number, line) in (0..).zip(&case.lines) {
             let (what, wanted) = line.split_once("->").expect("an arrow");
             let mut words = what.split_whitespace();
             let now_ms = NOW_MS + words.next().expect("a time").parse::<i64>().expect("ms");
@@ -22,11 +22,13 @@ fn what_opens_a_breaker() {
                 "success" => breaker.on_success(),
                 "nothing" => {}
                 code => {
-                    let rest: Vec<_> = words.collect();
-                    let retry_after =
-                        pairs(&rest.join(" ")).get("retry_after").map(|ms| ms.parse().expect("ms"));
+                    let rest = words.collect::<Vec<_>>().join(" ");
+                    let rest = pairs(&rest);
+                    let retry_after = rest.get("retry_after").map(|ms| ms.parse().expect("ms"));
                     let failure = Failure::new(token(code), "words").with_retry_after_ms(retry_after);
-                    breaker.on_failure(&failure, &policy, now_ms);
+                    let job =
+                        rest.get("job").map_or(number, |job| 1_000 + job.parse::<i64>().expect("a job"));
+                    breaker.on_failure(JobId::from_parts(job, [0; 10]), &failure, &policy, now_ms);
                 }
             }
             let open_ms =
@@ -43,7 +45,7 @@ fn only_failures_that_speak_of_the_backend_count() {
         rows("transient\ntimeout\nbackend_down\nquota_exhausted\nprovider_stopped").map(token).collect();
     for code in FailureCode::ALL {
         let mut breaker = Breaker::default();
-        breaker.on_failure(&Failure::new(code, "words"), &defaults::policy(), NOW_MS);
+        breaker.on_failure(JobId::new(), &Failure::new(code, "words"), &defaults::policy(), NOW_MS);
         assert_eq!(breaker.consecutive_failures, u32::from(counting.contains(&code)), "{code:?}");
     }
 }

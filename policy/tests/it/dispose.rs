@@ -3,11 +3,18 @@
 use std::collections::BTreeSet;
 
 use policy::defaults;
-use policy::dispose::{Disposition, dispose};
-use schemas::{DeadLetter, FailureCode, JobState, samples};
+use policy::dispose::{Disposition, dispose, takes_servers_down};
+use schemas::{AttemptFacts, DeadLetter, FailureCode, JobState, samples};
 
 use crate::table::rows;
 use crate::world::{NOW_MS, failed, name, pairs, token};
+
+fn while_running(mut facts: AttemptFacts, is_so: bool) -> AttemptFacts {
+    if let Some(failure) = &mut facts.failure {
+        failure.while_running = is_so;
+    }
+    facts
+}
 
 /// A letter as a row's left side describes it.
 fn letter(code: FailureCode, facts: &str) -> DeadLetter {
@@ -17,7 +24,8 @@ fn letter(code: FailureCode, facts: &str) -> DeadLetter {
     let earlier = facts.get("earlier").map_or(Vec::new(), |list| list.split(',').collect());
     let history = earlier.iter().zip(1..).map(|(past, attempt)| {
         let (backend, code) = past.split_once(':').expect("backend:code");
-        failed(attempt, backend, token(code), 0)
+        let (code, running) = code.split_once('+').map_or((code, false), |(code, _)| (code, true));
+        while_running(failed(attempt, backend, token(code), 0), running)
     });
     letter.assignment.history = history.collect();
     if let Some(code) = facts.get("before") {
@@ -33,6 +41,7 @@ fn letter(code: FailureCode, facts: &str) -> DeadLetter {
     letter.assignment.job.constraints.failover_on_refusal = facts.contains_key("refusal_ok");
     letter.assignment.job.constraints.deadline_ms = number("deadline").map(|ms| NOW_MS + i64::from(ms));
     letter.ended_attempt = failed(letter.assignment.attempt, "cloud", code, 0);
+    letter.ended_attempt = while_running(letter.ended_attempt, facts.contains_key("running"));
     if let Some(failure) = &mut letter.ended_attempt.failure {
         failure.retry_after_ms = number("retry_after").map(u64::from);
     }
@@ -76,4 +85,16 @@ fn a_letter_without_a_failure_ends_the_job() {
     let mut letter = letter(FailureCode::Transient, "");
     letter.ended_attempt.failure = None;
     assert_eq!(dispose(&letter, &defaults::policy()), Disposition::End { state: JobState::Failed });
+}
+
+#[test]
+fn who_takes_servers_down_is_told_so() {
+    let once = letter(FailureCode::BackendDown, "earlier=local:backend_down running");
+    assert_eq!(takes_servers_down(&once), None, "the first of them was not running it");
+    let twice =
+        letter(FailureCode::BackendDown, "earlier=local:backend_down+running,local:interrupted running");
+    let failure = takes_servers_down(&twice).expect("two servers");
+    assert_eq!(failure.code, FailureCode::Poison);
+    assert!(failure.message.starts_with("2 times a server went away while it ran this job"), "{failure:?}");
+    assert!(failure.message.ends_with("backend_down in a test"), "{failure:?}");
 }

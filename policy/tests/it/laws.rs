@@ -356,7 +356,7 @@ proptest! {
         for (code, wait_ms) in codes {
             now_ms += wait_ms;
             let before = breaker.clone();
-            breaker.on_failure(&Failure::new(code, "words"), &policy, now_ms);
+            breaker.on_failure(JobId::new(), &Failure::new(code, "words"), &policy, now_ms);
             prop_assert!(breaker.open_until_ms >= before.open_until_ms);
             prop_assert!(breaker.consecutive_failures >= before.consecutive_failures);
         }

@@ -2,8 +2,8 @@
 
 use policy::plan::Plan;
 use schemas::{
-    AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, Service, Terms, Unit,
-    samples,
+    AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, ServerBreaker, Service,
+    Terms, Unit, samples,
 };
 use serde_json::Value;
 
@@ -80,6 +80,7 @@ fn worker(world: &mut World, backend: &str, facts: &str) {
     if let Some(bytes) = whole("vram") {
         offer.gpus = vec![Gpu { vram_total_bytes: bytes, ..samples::offer().gpus[0].clone() }];
     }
+    offer.breaker = facts.contains_key("own").then(ServerBreaker::default);
     if let Some(health) = facts.get("health") {
         offer.health = token(health);
     }

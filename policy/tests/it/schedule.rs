@@ -7,7 +7,7 @@ use policy::schedule::{
     reference, schedule,
 };
 use proptest::prelude::*;
-use schemas::{Job, Lane, Profile, samples};
+use schemas::{Job, Lane, PolicyConfig, Profile, samples};
 
 const OWN: usize = 0;
 const CLOUD: usize = 1;
@@ -216,7 +216,12 @@ fn what_is_expected_to_arrive_stands_in_line_already() {
 }
 
 /// Our own slots, worked off in virtual time: when each job ends.
-fn worked_off(mut waiting: Vec<Waiting>) -> Vec<(usize, i64)> {
+fn worked_off(waiting: Vec<Waiting>) -> Vec<(usize, i64)> {
+    worked_off_by(waiting, [1.0, 1.0])
+}
+
+/// The same by the tenants' weights.
+fn worked_off_by(mut waiting: Vec<Waiting>, weights: [f64; 2]) -> Vec<(usize, i64)> {
     let mut free_at_ms = [NOW_MS, NOW_MS];
     let mut ends = Vec::new();
     while !waiting.is_empty() {
@@ -224,7 +229,8 @@ fn worked_off(mut waiting: Vec<Waiting>) -> Vec<(usize, i64)> {
         let pools = vec![Pool { is_paid: false, free_at_ms: free_at_ms.to_vec(), ahead: 0 }];
         let used = |tenant: usize| {
             let of_tenant = ends.iter().filter(|(other, _)| *other == tenant).count();
-            Share { weight: 1.0, used_ms: 4_000.0 * f64::from(u32::try_from(of_tenant).expect("few")) }
+            let used_ms = 4_000.0 * f64::from(u32::try_from(of_tenant).expect("few"));
+            Share { weight: weights[tenant], used_ms }
         };
         let tenants = [used(0), used(1)];
         let rules = Rules::default();
@@ -289,6 +295,24 @@ fn tenants_take_turns_where_everybody_is_in_time() {
     let never = Rules { calm_behind: 1e6, ..Rules::default() };
     let decisions = decide_with(&waiting, &pools, &never);
     assert!(decisions[40..50].iter().all(waits_in_line), "{decisions:?}");
+}
+
+#[test]
+fn turns_follow_the_weights_of_tenants() {
+    let hour_ms = 3_600_000;
+    let waiting: Vec<Waiting> = (0..48).map(|nth| Waiting { tenant: nth % 2, ..poor(hour_ms) }).collect();
+    for (weights, of_first) in [([3.0, 1.0], 18), ([1.0, 1.0], 12), ([1.0, 5.0], 4)] {
+        let ends = worked_off_by(waiting.clone(), weights);
+        let first = ends.iter().take(24).filter(|(tenant, _)| *tenant == 0).count();
+        assert!(first.abs_diff(of_first) <= 1, "{weights:?}: {first} of 24, {ends:?}");
+    }
+}
+
+#[test]
+fn the_rule_that_bounds_passing_over_is_the_document_s() {
+    let policy = |max_passed_over| PolicyConfig { max_passed_over, ..policy::defaults::policy() };
+    assert!((Rules::of(&policy(4)).passed_over_max - Rules::default().passed_over_max).abs() < 1e-9);
+    assert!((Rules::of(&policy(9)).passed_over_max - 9.0).abs() < 1e-9);
 }
 
 #[test]

@@ -85,6 +85,12 @@ fn budgets_below_nothing_are_refused() {
         refuse(|tenants| tenants.default.daily_micro_usd = Some(MicroUsd(-2))),
         format!("default.daily_micro_usd: -2 {cure}")
     );
+    for weight in [0, 1_001] {
+        let mut tenants = defaults::tenants();
+        tenants.default.weight = Some(weight);
+        let words = validate::tenants(&tenants).expect_err("refused").to_string();
+        assert_eq!(words, "default.weight: must be 1 to 1000, or absent, which means 1");
+    }
     let named = |tenants: &mut TenantsConfig| {
         let mut config = tenants.default.clone();
         config.monthly_micro_usd = Some(MicroUsd(i64::MIN));

@@ -49,6 +49,7 @@ pub(crate) fn offer(worker: &str, backend: &str, slots: u32) -> Offer {
         file_choices: None,
         gpus: Vec::new(),
         simulated: false,
+        breaker: None,
         ..samples::offer()
     }
 }

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use policy::admit::admit;
-use policy::dispose::{Disposition, carried, dispose};
-use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, JobState, subjects};
+use policy::dispose::{Disposition, carried, dispose, takes_servers_down};
+use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, Job, JobState, subjects};
 
 use crate::errors::StepError;
 use crate::note::Note;
@@ -80,11 +80,11 @@ async fn follow_up<P: RouterPorts>(
     if deliveries == 1 {
         ports.note(Note::Disposition { code, follows: disposition.as_str() });
     }
-    let attempts = all_attempts(failed);
+    let seen_before = deliveries > 1;
     let at_ms = match disposition {
         Disposition::End { state } => {
-            let failure = failed.ended_attempt.failure.clone();
-            end(ports, failed, state, failure, attempts).await?;
+            let failure = takes_servers_down(failed).or_else(|| failed.ended_attempt.failure.clone());
+            end(ports, failed, state, failure, seen_before).await?;
             return Ok(None);
         }
         Disposition::Retry { at_ms, .. }
@@ -98,33 +98,32 @@ async fn follow_up<P: RouterPorts>(
     if at_ms > ports.now_ms() {
         return Ok(Some(at_ms));
     }
-    place_next(ports, failed, &disposition, attempts, deliveries > 1).await
+    place_next(ports, failed, &disposition, seen_before).await
 }
 
 async fn place_next<P: RouterPorts>(
     ports: &P,
     failed: &DeadLetter,
     disposition: &Disposition,
-    attempts: Vec<AttemptFacts>,
     seen_before: bool,
 ) -> Result<Option<i64>, StepError> {
     let (job, config) = (&failed.assignment.job, ports.config());
     let submitted_at_ms = failed.assignment.submitted_at_ms;
     if job.constraints.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= ports.now_ms()) {
         let failure = Failure::new(FailureCode::Expired, "its deadline passed before the next attempt");
-        end(ports, failed, JobState::Expired, Some(failure), attempts).await?;
+        end(ports, failed, JobState::Expired, Some(failure), seen_before).await?;
         return Ok(None);
     }
     let admitted = match admit(job, &config.catalog, &config.policy, 0, submitted_at_ms) {
         Ok(admitted) => admitted,
         // The catalog changed under the job.
         Err(failure) => {
-            end(ports, failed, JobState::Failed, Some(failure), attempts).await?;
+            end(ports, failed, JobState::Failed, Some(failure), seen_before).await?;
             return Ok(None);
         }
     };
     // Published with the attempt it was made for: what follows need not carry it.
-    let history = carried(attempts.iter().map(AttemptFacts::as_history).collect());
+    let history = carried(all_attempts(failed).iter().map(AttemptFacts::as_history).collect());
     let placement = Placement {
         job,
         admitted: &admitted,
@@ -163,7 +162,7 @@ async fn place_next<P: RouterPorts>(
         Placed::Refused(failure) => {
             let state =
                 if failure.code == FailureCode::Expired { JobState::Expired } else { JobState::Failed };
-            end(ports, failed, state, Some(failure), attempts).await?;
+            end(ports, failed, state, Some(failure), false).await?;
             Ok(None)
         }
     }
@@ -187,24 +186,41 @@ async fn publish_retrying<P: RouterPorts>(
     Ok(())
 }
 
+/// Ends the job after this attempt. An earlier delivery may have placed the next one: whoever has that ends the job, and
+/// where nobody has it, what it may have cost belongs to the end.
 async fn end<P: RouterPorts>(
     ports: &P,
     failed: &DeadLetter,
     state: JobState,
     failure: Option<Failure>,
-    attempts: Vec<AttemptFacts>,
+    seen_before: bool,
 ) -> Result<(), StepError> {
-    let job = &failed.assignment.job;
+    let (job, attempt) = (&failed.assignment.job, failed.assignment.attempt);
+    if seen_before {
+        let history = history::read(ports, job.id).await?;
+        if !history.is_over() && history.has_begun(attempt + 1) {
+            if place::is_unassigned(ports, job.id, attempt + 1).await? {
+                let failure = failure.unwrap_or_else(|| Failure::new(FailureCode::Cancelled, "cancelled"));
+                let end = unended::end_of(ports, &history, &job.tenant, job.id, state, failure).await?;
+                return finish(ports, job, end).await;
+            }
+            return Ok(());
+        }
+    }
     let end = End {
         tenant: job.tenant.clone(),
         job: job.id,
-        attempt: failed.assignment.attempt,
+        attempt,
         facts: failed.assignment.facts(),
         state,
         failure,
-        attempts,
+        attempts: all_attempts(failed),
     };
-    if state == JobState::Failed {
+    finish(ports, job, end).await
+}
+
+async fn finish<P: RouterPorts>(ports: &P, job: &Job, end: End) -> Result<(), StepError> {
+    if end.state == JobState::Failed {
         parking::fail(ports, job, end, &Original::of(job)).await?;
     } else {
         ending::end(ports, end).await?;

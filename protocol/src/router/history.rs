@@ -143,6 +143,14 @@ impl History {
         self.events.iter().rev().find(|event| matches!(event.fact, Fact::Assigned { .. }))
     }
 
+    /// Whether an attempt was placed or told of, or there is nothing more to place.
+    #[must_use]
+    pub fn has_begun(&self, attempt: u32) -> bool {
+        self.is_over()
+            || self.went_on_from(attempt)
+            || self.last_assigned().is_some_and(|event| event.attempt >= attempt)
+    }
+
     /// The `assigned` event of an attempt for which none is stored.
     #[must_use]
     pub fn without_event(&self) -> Option<&Event> {

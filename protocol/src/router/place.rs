@@ -197,10 +197,11 @@ pub async fn recover_from<P: RouterPorts>(
     placement: &Placement<'_>,
     history: &History,
 ) -> Result<Option<Placed>, StepError> {
-    let begun = history.is_over()
-        || history.went_on_from(placement.attempt)
-        || history.last_assigned().is_some_and(|event| event.attempt >= placement.attempt);
-    if begun { resume(ports, placement, history).await.map(Some) } else { Ok(None) }
+    if history.has_begun(placement.attempt) {
+        resume(ports, placement, history).await.map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Whether an attempt that is told of was never handed on: its assignment is in no queue, and nothing followed it. An

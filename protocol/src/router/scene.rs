@@ -138,8 +138,9 @@ impl<'a> Scene<'a> {
 
     /// Decides for all that stand here, in their order.
     pub(crate) fn schedule(&self, rates: &Rates) -> Schedule {
+        let config = &self.view.config;
         let share = |tenant: &Tenant| Share {
-            weight: 1.0,
+            weight: config.tenants.of(tenant).config.share(),
             used_ms: rates.used_by(tenant.as_str(), self.view.now_ms),
         };
         let tenants: Vec<Share> = self.tenants.iter().map(share).collect();
@@ -151,7 +152,7 @@ impl<'a> Scene<'a> {
             pools: &self.pools,
             tenants: &tenants,
             expected: &rates.expected(slots, self.view.now_ms),
-            rules: &Rules::default(),
+            rules: &Rules::of(&config.policy),
         })
     }
 

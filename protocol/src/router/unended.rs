@@ -34,9 +34,26 @@ pub async fn end<P: RouterPorts>(
     }
     let tenant = history.events.first().map(|event| event.tenant.clone());
     let tenant = tenant.or_else(|| owner(bytes?)).unwrap_or_else(unknown_tenant);
+    let end = end_of(ports, &history, &tenant, job, state, failure).await?;
+    ending::end(ports, end).await?;
+    Ok(true)
+}
+
+/// The end of such a job, by what is known of it: all its attempts, the last as its claim says.
+///
+/// # Errors
+/// The broker failed in between; doing it again is safe.
+pub(super) async fn end_of<P: RouterPorts>(
+    ports: &P,
+    history: &History,
+    tenant: &Tenant,
+    job: JobId,
+    state: JobState,
+    failure: Failure,
+) -> Result<End, StepError> {
     let facts = history.facts().cloned().unwrap_or_else(|| unknown_facts(ports.now_ms()));
     let mut attempts = history.attempts();
-    let open = open_attempt(&history, &attempts, &tenant, facts.submitted_at_ms);
+    let open = open_attempt(history, &attempts, tenant, facts.submitted_at_ms);
     if let Some(assignment) = &open {
         let claim = withdraw::claimant(ports, Waiting::of(assignment), &failure).await?;
         let failed =
@@ -44,9 +61,7 @@ pub async fn end<P: RouterPorts>(
         attempts.push(failed.ended_attempt);
     }
     let attempt = attempts.last().map_or(0, |facts| facts.attempt);
-    let end = End { tenant, job, attempt, facts, state, failure: Some(failure), attempts };
-    ending::end(ports, end).await?;
-    Ok(true)
+    Ok(End { tenant: tenant.clone(), job, attempt, facts, state, failure: Some(failure), attempts })
 }
 
 /// How the open attempt ends: a worker with a claim may have started it at its provider, and no delivery is left to find out.

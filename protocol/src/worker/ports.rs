@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::lock::Mutex;
 use schemas::codec::DecodeError;
 use schemas::{
-    Artifact, Assignment, AttemptId, AttemptRecord, Catalog, Class, DeliveredResult, FailureCode, JobId,
+    Artifact, Assignment, AttemptId, AttemptRecord, Catalog, Class, DeliveredResult, Failure, JobId,
     Manifest, Outcome, Phase, Service, WorkerId,
 };
 
@@ -74,8 +74,10 @@ pub struct Ran<'a> {
     pub class: &'a Class,
     /// For how long, milliseconds.
     pub run_ms: u64,
+    /// Of which job.
+    pub job: JobId,
     /// How it failed, if it did.
-    pub failure: Option<FailureCode>,
+    pub failure: Option<&'a Failure>,
     /// What it stored, bytes.
     pub stored_bytes: u64,
 }

@@ -285,7 +285,8 @@ impl<P: WorkerPorts> Run<'_, P> {
         self.ports.learn(Ran {
             class: &self.assignment.class,
             run_ms: (ended_at_ms - started_at_ms).max(0).unsigned_abs(),
-            failure: outcome.failure.as_ref().map(|failure| failure.code),
+            job: self.assignment.job.id,
+            failure: outcome.failure.as_ref(),
             stored_bytes: match &outcome.manifest {
                 Some(manifest) => manifest.bytes,
                 None => outcome.artifacts.iter().map(|artifact| artifact.bytes).sum(),

@@ -113,9 +113,13 @@ impl Strategy for Shipped {
                     (Arc::clone(&world.setting.config.policy), world.now_ms)
                 };
                 if let Some(letter) = failed_letter(&failed, world) {
-                    let backend = letter.assignment.backend.clone();
                     self.change_fleets(|fleet| {
-                        fleet.view_mut(&backend).breaker.on_failure(&failed.failure, &policy, now_ms);
+                        fleet.attempt_failed(
+                            letter.assignment.job.id,
+                            &letter.ended_attempt,
+                            &policy,
+                            now_ms,
+                        );
                     });
                     self.lanes.borrow_mut().publish_failed(letter, now_ms);
                 }
@@ -125,7 +129,7 @@ impl Strategy for Shipped {
                 if let Some(backend) = backend {
                     self.change_fleets(|fleet| {
                         if fleet.is_troubled() {
-                            fleet.view_mut(&backend).breaker.on_success();
+                            fleet.attempt_succeeded(&backend);
                         }
                     });
                 }

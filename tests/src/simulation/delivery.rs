@@ -8,7 +8,7 @@ use super::broker::{Consumer, DEAD, Holder, LANES, LEDGER, Payload, Place, WORK}
 use super::money_task::Booking;
 use super::process::Role;
 use super::schedule::Happening;
-use super::setting::SLOTS;
+use super::setting::{LOCAL, SLOTS};
 use super::task::{Delivery, Task};
 use super::world::{Reach, World};
 
@@ -262,7 +262,8 @@ impl World {
     }
 
     fn tell_offer(&mut self, process: usize, backend: usize) {
-        let healthy = self.now_ms >= self.providers[backend].down_until_ms;
+        let is_at_rest = self.processes[process].breaker.is_open(self.now_ms);
+        let healthy = self.now_ms >= self.providers[backend].down_until_ms && !is_at_rest;
         let worker = &mut self.processes[process];
         worker.healthy = healthy;
         if !worker.is_reachable(self.now_ms) || self.now_ms < self.broker.down_until_ms {
@@ -291,6 +292,7 @@ impl World {
             health_reason: None,
             unavailable_until_ms: None,
             clock_skew_ms: None,
+            breaker: (backend == LOCAL).then(|| worker.breaker.told()),
             running: Vec::new(),
             models: None,
             nodes: None,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use policy::breaker::Breaker;
 use policy::fleet::Fleet;
 use protocol::router::intake::Intake;
 use protocol::router::lost::Lost;
@@ -106,6 +107,8 @@ pub(crate) struct Process {
     /// A lane is being read past its consumer.
     pub(crate) reads_past: [bool; 3],
     pub(crate) healthy: bool,
+    /// What a worker remembers of its own server's failures.
+    pub(crate) breaker: Breaker,
     pub(crate) learned_ms: BTreeMap<usize, u64>,
     pub(crate) started_ms: i64,
     /// What its clock is off by after it was corrected, milliseconds.
@@ -156,6 +159,7 @@ impl Process {
             ledger_available: false,
             ledger_asked_ms: 0,
             healthy: true,
+            breaker: Breaker::default(),
             learned_ms: BTreeMap::new(),
             started_ms: now_ms,
             clock_ms: 0,

@@ -383,15 +383,12 @@ impl World {
 
     /// Routers hear how attempts end, and feed their breakers; those that are away miss it.
     fn hear(&mut self, message: &Message) {
-        let (backend, failure) = match &message.payload {
-            Payload::Dead(letter) => {
-                let Some(failure) = &letter.ended_attempt.failure else { return };
-                (&letter.ended_attempt.backend, Some(failure))
-            }
+        let (facts, failed_job) = match &message.payload {
+            Payload::Dead(letter) => (&letter.ended_attempt, Some(letter.assignment.job.id)),
             Payload::Event(event) => match &event.fact {
                 Fact::Ended { state: JobState::Completed, attempts, .. } => {
                     let Some(last) = attempts.last() else { return };
-                    (&last.backend, None)
+                    (last, None)
                 }
                 _ => return,
             },
@@ -403,10 +400,9 @@ impl World {
                 continue;
             }
             let mut fleet = router.fleet.borrow_mut();
-            let breaker = &mut fleet.view_mut(backend).breaker;
-            match failure {
-                Some(failure) => breaker.on_failure(failure, &self.setting.policy, now_ms),
-                None => breaker.on_success(),
+            match failed_job {
+                Some(job) => fleet.attempt_failed(job, facts, &self.setting.policy, now_ms),
+                None => fleet.attempt_succeeded(&facts.backend),
             }
         }
     }

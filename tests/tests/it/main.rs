@@ -38,6 +38,7 @@ mod refusals;
 mod room;
 mod rust_example;
 mod schedule;
+mod servers;
 mod shapes;
 mod simulation;
 mod stops;

@@ -63,6 +63,7 @@ pub(super) fn offers(catalog: &Catalog) -> anyhow::Result<Vec<Offer>> {
             health_reason: None,
             unavailable_until_ms: None,
             clock_skew_ms: None,
+            breaker: None,
             running: Vec::new(),
             models: None,
             nodes: None,

@@ -2,6 +2,8 @@
 //! the simulators' invoices; the fields are documented in `ops/docs/report.md`, and a test holds the two
 //! together.
 
+use super::bought::Bought;
+use super::saving::Saving;
 use crate::figures::{AuditSection, Percentiles, percentiles, unsigned};
 use ledger_read::{BackendCount, Counts, JobSummary, SavingRow};
 use policy::invariants::AuditReport;
@@ -42,6 +44,10 @@ pub struct Report {
     pub failovers: u64,
     /// What the same jobs would have cost at one backend, by that backend.
     pub savings: BTreeMap<String, Saving>,
+    /// What the jobs that may use a backend cost, and what they would have cost there, by that backend.
+    pub where_allowed: BTreeMap<String, Saving>,
+    /// What each dollar bought.
+    pub bought: Vec<Bought>,
     /// Files downloaded.
     pub files: u64,
 }
@@ -71,21 +77,6 @@ pub struct BackendSection {
     pub whole_ms: Percentiles,
 }
 
-/// A comparison.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saving {
-    /// Completed jobs that the backend could have made.
-    pub jobs: u64,
-    /// Completed jobs that it could not; they are in none of the sums.
-    pub jobs_not_comparable: u64,
-    /// Spent on the jobs compared.
-    pub actual_micro_usd: i64,
-    /// What they would have cost there.
-    pub baseline_micro_usd: i64,
-    /// The difference.
-    pub saving_micro_usd: i64,
-}
-
 /// What a report is made of.
 #[derive(Debug)]
 pub struct Findings<'a> {
@@ -100,7 +91,7 @@ pub struct Findings<'a> {
 }
 
 impl Report {
-    /// A report of what was found; seed, fault, wall time and files are the caller's to add.
+    /// A report of what was found; seed, fault, wall time, files and what the events told are the caller's to add.
     #[must_use]
     pub fn of(findings: &Findings<'_>) -> Self {
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
@@ -127,6 +118,8 @@ impl Report {
             failovers: sum(|section| section.failovers),
             backends,
             savings: findings.savings.iter().map(saving).collect(),
+            where_allowed: BTreeMap::new(),
+            bought: Vec::new(),
             files: 0,
         }
     }

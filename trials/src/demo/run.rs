@@ -1,5 +1,6 @@
 //! A demo from the first publish to the report.
 
+use super::bought::Books;
 use super::report::{Findings, Report};
 use super::{DemoOptions, mix, sheet};
 use crate::audience::Audience;
@@ -60,7 +61,7 @@ pub async fn run(
     let started_ms = now_ms();
     let jobs = mix::jobs(demo.jobs, demo.seed, &photos[0], started_ms)?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-    let tracker = drive(stack, demo, &jobs, &ids, audience).await?;
+    let (tracker, books) = drive(stack, demo, &jobs, &ids, audience).await?;
     let wall_ms = u64::try_from(now_ms() - started_ms).unwrap_or_default();
     audience.line("all jobs have ended: auditing");
     let audit = stack.audit(&ids, BOOKED_WITHIN).await?;
@@ -68,6 +69,7 @@ pub async fn run(
     let mut report = report(stack, &audit).await?;
     (report.seed, report.fault, report.wall_ms) = (demo.seed, demo.fault, wall_ms);
     report.files = files as u64;
+    (report.bought, report.where_allowed) = (books.bought(&jobs), books.where_allowed());
     let path = out.join("report.json");
     std::fs::write(&path, serde_json::to_vec_pretty(&report)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -81,7 +83,8 @@ async fn drive(
     jobs: &[Job],
     ids: &[JobId],
     audience: &mut impl Audience,
-) -> anyhow::Result<Tracker> {
+) -> anyhow::Result<(Tracker, Books)> {
+    let mut books = Books::default();
     let mut events = Box::pin(follow::events(&stack.broker.jetstream, &[], Since::Ever).await?);
     let mut tracker = Tracker::of(ids.iter().copied());
     let mut publishing = Box::pin(stack.submit(jobs));
@@ -97,7 +100,9 @@ async fn drive(
         tokio::select! {
             submitted = &mut publishing, if !published => { submitted?; published = true; }
             event = events.next() => {
-                tracker.note(&event.context("stream EVENTS ended")??);
+                let event = event.context("stream EVENTS ended")??;
+                books.note(&event);
+                tracker.note(&event);
             }
             () = tokio::time::sleep(left) => bail!("{}", stalled(&tracker)),
         }
@@ -106,7 +111,7 @@ async fn drive(
             audience.ended(tracker.ended(), demo.jobs);
         }
     }
-    Ok(tracker)
+    Ok((tracker, books))
 }
 
 /// Both local ComfyUIs at once: what they were at is lost, and what waits for them must go elsewhere or wait.

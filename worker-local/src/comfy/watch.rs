@@ -73,6 +73,13 @@ struct Known {
     queue_remaining: Option<u64>,
 }
 
+impl Known {
+    /// The server was seen to run it.
+    fn ran(&self) -> bool {
+        self.told.is_some() || matches!(self.place, Some((Phase::Running, _)))
+    }
+}
+
 impl Watch<'_> {
     /// Waits for the end. `hears`: the socket is already connected.
     ///
@@ -96,16 +103,21 @@ impl Watch<'_> {
             told: None,
             queue_remaining: None,
         };
+        let ended = self.follow_all(&mut known).await;
+        ended.map_err(|failure| Failure { while_running: known.ran(), ..failure })
+    }
+
+    async fn follow_all(&mut self, known: &mut Known) -> Result<HistoryEntry, Failure> {
         loop {
             tokio::select! {
-                event = self.socket.next() => self.hear(event, &mut known),
+                event = self.socket.next() => self.hear(event, known),
                 () = tokio::time::sleep_until(known.next_look) => {
-                    if let Some(entry) = self.look(&mut known).await? {
+                    if let Some(entry) = self.look(known).await? {
                         return Ok(entry);
                     }
                 }
             }
-            self.notice_silence(&mut known)?;
+            self.notice_silence(known)?;
         }
     }
 

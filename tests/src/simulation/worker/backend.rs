@@ -43,7 +43,8 @@ impl SimulatedPorts {
             Ended::Stopped(stop) => self.stop_there(attempt, backend, run, stop),
             Ended::Lost => failed(lost()),
             Ended::Gone if backend == LOCAL => {
-                failed(Failure::new(FailureCode::BackendDown, "the server does not have the work any more"))
+                let words = "the server does not have the work any more";
+                failed(Failure { while_running: true, ..Failure::new(FailureCode::BackendDown, words) })
             }
             Ended::Gone => Outcome { provider_id: Some(name_of(&attempt.assignment, run)), ..failed(lost()) },
             Ended::Done { usage, failure } => self.finish(attempt, backend, run, usage, failure).await,

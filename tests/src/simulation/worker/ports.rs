@@ -19,6 +19,7 @@ use super::backend::artifact_of;
 use crate::simulation::broker::Payload;
 use crate::simulation::executor::when;
 use crate::simulation::ports::{SimulatedPorts, claim_key, number};
+use crate::simulation::process::Role;
 use crate::simulation::setting::{CLOUD, LOCAL};
 use crate::simulation::task::Delivery;
 
@@ -268,7 +269,18 @@ impl WorkerPorts for SimulatedPorts {
     fn learn(&self, ran: Ran<'_>) {
         self.world(|world| {
             let class = world.setting.classes.iter().position(|class| class == ran.class);
-            world.figures.unknown_outcomes += u64::from(ran.failure == Some(FailureCode::OutcomeUnknown));
+            if world.processes[self.process].role == Role::Worker(LOCAL) {
+                let (policy, now_ms) = (Arc::clone(&world.setting.policy), world.now_ms);
+                let breaker = &mut world.processes[self.process].breaker;
+                match ran.failure {
+                    Some(failure) => breaker.on_failure(ran.job, failure, &policy, now_ms),
+                    None => breaker.on_success(),
+                }
+                let is_open = breaker.is_open(now_ms);
+                world.processes[self.process].healthy &= !is_open;
+            }
+            world.figures.unknown_outcomes +=
+                u64::from(ran.failure.is_some_and(|failure| failure.code == FailureCode::OutcomeUnknown));
             if let (Some(class), None) = (class, ran.failure) {
                 let learned = &mut world.processes[self.process].learned_ms;
                 let now = machine::learn(learned.get(&class).copied(), ran.run_ms);
