@@ -7,6 +7,7 @@ use async_nats::jetstream::kv;
 use schemas::text::cut;
 use schemas::{Catalog, ClassOffer, Gpu, Health, Offer, SCHEMA_VERSION, codec};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::context::Shared;
 use crate::{Backend, Discovery};
@@ -17,6 +18,10 @@ use runtime::trouble::Trouble;
 
 /// How often the offer is told when nothing changes: a third of the time after which it expires.
 const TELL_EVERY: Duration = Duration::from_millis(schemas::topology::OFFER_TTL_MS / 5);
+
+/// What runs changes with every job; the offer tells of it no more often than this. A first change after a while is told
+/// at once.
+const TELL_APART: Duration = Duration::from_millis(50);
 
 /// How often the provider is looked at while it is healthy, and while it is not.
 const DISCOVER_EVERY: Duration = Duration::from_secs(3);
@@ -109,6 +114,7 @@ pub(crate) async fn tell(
     let mut trouble = Trouble::new("publishing the offer");
     let mut running = shared.running.subscribe();
     loop {
+        let not_before = Instant::now() + TELL_APART;
         let offer = offer(&shared, &discovery.borrow_and_update());
         running.borrow_and_update();
         if let Err(error) = store.put(&key, written(&offer).into()).await {
@@ -121,13 +127,20 @@ pub(crate) async fn tell(
         tokio::select! {
             () = tokio::time::sleep(TELL_EVERY) => {}
             _ = discovery.changed() => {}
-            _ = running.changed() => {}
+            () = changed(&mut running, not_before) => {}
             () = shared.lifecycle.soft.cancelled(), if offer.health != Health::Draining => {}
             () = shared.lifecycle.hard.cancelled() => break,
         }
     }
     let _ = store.delete(&key).await;
     Ok(())
+}
+
+/// What runs has changed, and that moment has come.
+async fn changed(running: &mut watch::Receiver<u32>, not_before: Instant) {
+    // It ends with the process.
+    let _ = running.changed().await;
+    tokio::time::sleep_until(not_before).await;
 }
 
 /// The offer as it is put. A server can have more nodes and models than a message can name; then it names none, which is

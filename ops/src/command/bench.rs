@@ -7,6 +7,7 @@ use crate::show::bench as show;
 use crate::table;
 use anyhow::Context as _;
 use clap::Args;
+use client::documents::Documents;
 use schemas::Tenant;
 use stack::station::{Station, stop_signal};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,10 @@ pub(crate) struct Bench {
     /// Whose jobs, with --running
     #[arg(long, requires = "running", default_value = "bench")]
     tenant: Tenant,
+    /// A folder with policy.json, catalog.json and prices.json of another release: whose binaries are to be measured
+    /// reads these
+    #[arg(long, value_name = "DIR", conflicts_with = "running")]
+    documents: Option<PathBuf>,
     /// Where the report goes [default: out/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -107,6 +112,10 @@ impl Bench {
             root: session.root.clone(),
             dir: session.root.join(".argosy").join("bench"),
             bin_dir: executable.parent().context("the folder of this executable")?.to_owned(),
+            documents: match &self.documents {
+                Some(folder) => read_documents(folder)?,
+                None => Documents::simulated(),
+            },
             parts: if self.parts.is_empty() { Part::ALL.to_vec() } else { self.parts.clone() },
             scale,
         };
@@ -121,4 +130,18 @@ impl Bench {
         crowd.close();
         Ok(report)
     }
+}
+
+/// The documents of a folder, for simulated providers: who may pay is the bench's.
+fn read_documents(folder: &Path) -> anyhow::Result<Documents> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    Ok(Documents {
+        policy: read("policy.json")?,
+        catalog: read("catalog.json")?,
+        prices: read("prices.json")?,
+        ..Documents::simulated()
+    })
 }

@@ -30,6 +30,7 @@ async fn a_short_benchmark_holds() -> anyhow::Result<()> {
         root: root(),
         dir: dir.path().join("ground"),
         bin_dir: StackOptions::simulated(&root(), dir.path())?.bin_dir,
+        documents: client::documents::Documents::simulated(),
         parts: vec![Part::Fleet, Part::Fair],
         scale: Scale::SHORT,
     };

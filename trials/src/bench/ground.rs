@@ -69,7 +69,8 @@ impl Ground {
         let mut options = StackOptions::simulated(&bench.root, &dir)?;
         options.bin_dir.clone_from(&bench.bin_dir);
         options.log_filter = "warn".to_owned();
-        options.documents = documents(lay.backlog_per_slot.unwrap_or(BACKLOG_PER_SLOT))?;
+        let bound = lay.backlog_per_slot.unwrap_or(BACKLOG_PER_SLOT);
+        options.documents = documents(&bench.documents, bound)?;
         let nats = NatsOptions { sync_always: lay.sync_always, ..NatsOptions::new(dir.join("nats")) };
         let nats = NatsCluster::start(&found, nats, lay.nodes).await?;
         let group_writes = lay.sync_always && lay.nodes == 1;
@@ -224,14 +225,13 @@ fn kind(member: &Member) -> &'static str {
     }
 }
 
-/// For simulated providers, with such a bound on the backends' queues.
-fn documents(backlog_per_slot: u32) -> anyhow::Result<Documents> {
-    let shipped = Documents::simulated();
-    let mut policy: Value = serde_json::from_str(&shipped.policy).context("the shipped policy")?;
+/// With such a bound on the backends' queues.
+fn documents(given: &Documents, backlog_per_slot: u32) -> anyhow::Result<Documents> {
+    let mut policy: Value = serde_json::from_str(&given.policy).context("document policy")?;
     for backend in policy["backends"].as_array_mut().into_iter().flatten() {
         backend["backlog_per_slot"] = json!(backlog_per_slot);
     }
-    let documents = Documents { policy: policy.to_string(), ..shipped };
+    let documents = Documents { policy: policy.to_string(), ..given.clone() };
     documents::check("policy", documents.policy.as_bytes())?;
     Ok(documents)
 }

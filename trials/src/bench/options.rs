@@ -1,6 +1,7 @@
 //! What is measured, how much of it, and where.
 
 use clap::ValueEnum;
+use client::documents::Documents;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -107,6 +108,8 @@ pub struct BenchOptions {
     pub dir: PathBuf,
     /// Where our binaries lie.
     pub bin_dir: PathBuf,
+    /// The configuration documents; the bound on the backends' queues is the bench's.
+    pub documents: Documents,
     /// Which parts.
     pub parts: Vec<Part>,
     /// How much.
