@@ -3,6 +3,7 @@
 //! routers, read and redrive what is parked, and read and set the configuration documents.
 
 pub mod api;
+pub mod breakers;
 pub mod documents;
 pub mod files;
 pub mod follow;

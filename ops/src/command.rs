@@ -4,6 +4,7 @@
 mod audit;
 mod backends;
 mod bench;
+mod breakers;
 mod cancel;
 mod config;
 mod costs;
@@ -95,6 +96,8 @@ pub(crate) enum Command {
     Cancel(cancel::Cancel),
     /// The fleet: workers, slots, health, backlog
     Backends(backends::Backends),
+    /// What keeps providers out: list, and close by hand
+    Breakers(breakers::Breakers),
     /// What a job would cost and where it would run, without running it
     Estimate(Box<estimate::Estimate>),
     /// What was spent, and what was saved
@@ -161,6 +164,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(command) => command.run(&session).await,
         Command::Cancel(command) => command.run(&session).await,
         Command::Backends(command) => command.run(&session).await,
+        Command::Breakers(command) => command.run(&session).await,
         Command::Estimate(command) => command.run(&session).await,
         Command::Costs(command) => command.run(&session).await,
         Command::Parked(command) => command.run(&session).await,

@@ -1,12 +1,13 @@
 //! Takes out of use what fails: a provider out of the plans, a server of our own out of its worker's hands.
 //!
-//! A value, not a wrapper around calls: whoever holds it feeds it what failed attempts and successes say. A router holds
-//! one for each provider; a worker holds the one of its server and tells it in its offer
+//! A value, not a wrapper around calls: whoever holds it feeds it what failed attempts and successes say. Routers hold
+//! those of providers ([`crate::breakers`]); a worker holds the one of its server and tells it in its offer
 //! ([`schemas::ServerBreaker`]), so that one broken server closes no other. Only failures that speak of the backend
 //! count; a refused prompt says nothing about the GPU, and one job that fails again and again is one failure.
 
 use std::collections::BTreeSet;
 
+use schemas::breaker::BreakerRecord;
 use schemas::{Failure, FailureCode, JobId, PolicyConfig, ServerBreaker};
 
 /// How long a quota is taken to last when the provider does not say, milliseconds: an hour.
@@ -27,6 +28,8 @@ pub struct Breaker {
     pub open_until_ms: Option<i64>,
     /// What opened it.
     pub reason: Option<String>,
+    /// When it opened last, Unix milliseconds.
+    pub opened_at_ms: Option<i64>,
     /// The jobs whose failures were counted.
     failed: BTreeSet<JobId>,
 }
@@ -72,6 +75,7 @@ impl Breaker {
         // A short reason never cuts a long one short.
         if self.open_until_ms.is_none_or(|present_ms| present_ms < until_ms) {
             self.open_until_ms = Some(until_ms);
+            self.opened_at_ms = Some(now_ms);
             self.reason = Some(format!("{}: {}", failure.code.as_str(), failure.message));
         }
     }
@@ -85,6 +89,20 @@ impl Breaker {
     #[must_use]
     pub fn is_open(&self, now_ms: i64) -> bool {
         self.open_until_ms.is_some_and(|until_ms| now_ms < until_ms)
+    }
+
+    /// It was open, and its time is over.
+    #[must_use]
+    pub fn is_half_open(&self, now_ms: i64) -> bool {
+        self.open_until_ms.is_some_and(|until_ms| until_ms <= now_ms)
+    }
+
+    /// Takes over what another holder of the same breaker wrote.
+    pub fn take(&mut self, record: &BreakerRecord) {
+        self.consecutive_failures = record.consecutive_failures;
+        self.open_until_ms = record.open_until_ms;
+        self.opened_at_ms = Some(record.time_ms);
+        self.reason.clone_from(&record.reason);
     }
 
     /// As a worker tells its server's.

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Deref;
 
+use schemas::breaker::BreakerRecord;
 use schemas::{AttemptFacts, Backend, Class, Health, JobId, Offer, PolicyConfig, WorkerId};
 
-use crate::breaker::Breaker;
+use crate::breakers::{Breakers, Success};
 
 /// All backends of which anything is known.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -91,7 +92,7 @@ pub struct BackendView {
     /// Jobs waiting or running there, by class.
     pub backlog: BTreeMap<Class, u64>,
     /// What is remembered of its failures, those apart that its workers answer for.
-    pub breaker: Breaker,
+    pub breakers: Breakers,
 }
 
 impl BackendView {
@@ -112,7 +113,7 @@ impl Fleet {
     /// Some backend failed since it last succeeded.
     #[must_use]
     pub fn is_troubled(&self) -> bool {
-        self.backends.values().any(|view| view.breaker != Breaker::default())
+        self.backends.values().any(|view| view.breakers.is_troubled())
     }
 
     /// One backend, to be updated.
@@ -121,21 +122,30 @@ impl Fleet {
     }
 
     /// An attempt of a job failed. A worker with a server of its own holds that server's breaker by itself
-    /// ([`Offer::breaker`]), and nothing is said of the backend's other servers; else it speaks of the backend.
-    pub fn attempt_failed(&mut self, job: JobId, facts: &AttemptFacts, policy: &PolicyConfig, now_ms: i64) {
-        let Some(failure) = &facts.failure else { return };
+    /// ([`Offer::breaker`]), and nothing is said of the backend's other servers; else it speaks of the backend. The
+    /// record to be written if one of its breakers opened, or opened for longer.
+    pub fn attempt_failed(
+        &mut self,
+        job: JobId,
+        facts: &AttemptFacts,
+        policy: &PolicyConfig,
+        now_ms: i64,
+    ) -> Option<BreakerRecord> {
         let view = self.view_mut(&facts.backend);
         let is_its_servers = facts.worker.as_ref().is_some_and(|worker| {
             view.offers.iter().any(|offer| offer.worker == *worker && offer.breaker.is_some())
         });
-        if !is_its_servers {
-            view.breaker.on_failure(job, failure, policy, now_ms);
-        }
+        if is_its_servers { None } else { view.breakers.on_failure(job, facts, policy, now_ms) }
     }
 
-    /// An attempt at a backend succeeded.
-    pub fn attempt_succeeded(&mut self, backend: &Backend) {
-        self.view_mut(backend).breaker.on_success();
+    /// An attempt succeeded; the records of the breakers to be written that this closed.
+    pub fn attempt_succeeded(&mut self, success: &Success<'_>, now_ms: i64) -> Vec<BreakerRecord> {
+        self.view_mut(success.backend).breakers.on_success(success, now_ms)
+    }
+
+    /// Another router, or a person, wrote the state of a provider's breaker.
+    pub fn take_breaker(&mut self, record: &BreakerRecord) {
+        self.view_mut(&record.backend).breakers.take(record);
     }
 
     /// A worker said something about itself; it replaces what the worker said before. `told_at_ms` is when the broker

@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod baseline;
 pub mod billing;
 pub mod breaker;
+pub mod breakers;
 pub mod clocks;
 pub mod cost;
 pub mod defaults;

@@ -15,6 +15,7 @@ use futures::StreamExt;
 use futures::stream::select_all;
 use policy::admit::{admit, admit_tenant, check_request, check_unknown};
 use policy::billing::is_paid;
+use policy::breaker::Breaker;
 use policy::fleet::Known;
 use policy::plan::Plan;
 use protocol::Ports as _;
@@ -28,6 +29,7 @@ use schemas::api::{
     ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
     ExplainReply, JobRequest, JobWait, Presence, StatusReply,
 };
+use schemas::breaker::BreakerKind;
 use schemas::codec::CONTENT_TYPE;
 use schemas::ids::IdError;
 use schemas::topology::MESSAGE_MAX_BYTES;
@@ -306,6 +308,9 @@ fn backends(router: &Router) -> BackendsReply {
         let status = |backend: &schemas::config::BackendConfig| {
             let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
             let max_age_ms = config.policy.offer_max_age_ms;
+            let breakers = view.breakers.opened().map(breaker_status).collect::<Vec<_>>();
+            let open = breakers.iter().filter(|breaker| breaker.open_until_ms > Some(now_ms));
+            let longest = open.max_by_key(|breaker| breaker.open_until_ms).cloned();
             let stuck = policy::stuck::stuck(&backend.backend, &view, &config.catalog, max_age_ms, now_ms);
             // They are in the order of their names.
             let presence = view.offers.iter().map(|known| presence(known, max_age_ms, now_ms)).collect();
@@ -317,8 +322,9 @@ fn backends(router: &Router) -> BackendsReply {
                 paid: is_paid(backend, config.catalog.services_of(&backend.backend), &workers),
                 workers,
                 backlog: view.backlog.into_iter().map(|(class, jobs)| ClassBacklog { class, jobs }).collect(),
-                breaker_open_until_ms: view.breaker.open_until_ms.filter(|until_ms| *until_ms > now_ms),
-                breaker_reason: view.breaker.reason,
+                breaker_open_until_ms: longest.as_ref().and_then(|breaker| breaker.open_until_ms),
+                breaker_reason: longest.and_then(|breaker| breaker.reason),
+                breakers,
                 presence,
                 stuck,
             }
@@ -331,6 +337,16 @@ fn backends(router: &Router) -> BackendsReply {
         ledger_available: router.reserver.is_available(),
         lanes: router.lanes.read().unwrap_or_else(PoisonError::into_inner).clone(),
         clock_skew_ms: clock::skew_ms(),
+    }
+}
+
+fn breaker_status((kind, model, breaker): (BreakerKind, Option<&str>, &Breaker)) -> BreakerStatus {
+    BreakerStatus {
+        kind,
+        model: model.map(str::to_owned),
+        consecutive_failures: breaker.consecutive_failures,
+        open_until_ms: breaker.open_until_ms,
+        reason: breaker.reason.clone(),
     }
 }
 

@@ -1,12 +1,11 @@
 //! The fleet as plans see it, kept current in place: offers from the watched bucket, backlog from the
-//! work consumers, breakers from what attempts say as they end.
+//! work consumers.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::Subscriber;
 use async_nats::jetstream::kv;
 use futures::StreamExt;
 use policy::fleet::Fleet;
@@ -18,14 +17,13 @@ use runtime::exit::{Exit, Fault};
 use runtime::lanes;
 use runtime::metrics;
 use runtime::telemetry;
-use runtime::trouble::Trouble;
+use runtime::watched;
 use schemas::api::LaneStatus;
 use schemas::topology::{self, stream};
-use schemas::{Backend, Class, DeadLetter, Event, Fact, JobState, Offer, codec, subjects};
+use schemas::{Backend, Class, Offer, codec};
 
 use crate::shared::Router;
 use crate::streams;
-use crate::waits::next_of;
 
 /// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
 const BACKLOG_EVERY: Duration = Duration::from_millis(300);
@@ -73,41 +71,21 @@ fn told_at_ms(entry: &kv::Entry) -> i64 {
 /// # Errors
 /// Never while the broker lives or comes back.
 pub async fn follow_offers(router: Router, workers: kv::Store) -> Result<(), Fault> {
-    let mut trouble = Trouble::new("following offers");
-    while !router.soft.is_cancelled() {
-        let wait = tokio::select! {
-            () = router.soft.cancelled() => return Ok(()),
-            reason = follow_offers_once(&router, &workers) => trouble.failed(&reason),
-        };
-        router.rest(wait).await;
-    }
-    Ok(())
+    let stop = router.soft.clone();
+    watched::follow(workers, "following offers", stop, |entry| take_offer(&router, entry)).await
 }
 
-async fn follow_offers_once(router: &Router, workers: &kv::Store) -> String {
-    let mut entries = match workers.watch_with_history(">").await {
-        Ok(entries) => entries,
-        Err(error) => return telemetry::chain(&error),
-    };
-    while let Some(entry) = entries.next().await {
-        match entry {
-            Ok(entry) if entry.operation == kv::Operation::Put => {
-                match codec::decode::<Offer>(None, &entry.value) {
-                    Ok(offer) => {
-                        router.change_fleet(|fleet| fleet.upsert_offer(offer, told_at_ms(&entry)));
-                    }
-                    Err(error) => tracing::warn!(worker = entry.key, %error, "an offer cannot be read"),
-                }
-            }
-            Ok(entry) => {
-                if let Ok(worker) = entry.key.parse() {
-                    router.change_fleet(|fleet| fleet.remove_offer(&worker));
-                }
-            }
-            Err(error) => return telemetry::chain(&error),
+fn take_offer(router: &Router, entry: &kv::Entry) {
+    if entry.operation != kv::Operation::Put {
+        if let Ok(worker) = entry.key.parse() {
+            router.change_fleet(|fleet| fleet.remove_offer(&worker));
         }
+        return;
     }
-    "the watch closed".to_owned()
+    match codec::decode::<Offer>(None, &entry.value) {
+        Ok(offer) => router.change_fleet(|fleet| fleet.upsert_offer(offer, told_at_ms(entry))),
+        Err(error) => tracing::warn!(worker = entry.key, %error, "an offer cannot be read"),
+    }
 }
 
 /// Asks for the backlog again and again, and forgets offers that are long past.
@@ -186,67 +164,4 @@ fn count_lane(status: &LaneStatus) {
     let lane = || [status.lane.as_str().into()];
     metrics::LANE_JOBS.of(lane()).set(status.jobs as f64);
     metrics::LANE_OLDEST_AGE.of(lane()).set(status.oldest_age_ms.unwrap_or_default() as f64 / 1_000.0);
-}
-
-/// Feeds the breakers with what attempts of the fleet say as they end: all failures, and successes for as long as some
-/// backend is in trouble, since nothing else is mended by them. Plain subscriptions: what one router misses while it is
-/// away, or just before it listens, is a breaker that opens one failure or closes one success later.
-///
-/// # Errors
-/// Never while the broker lives or comes back.
-pub async fn follow_outcomes(router: Router) -> Result<(), Fault> {
-    let mut trouble = Trouble::new("listening to outcomes");
-    while !router.soft.is_cancelled() {
-        let wait = tokio::select! {
-            () = router.soft.cancelled() => return Ok(()),
-            reason = follow_outcomes_once(&router) => trouble.failed(&reason),
-        };
-        router.rest(wait).await;
-    }
-    Ok(())
-}
-
-async fn follow_outcomes_once(router: &Router) -> String {
-    let client = &router.broker.client;
-    let mut failures = match client.subscribe(subjects::DEAD_FILTER).await {
-        Ok(failures) => failures,
-        Err(error) => return telemetry::chain(&error),
-    };
-    let mut ends: Option<Subscriber> = None;
-    loop {
-        let troubled = router.with_fleet(Fleet::is_troubled);
-        if !troubled {
-            ends = None;
-        } else if ends.is_none() {
-            ends = match client.subscribe(subjects::ENDED_FILTER).await {
-                Ok(subscribed) => Some(subscribed),
-                Err(error) => return telemetry::chain(&error),
-            };
-        }
-        tokio::select! {
-            message = failures.next() => match message {
-                Some(message) => failed(router, &message.payload),
-                None => break,
-            },
-            message = next_of(&mut ends), if ends.is_some() => match message {
-                Some(message) => ended(router, &message.payload),
-                None => break,
-            },
-        }
-    }
-    "the subscription closed".to_owned()
-}
-
-fn failed(router: &Router, payload: &[u8]) {
-    let Ok(letter) = codec::decode::<DeadLetter>(None, payload) else { return };
-    let (job, policy) = (letter.assignment.job.id, router.config().policy);
-    router.change_fleet(|fleet| fleet.attempt_failed(job, &letter.ended_attempt, &policy, clock::now_ms()));
-}
-
-fn ended(router: &Router, payload: &[u8]) {
-    let Ok(event) = codec::decode::<Event>(None, payload) else { return };
-    let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { return };
-    if let Some(last) = attempts.last() {
-        router.change_fleet(|fleet| fleet.attempt_succeeded(&last.backend));
-    }
 }

@@ -15,7 +15,8 @@
 //! | [`failed_attempts`] | pulls failed attempts |
 //! | [`sweep`] | looks for work to take back, and for orphans |
 //! | [`advisories`] | messages that the broker gave up on |
-//! | [`fleet`] | offers, backlog, breakers: the fleet as plans see it |
+//! | [`fleet`] | offers and backlog: the fleet as plans see it |
+//! | [`breakers`] | breakers of providers: what attempts say as they end, and bucket `BREAKERS` ([`breaker_store`]) |
 //! | [`reserving`] | asks the ledger for money, in batches |
 //! | [`quotas`] | how much of what is shared each tenant uses |
 //! | `source` | a consumer that is pulled from, and made anew when it is gone |
@@ -25,6 +26,8 @@
 
 pub mod advisories;
 pub mod api;
+pub mod breaker_store;
+pub mod breakers;
 mod digest;
 pub mod failed_attempts;
 pub mod fleet;

@@ -18,6 +18,7 @@ use schemas::api::LaneStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker_store::BreakerStore;
 use crate::quotas::Quotas;
 use crate::reserving::Reserver;
 
@@ -36,6 +37,8 @@ pub struct Router {
     pub reserver: Reserver,
     /// Claims on paid attempts, for the sweep.
     pub claims: Claims,
+    /// What keeps providers out.
+    pub breakers: BreakerStore,
     /// Idempotency keys.
     pub keys: kv::Store,
     /// How much of what is shared each tenant uses.

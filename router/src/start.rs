@@ -19,10 +19,11 @@ use schemas::{Lane, SCHEMA_VERSION};
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::breaker_store::BreakerStore;
 use crate::quotas::{self, Quotas};
 use crate::reserving::Reserver;
 use crate::shared::{Assigned, Router};
-use crate::{advisories, api, digest, failed_attempts, fleet, intake, sweep, waiting};
+use crate::{advisories, api, breakers, digest, failed_attempts, fleet, intake, sweep, waiting};
 
 /// The router's configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -97,6 +98,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
             keys_per_tenant: settings.keys_per_tenant,
             cancels_per_tenant: settings.cancels_per_tenant,
         }),
+        breakers: BreakerStore::new(open_bucket(jetstream, bucket::BREAKERS).await?),
         room: Room::default(),
         events_short: Arc::default(),
         assigned: Assigned::default(),
@@ -109,11 +111,13 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     };
     let workers = open_bucket(jetstream, bucket::WORKERS).await?;
     fleet::look_once(&router, &workers).await?;
+    breakers::look_once(&router).await?;
     tasks.spawn("configuration", fleet_config::follow(jetstream.clone(), sender, soft.clone()));
     tasks.spawn("cancels", router.cancels.clone().follow(jetstream.clone(), soft));
     tasks.spawn("offers", fleet::follow_offers(router.clone(), workers));
     tasks.spawn("backlog", fleet::follow_backlog(router.clone()));
-    tasks.spawn("breakers", fleet::follow_outcomes(router.clone()));
+    tasks.spawn("breakers", breakers::follow(router.clone()));
+    tasks.spawn("outcomes", breakers::follow_outcomes(router.clone()));
     tasks.spawn("lanes", fleet::follow_lanes(router.clone()));
     tasks.spawn("waiting", waiting::answer(router.clone()));
     tasks.spawn("telling what waits", digest::tell(router.clone()));

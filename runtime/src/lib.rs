@@ -42,6 +42,7 @@ pub mod telemetry;
 pub mod tls;
 pub mod topology;
 pub mod trouble;
+pub mod watched;
 
 pub use mimalloc::MiMalloc;
 

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::BreakerKind;
 use crate::unknown::keeps_unknown_fields;
 use crate::{
     Backend, Class, Decision, Event, Failure, Job, JobId, JobState, Lane, Offer, Tenant, UnknownFields,
@@ -206,6 +207,24 @@ pub struct RouterPresence {
     pub clock_skew_ms: Option<i64>,
 }
 
+/// A breaker of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BreakerStatus {
+    /// What keeps it out.
+    pub kind: BreakerKind,
+    /// Which of its models; all of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Failures since it last succeeded, each job counted once.
+    pub consecutive_failures: u32,
+    /// Until when it is out, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_until_ms: Option<i64>,
+    /// What opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// One backend as a router sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BackendStatus {
@@ -223,6 +242,10 @@ pub struct BackendStatus {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker_reason: Option<String>,
+    /// The breakers of its provider that opened and were not closed since, one for each kind and model. One whose time is
+    /// over is half open: the next job tries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<BreakerStatus>,
     /// How present each worker is, in their order; empty from routers of release 0.1.0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub presence: Vec<Presence>,

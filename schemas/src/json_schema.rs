@@ -16,6 +16,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("attempt_record", schema_for!(crate::AttemptRecord)),
         ("key_record", schema_for!(crate::KeyRecord)),
         ("endpoint_bill", schema_for!(crate::bill::EndpointBill)),
+        ("breaker", schema_for!(crate::breaker::BreakerRecord)),
         ("reserve_request", schema_for!(crate::reserve::ReserveRequest)),
         ("reserve_reply", schema_for!(crate::reserve::ReserveReply)),
         ("job_request", schema_for!(crate::api::JobRequest)),

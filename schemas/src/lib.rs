@@ -15,6 +15,7 @@ pub mod artifact;
 pub mod assignment;
 pub mod attempt;
 pub mod bill;
+pub mod breaker;
 pub mod calendar;
 pub mod cancel;
 pub mod catalog;

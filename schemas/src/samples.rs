@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::breaker::{BreakerKind, BreakerRecord};
 use crate::bill::{EndpointBill, utc_day};
 use crate::digest::{Digest, DigestJob, DigestKind};
 use crate::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
@@ -316,6 +317,23 @@ pub fn endpoint_bill() -> EndpointBill {
         seen_micro_usd: MicroUsd(2_470),
         standby_micro_usd: MicroUsd(19_950),
         ..EndpointBill::new(name("cloud"), "jpnw0v75y3qoql".to_owned(), utc_day(TIME_MS), false)
+    }
+}
+
+/// A model of a provider that is out for a while.
+#[must_use]
+pub fn breaker() -> BreakerRecord {
+    BreakerRecord {
+        consecutive_failures: 1,
+        open_until_ms: Some(TIME_MS + 3_600_000),
+        reason: Some("quota_exhausted: 100 of 100 a day".to_owned()),
+        ..BreakerRecord::closed(
+            name("gemini"),
+            BreakerKind::Quota,
+            Some("gemini-3.1-flash-image".to_owned()),
+            "router-1".to_owned(),
+            TIME_MS,
+        )
     }
 }
 

@@ -334,6 +334,7 @@ fn buckets() -> Vec<BucketSpec> {
         bucket(bucket::KEYS, "Idempotency keys: the first job of each", 0, 1, 256 * MIB),
         bucket(bucket::CANCELS, "Jobs to be cancelled", 0, 1, 64 * MIB),
         bucket(bucket::BILLS, "What providers bill for an endpoint and day", BILLS_AGE_MS, 1, 16 * MIB),
+        bucket(bucket::BREAKERS, "What keeps providers out", 0, 5, 8 * MIB),
         bucket(bucket::CONFIG, "Policy, catalog, prices, tenants", 0, 20, 64 * MIB),
     ]
 }

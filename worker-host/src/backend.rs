@@ -80,6 +80,8 @@ pub struct Discovery {
     pub health_reason: Option<String>,
     /// Until when it will not work (quota), Unix milliseconds.
     pub unavailable_until_ms: Option<i64>,
+    /// The classes that it makes and takes no work for now, since a breaker keeps their model out; told by the worker.
+    pub resting: Vec<Class>,
     /// The catalog's classes that it makes; others are dropped from the offer.
     pub classes: Vec<Class>,
     /// Model files it has; none when it cannot tell.
@@ -102,6 +104,7 @@ impl Discovery {
             health_reason: None,
             unavailable_until_ms: None,
             classes,
+            resting: Vec::new(),
             models: None,
             nodes: None,
             file_choices: None,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use policy::breaker::Breaker;
+use policy::breakers::Breakers;
 use protocol::worker::machine;
 use runtime::metrics;
 use schemas::{
@@ -90,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) learned: Mutex<HashMap<Class, u64>>,
     /// Its own server's breaker; none where many workers call one provider.
     pub(crate) breaker: Option<Mutex<Breaker>>,
+    /// What keeps its provider out, as routers wrote it.
+    pub(crate) provider: Mutex<Breakers>,
 }
 
 impl Shared {
@@ -120,6 +123,13 @@ impl Shared {
     /// What is remembered of the worker's own server.
     pub(crate) fn server_breaker(&self) -> Option<ServerBreaker> {
         Some(self.breaker.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).told())
+    }
+
+    /// Whether its provider is out for a class, so that what waits there would only fail.
+    pub(crate) fn is_out(&self, class: &Class) -> bool {
+        let config = self.config.borrow();
+        let model = config.catalog.service(&self.backend, class).map(|service| service.model.as_str());
+        self.provider.lock().unwrap_or_else(PoisonError::into_inner).open(model, clock::now_ms()).is_some()
     }
 
     /// Work here costs money.

@@ -18,7 +18,7 @@ use crate::kept_claims::KeptClaims;
 use crate::nats::NatsPorts;
 use crate::spool::{self, Spool};
 use crate::stoppers::Stoppers;
-use crate::{Backend, Discovery, measure, presence, pull};
+use crate::{Backend, Discovery, breakers, measure, presence, pull};
 use runtime::artifacts::Artifacts;
 use runtime::broker::Broker;
 use runtime::cancels::Cancels;
@@ -110,6 +110,7 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
         backend: name.clone(),
         simulated: worker.simulated,
         paid: backend.is_paid(),
+        provider: Mutex::default(),
         breaker: backend.has_own_server().then(Mutex::default),
         slots,
         started_at_ms: clock::now_ms(),
@@ -157,6 +158,9 @@ async fn begin_with(context: Parts<'_>, with: With<'_>) -> Result<WorkerId, Faul
     measure::measure_once(&shared).await;
     let (discovered, discovery) = watch::channel(Discovery::unwell(Health::Down, "not looked at yet"));
     let tasks = &context.tasks;
+    let breakers = runtime::topology::open_bucket(jetstream, bucket::BREAKERS).await?;
+    let stop = context.lifecycle.soft.clone();
+    tasks.spawn("breakers", breakers::follow(Arc::clone(&shared), breakers, stop));
     tasks.spawn(
         "configuration",
         fleet_config::follow(jetstream.clone(), sender, context.lifecycle.soft.clone()),

@@ -8,6 +8,7 @@ mod address;
 mod adopt;
 pub mod attempt;
 pub mod backend;
+mod breakers;
 pub mod conformance;
 mod context;
 pub mod host;

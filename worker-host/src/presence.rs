@@ -50,6 +50,7 @@ pub(crate) async fn discover(
         });
         let catalog = shared.config.borrow().catalog.clone();
         found.classes.retain(|class| catalog.class(class).is_some());
+        found.resting = found.classes.iter().filter(|class| shared.is_out(class)).cloned().collect();
         let is_well = found.health == Health::Healthy;
         let provider_says = found.health_reason.clone();
         if is_well && let Some(reason) = no_room(&shared, &found, &catalog) {

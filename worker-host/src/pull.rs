@@ -92,7 +92,10 @@ pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discove
 }
 
 fn healthy_classes(discovery: &Discovery) -> Vec<Class> {
-    if discovery.health == Health::Healthy { discovery.classes.clone() } else { Vec::new() }
+    if discovery.health != Health::Healthy {
+        return Vec::new();
+    }
+    discovery.classes.iter().filter(|class| !discovery.resting.contains(class)).cloned().collect()
 }
 
 #[derive(Clone)]

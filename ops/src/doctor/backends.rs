@@ -30,10 +30,10 @@ fn judge(backend: &BackendStatus, now_ms: i64) -> Vec<Finding> {
         let (seen, cure) = unwell(offer, now_ms);
         add(verdict, format!("{name}: {seen}"), &cure);
     }
-    if let Some(until_ms) = backend.breaker_open_until_ms.filter(|until_ms| *until_ms > now_ms) {
-        let reason = backend.breaker_reason.as_deref().unwrap_or("it failed too often");
-        let seen = format!("{name}: it gets no jobs until {}: {reason}", utc(until_ms, now_ms));
-        add(Verdict::Bad, seen, breaker_cure(reason));
+    for (model, until_ms, reason) in open_breakers(backend, now_ms) {
+        let of = model.map_or_else(String::new, |model| format!(" for model {model}"));
+        let seen = format!("{name}: it gets no jobs{of} until {}: {reason}", utc(until_ms, now_ms));
+        add(Verdict::Bad, seen, &format!("{}; or `argosy breakers reset {name} --why …`", breaker_cure(reason)));
     }
     for stuck in &backend.stuck {
         let seen = format!(
@@ -114,6 +114,21 @@ fn unwell(offer: &Offer, now_ms: i64) -> (String, String) {
     (format!("worker {worker} is {state}{reason}"), cure.to_owned())
 }
 
+/// The breakers that are open: model, until when, and why. A router of an earlier release names one only.
+fn open_breakers(backend: &BackendStatus, now_ms: i64) -> Vec<(Option<&str>, i64, &str)> {
+    let mut open = Vec::new();
+    for breaker in &backend.breakers {
+        if let Some(until_ms) = breaker.open_until_ms.filter(|until_ms| *until_ms > now_ms) {
+            let reason = breaker.reason.as_deref().unwrap_or("it failed too often");
+            open.push((breaker.model.as_deref(), until_ms, reason));
+        }
+    }
+    if let Some(until_ms) = backend.breaker_open_until_ms.filter(|until_ms| open.is_empty() && *until_ms > now_ms) {
+        open.push((None, until_ms, backend.breaker_reason.as_deref().unwrap_or("it failed too often")));
+    }
+    open
+}
+
 /// What mends what opened a breaker; its reason begins with the failure's code.
 fn breaker_cure(reason: &str) -> &'static str {
     match reason.split(':').next().unwrap_or_default() {
@@ -126,7 +141,8 @@ fn breaker_cure(reason: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use schemas::api::{ClassBacklog, StuckAttempt};
+    use schemas::api::{BreakerStatus, ClassBacklog, StuckAttempt};
+    use schemas::breaker::BreakerKind;
     use schemas::samples;
 
     use super::*;
@@ -144,6 +160,7 @@ mod tests {
             backlog: Vec::new(),
             breaker_open_until_ms: None,
             breaker_reason: None,
+            breakers: Vec::new(),
             presence: vec![presence],
             stuck: Vec::new(),
         };
@@ -196,6 +213,18 @@ mod tests {
             status.breaker_reason = Some("quota_exhausted: 100 of 100 a day".to_owned());
         });
         assert!(verdict == Verdict::Bad && words.contains("raise the quota"), "{words}");
+        let (verdict, words) = one(|status| {
+            let breaker = BreakerStatus {
+                kind: BreakerKind::Stopped,
+                model: Some("film".to_owned()),
+                consecutive_failures: 1,
+                open_until_ms: Some(NOW_MS + 60_000),
+                reason: Some("provider_stopped: the key is not valid".to_owned()),
+            };
+            status.breakers = vec![BreakerStatus { open_until_ms: Some(NOW_MS - 1), ..breaker.clone() }, breaker];
+        });
+        assert!(verdict == Verdict::Bad && words.contains("no jobs for model film until"), "{words}");
+        assert!(words.contains("mend the key") && words.contains("argosy breakers reset local"), "{words}");
         let (verdict, _) = one(|status| status.breaker_open_until_ms = Some(NOW_MS - 1));
         assert_eq!(verdict, Verdict::Good, "it is closed again");
         let (verdict, words) =

@@ -207,6 +207,7 @@ mod tests {
             backlog: Vec::new(),
             breaker_open_until_ms: None,
             breaker_reason: None,
+            breakers: Vec::new(),
             presence: Vec::new(),
             stuck: Vec::new(),
         };

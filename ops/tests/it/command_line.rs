@@ -143,7 +143,7 @@ fn help_teaches_by_example() {
         }
         pending.extend(command.get_subcommands().cloned());
     }
-    assert_eq!(seen, 22, "argosy and its twenty-one commands");
+    assert_eq!(seen, 23, "argosy and its twenty-two commands");
     definition().debug_assert();
 }
 
@@ -183,6 +183,7 @@ fn simulated_is_never_mistaken_for_real() {
         backlog: vec![ClassBacklog { class: Class::new("video").expect("a name"), jobs: 3 }],
         breaker_open_until_ms: (name == "cloud").then_some(real.time_ms + 5_000),
         breaker_reason: (name == "cloud").then(|| "backend_down: gone".to_owned()),
+        breakers: Vec::new(),
         presence: Vec::new(),
         stuck: Vec::new(),
     };

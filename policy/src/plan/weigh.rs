@@ -12,6 +12,7 @@ use super::rejections::Rejections;
 use super::score::Scale;
 use super::{PlanInput, capability, money};
 use crate::admit::Form;
+use crate::fleet::BackendView;
 
 /// Weighs one backend.
 pub(super) fn weigh(
@@ -30,9 +31,9 @@ pub(super) fn weigh(
     let quote = money::quote(input, config, service, view, consent, &mut rejections);
     let capacity = capability::capacity(input, view, service, &mut rejections);
     let queue = queue::queue(input, config, service, view, &capacity);
-    if let Some(view) = view.filter(|view| view.breaker.is_open(input.now_ms)) {
-        let reason = view.breaker.reason.clone().map_or("it failed too often".into(), Cow::Owned);
-        rejections.add(FilterReason::BreakerOpen, reason);
+    let model = service.map(|service| service.model.as_str());
+    if let Some(view) = view {
+        out_of_order(input, view, model, &mut rejections);
     }
     match verdict(input, backend) {
         Verdict::Open => {}
@@ -66,6 +67,23 @@ pub(super) fn weigh(
     candidate.terms = scale.terms(config, &candidate);
     candidate.score = scale.score(&candidate.terms);
     candidate
+}
+
+/// A breaker keeps the backend out, or the model that the job needs there.
+fn out_of_order(
+    input: &PlanInput<'_>,
+    view: &BackendView,
+    model: Option<&str>,
+    rejections: &mut Rejections,
+) {
+    if let Some(breaker) = view.breakers.open(model, input.now_ms) {
+        let reason = breaker.reason.clone().map_or("it failed too often".into(), Cow::Owned);
+        return rejections.add(FilterReason::BreakerOpen, reason);
+    }
+    let is_tried = || view.backlog.get(&input.admitted.class).is_some_and(|jobs| *jobs > 0);
+    if model.is_some_and(|model| view.breakers.is_half_open(model, input.now_ms)) && is_tried() {
+        rejections.add(FilterReason::BreakerOpen, "it failed, and another job tries whether it works again");
+    }
 }
 
 /// Lets a job return to a backend that was out of order when nothing else will have it: a moment's

@@ -66,7 +66,7 @@ pub fn pools(
             view.offers.iter().filter(|known| !works(known)).flat_map(|known| out(known, policy, now_ms)),
         );
         // Nothing begins there before its breaker closes.
-        if let Some(until_ms) = view.breaker.open_until_ms.filter(|until_ms| *until_ms > now_ms) {
+        if let Some(until_ms) = view.breakers.open(None, now_ms).and_then(|breaker| breaker.open_until_ms) {
             free_at_ms.iter_mut().for_each(|at_ms| *at_ms = (*at_ms).max(until_ms));
         }
         free_at_ms.sort_unstable();

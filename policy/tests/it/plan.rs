@@ -1,6 +1,7 @@
 //! `tests/tables/plan.txt`: fleets, jobs, and where they go.
 
 use policy::plan::Plan;
+use schemas::breaker::{BreakerKind, BreakerRecord};
 use schemas::{
     AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, ServerBreaker, Service,
     Terms, Unit, samples,
@@ -61,7 +62,10 @@ fn worker(world: &mut World, backend: &str, facts: &str) {
         world.fleet.set_backlog(&backend_name, &class, jobs);
     }
     if let Some(open_ms) = number("breaker") {
-        world.fleet.view_mut(&backend_name).breaker.open_until_ms = Some(NOW_MS + open_ms);
+        // Of all models, or of one.
+        let model = facts.get("model").map(|model| (*model).to_owned());
+        let closed = BreakerRecord::closed(backend_name.clone(), BreakerKind::Failing, model, String::new(), NOW_MS);
+        world.fleet.take_breaker(&BreakerRecord { open_until_ms: Some(NOW_MS + open_ms), ..closed });
     }
     let Some(slots) = whole("slots") else { return };
     let workers = world.fleet.view(&backend_name).map_or(0, |view| view.offers.len());

@@ -12,5 +12,7 @@ pub const KEYS: &str = "KEYS";
 pub const CONFIG: &str = "CONFIG";
 /// Backend, endpoint and UTC day to what the provider billed ([`crate::bill`]).
 pub const BILLS: &str = "BILLS";
+/// Provider, kind of failure and model to what keeps it out ([`crate::breaker`]).
+pub const BREAKERS: &str = "BREAKERS";
 /// Files, as an object store.
 pub const ARTIFACTS: &str = "ARTIFACTS";

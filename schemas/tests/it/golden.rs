@@ -67,6 +67,7 @@ fn messages_are_locked_by_their_bytes() {
     locked("key_record", &samples::key_record());
     locked("digest", &samples::digest());
     locked("endpoint_bill", &samples::endpoint_bill());
+    locked("breaker", &samples::breaker());
     let (request, reply) = samples::reserve();
     locked("reserve_request", &request);
     locked("reserve_reply", &reply);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use policy::breakers::Success;
 use policy::fleet::Fleet;
 use schemas::config::Scoring;
 use schemas::{Job, Lane, Profile};
@@ -114,7 +115,7 @@ impl Strategy for Shipped {
                 };
                 if let Some(letter) = failed_letter(&failed, world) {
                     self.change_fleets(|fleet| {
-                        fleet.attempt_failed(
+                        let _ = fleet.attempt_failed(
                             letter.assignment.job.id,
                             &letter.ended_attempt,
                             &policy,
@@ -124,12 +125,17 @@ impl Strategy for Shipped {
                     self.lanes.borrow_mut().publish_failed(letter, now_ms);
                 }
             }
-            Notice::Succeeded { backend, .. } => {
-                let backend = world.borrow().setting.backends().nth(backend).cloned();
-                if let Some(backend) = backend {
+            Notice::Succeeded { job, backend, run_ms } => {
+                let world = world.borrow();
+                let (backend, now_ms) = (world.setting.backends().nth(backend), world.now_ms);
+                let class = &world.jobs[job].admitted.class;
+                let service = backend.and_then(|backend| world.setting.service(backend, class));
+                if let (Some(backend), Some(service)) = (backend, service) {
+                    let begun_ms = now_ms.saturating_sub_unsigned(run_ms);
+                    let success = Success { backend, model: &service.model, begun_ms };
                     self.change_fleets(|fleet| {
                         if fleet.is_troubled() {
-                            fleet.attempt_succeeded(&backend);
+                            drop(fleet.attempt_succeeded(&success, now_ms));
                         }
                     });
                 }

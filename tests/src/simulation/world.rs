@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::task::Poll;
 
+use policy::breakers::Success;
 use schemas::digest::Digest;
 use schemas::{AttemptId, AttemptRecord, DeliveredResult, Fact, Job, JobState};
 
@@ -401,8 +402,8 @@ impl World {
             }
             let mut fleet = router.fleet.borrow_mut();
             match failed_job {
-                Some(job) => fleet.attempt_failed(job, facts, &self.setting.policy, now_ms),
-                None => fleet.attempt_succeeded(&facts.backend),
+                Some(job) => drop(fleet.attempt_failed(job, facts, &self.setting.policy, now_ms)),
+                None => drop(fleet.attempt_succeeded(&Success::of(facts), now_ms)),
             }
         }
     }
