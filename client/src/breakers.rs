@@ -24,7 +24,8 @@ pub async fn list(jetstream: &jetstream::Context) -> anyhow::Result<Vec<(Breaker
     let mut keys = store.keys().await.context("reading bucket BREAKERS")?;
     let mut all = Vec::new();
     while let Some(key) = keys.next().await {
-        let entry = store.entry(key.context("reading bucket BREAKERS")?).await.context("reading bucket BREAKERS")?;
+        let entry =
+            store.entry(key.context("reading bucket BREAKERS")?).await.context("reading bucket BREAKERS")?;
         let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else { continue };
         // What a newer version wrote may not be readable here.
         if let Ok(record) = codec::decode::<BreakerRecord>(None, &entry.value) {
@@ -82,7 +83,9 @@ async fn write(store: &kv::Store, record: &BreakerRecord, revision: Option<u64>)
     for _ in 0..TRIES {
         let known = match revision.take() {
             Some(revision) => revision,
-            None => store.entry(&key).await.context("reading bucket BREAKERS")?.map_or(0, |entry| entry.revision),
+            None => {
+                store.entry(&key).await.context("reading bucket BREAKERS")?.map_or(0, |entry| entry.revision)
+            }
         };
         match store.update(&key, value.clone().into(), known).await {
             Ok(_) => return Ok(()),

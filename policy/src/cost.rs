@@ -147,7 +147,7 @@ fn dearest_price(
     during: &RangeInclusive<i64>,
 ) -> Result<MicroUsd, CostError> {
     let mut dearest = price_at(unit, backend, model, prices, *during.start())?.micro_usd_per_million;
-    let ours = prices.prices.iter().filter(|price| price.backend == *backend && price.unit == unit);
+    let ours = prices.prices.iter().filter(|price| price.unit == unit && price.backend == *backend);
     let changes = ours.flat_map(|price| [Some(price.valid_from_ms), price.valid_until_ms]).flatten();
     for at_ms in changes.filter(|at_ms| during.contains(at_ms)) {
         if let Ok(price) = price_at(unit, backend, model, prices, at_ms) {
@@ -242,7 +242,8 @@ fn price_at<'a>(
     }
     let find = |model: &str| {
         prices.prices.iter().find(|price| {
-            price.backend == *backend && price.unit == unit && price.model == model && holds_at(price, at_ms)
+            // What is cheapest to compare comes first: this is asked several times for each plan.
+            price.unit == unit && price.backend == *backend && price.model == model && holds_at(price, at_ms)
         })
     };
     find(model).or_else(|| find(ANY_MODEL)).ok_or_else(|| CostError::NoPrice {

@@ -26,8 +26,8 @@ use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::metrics;
 use schemas::api::{
-    ApiError, BackendStatus, BackendsReply, CancelReply, ClassBacklog, EstimateReply, EstimateRequest,
-    ExplainReply, JobRequest, JobWait, Presence, StatusReply,
+    ApiError, BackendStatus, BackendsReply, BreakerStatus, CancelReply, ClassBacklog, EstimateReply,
+    EstimateRequest, ExplainReply, JobRequest, JobWait, Presence, StatusReply,
 };
 use schemas::breaker::BreakerKind;
 use schemas::codec::CONTENT_TYPE;

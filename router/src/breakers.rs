@@ -107,8 +107,8 @@ async fn follow_outcomes_once(router: &Router) -> String {
 async fn failed(router: &Router, payload: &[u8]) {
     let Ok(letter) = codec::decode::<DeadLetter>(None, payload) else { return };
     let (job, policy) = (letter.assignment.job.id, router.config().policy);
-    let opened =
-        router.change_fleet(|fleet| fleet.attempt_failed(job, &letter.ended_attempt, &policy, clock::now_ms()));
+    let opened = router
+        .change_fleet(|fleet| fleet.attempt_failed(job, &letter.ended_attempt, &policy, clock::now_ms()));
     if let Some(record) = opened {
         write(router, record).await;
     }
@@ -118,8 +118,7 @@ async fn ended(router: &Router, payload: &[u8]) {
     let Ok(event) = codec::decode::<Event>(None, payload) else { return };
     let Fact::Ended { state: JobState::Completed, attempts, .. } = event.fact else { return };
     let Some(last) = attempts.last() else { return };
-    let closed =
-        router.change_fleet(|fleet| fleet.attempt_succeeded(&Success::of(last), clock::now_ms()));
+    let closed = router.change_fleet(|fleet| fleet.attempt_succeeded(&Success::of(last), clock::now_ms()));
     for record in closed {
         write(router, record).await;
     }

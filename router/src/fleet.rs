@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::kv;
 use futures::StreamExt;
-use policy::fleet::Fleet;
 use protocol::Ports as _;
 use protocol::router::RouterPorts as _;
 use protocol::router::intake::look_at_room;

@@ -13,9 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Backend, FailureCode, SCHEMA_VERSION};
 
 /// What keeps it out.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerKind {
     /// It failed too often, or does not answer.
@@ -102,7 +100,13 @@ pub struct BreakerRecord {
 impl BreakerRecord {
     /// A breaker that is closed.
     #[must_use]
-    pub const fn closed(backend: Backend, kind: BreakerKind, model: Option<String>, by: String, time_ms: i64) -> Self {
+    pub const fn closed(
+        backend: Backend,
+        kind: BreakerKind,
+        model: Option<String>,
+        by: String,
+        time_ms: i64,
+    ) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
             time_ms,
@@ -153,6 +157,9 @@ mod tests {
         let keys: std::collections::BTreeSet<String> =
             odd.iter().map(|model| key(BreakerKind::Failing, Some(model))).collect();
         assert_eq!(keys.len(), odd.len());
-        assert!(keys.iter().all(|key| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=.".contains(&byte))));
+        assert!(
+            keys.iter()
+                .all(|key| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=.".contains(&byte)))
+        );
     }
 }

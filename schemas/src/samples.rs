@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::breaker::{BreakerKind, BreakerRecord};
 use crate::bill::{EndpointBill, utc_day};
+use crate::breaker::{BreakerKind, BreakerRecord};
 use crate::digest::{Digest, DigestJob, DigestKind};
 use crate::reserve::{Grant, Reservation, ReserveReply, ReserveRequest};
 use crate::*;

@@ -11,8 +11,8 @@ use schemas::breaker::BreakerRecord;
 /// What keeps providers out: list, and close by hand.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy breakers list\n  \
-    argosy breakers reset gemini --why \"the quota was raised\"\n  \
-    argosy breakers reset gemini --model gemini-3.1-flash-image --why \"works again\" --by ada\n\n\
+    argosy breakers reset cloud --why \"the endpoint has workers again\"\n  \
+    argosy breakers reset cloud --model ampere-24 --why \"works again\" --by ada\n\n\
     A breaker closes by itself with the first job that succeeds there after its time. The breaker of a server of our \
     own is its worker's; `reset local` closes those too.")]
 pub(crate) struct Breakers {
@@ -23,8 +23,12 @@ pub(crate) struct Breakers {
 #[derive(Debug, Subcommand)]
 enum What {
     /// What is open or was closed last, by whom and why
+    #[command(after_help = "Examples:\n  argosy breakers list")]
     List,
     /// Close the breakers of a backend now
+    #[command(
+        after_help = "Examples:\n  argosy breakers reset cloud --why \"the endpoint has workers again\""
+    )]
     Reset {
         /// Which backend
         backend: Backend,
@@ -53,7 +57,10 @@ impl Breakers {
                 anyhow::ensure!(!why.trim().is_empty(), "--why: say why, for whoever reads it later");
                 let reset = Reset { backend, model, by, why, time_ms: now_ms };
                 let closed = breakers::reset(&broker.jetstream, &reset).await?;
-                (closed, "no provider's breaker was open there; workers with servers of their own close theirs")
+                (
+                    closed,
+                    "no provider's breaker was open there; workers with servers of their own close theirs",
+                )
             }
         };
         if session.json {

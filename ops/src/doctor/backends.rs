@@ -33,7 +33,11 @@ fn judge(backend: &BackendStatus, now_ms: i64) -> Vec<Finding> {
     for (model, until_ms, reason) in open_breakers(backend, now_ms) {
         let of = model.map_or_else(String::new, |model| format!(" for model {model}"));
         let seen = format!("{name}: it gets no jobs{of} until {}: {reason}", utc(until_ms, now_ms));
-        add(Verdict::Bad, seen, &format!("{}; or `argosy breakers reset {name} --why …`", breaker_cure(reason)));
+        add(
+            Verdict::Bad,
+            seen,
+            &format!("{}; or `argosy breakers reset {name} --why …`", breaker_cure(reason)),
+        );
     }
     for stuck in &backend.stuck {
         let seen = format!(
@@ -123,7 +127,9 @@ fn open_breakers(backend: &BackendStatus, now_ms: i64) -> Vec<(Option<&str>, i64
             open.push((breaker.model.as_deref(), until_ms, reason));
         }
     }
-    if let Some(until_ms) = backend.breaker_open_until_ms.filter(|until_ms| open.is_empty() && *until_ms > now_ms) {
+    if let Some(until_ms) =
+        backend.breaker_open_until_ms.filter(|until_ms| open.is_empty() && *until_ms > now_ms)
+    {
         open.push((None, until_ms, backend.breaker_reason.as_deref().unwrap_or("it failed too often")));
     }
     open
@@ -221,7 +227,8 @@ mod tests {
                 open_until_ms: Some(NOW_MS + 60_000),
                 reason: Some("provider_stopped: the key is not valid".to_owned()),
             };
-            status.breakers = vec![BreakerStatus { open_until_ms: Some(NOW_MS - 1), ..breaker.clone() }, breaker];
+            status.breakers =
+                vec![BreakerStatus { open_until_ms: Some(NOW_MS - 1), ..breaker.clone() }, breaker];
         });
         assert!(verdict == Verdict::Bad && words.contains("no jobs for model film until"), "{words}");
         assert!(words.contains("mend the key") && words.contains("argosy breakers reset local"), "{words}");

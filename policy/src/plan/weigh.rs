@@ -70,12 +70,7 @@ pub(super) fn weigh(
 }
 
 /// A breaker keeps the backend out, or the model that the job needs there.
-fn out_of_order(
-    input: &PlanInput<'_>,
-    view: &BackendView,
-    model: Option<&str>,
-    rejections: &mut Rejections,
-) {
+fn out_of_order(input: &PlanInput<'_>, view: &BackendView, model: Option<&str>, rejections: &mut Rejections) {
     if let Some(breaker) = view.breakers.open(model, input.now_ms) {
         let reason = breaker.reason.clone().map_or("it failed too often".into(), Cow::Owned);
         return rejections.add(FilterReason::BreakerOpen, reason);

@@ -4,6 +4,7 @@ mod admit;
 mod allocations;
 mod audit;
 mod breaker;
+mod breakers;
 mod cost;
 mod defaults;
 mod dispose;

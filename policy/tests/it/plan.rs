@@ -64,7 +64,8 @@ fn worker(world: &mut World, backend: &str, facts: &str) {
     if let Some(open_ms) = number("breaker") {
         // Of all models, or of one.
         let model = facts.get("model").map(|model| (*model).to_owned());
-        let closed = BreakerRecord::closed(backend_name.clone(), BreakerKind::Failing, model, String::new(), NOW_MS);
+        let closed =
+            BreakerRecord::closed(backend_name.clone(), BreakerKind::Failing, model, String::new(), NOW_MS);
         world.fleet.take_breaker(&BreakerRecord { open_until_ms: Some(NOW_MS + open_ms), ..closed });
     }
     let Some(slots) = whole("slots") else { return };

@@ -3,6 +3,7 @@
 use policy::defaults;
 use policy::fleet::Fleet;
 use policy::schedule::{Pool, pools};
+use schemas::breaker::{BreakerKind, BreakerRecord};
 use schemas::{Health, Offer, RunningAttempt, samples};
 
 use crate::world::{NOW_MS, name, offer};
@@ -79,7 +80,8 @@ fn when_a_worker_is_expected_back_depends_on_why_it_is_out() {
 fn nothing_begins_before_the_breaker_closes() {
     let mut fleet = Fleet::default();
     fleet.upsert_offer(offer("local-1", "local", 2), NOW_MS);
-    fleet.view_mut(&name("local")).breaker.open_until_ms = Some(NOW_MS + 15_000);
+    let closed = BreakerRecord::closed(name("local"), BreakerKind::Stopped, None, String::new(), NOW_MS);
+    fleet.take_breaker(&BreakerRecord { open_until_ms: Some(NOW_MS + 15_000), ..closed });
     let pool = pools(&fleet, &defaults::policy(), &defaults::catalog(), 1, NOW_MS).swap_remove(0);
     assert_eq!(pool.free_at_ms, [NOW_MS + 15_000; 2]);
 }

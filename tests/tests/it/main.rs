@@ -4,6 +4,7 @@ mod ages;
 mod backpressure;
 mod bench;
 mod bill;
+mod breakers;
 mod breaks;
 mod cancel;
 mod claims_full;
