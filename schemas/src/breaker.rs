@@ -148,11 +148,11 @@ mod tests {
     #[test]
     fn keys_tell_models_apart_and_hold_what_keys_may() {
         let key = |kind, model: Option<&str>| {
-            let backend = Backend::new("gemini").unwrap();
+            let backend = Backend::new("painter").unwrap();
             BreakerRecord::closed(backend, kind, model.map(str::to_owned), "router-1".to_owned(), 0).key()
         };
-        assert_eq!(key(BreakerKind::Stopped, None), "gemini.stopped");
-        assert_eq!(key(BreakerKind::Quota, Some("gemini-2.5-flash")), "gemini.quota.gemini-2=2e5-flash");
+        assert_eq!(key(BreakerKind::Stopped, None), "painter.stopped");
+        assert_eq!(key(BreakerKind::Quota, Some("flash-2.5")), "painter.quota.flash-2=2e5");
         let odd = ["a.b", "a=2eb", "a b", "a/b", "ä", "*", ">"];
         let keys: std::collections::BTreeSet<String> =
             odd.iter().map(|model| key(BreakerKind::Failing, Some(model))).collect();

@@ -14,7 +14,7 @@ use schemas::{CancelRequest, Job, JobId, JobState, Tenant, UnknownFields, codec}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tests::fleet::{LIMIT, TestFleet, look_until, root};
+use tests::fleet::{LIMIT, TestFleet, look_until, root, weighted};
 use tests::jobs::{prompt, tenant};
 use tokio::task::JoinSet;
 
@@ -69,6 +69,8 @@ async fn every_request_answers_for_its_own_tenant() -> anyhow::Result<()> {
         // One GPU: the first job runs while all is asked, the others wait behind it.
         options.comfyui.truncate(1);
         (options.runpod, options.gemini) = (None, None);
+        // Both that wait are bound to it: a schedule would bind one of them.
+        weighted(options);
     })
     .await?;
     let local = fleet.stack.simulator("local")?;
