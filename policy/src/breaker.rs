@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::breaker::BreakerRecord;
+use schemas::breaker::{BreakerKind, BreakerRecord};
 use schemas::{Failure, FailureCode, JobId, PolicyConfig, ServerBreaker};
 
 /// How long a quota is taken to last when the provider does not say, milliseconds: an hour.
@@ -18,6 +18,31 @@ pub const QUOTA_OPEN_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 pub const STOPPED_OPEN_MS: u64 = 10 * 60 * 1000;
 /// So many jobs are told apart; failures of others count each.
 const JOBS_KNOWN_MAX: usize = 1_024;
+
+/// Which breaker a failure speaks to; none for what says nothing of the provider.
+pub(crate) const fn kind_of(code: FailureCode) -> Option<BreakerKind> {
+    match code {
+        FailureCode::Transient | FailureCode::Timeout | FailureCode::BackendDown => {
+            Some(BreakerKind::Failing)
+        }
+        FailureCode::QuotaExhausted => Some(BreakerKind::Quota),
+        FailureCode::ProviderStopped => Some(BreakerKind::Stopped),
+        FailureCode::InvalidJob
+        | FailureCode::ContentRefused
+        | FailureCode::CapabilityMissing
+        | FailureCode::OutOfMemory
+        | FailureCode::RateLimited
+        | FailureCode::Interrupted
+        | FailureCode::OutcomeUnknown
+        | FailureCode::UnusableResult
+        | FailureCode::NotStored
+        | FailureCode::Poison
+        | FailureCode::Cancelled
+        | FailureCode::Expired
+        | FailureCode::TooNew
+        | FailureCode::Unknown => None,
+    }
+}
 
 /// What is remembered of a backend's failures.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,32 +64,18 @@ impl Breaker {
     pub fn on_failure(&mut self, job: JobId, failure: &Failure, policy: &PolicyConfig, now_ms: i64) {
         let is_known = self.failed.contains(&job);
         let counted = self.consecutive_failures.saturating_add(u32::from(!is_known));
-        let half_open = self.open_until_ms.is_some_and(|until_ms| until_ms <= now_ms);
-        let open_ms = match failure.code {
+        let Some(kind) = kind_of(failure.code) else { return };
+        let open_ms = match kind {
+            BreakerKind::Failing if failure.code == FailureCode::BackendDown => Some(policy.breaker_open_ms),
             // The same job once more: it may be the job's fault.
-            FailureCode::Transient | FailureCode::Timeout if is_known => None,
-            FailureCode::Transient | FailureCode::Timeout => {
-                (half_open || counted >= policy.breaker_failures).then_some(policy.breaker_open_ms)
-            }
-            FailureCode::BackendDown => Some(policy.breaker_open_ms),
-            FailureCode::QuotaExhausted => {
+            BreakerKind::Failing if is_known => None,
+            BreakerKind::Failing => (self.is_half_open(now_ms) || counted >= policy.breaker_failures)
+                .then_some(policy.breaker_open_ms),
+            BreakerKind::Quota => {
                 Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
             }
-            FailureCode::ProviderStopped => Some(STOPPED_OPEN_MS.max(policy.breaker_open_ms)),
-            FailureCode::InvalidJob
-            | FailureCode::ContentRefused
-            | FailureCode::CapabilityMissing
-            | FailureCode::OutOfMemory
-            | FailureCode::RateLimited
-            | FailureCode::Interrupted
-            | FailureCode::OutcomeUnknown
-            | FailureCode::UnusableResult
-            | FailureCode::NotStored
-            | FailureCode::Poison
-            | FailureCode::Cancelled
-            | FailureCode::Expired
-            | FailureCode::TooNew
-            | FailureCode::Unknown => return,
+            BreakerKind::Stopped => Some(STOPPED_OPEN_MS.max(policy.breaker_open_ms)),
+            BreakerKind::Unknown => return,
         };
         self.consecutive_failures = counted;
         if self.failed.len() < JOBS_KNOWN_MAX {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemas::breaker::{BreakerKind, BreakerRecord};
 use schemas::{AttemptFacts, Backend, JobId, PolicyConfig, SCHEMA_VERSION};
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, kind_of};
 
 /// Which of a provider's breakers: the kind, and the model; none for all models.
 type Place = (BreakerKind, Option<String>);
@@ -51,7 +51,7 @@ impl Breakers {
         now_ms: i64,
     ) -> Option<BreakerRecord> {
         let failure = facts.failure.as_ref()?;
-        let kind = BreakerKind::of(failure.code)?;
+        let kind = kind_of(failure.code)?;
         // Key and billing are the provider's, whatever was asked of it.
         let model = (kind != BreakerKind::Stopped).then(|| facts.model.clone());
         let breaker = self.all.entry((kind, model.clone())).or_default();

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, FailureCode, SCHEMA_VERSION};
+use crate::{Backend, SCHEMA_VERSION};
 
 /// What keeps it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -39,30 +39,6 @@ impl BreakerKind {
             Self::Quota => "quota",
             Self::Stopped => "stopped",
             Self::Unknown => "unknown",
-        }
-    }
-
-    /// Which breaker a failure speaks to; none for what says nothing of the provider.
-    #[must_use]
-    pub const fn of(code: FailureCode) -> Option<Self> {
-        match code {
-            FailureCode::Transient | FailureCode::Timeout | FailureCode::BackendDown => Some(Self::Failing),
-            FailureCode::QuotaExhausted => Some(Self::Quota),
-            FailureCode::ProviderStopped => Some(Self::Stopped),
-            FailureCode::InvalidJob
-            | FailureCode::ContentRefused
-            | FailureCode::CapabilityMissing
-            | FailureCode::OutOfMemory
-            | FailureCode::RateLimited
-            | FailureCode::Interrupted
-            | FailureCode::OutcomeUnknown
-            | FailureCode::UnusableResult
-            | FailureCode::NotStored
-            | FailureCode::Poison
-            | FailureCode::Cancelled
-            | FailureCode::Expired
-            | FailureCode::TooNew
-            | FailureCode::Unknown => None,
         }
     }
 }

@@ -94,7 +94,7 @@ fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
 fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
     let failure = facts.failure.as_ref()?;
     match failure.code {
-        FailureCode::BackendDown if is_its_servers(facts, input) => None,
+        FailureCode::BackendDown if another_server_does(facts, input) => None,
         // What may have been paid there is booked and counts against the ceiling, so one more try is the
         // ceiling's to allow; elsewhere is still better.
         FailureCode::BackendDown | FailureCode::OutcomeUnknown => Some(input.policy.breaker_open_ms),
@@ -110,7 +110,7 @@ fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
 }
 
 /// It failed at one server, which its worker leaves alone for a while, and another serves the job there.
-fn is_its_servers(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
+fn another_server_does(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
     let Some(worker) = &facts.worker else { return false };
     input.fleet.view(&facts.backend).is_some_and(|view| {
         view.offers.iter().any(|offer| {
