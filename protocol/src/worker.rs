@@ -21,4 +21,4 @@ pub use ports::{
     WorkerPorts,
 };
 pub use run::deliver;
-pub use stop::Stop;
+pub use stop::{Stop, may_start};

@@ -196,12 +196,8 @@ impl Attempt {
     /// # Errors
     /// Why not: it has to end, nothing is reserved for it, or the claim is somebody else's now.
     pub async fn may_start(&self) -> Result<(), Stop> {
-        match self.stop_now() {
-            Some(stop) => Err(stop),
-            None if !self.assignment.is_paid() => Err(Stop::Unfunded),
-            None if self.io.still_ours(self.id()).await => Ok(()),
-            None => Err(Stop::Drain),
-        }
+        let is_paid = self.assignment.is_paid();
+        protocol::worker::may_start(|| self.stop_now(), is_paid, self.io.still_ours(self.id())).await
     }
 
     /// Which attempt it is.

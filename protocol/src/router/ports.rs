@@ -189,7 +189,7 @@ pub trait RouterPorts: Ports {
     ) -> impl Future<Output = Result<Option<Queued>, PortError>>;
     /// The assignment at a sequence.
     fn queued_at(&self, sequence: u64) -> impl Future<Output = Result<Option<Assignment>, PortError>>;
-    /// Where the assignment of a job at a backend lies.
+    /// Where the latest assignment of a job at a backend lies.
     fn sequence_of(
         &self,
         backend: &Backend,

@@ -60,3 +60,59 @@ impl Stop {
         }
     }
 }
+
+/// Whether paid work may be started now. It is asked right before the call that costs money: a worker that slept over
+/// its claim may have been given up meanwhile, and what stops the attempt may come while its claim is renewed.
+///
+/// # Errors
+/// Why not: it has to end, nothing is reserved for it, or the claim is somebody else's now.
+pub async fn may_start(
+    stop: impl Fn() -> Option<Stop>,
+    is_paid: bool,
+    is_still_ours: impl Future<Output = bool>,
+) -> Result<(), Stop> {
+    if let Some(stop) = stop() {
+        return Err(stop);
+    }
+    if !is_paid {
+        return Err(Stop::Unfunded);
+    }
+    if !is_still_ours.await {
+        return Err(Stop::Drain);
+    }
+    stop().map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn may_start_table() {
+        use Stop::{Cancelled, Drain, Expired, Unfunded};
+        // What stops it before, that it is paid, that its claim is ours, what stops it while the claim is renewed.
+        let cases = [
+            (None, true, true, None, Ok(())),
+            (Some(Cancelled), true, true, None, Err(Cancelled)),
+            (Some(Expired), false, false, None, Err(Expired)),
+            (None, false, true, None, Err(Unfunded)),
+            (None, true, false, None, Err(Drain)),
+            (None, true, false, Some(Cancelled), Err(Drain)),
+            (None, true, true, Some(Cancelled), Err(Cancelled)),
+            (None, true, true, Some(Drain), Err(Drain)),
+        ];
+        for (before, is_paid, is_ours, meanwhile, expected) in cases {
+            let stop = Cell::new(before);
+            let renewed = async {
+                stop.set(stop.get().or(meanwhile));
+                is_ours
+            };
+            let found = block_on(may_start(|| stop.get(), is_paid, renewed));
+            assert_eq!(found, expected, "{before:?}, {is_paid}, {is_ours}, {meanwhile:?}");
+        }
+    }
+}

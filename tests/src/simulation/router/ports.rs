@@ -227,8 +227,8 @@ impl RouterPorts for SimulatedPorts {
         fn sequence_of(&self, backend: &Backend, class: &Class, job: JobId) -> Option<u64> {
             move |world| {
                 let consumer = world.setting.work_consumer(backend, class);
-                let mut work = world.broker.work_of(number(job));
-                work.find(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence)
+                let work = world.broker.work_of(number(job));
+                work.filter(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence).max()
             }
         }
         fn input_kept(&self, input: &Input) -> Option<(i64, i64)> {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use protocol::Ports as _;
-use protocol::worker::{AttemptControl as _, SharedClaim, Stop, claim};
+use protocol::worker::{AttemptControl as _, SharedClaim, Stop, claim, may_start};
 use schemas::{
     Artifact, ArtifactRef, Assignment, AttemptId, DeliveredResult, Failure, FailureCode, Input, Outcome,
     Unit, Usage, WorkerId,
@@ -65,10 +65,12 @@ impl SimulatedPorts {
     async fn start_at_provider(&self, attempt: &SimulatedAttempt, backend: usize) -> Result<usize, Outcome> {
         let assignment = &attempt.assignment;
         let (id, paid) = (assignment.id(), backend != LOCAL);
-        let mut stop = attempt.stop_reason();
-        if stop.is_none() && !claim::is_still_ours(self, &attempt.held, id).await {
-            stop = Some(Stop::Drain);
-        }
+        let stop = if paid {
+            let is_still_ours = claim::is_still_ours(self, &attempt.held, id);
+            may_start(|| attempt.stop_reason(), assignment.is_paid(), is_still_ours).await.err()
+        } else {
+            attempt.stop_reason()
+        };
         let failure = stop.map(Stop::failure).or_else(|| self.missing_input(assignment));
         if let Some(failure) = failure {
             // Nothing was asked of the provider: the usage is known, and zero.
