@@ -17,7 +17,7 @@ pub use self::clocks::clocks;
 pub use self::documents::documents;
 pub use self::identity::{Connected, identity};
 pub use self::lifetimes::{claims, guards, inputs};
-pub use self::queue::{Asked, ledger, parked, process, queue, routers};
+pub use self::queue::{Asked, deliveries, ledger, parked, process, queue, routers};
 pub use self::storage::{Filling, storage};
 
 /// From this share of its limit on a stream is nearly full.

@@ -15,6 +15,7 @@
 //! | [`take_back`] | waiting work of backends without workers, or far behind |
 //! | [`cancel`] | a job that is to be cancelled |
 //! | [`orphans`] | messages that their consumer has passed |
+//! | [`stalled`] | messages in delivery that are in nobody's hands |
 //! | [`unended`] | jobs whose work cannot be read, or is gone |
 //! | [`lost`] | open jobs of which no stream holds anything |
 //! | [`too_new`] | messages of a newer schema |
@@ -40,6 +41,7 @@ pub mod read_past;
 pub mod room;
 mod scene;
 pub mod schedule;
+pub mod stalled;
 pub mod take_back;
 pub mod too_new;
 pub mod unended;

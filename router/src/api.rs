@@ -336,6 +336,7 @@ fn backends(router: &Router) -> BackendsReply {
         backends,
         ledger_available: router.reserver.is_available(),
         lanes: router.lanes.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        stalled: router.stalled.read().unwrap_or_else(PoisonError::into_inner).clone(),
         clock_skew_ms: clock::skew_ms(),
     }
 }

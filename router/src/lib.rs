@@ -20,6 +20,7 @@
 //! | [`reserving`] | asks the ledger for money, in batches |
 //! | [`quotas`] | how much of what is shared each tenant uses |
 //! | `source` | a consumer that is pulled from, and made anew when it is gone |
+//! | `stalled` | consumers that do not deliver again what nobody has in hand |
 //! | `streams` | reads of the streams |
 //! | [`api`] | status, explain, cancel, estimate, backends |
 //! | `waiting` | what a job waits for, whichever router holds it |
@@ -38,6 +39,7 @@ pub mod quotas;
 pub mod reserving;
 pub mod shared;
 mod source;
+mod stalled;
 pub mod start;
 mod streams;
 pub mod sweep;

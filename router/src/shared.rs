@@ -14,7 +14,7 @@ use runtime::cancels::Cancels;
 use runtime::claims::Claims;
 use runtime::metrics;
 use schemas::Backend;
-use schemas::api::LaneStatus;
+use schemas::api::{LaneStatus, StalledConsumer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,8 @@ pub struct Router {
     pub assigned: Assigned,
     /// What lies in the lanes, as it was looked at last.
     pub lanes: Arc<RwLock<Vec<LaneStatus>>>,
+    /// Consumers that do not deliver again what nobody has in hand, as they were looked at last.
+    pub stalled: Arc<RwLock<Vec<StalledConsumer>>>,
     /// One look for a job in the lanes at a time.
     pub looks_at_lanes: Arc<tokio::sync::Mutex<()>>,
     /// What it calls itself: `router-` and its process id.

@@ -23,7 +23,7 @@ use crate::breaker_store::BreakerStore;
 use crate::quotas::{self, Quotas};
 use crate::reserving::Reserver;
 use crate::shared::{Assigned, Router};
-use crate::{advisories, api, breakers, digest, failed_attempts, fleet, intake, sweep, waiting};
+use crate::{advisories, api, breakers, digest, failed_attempts, fleet, intake, stalled, sweep, waiting};
 
 /// The router's configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -103,6 +103,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
         events_short: Arc::default(),
         assigned: Assigned::default(),
         lanes: Arc::default(),
+        stalled: Arc::default(),
         looks_at_lanes: Arc::default(),
         id: format!("router-{}", std::process::id()),
         started_at_ms: clock::now_ms(),
@@ -130,6 +131,7 @@ async fn start_all(context: Context<RouterProcess>) -> Result<(), Fault> {
     tasks.spawn("advisories", advisories::follow(router.clone()));
     tasks.spawn("taking back", sweep::take_back(router.clone()));
     tasks.spawn("orphans", sweep::send_orphans_again(router.clone()));
+    tasks.spawn("stalled consumers", stalled::watch(router.clone()));
     let kept = sweep::Kept { keys_ms: settings.keys_kept_ms, cancels_ms: settings.cancels_kept_ms };
     tasks.spawn("guards", sweep::remove_guards(router.clone(), kept));
     tasks.spawn("lost work", sweep::end_lost(router.clone()));

@@ -153,7 +153,7 @@ async fn held_or_placed(
     }
 }
 
-async fn held_somewhere(router: &Router, whose: Option<&Tenant>, job: JobId) -> Option<JobWait> {
+pub(crate) async fn held_somewhere(router: &Router, whose: Option<&Tenant>, job: JobId) -> Option<JobWait> {
     if let Some(wait) = held(router, whose, job) {
         return Some(wait);
     }

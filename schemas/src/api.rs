@@ -148,9 +148,25 @@ pub struct BackendsReply {
     /// What lies in the lanes; empty from routers of release 0.1.0 and before the first look.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lanes: Vec<LaneStatus>,
+    /// Consumers that do not deliver again what nobody has in hand; empty from older routers, and as a rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stalled: Vec<StalledConsumer>,
     /// How far the answering router's clock is ahead of the broker's, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew_ms: Option<i64>,
+}
+
+/// A consumer of the broker that waits for acknowledgements of messages that are in nobody's hands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StalledConsumer {
+    /// Its stream.
+    pub stream: String,
+    /// Its name.
+    pub consumer: String,
+    /// How many messages.
+    pub messages: u64,
+    /// Since when the first of them has been in nobody's hands, Unix milliseconds.
+    pub since_ms: i64,
 }
 
 /// What lies in one lane: accepted jobs that no router has placed yet.

@@ -123,7 +123,10 @@ impl Doctor {
         });
         findings.push(doctor::ledger(&ledger, behind));
         match &fleet.asked {
-            Asked::Answered(reply) => findings.extend(doctor::backends(reply)),
+            Asked::Answered(reply) => {
+                findings.extend(doctor::deliveries(&reply.stalled, reply.time_ms));
+                findings.extend(doctor::backends(reply));
+            }
             _ => findings.push(Finding::unknown(
                 "backend",
                 "no router says how the backends are",

@@ -1,6 +1,6 @@
 //! Routers, ledger, what waits in the lanes, what is parked, and the processes of the folder's own fleet.
 
-use schemas::api::{BackendsReply, LaneStatus, RouterPresence};
+use schemas::api::{BackendsReply, LaneStatus, RouterPresence, StalledConsumer};
 use schemas::{Health, WorkerId};
 
 use super::{Finding, Verdict};
@@ -146,6 +146,24 @@ pub fn queue(lanes: &[LaneStatus], asked: &Asked<BackendsReply>) -> Finding {
     Finding::good(CHECK, seen)
 }
 
+/// Consumers that do not deliver again what nobody has in hand, one finding for each.
+#[must_use]
+pub fn deliveries(stalled: &[StalledConsumer], now_ms: i64) -> Vec<Finding> {
+    let finding = |stalled: &StalledConsumer| {
+        let StalledConsumer { stream, consumer, messages, since_ms } = stalled;
+        let since = duration(now_ms.saturating_sub(*since_ms).max(0).unsigned_abs());
+        let seen = format!(
+            "consumer {consumer} of {stream}: {messages} messages were delivered, and nobody has had them for {since}"
+        );
+        let cure = format!(
+            "routers have the broker choose another leader for it every minute; where it stays, delete the consumer \
+             (`nats consumer rm {stream} {consumer}`): it is made anew and delivers everything"
+        );
+        Finding::not(Verdict::Bad, "deliveries", seen, cure)
+    };
+    stalled.iter().map(finding).collect()
+}
+
 /// What is parked: `newest` says when and why the newest was.
 #[must_use]
 pub fn parked(messages: u64, newest: Option<&str>) -> Finding {
@@ -216,6 +234,7 @@ mod tests {
             backends: vec![backend],
             ledger_available: true,
             lanes: Vec::new(),
+            stalled: Vec::new(),
             clock_skew_ms: None,
         })
     }
@@ -264,6 +283,22 @@ mod tests {
         {
             assert_eq!(ledger(&asked, Some(0)).verdict, Verdict::Bad, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_delivered_again_is_named_with_its_consumer() {
+        assert_eq!(deliveries(&[], 0), []);
+        let stalled = StalledConsumer {
+            stream: "WORK".to_owned(),
+            consumer: "cloud-image-small".to_owned(),
+            messages: 1,
+            since_ms: 10_000,
+        };
+        let findings = deliveries(&[stalled], 130_000);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert!(finding.verdict == Verdict::Bad && finding.seen.contains("for 2 min"), "{finding:?}");
+        let cure = finding.cure.as_deref().unwrap_or_default();
+        assert!(cure.contains("nats consumer rm WORK cloud-image-small"), "{cure}");
     }
 
     #[test]

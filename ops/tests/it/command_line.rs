@@ -196,6 +196,7 @@ fn simulated_is_never_mistaken_for_real() {
         ],
         ledger_available: false,
         lanes: Vec::new(),
+        stalled: Vec::new(),
         clock_skew_ms: None,
     };
     let text = backends_tables(&reply);

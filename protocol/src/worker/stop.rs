@@ -87,7 +87,7 @@ pub async fn may_start(
 mod tests {
     use std::cell::Cell;
 
-    use futures::executor::block_on;
+    use futures::FutureExt as _;
 
     use super::*;
 
@@ -111,8 +111,8 @@ mod tests {
                 stop.set(stop.get().or(meanwhile));
                 is_ours
             };
-            let found = block_on(may_start(|| stop.get(), is_paid, renewed));
-            assert_eq!(found, expected, "{before:?}, {is_paid}, {is_ours}, {meanwhile:?}");
+            let found = may_start(|| stop.get(), is_paid, renewed).now_or_never();
+            assert_eq!(found, Some(expected), "{before:?}, {is_paid}, {is_ours}, {meanwhile:?}");
         }
     }
 }

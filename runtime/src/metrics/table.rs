@@ -51,6 +51,10 @@ table! {
         "Jobs that ended while they waited because an input file was about to go by its age.";
     Counter ROUTER_ORPHANS, "argosy_router_orphans_total", Router, "messages", ["stream"],
         "Messages that the broker no longer delivered and that were therefore published again.";
+    Gauge STALLED, "argosy_stalled_messages", Router, "messages", ["stream"],
+        "Messages that the broker delivered, that nobody has in hand, and that it does not deliver again.";
+    Counter ROUTER_STEPPED_DOWN, "argosy_router_stepped_down_total", Router, "requests", ["stream"],
+        "Requests to the broker to choose another leader for a consumer that does not deliver again.";
     Counter ROUTER_PARKED, "argosy_router_parked_total", Router, "messages", ["code"],
         "Messages that were parked for an operator, by failure code; `argosy parked list` shows them.";
     Counter ROUTER_NOT_PARKED, "argosy_router_not_parked_total", Router, "messages", ["code"],

@@ -42,6 +42,7 @@ mod schedule;
 mod servers;
 mod shapes;
 mod simulation;
+mod stalled;
 mod stops;
 mod store_full;
 mod submit;
