@@ -1,4 +1,7 @@
-//! What is parked for an operator in stream `PARKED`: list it, read it, publish it again.
+//! What is parked for an operator in stream `PARKED`: list it, read it, publish it again, or discard it.
+
+mod causes;
+mod discard;
 
 use crate::submit;
 use anyhow::{Context as _, bail};
@@ -14,6 +17,12 @@ use schemas::topology::stream;
 use schemas::{FailureCode, Job, JobId, Parked, subjects};
 use serde::Serialize;
 use std::collections::BTreeSet;
+
+pub use causes::{Cause, Origin, causes, fails_again};
+pub use discard::{Discard, discard};
+
+/// The code in the subject of a record of what was discarded: it is no failure, and is left out where it is not named.
+pub const DISCARDED: &str = "discarded";
 
 /// The label that a redriven job carries: the id it had before.
 pub const REDRIVEN_FROM: &str = "redriven_from";
@@ -50,6 +59,11 @@ impl Filter {
         let token = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
         format!("{}.parked.{}.{}.*", subjects::PREFIX, token(&self.tenant), token(&self.code))
     }
+
+    /// Records of discards are shown to who asks for them.
+    fn is_meant(&self, entry: &Entry) -> bool {
+        entry.code != DISCARDED || self.code.as_deref() == Some(DISCARDED)
+    }
 }
 
 async fn open(jetstream: &jetstream::Context) -> anyhow::Result<Stream> {
@@ -81,11 +95,14 @@ pub async fn list(
             let message = message.map_err(|error| anyhow::anyhow!(error)).context("reading stream PARKED")?;
             let sequence = message.info().map_err(|error| anyhow::anyhow!(error))?.stream_sequence;
             let header = message.headers.as_ref().and_then(|all| Some(all.get(CONTENT_TYPE)?.as_str()));
-            entries.push_back(entry(sequence, &message.subject, header, &message.payload));
+            read += 1;
+            let entry = entry(sequence, &message.subject, header, &message.payload);
+            if filter.is_meant(&entry) {
+                entries.push_back(entry);
+            }
             if entries.len() > limit {
                 entries.pop_front();
             }
-            read += 1;
         }
         if read == 0 {
             return Ok(entries.into());
@@ -142,6 +159,9 @@ pub enum Redriven {
 /// The original is no job, or it was not accepted; it then stays parked.
 pub async fn redrive(broker: &Broker, entry: &Entry) -> anyhow::Result<Redriven> {
     let Some(parked) = &entry.parked else { bail!("message {} cannot be read", entry.sequence) };
+    if entry.code == DISCARDED {
+        bail!("message {} is the record of a discard", entry.sequence);
+    }
     let (bytes, job) = original(parked)?;
     // An id that is too old is taken in no more: what this version can read becomes a job anew.
     let is_unchanged =
@@ -165,6 +185,25 @@ async fn delete(broker: &Broker, entry: &Entry) -> anyhow::Result<()> {
     let parked = open(&broker.jetstream).await?;
     parked.delete_message(entry.sequence).await.context("deleting the parked message")?;
     Ok(())
+}
+
+/// How many messages are parked; records of discards are not counted.
+///
+/// # Errors
+/// The stream is not there, or the broker does not answer.
+pub async fn count(jetstream: &jetstream::Context) -> anyhow::Result<u64> {
+    let parked = open(jetstream).await?;
+    let all = parked.cached_info().state.messages;
+    if all == 0 {
+        return Ok(0);
+    }
+    let filter = Filter { tenant: None, code: Some(DISCARDED.to_owned()) };
+    let mut records = parked.info_with_subjects(filter.subject()).await?;
+    let mut discarded = 0;
+    while let Some((_, messages)) = records.try_next().await.context("stream PARKED")? {
+        discarded += messages as u64;
+    }
+    Ok(all.saturating_sub(discarded))
 }
 
 /// The jobs that were put aside as `too_new`: accepted, and waiting for a newer router.

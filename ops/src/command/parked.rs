@@ -4,16 +4,19 @@ use super::session::Session;
 use crate::exit::{DoesNotHold, Usage};
 use crate::table::{self, Align};
 use clap::{Args, Subcommand};
-use client::parked::{self, Entry, Filter, Redriven};
+use client::parked::{self, Cause, Discard, Entry, Filter, Redriven};
+use runtime::broker::Broker;
 use runtime::clock::now_ms;
 
-/// What failed for good or could not be read, and is parked: list it, read it, publish it again.
+/// What failed for good or could not be read, and is parked: list it, read it, publish it again, or discard it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  argosy parked list --code capability_missing\n  argosy parked show 17\n  \
-    argosy parked redrive 17 18\n  argosy parked redrive --all --tenant studio-a\n\n\
+    argosy parked causes\n  argosy parked redrive 17 18\n  argosy parked redrive --all --tenant studio-a\n  \
+    argosy parked discard --all --code content_refused --reason 'told the artist'\n\n\
     A redriven job has a new id and the label redriven_from. What was parked as too_new has not ended:\n\
-    it is published unchanged, under its id. `argosy dead` is the former name of this command."
+    it is published unchanged, under its id. What was discarded is listed with --code discarded.\n\
+    `argosy dead` is the former name of this command."
 )]
 pub(crate) struct ParkedCommand {
     #[command(subcommand)]
@@ -40,12 +43,18 @@ enum Action {
         #[command(flatten)]
         which: Which,
     },
+    /// Group what is parked by its cause: incidents, then the mistakes of those who publish
+    Causes {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Show one: failure, attempts, and the original message
     Show {
         /// Its number in the list
         sequence: u64,
     },
-    /// Publish them again as new jobs (too_new: as they were), and remove them from what is parked
+    /// Publish them again as new jobs (too_new: as they were), and remove them from what is parked; with --all, not what
+    /// fails for certain
     Redrive {
         /// Their numbers in the list
         sequences: Vec<u64>,
@@ -55,9 +64,40 @@ enum Action {
         #[command(flatten)]
         which: Which,
     },
+    /// Remove them from what is parked for good; a record of who and why is kept
+    Discard {
+        /// Their numbers in the list
+        sequences: Vec<u64>,
+        /// All that the filters name
+        #[arg(long, conflicts_with = "sequences")]
+        all: bool,
+        #[command(flatten)]
+        which: Which,
+        /// Why, for whoever asks later
+        #[arg(long)]
+        reason: String,
+        /// Who discards them
+        #[arg(long, env = "USER", default_value = "operator")]
+        by: String,
+    },
 }
 
 impl Which {
+    /// The entries that are named by number, or that the filters name.
+    async fn entries(&self, broker: &Broker, sequences: &[u64], all: bool) -> anyhow::Result<Vec<Entry>> {
+        if all {
+            return parked::list(&broker.jetstream, &self.filter(), self.limit).await;
+        }
+        if sequences.is_empty() {
+            return Err(Usage("name messages by number, or say --all".to_owned()).into());
+        }
+        let mut entries = Vec::new();
+        for sequence in sequences {
+            entries.push(parked::get(&broker.jetstream, *sequence).await?);
+        }
+        Ok(entries)
+    }
+
     fn filter(&self) -> Filter {
         Filter { tenant: self.tenant.clone(), code: self.code.clone() }
     }
@@ -77,33 +117,89 @@ impl ParkedCommand {
                 Ok(())
             }
             Action::Show { sequence } => show(session, &parked::get(jetstream, sequence).await?),
+            Action::Causes { which } => {
+                let causes = parked::causes(&parked::list(jetstream, &which.filter(), which.limit).await?);
+                if session.json {
+                    return causes.iter().try_for_each(table::say_json);
+                }
+                table::say(causes_table(&causes, now_ms()));
+                Ok(())
+            }
             Action::Redrive { sequences, all, which } => {
-                let mut entries = Vec::new();
-                for sequence in &sequences {
-                    entries.push(parked::get(jetstream, *sequence).await?);
-                }
-                if all {
-                    entries = parked::list(jetstream, &which.filter(), which.limit).await?;
-                } else if sequences.is_empty() {
-                    return Err(Usage("name messages by number, or say --all".to_owned()).into());
-                }
-                let mut failed = 0;
-                for entry in &entries {
-                    match parked::redrive(&broker, entry).await {
-                        Ok(redriven) => say_redriven(session, entry, redriven)?,
-                        Err(error) => {
-                            eprintln!("argosy: {error:#}");
-                            failed += 1;
-                        }
+                let entries = which.entries(&broker, &sequences, all).await?;
+                redrive(session, &broker, &entries, all).await
+            }
+            Action::Discard { sequences, all, which, reason, by } => {
+                let entries = which.entries(&broker, &sequences, all).await?;
+                let discard = Discard { by, reason, time_ms: now_ms() };
+                parked::discard(&broker, &entries, &discard).await?;
+                for Entry { sequence, job, .. } in &entries {
+                    if session.json {
+                        table::say_json(&serde_json::json!({ "sequence": sequence, "job": job }))?;
+                    } else {
+                        table::say(format!("{sequence}  {job} was discarded"));
                     }
                 }
-                if failed == 0 {
-                    return Ok(());
-                }
-                Err(DoesNotHold(format!("{failed} of {} stay parked", entries.len())).into())
+                Ok(())
             }
         }
     }
+}
+
+/// Publishes entries again. Of those that a filter named, what fails for certain stays.
+async fn redrive(session: &Session, broker: &Broker, entries: &[Entry], all: bool) -> anyhow::Result<()> {
+    let (mut failed, mut kept) = (0, 0);
+    for entry in entries {
+        if all && let Some(why) = parked::fails_again(entry, now_ms()) {
+            eprintln!("argosy: {} stays parked: {why}", entry.sequence);
+            kept += 1;
+            continue;
+        }
+        match parked::redrive(broker, entry).await {
+            Ok(redriven) => say_redriven(session, entry, redriven)?,
+            Err(error) => {
+                eprintln!("argosy: {error:#}");
+                failed += 1;
+            }
+        }
+    }
+    if kept > 0 {
+        eprintln!(
+            "argosy: {kept} would only fail again: name them by number to send them all the same, or discard them"
+        );
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(DoesNotHold(format!("{failed} of {} stay parked", entries.len())).into())
+}
+
+fn causes_table(causes: &[Cause], now_ms: i64) -> String {
+    let columns = [
+        ("origin", Align::Left),
+        ("code", Align::Left),
+        ("jobs", Align::Right),
+        ("tenants", Align::Right),
+        ("backend", Align::Left),
+        ("last", Align::Right),
+        ("numbers", Align::Left),
+        ("why", Align::Left),
+    ];
+    let row = |cause: &Cause| {
+        let numbers: Vec<String> = cause.sequences.iter().map(u64::to_string).collect();
+        let more = if cause.count > cause.sequences.len() { "… " } else { "" };
+        vec![
+            cause.origin.as_str().to_owned(),
+            cause.code.clone(),
+            cause.count.to_string(),
+            cause.tenants.len().to_string(),
+            cause.backend.clone().unwrap_or_default(),
+            table::ago(now_ms, cause.last_ms),
+            format!("{more}{}", numbers.join(" ")),
+            table::escaped(&cause.why),
+        ]
+    };
+    table::render(&columns, &causes.iter().map(row).collect::<Vec<_>>())
 }
 
 fn say_redriven(session: &Session, entry: &Entry, redriven: Redriven) -> anyhow::Result<()> {

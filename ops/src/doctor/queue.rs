@@ -172,7 +172,8 @@ pub fn parked(messages: u64, newest: Option<&str>) -> Finding {
         return Finding::good(CHECK, "nothing is parked");
     }
     let newest = newest.map(|newest| format!("; the newest: {newest}")).unwrap_or_default();
-    let cure = "`argosy parked list` shows them: redrive what is worth it, and purge the rest";
+    let cure =
+        "`argosy parked causes` groups them: redrive what is worth it, and discard the rest with a reason";
     Finding::not(
         Verdict::Warning,
         CHECK,

@@ -33,6 +33,7 @@ mod model;
 mod muted;
 mod observability;
 mod orphans;
+mod parked;
 mod processes;
 mod python;
 mod refusals;

@@ -220,7 +220,8 @@ pub(super) async fn parked(broker: &Broker) -> Finding {
     let look = async {
         let parked = broker.jetstream.get_stream(stream::PARKED).await?;
         let state = &parked.cached_info().state;
-        let newest = match state.messages {
+        let count = client::parked::count(&broker.jetstream).await?;
+        let newest = match count {
             0 => None,
             _ => parked.get_raw_message(state.last_sequence).await.ok(),
         };
@@ -229,7 +230,7 @@ pub(super) async fn parked(broker: &Broker) -> Finding {
             let code = message.subject.split('.').nth(3).unwrap_or("unknown").to_owned();
             format!("{code}, {}", crate::table::ago(now_ms(), at_ms))
         });
-        Ok(doctor::parked(state.messages, newest.as_deref()))
+        Ok(doctor::parked(count, newest.as_deref()))
     };
     within(look).await.unwrap_or_else(|error| unknown("parked", &error))
 }
