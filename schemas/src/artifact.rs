@@ -149,6 +149,7 @@ impl SavedAs {
             file_name: bounded(self.file_name),
             subfolder: bounded(self.subfolder),
             prefix: self.prefix.map(bounded),
+            preview: self.preview,
         }
     }
 }
@@ -167,4 +168,7 @@ pub struct SavedAs {
     /// The node's `filename_prefix` as the job has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// The workflow shows it and does not save it: a preview, from the server's folder for temporary files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
 }

@@ -150,6 +150,10 @@ pub struct Body {
     /// sends it, with `extra_pnginfo`. Without keys of partners, which would be stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_data: Option<serde_json::Value>,
+    /// Whether what the workflow shows and does not save is kept as well, where the backend gives it: a ComfyUI of our own
+    /// does. Otherwise previews are kept only where nothing is saved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_previews: bool,
     /// A model of the catalog; the catalog's default for the kind when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -40,6 +40,7 @@ pub fn job() -> Job {
             negative_prompt: Some("blurry".to_owned()),
             workflow: None,
             extra_data: None,
+            keep_previews: false,
             model: Some("sdxl".to_owned()),
             width: Some(1024),
             height: Some(768),
@@ -192,6 +193,7 @@ pub fn artifact() -> Artifact {
             file_name: "lighthouse_00001_.png".to_owned(),
             subfolder: "sea".to_owned(),
             prefix: Some("sea/lighthouse".to_owned()),
+            preview: false,
         })),
     }
 }

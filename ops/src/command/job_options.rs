@@ -86,6 +86,9 @@ pub struct JobOptions {
     /// What it should not show
     #[arg(long, value_name = "TEXT")]
     pub negative: Option<String>,
+    /// Keep what the workflow shows and does not save as well
+    #[arg(long)]
+    pub keep_previews: bool,
     /// A file that the workflow names: it is put into the artifact store. Repeatable
     #[arg(long, value_name = "NAME=FILE", value_parser = pair)]
     pub input: Vec<(String, String)>,
@@ -194,6 +197,7 @@ impl JobOptions {
             negative_prompt: self.negative.clone(),
             workflow: material.workflow.as_ref().map(|workflow| workflow.graph.clone()),
             extra_data: material.workflow.as_ref().and_then(|workflow| workflow.extra_data.clone()),
+            keep_previews: self.keep_previews,
             model: self.model.clone(),
             width: self.width,
             height: self.height,

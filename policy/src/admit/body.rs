@@ -34,6 +34,10 @@ pub(super) fn check(job: &Job, limits: &Limits) -> Result<(), Failure> {
     check_range("body.duration_ms", body.duration_ms, limits.duration_max_ms, "milliseconds")?;
     check_inputs(&body.inputs, limits)?;
     extra_data(body)?;
+    if body.keep_previews && body.workflow.is_none() {
+        let words = "body.keep_previews goes beside body.workflow: leave it out";
+        return Err(Failure::invalid("body.keep_previews", words));
+    }
     sources::check(job)
 }
 

@@ -18,15 +18,24 @@ pub struct OutputFile {
     pub kind: String,
 }
 
+impl OutputFile {
+    /// Whether it was shown and not saved.
+    #[must_use]
+    pub fn is_preview(&self) -> bool {
+        self.kind == "temp"
+    }
+}
+
 /// How deep a node's output is searched.
 const DEPTH_MAX: usize = 8;
 
 /// What a node left under this key is text to be read.
 const TEXT_KEY: &str = "text";
 
-/// The files of a finished job in a stable order: saved ones, or previews where nothing was saved.
+/// The files of a finished job in a stable order: saved ones, and behind them previews where these are to be kept or
+/// nothing was saved.
 #[must_use]
-pub fn files(outputs: &BTreeMap<String, Value>) -> Vec<OutputFile> {
+pub fn files(outputs: &BTreeMap<String, Value>, keep_previews: bool) -> Vec<OutputFile> {
     let mut found = Vec::new();
     for (node, output) in in_order(outputs) {
         output.as_object().into_iter().flat_map(|output| output.values()).for_each(|value| {
@@ -38,8 +47,11 @@ pub fn files(outputs: &BTreeMap<String, Value>) -> Vec<OutputFile> {
         let OutputFile { node: _, filename, subfolder, kind } = file;
         seen.insert((filename.clone(), subfolder.clone(), kind.clone()))
     });
-    let (saved, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|file| file.kind == "output");
-    if saved.is_empty() { rest.into_iter().filter(|file| file.kind == "temp").collect() } else { saved }
+    let (mut files, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|file| file.kind == "output");
+    if keep_previews || files.is_empty() {
+        files.extend(rest.into_iter().filter(OutputFile::is_preview));
+    }
+    files
 }
 
 /// The texts of a finished job, one of each node that shows any.
@@ -95,9 +107,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn names(outputs: Value) -> Vec<String> {
-        let outputs = serde_json::from_value(outputs).expect("a map");
-        files(&outputs)
+    fn names(outputs: &Value, keep_previews: bool) -> Vec<String> {
+        let outputs = serde_json::from_value(outputs.clone()).expect("a map");
+        files(&outputs, keep_previews)
             .into_iter()
             .map(|file| format!("{}:{}/{}", file.kind, file.subfolder, file.filename))
             .collect()
@@ -145,8 +157,19 @@ mod tests {
             ),
         ];
         for (case, outputs, expected) in cases {
-            assert_eq!(names(outputs), expected, "{case}");
+            assert_eq!(names(&outputs, false), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn previews_are_kept_behind_what_is_saved_when_asked_for() {
+        let image = |name: &str, kind: &str| json!({"filename": name, "subfolder": "", "type": kind});
+        let outputs = json!({
+            "1": {"images": [image("t", "temp")]}, "2": {"images": [image("s", "output"), image("i", "input")]},
+            "3": {"a_images": [image("before", "temp")], "b_images": [image("after", "temp"), image("t", "temp")]},
+        });
+        assert_eq!(names(&outputs, true), ["output:/s", "temp:/t", "temp:/before", "temp:/after"]);
+        assert_eq!(names(&outputs, false), ["output:/s"]);
     }
 
     #[test]
@@ -157,6 +180,6 @@ mod tests {
         });
         let outputs = serde_json::from_value(outputs).expect("a map");
         assert_eq!(texts(&outputs), ["a", "b\nc"]);
-        assert_eq!(files(&outputs).len(), 1);
+        assert_eq!(files(&outputs, false).len(), 1);
     }
 }

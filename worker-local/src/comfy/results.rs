@@ -21,7 +21,8 @@ pub async fn collect(
     entry: &HistoryEntry,
     source: Source,
 ) -> Result<Vec<Artifact>, Failure> {
-    let (files, texts) = (outputs::files(&entry.outputs), outputs::texts(&entry.outputs));
+    let keep_previews = attempt.assignment.job.body.keep_previews;
+    let (files, texts) = (outputs::files(&entry.outputs, keep_previews), outputs::texts(&entry.outputs));
     let is_empty = files.is_empty() && texts.is_empty();
     match entry.end() {
         End::Success if is_empty => {
@@ -56,6 +57,7 @@ fn saved_as(id: AttemptId, workflow: Option<&Value>, file: &OutputFile) -> Saved
         file_name: file.filename.clone(),
         subfolder: below.unwrap_or(&folder).to_owned(),
         prefix: workflow.and_then(|graph| workflow::asked_prefix(graph, &file.node)).map(str::to_owned),
+        preview: file.is_preview(),
     };
     saved.bounded()
 }

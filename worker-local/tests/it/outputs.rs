@@ -56,6 +56,25 @@ async fn a_cached_output_whose_file_is_gone_is_made_anew_by_the_retry() {
 }
 
 #[tokio::test]
+async fn previews_are_kept_beside_what_is_saved_when_asked_for() {
+    let proxy = Proxy::start(|_, status, bytes| (status, bytes)).await;
+    let mut graph = shown();
+    graph["3"] = json!({"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "kept"}});
+    for (keep_previews, previews) in [(false, &[false][..]), (true, &[false, true])] {
+        let body = schemas::Body { keep_previews, ..workflow(&graph) };
+        let outcome = Case::new(proxy.config(), assignment(body)).run().await;
+        assert_eq!(outcome.failure, None);
+        let found: Vec<bool> = outcome
+            .artifacts
+            .iter()
+            .map(|artifact| artifact.saved.as_ref().expect("its name").preview)
+            .collect();
+        assert_eq!(found, previews, "{:?}", outcome.artifacts);
+        assert!(outcome.artifacts.iter().all(|artifact| artifact.media_type == "image/png"));
+    }
+}
+
+#[tokio::test]
 async fn an_empty_file_is_a_failure_that_says_so() {
     let proxy = Proxy::start(|asked, status, bytes| match asked.uri.path() {
         "/view" => (status, Bytes::new()),

@@ -15,12 +15,13 @@ pub const JOB_FIELDS: [&str; 10] = [
 ];
 
 /// Fields of `body`.
-pub const BODY_FIELDS: [&str; 12] = [
+pub const BODY_FIELDS: [&str; 13] = [
     "kind",
     "prompt",
     "negative_prompt",
     "workflow",
     "extra_data",
+    "keep_previews",
     "model",
     "width",
     "height",
