@@ -245,9 +245,11 @@ impl Drop for Members {
         while self.0.iter_mut().any(is_running) && Instant::now() < deadline {
             std::thread::sleep(LOOK_EVERY);
         }
-        for member in self.0.iter_mut().filter_map(|member| is_running(member).then_some(member)) {
-            // One that cannot be killed is left to its own drop.
-            let _ = member.kill9();
+        for member in &mut self.0 {
+            if is_running(member) {
+                // One that cannot be killed is left to its own drop.
+                let _ = member.kill9();
+            }
         }
     }
 }
