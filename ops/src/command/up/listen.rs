@@ -40,7 +40,9 @@ impl Listen {
         };
         let Choice { ports, moved } =
             choose(&options.services(), &wishes, |port| is_free(self.listen, port))?;
-        kept_ports::save(&options.dir, &ports.clone().over(&wishes.remembered))?;
+        // A plan that is made anew forgets those of what does not run this time, too.
+        let before = if self.first_port.is_some() { &Ports::default() } else { &wishes.remembered };
+        kept_ports::save(&options.dir, &ports.clone().over(before))?;
         if !moved.is_empty() {
             eprintln!("{}", moved_words(&moved));
         }
