@@ -70,7 +70,7 @@ impl Stack {
     /// A server is missing, a binary is not built, or something did not become ready; the end of its log
     /// is in the error. What was started by then is stopped.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
-        Self::start_telling(options, &Waiting::default()).await
+        Box::pin(Self::start_telling(options, &Waiting::default())).await
     }
 
     /// As [`Stack::start`]; what it waits for is known there.

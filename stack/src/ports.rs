@@ -185,15 +185,16 @@ fn planned(name: &str, first: u16) -> u16 {
 mod tests {
     use super::*;
 
+    /// Name, from, to.
+    type Moves = (String, u16, u16);
+    /// What is shown, the wishes, what others have; ports and moves that are expected.
+    type Row<'a> = (&'a str, &'a Wishes, &'a [u16], [u16; 4], Vec<Moves>);
+
     fn ports(of: &[(&str, u16)]) -> Ports {
         of.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect()
     }
 
-    fn chosen(
-        names: &[&str],
-        wishes: &Wishes,
-        taken: &[u16],
-    ) -> Result<(Vec<u16>, Vec<(String, u16, u16)>), PortError> {
+    fn chosen(names: &[&str], wishes: &Wishes, taken: &[u16]) -> Result<(Vec<u16>, Vec<Moves>), PortError> {
         let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let choice = choose(&all, wishes, |port| !taken.contains(&port))?;
         let of = names.iter().map(|name| choice.ports.of(name).expect("each has one"));
@@ -243,7 +244,7 @@ mod tests {
         let anew = Wishes { first: Some(7000), ..had.clone() };
         let names = ["broker", "monitor", "database", "router-1"];
         let moved = |name: &str, from, to| (name.to_owned(), from, to);
-        let table: [(&str, &Wishes, &[u16], [u16; 4], Vec<_>); 8] = [
+        let table: [Row<'_>; 8] = [
             ("the plan", &plain, &[], [4222, 4223, 4224, 4232], vec![]),
             (
                 "taken: the next that is free and meant for nobody",

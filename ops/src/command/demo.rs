@@ -111,7 +111,7 @@ async fn whole(
     crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
     let waiting = Waiting::default();
     let starting = async {
-        let stack = Stack::start_telling(stack_options, &waiting).await?;
+        let stack = Box::pin(Stack::start_telling(stack_options, &waiting)).await?;
         waiting.during("the workers", stack.wait_workers(WORKERS, COMPLETE_WITHIN)).await?;
         anyhow::Ok(stack)
     };

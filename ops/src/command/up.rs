@@ -85,9 +85,9 @@ impl Up {
         }
         let waiting = Waiting::default();
         let started = async {
-            let stack = Stack::start_telling(options, &waiting).await?;
+            let stack = Box::pin(Stack::start_telling(options, &waiting)).await?;
             if unsized_mark.exists() || self.storage_bytes.is_some() {
-                waiting.during("the broker's sizes", size(&stack, self.storage_bytes)).await?;
+                waiting.during("the broker's sizes", Box::pin(size(&stack, self.storage_bytes))).await?;
                 // Where it stays, the same is done once more.
                 let _ = std::fs::remove_file(&unsized_mark);
             }
