@@ -9,8 +9,10 @@ Needs `pip install nats-py msgpack`. A running fleet on this machine is found th
     python3 examples/python/publish.py "waves" --kind video --timeout-s 600 --out films
 
 Prints the path of each file. Exit codes: 0 completed, 1 the job ended otherwise, 2 usage,
-3 nothing heard in time, 4 a file is not what was announced.
+3 nothing heard in time, 4 a file is not what was announced, 69 no broker answers.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
@@ -34,7 +36,9 @@ ENDINGS = {
     "video/mp4": "mp4",
     "video/webm": "webm",
 }
-NOT_COMPLETED, NO_ANSWER, WRONG_FILE = 1, 3, 4
+NOT_COMPLETED, NO_ANSWER, WRONG_FILE, NO_BROKER = 1, 3, 4, 69
+# A broker answers at once or is not there. The library by itself would try for minutes.
+CONNECT_WITHIN_S = 3
 # How often the stream is asked in case the live event was missed (a reconnect, say).
 LOOK_EVERY_S = 5
 
@@ -58,6 +62,18 @@ def micro_usd(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars") from error
 
 
+def runs(pid: int, started: str | None) -> bool:
+    """Whether the writer of a fleet file still runs: it may have been killed, and its number be another's by now."""
+    if not os.path.exists("/proc/self/stat"):
+        return True  # Elsewhere than on Linux only the connection tells.
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            ticks = file.read().rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return False
+    return started is None or started.split()[0] == ticks
+
+
 def fleet_url() -> str:
     """The broker of the fleet that runs in this folder or above it."""
     folder = os.getcwd()
@@ -65,7 +81,9 @@ def fleet_url() -> str:
         path = os.path.join(folder, ".argosy", "run", "fleet.json")
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
-                return json.load(file)["nats_url"]
+                fleet = json.load(file)
+            if runs(fleet["pid"], fleet.get("started")):
+                return fleet["nats_url"]
         parent = os.path.dirname(folder)
         if parent == folder:
             return "nats://127.0.0.1:4222"
@@ -141,10 +159,29 @@ async def fetch(artifact: dict, job: dict, index: int, jetstream, folder: str) -
     return path
 
 
+async def connected(url: str) -> nats.NATS:
+    """A connection to the broker; without one the program ends, and says what to do."""
+    errors = []
+
+    async def note(error: Exception) -> None:
+        errors.append(error)
+
+    try:
+        connecting = nats.connect(
+            url, name="argosy python example", connect_timeout=CONNECT_WITHIN_S, error_cb=note
+        )
+        return await asyncio.wait_for(connecting, CONNECT_WITHIN_S)
+    except (asyncio.TimeoutError, OSError, nats.errors.Error) as error:
+        why = errors[-1] if errors else str(error) or f"silent for {CONNECT_WITHIN_S} s"
+        cure = "start a fleet with `make up`, or name its broker with --nats"
+        print(f"no broker answers at {url.rsplit('@', 1)[-1]}: {why}; {cure}", file=sys.stderr)
+        sys.exit(NO_BROKER)
+
+
 async def main(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     payload = msgpack.packb(job) if arguments.encoding == "msgpack" else json.dumps(job).encode()
-    client = await nats.connect(arguments.nats or fleet_url(), name="argosy python example")
+    client = await connected(arguments.nats or fleet_url())
     try:
         jetstream = client.jetstream()
         # Before publishing, so that nothing is missed however quick the fleet is.

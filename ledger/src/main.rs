@@ -162,7 +162,14 @@ async fn patiently<T, F: Future<Output = Result<T, ledger::Error>>>(
         .with_max_delay(Duration::from_secs(2))
         .with_total_delay(Some(patience))
         .without_max_times();
-    attempt.retry(retry).when(|error| error.is_passing()).await.map_err(|error| database(&error))
+    let mut is_told = false;
+    let tell = |error: &ledger::Error, _| {
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::warn!("waiting for the database, up to {} s: {error}", patience.as_secs_f32());
+        }
+    };
+    let tried = attempt.retry(retry).when(|error| error.is_passing()).notify(tell).await;
+    tried.map_err(|error| database(&error))
 }
 
 fn database(error: &ledger::Error) -> Fault {

@@ -21,6 +21,7 @@ mod global;
 pub mod job_options;
 mod jobs;
 mod live;
+mod own_servers;
 mod parked;
 pub mod series;
 mod session;
@@ -55,8 +56,8 @@ const WORKER_THREADS: usize = 2;
     argosy submit \"a lighthouse\" --wait  one picture, downloaded to the current folder\n  \
     argosy backends                      who works, and what waits\n\n\
     In the folder of a running `up` or `demo` every command finds it by itself; elsewhere use --nats and \
-    --database.\n\nExit codes: 0 done, 1 it failed or does not hold, 2 usage, 69 no broker, 72 no database, \
-    73 streams missing, 78 configuration."
+    --database.\n\nExit codes: 0 done, 1 it failed or does not hold, 2 usage, 69 no broker, 71 a port is \
+    in use, 72 no database, 73 streams missing, 78 configuration."
 )]
 pub(crate) struct Cli {
     /// What holds for every command.

@@ -2,6 +2,7 @@
 //! the fleet's processes.
 
 use runtime::exit::{Exit, Fault};
+use stack::ports::PortError;
 
 /// What was asked for was done, or holds.
 pub const OK: u8 = 0;
@@ -44,6 +45,11 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
         if cause.is::<Usage>() {
             return USAGE;
         }
+        match cause.downcast_ref::<PortError>() {
+            Some(PortError::Taken { .. } | PortError::None { .. }) => return Exit::PortOccupied as u8,
+            Some(PortError::Unknown { .. } | PortError::Twice { .. }) => return USAGE,
+            None => {}
+        }
         if cause.is::<ledger_read::Error>() {
             return Exit::DatabaseAbsent as u8;
         }
@@ -63,6 +69,10 @@ mod tests {
         assert_eq!(code_of(&Usage("both".to_owned()).into()), USAGE);
         assert_eq!(code_of(&DoesNotHold("lost".to_owned()).into()), DOES_NOT_HOLD);
         assert_eq!(code_of(&anyhow::anyhow!("anything else")), DOES_NOT_HOLD);
+        let name = || "broker".to_owned();
+        let taken = Err::<(), _>(PortError::Taken { name: name(), port: 80 }).context("up").unwrap_err();
+        assert_eq!(code_of(&taken), 71);
+        assert_eq!(code_of(&PortError::Unknown { name: name(), known: String::new() }.into()), USAGE);
         let mut codes: Vec<u8> = EXIT_CODES.iter().map(|(code, _)| *code).collect();
         codes.sort_unstable();
         codes.dedup();

@@ -50,7 +50,14 @@ impl Broker {
             let options = options(config, name, lose.clone()).await?;
             options.connect(servers(&config.url)).await.map_err(absent(config))
         };
-        let client = attempt.retry(retry).when(|fault: &Fault| fault.exit == Exit::BrokerAbsent).await?;
+        let mut is_told = false;
+        let tell = |fault: &Fault, _| {
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!("waiting for the broker, up to {} s: {fault}", patience.as_secs_f32());
+            }
+        };
+        let is_absent = |fault: &Fault| fault.exit == Exit::BrokerAbsent;
+        let client = attempt.retry(retry).when(is_absent).notify(tell).await?;
         check_version(&client.server_info().version)?;
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(REQUEST_TIMEOUT);

@@ -169,9 +169,15 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
     clock::correct(&broker.client).await;
     tasks.spawn("clock", clock::follow(broker.client.clone(), lifecycle.soft.clone()));
     let work = async {
-        start(context).await?;
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "{name} started");
-        lifecycle.soft.cancelled().await;
+        // A start that waits for something ends as it is dropped: what it has begun as tasks is told to stop below.
+        tokio::select! {
+            started = start(context) => {
+                started?;
+                tracing::info!(version = env!("CARGO_PKG_VERSION"), "{name} started");
+                lifecycle.soft.cancelled().await;
+            }
+            () = lifecycle.soft.cancelled() => {}
+        }
         health.bad("running", "stopping");
         drain(&tasks, &lifecycle, grace).await
     };

@@ -45,7 +45,7 @@ pub enum ServerError {
         reason: String,
     },
     /// The port that was asked for belongs to another process, or no free one was found.
-    #[error("{server}: port {port} on 127.0.0.1 is in use; stop what uses it or choose another port")]
+    #[error("{server}: port {port} is in use; stop what uses it or choose another port")]
     PortInUse {
         /// `nats-server` or `PostgreSQL`.
         server: &'static str,

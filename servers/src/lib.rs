@@ -23,6 +23,6 @@ pub use error::ServerError;
 pub use found::Found;
 pub use link::{Link, LinkState};
 pub use nats::{NatsOptions, NatsServer, Peers};
-pub use ports::free_port;
+pub use ports::{free_port, is_free, reached_at};
 pub use postgres::{Postgres, PostgresOptions};
 pub use version::Version;

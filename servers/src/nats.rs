@@ -1,9 +1,10 @@
-//! A nats-server of our own: JetStream with file storage, on loopback, its monitoring page too.
+//! A nats-server of our own: JetStream with file storage, on loopback unless told otherwise, its monitoring page too.
 
+use super::ports::reached_at;
 use super::{Found, ServerError, free_port, place};
 use crate::process::{ProcessError, Spec, Supervised};
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,8 +33,12 @@ pub struct NatsOptions {
     pub name: String,
     /// Its configuration, log and data.
     pub dir: PathBuf,
+    /// Where it listens: an address of this machine, or all of them where it is unspecified.
+    pub listen: IpAddr,
     /// The port; a free one when absent, the same again at a restart.
     pub port: Option<u16>,
+    /// The port of its monitoring page; a free one when absent.
+    pub monitor_port: Option<u16>,
     /// Every write reaches the disk before it is acknowledged: survives power loss, costs speed.
     pub sync_always: bool,
     /// The largest message; publishers of larger ones get an error.
@@ -52,12 +57,14 @@ pub struct Peers {
 }
 
 impl NatsOptions {
-    /// A free port, the server's own sync interval, messages up to 1 MiB.
+    /// Free ports on loopback, the server's own sync interval, messages up to 1 MiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             name: "nats-server".to_owned(),
             dir: dir.into(),
+            listen: Ipv4Addr::LOCALHOST.into(),
             port: None,
+            monitor_port: None,
             sync_always: false,
             max_payload_bytes: 1024 * 1024,
             peers: None,
@@ -65,12 +72,18 @@ impl NatsOptions {
     }
 }
 
+/// Where a server is reached.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    clients: SocketAddr,
+    monitor: SocketAddr,
+}
+
 /// A running nats-server; stopped when dropped.
 #[derive(Debug)]
 pub struct NatsServer {
     child: Supervised,
-    port: u16,
-    monitor_port: u16,
+    at: Addresses,
     server_name: String,
     _lock: File,
 }
@@ -91,14 +104,20 @@ impl NatsServer {
             let start = STARTS.fetch_add(1, Ordering::Relaxed);
             let server_name = format!("argosy-{}-{start}", std::process::id());
             let config = dir.join("nats-server.conf");
-            let monitor_port = free_port().map_err(ServerError::files(&dir))?;
+            let monitor_port =
+                options.monitor_port.map_or_else(free_port, Ok).map_err(ServerError::files(&dir))?;
             std::fs::write(&config, config_text(&dir, &options, (port, monitor_port), &server_name))
                 .map_err(ServerError::files(&config))?;
             let spec = Spec::new(&options.name, &found.nats_server, dir.join("nats-server.log"))
                 .args(["--config".into(), config.into_os_string()]);
             let mut child = Supervised::spawn(spec)?;
-            match ready(&mut child, port, &server_name).await {
-                Ok(()) => return Ok(Self { child, port, monitor_port, server_name, _lock: lock }),
+            let host = reached_at(options.listen);
+            let at = Addresses {
+                clients: SocketAddr::new(host, port),
+                monitor: SocketAddr::new(host, monitor_port),
+            };
+            match ready(&mut child, at, &server_name).await {
+                Ok(()) => return Ok(Self { child, at, server_name, _lock: lock }),
                 Err(ServerError::PortInUse { .. }) if options.port.is_none() && tries < PORT_TRIES => {}
                 Err(error) => return Err(error),
             }
@@ -110,19 +129,24 @@ impl NatsServer {
         self.child.name()
     }
 
-    /// `nats://127.0.0.1:<port>`.
+    /// `nats://127.0.0.1:<port>`; where it listens on one other address, that one.
     pub fn url(&self) -> String {
-        format!("nats://{}:{}", Ipv4Addr::LOCALHOST, self.port)
+        format!("nats://{}", self.at.clients)
     }
 
-    /// The port on 127.0.0.1.
+    /// The port for clients.
     pub fn port(&self) -> u16 {
-        self.port
+        self.at.clients.port()
     }
 
-    /// Where it tells about itself: `http://127.0.0.1:<port>`.
+    /// Where it tells about itself: `http://127.0.0.1:<port>`, or as [`NatsServer::url`].
     pub fn monitor_url(&self) -> String {
-        format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.monitor_port)
+        format!("http://{}", self.at.monitor)
+    }
+
+    /// When its process started ([`crate::process::started`]).
+    pub fn started(&self) -> Option<&str> {
+        self.child.started()
     }
 
     /// Its process id; another one after a restart.
@@ -159,7 +183,7 @@ impl NatsServer {
     /// Starts it again (killing it first if it runs) on the same port and data, and waits for it.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.child.restart()?;
-        ready(&mut self.child, self.port, &self.server_name).await
+        ready(&mut self.child, self.at, &self.server_name).await
     }
 
     /// SIGTERM, and SIGKILL after `grace`.
@@ -179,12 +203,12 @@ fn config_text(
     format!(
         "# Written by argosy at every start.\n\
          server_name: {server_name:?}\n\
-         listen: \"{}:{port}\"\n\
-         http: \"{}:{monitor_port}\"\n\
+         listen: \"{}\"\n\
+         http: \"{}\"\n\
          max_payload: {}\n\
          jetstream {{\n  store_dir: {:?}\n  max_file_store: {MAX_FILE_STORE_BYTES}{sync}\n}}\n{}",
-        Ipv4Addr::LOCALHOST,
-        Ipv4Addr::LOCALHOST,
+        SocketAddr::new(options.listen, port),
+        SocketAddr::new(options.listen, monitor_port),
         options.max_payload_bytes,
         store.display().to_string(),
         options.peers.as_ref().map(cluster_text).unwrap_or_default(),
@@ -201,13 +225,15 @@ fn cluster_text(peers: &Peers) -> String {
     )
 }
 
-async fn ready(child: &mut Supervised, port: u16, server_name: &str) -> Result<(), ServerError> {
+async fn ready(child: &mut Supervised, at: Addresses, server_name: &str) -> Result<(), ServerError> {
     let look = async |_: &Supervised| {
-        let greeting = tokio::time::timeout(LOOK, greeting(port)).await.ok()?.ok()?;
+        let greeting = tokio::time::timeout(LOOK, greeting(at.clients)).await.ok()?.ok()?;
         is_ours(&greeting, server_name).then_some(())
     };
     child.wait_until("answer with JetStream on", READY_WITHIN, look).await.map_err(|error| match error {
         ProcessError::Ended { ref tail, .. } if tail.contains("address already in use") => {
+            let is_monitor = tail.contains(&format!(":{}: bind", at.monitor.port()));
+            let port = if is_monitor { at.monitor.port() } else { at.clients.port() };
             ServerError::PortInUse { server: "nats-server", port }
         }
         other => other.into(),
@@ -215,9 +241,9 @@ async fn ready(child: &mut Supervised, port: u16, server_name: &str) -> Result<(
 }
 
 /// The line a nats-server sends first: `INFO {…}`.
-async fn greeting(port: u16) -> std::io::Result<String> {
+async fn greeting(at: SocketAddr) -> std::io::Result<String> {
     let mut line = String::new();
-    BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?).read_line(&mut line).await?;
+    BufReader::new(TcpStream::connect(at).await?).read_line(&mut line).await?;
     Ok(line)
 }
 

@@ -114,6 +114,11 @@ impl Postgres {
         self.child.pid()
     }
 
+    /// When the postmaster started ([`crate::process::started`]).
+    pub fn started(&self) -> Option<&str> {
+        self.child.started()
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.child.is_running()

@@ -14,10 +14,12 @@ mod log;
 mod ready;
 mod spawner;
 mod spec;
+mod started;
 mod user;
 
 pub use error::ProcessError;
 pub use spec::{Spec, StopSignal};
+pub use started::{Holder, holder, started};
 pub use user::RunAs;
 
 use log::LogFile;
@@ -37,6 +39,7 @@ const DROP_GRACE: Duration = Duration::from_secs(3);
 pub struct Supervised {
     spec: Spec,
     child: Child,
+    started: Option<String>,
     log: LogFile,
 }
 
@@ -45,7 +48,8 @@ impl Supervised {
     pub fn spawn(spec: Spec) -> Result<Self, ProcessError> {
         let log = LogFile::open(&spec.log)?;
         let child = spawner::spawn(&spec, spec.command(&log)?)?;
-        Ok(Self { spec, child, log })
+        let started = started(child.id());
+        Ok(Self { spec, child, started, log })
     }
 
     /// What people call it.
@@ -56,6 +60,11 @@ impl Supervised {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// When it started ([`started`]); another moment after a restart.
+    pub fn started(&self) -> Option<&str> {
+        self.started.as_deref()
     }
 
     /// The executable of its next start; the present one until [`Supervised::set_program`].
@@ -143,6 +152,7 @@ impl Supervised {
         }
         self.log = LogFile::open(&self.spec.log)?;
         self.child = spawner::spawn(&self.spec, self.spec.command(&self.log)?)?;
+        self.started = started(self.child.id());
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! `.argosy/run/fleet.json`: where the fleet on this machine is, so that `argosy backends` in another
-//! terminal needs no address. Written by `up` and `demo`, removed when they end; one whose writer is gone
-//! counts for nothing.
+//! terminal needs no address. Written by `up`, `demo` and `drill`, by the first two anew when a process was started
+//! again, and removed when they end; one whose writer is gone counts for nothing, also where its number is another process's by now.
 
 use runtime::address::Address;
-use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
+use servers::process::{Holder, holder, started};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 pub struct FleetFile {
     /// The process that supervises it.
     pub pid: u32,
+    /// When that one started ([`servers::process::started`]); none in the file of an earlier release.
+    #[serde(default)]
+    pub started: Option<String>,
     /// The broker.
     pub nats_url: String,
     /// Where the broker tells about itself.
@@ -37,6 +40,9 @@ pub struct FleetProcess {
     pub name: String,
     /// Its process id.
     pub pid: u32,
+    /// When it started ([`servers::process::started`]).
+    #[serde(default)]
+    pub started: Option<String>,
     /// Where it listens, if it does.
     pub address: Option<String>,
     /// Its log file.
@@ -54,6 +60,14 @@ pub struct FleetSimulator {
     pub url: String,
 }
 
+impl FleetProcess {
+    /// Whose its process id is by now.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        holder(self.started.as_deref(), started(self.pid).as_deref())
+    }
+}
+
 impl FleetFile {
     /// Where the file lies.
     #[must_use]
@@ -66,8 +80,8 @@ impl FleetFile {
     pub fn load(root: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(Self::path(root)).ok()?;
         let fleet: Self = serde_json::from_str(&text).ok()?;
-        let pid = Pid::from_raw(i32::try_from(fleet.pid).ok()?)?;
-        test_kill_process(pid).ok().map(|()| fleet)
+        let holder = holder(fleet.started.as_deref(), started(fleet.pid).as_deref());
+        (holder == Holder::Same).then_some(fleet)
     }
 
     /// Writes the file whole, so that a reader never sees half of it.

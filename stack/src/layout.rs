@@ -1,11 +1,12 @@
 //! Which processes a fleet has, and how each is told where the others are.
 
 use super::member::{Member, Role};
+use super::options::{Provider, RunPodAccount, StackOptions};
 use super::simulator::{SIMULATED_RUNPOD, Simulator};
-use anyhow::{Context as _, bail};
-use client::documents::Documents;
+use anyhow::bail;
 use servers::process::Spec;
-use servers::{NatsOptions, PostgresOptions, free_port};
+use servers::{NatsOptions, PostgresOptions, free_port, reached_at};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The binaries a fleet consists of; they lie beside `argosy`.
@@ -19,122 +20,7 @@ const SIMULATED_GEMINI_KEY: &str = "sim-gemini-key";
 /// Workers that the simulated RunPod endpoint scales to.
 const SIMULATED_RUNPOD_WORKERS: u32 = 4;
 
-/// Somebody's real service, or a simulator in its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Provider<T> {
-    /// A simulator is started.
-    Simulated,
-    /// This one.
-    Real(T),
-}
-
-impl<T> Provider<T> {
-    /// A simulator takes its place.
-    pub const fn is_simulated(&self) -> bool {
-        matches!(self, Self::Simulated)
-    }
-}
-
-/// An endpoint at RunPod.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RunPodAccount {
-    /// The endpoint's id.
-    pub endpoint: String,
-    /// The account's key.
-    pub api_key: String,
-}
-
-impl std::fmt::Debug for RunPodAccount {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunPodAccount").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
-}
-
-/// What to start.
-#[derive(Debug, Clone)]
-pub struct StackOptions {
-    /// The folder whose `.argosy/servers.json` names the servers.
-    pub root: PathBuf,
-    /// Data, logs and port files.
-    pub dir: PathBuf,
-    /// Where our binaries lie.
-    pub bin_dir: PathBuf,
-    /// The binaries of an earlier release: topology, tables, routers, workers and ledger are from there, until
-    /// [`Member::set_bin_dir`] says otherwise. The simulators stay those of [`Self::bin_dir`].
-    pub release_dir: Option<PathBuf>,
-    /// Nodes of the broker: 1, or 3 for a cluster that keeps three copies of everything.
-    pub nodes: usize,
-    /// How many routers.
-    pub routers: usize,
-    /// A worker for each ComfyUI, by its URL.
-    pub comfyui: Vec<Provider<String>>,
-    /// The cloud worker, if any.
-    pub runpod: Option<Provider<RunPodAccount>>,
-    /// The Gemini worker, if any, by its API key.
-    pub gemini: Option<Provider<String>>,
-    /// What the simulators draw their chances from.
-    pub seed: u64,
-    /// Simulators: wall time per provider time; 0.05 is twenty times faster than life.
-    pub time_scale: f64,
-    /// The configuration where none is set yet.
-    pub documents: Documents,
-    /// The database's name.
-    pub database: String,
-    /// Broker and database may forget on a power failure: their data go with the fleet.
-    pub ephemeral: bool,
-    /// Log filter of our processes.
-    pub log_filter: String,
-    /// How long our processes may drain, milliseconds.
-    pub grace_ms: u64,
-    /// Processes, by name, whose clocks are off: ahead by so many milliseconds, or behind where negative.
-    pub clock_shifts_ms: Vec<(String, i64)>,
-    /// More settings for our processes, as `ARGOSY_<SECTION>__<KEY>`: the last word.
-    pub env: Vec<(String, String)>,
-    /// More arguments for each kind of simulator: `("comfyui", "--mode=old")`.
-    pub simulator_args: Vec<(String, String)>,
-}
-
 impl StackOptions {
-    /// Two routers, the ledger, and four workers on simulators: two ComfyUI, one RunPod, one Gemini.
-    ///
-    /// # Errors
-    /// Where this executable lies is not known.
-    pub fn simulated(root: &Path, dir: &Path) -> anyhow::Result<Self> {
-        let executable = std::env::current_exe().context("the path of this executable")?;
-        let mut bin_dir = executable.parent().context("the folder of this executable")?.to_owned();
-        // A test's executable lies one folder deeper.
-        if bin_dir.ends_with("deps") {
-            bin_dir.pop();
-        }
-        Ok(Self {
-            root: root.to_owned(),
-            dir: std::path::absolute(dir)?,
-            bin_dir,
-            release_dir: None,
-            nodes: 1,
-            routers: 2,
-            comfyui: vec![Provider::Simulated, Provider::Simulated],
-            runpod: Some(Provider::Simulated),
-            gemini: Some(Provider::Simulated),
-            seed: 1,
-            time_scale: 0.05,
-            documents: Documents::simulated(),
-            database: "argosy".to_owned(),
-            ephemeral: true,
-            log_filter: "info".to_owned(),
-            grace_ms: 10_000,
-            clock_shifts_ms: Vec::new(),
-            env: Vec::new(),
-            simulator_args: Vec::new(),
-        })
-    }
-
-    /// How many workers the fleet has.
-    #[must_use]
-    pub fn workers(&self) -> usize {
-        self.comfyui.len() + usize::from(self.runpod.is_some()) + usize::from(self.gemini.is_some())
-    }
-
     pub(super) fn check_binaries(&self) -> anyhow::Result<()> {
         let missing =
             |dir: &Path, names: &[&str]| names.iter().map(|name| dir.join(name)).find(|path| !path.is_file());
@@ -153,12 +39,19 @@ impl StackOptions {
     }
 
     pub(super) fn nats_options(&self) -> NatsOptions {
-        NatsOptions { sync_always: !self.ephemeral, ..NatsOptions::new(self.dir.join("nats")) }
+        NatsOptions {
+            listen: self.listen,
+            port: self.ports.of("broker"),
+            monitor_port: self.ports.of("monitor"),
+            sync_always: !self.ephemeral,
+            ..NatsOptions::new(self.dir.join("nats"))
+        }
     }
 
     pub(super) fn postgres_options(&self) -> PostgresOptions {
         let dir = self.dir.join("postgres");
-        if self.ephemeral { PostgresOptions::for_test(dir) } else { PostgresOptions::new(dir) }
+        let usual = if self.ephemeral { PostgresOptions::for_test(dir) } else { PostgresOptions::new(dir) };
+        PostgresOptions { port: self.ports.of("database"), ..usual }
     }
 
     /// A single node that syncs every write is spared most of the syncs.
@@ -174,12 +67,18 @@ impl StackOptions {
         self.dir.join("run").join(format!("{name}.port"))
     }
 
+    /// The port of what is found again at it, also after it was killed.
+    fn fixed_port(&self, name: &str) -> std::io::Result<u16> {
+        self.ports.of(name).map_or_else(free_port, Ok)
+    }
+
     /// A process of ours, shielded from the settings that this process was given for itself.
     fn spec(&self, name: &str, binary: &str, nats_url: &str) -> Spec {
+        let pages = SocketAddr::new(self.listen, self.ports.of(name).unwrap_or_default());
         let mut spec = Spec::new(name, self.our_dir().join(binary), self.log(name))
             .env("ARGOSY_NATS__URL", nats_url)
             .env("ARGOSY_NATS__GROUP_WRITES", self.group_writes().to_string())
-            .env("ARGOSY_HTTP__LISTEN", "127.0.0.1:0")
+            .env("ARGOSY_HTTP__LISTEN", pages.to_string())
             .env("ARGOSY_HTTP__PORT_FILE", self.port_file(name))
             .env("ARGOSY_LOG__FILTER", &self.log_filter)
             .env("ARGOSY_SHUTDOWN__GRACE_MS", self.grace_ms.to_string());
@@ -211,7 +110,8 @@ impl StackOptions {
         for (key, value) in &self.env {
             spec = spec.env(key, value);
         }
-        Ok(Member::spawn(role, simulated, spec, self.port_file(name))?)
+        let member = Member::spawn(role, simulated, spec, self.port_file(name))?;
+        Ok(member.at_host(reached_at(self.listen)))
     }
 }
 
@@ -277,8 +177,7 @@ fn simulator(
     nth: u64,
     args: &[String],
 ) -> anyhow::Result<(Simulator, Member)> {
-    // A port of its own, so that it is found again after it was killed.
-    let port = free_port()?;
+    let port = options.fixed_port(name)?;
     let state_dir = options.dir.join("simulators").join(name);
     std::fs::create_dir_all(&state_dir)?;
     let port_file = options.port_file(name);
@@ -342,19 +241,19 @@ pub(super) fn ours(
     if let Some(provider) = &options.runpod {
         let mut env = runpod(options, provider, &url_of("cloud", 0));
         let simulated = provider.is_simulated();
-        if simulated {
-            env.extend(reporting(options)?);
-        }
         let name = "worker-cloud";
+        if simulated {
+            env.extend(reporting(options, name)?);
+        }
         all.push(options.member(Role::WorkerCloud, simulated, name, "worker-cloud", nats_url, &env)?);
     }
     if let Some(provider) = &options.gemini {
         let mut env = gemini(options, provider, &url_of("gemini", 0));
         let simulated = provider.is_simulated();
-        if simulated {
-            env.extend(reporting(options)?);
-        }
         let name = "worker-gemini";
+        if simulated {
+            env.extend(reporting(options, name)?);
+        }
         all.push(options.member(Role::WorkerGemini, simulated, name, "worker-gemini", nats_url, &env)?);
     }
     Ok(all)
@@ -370,10 +269,9 @@ fn worker(options: &StackOptions, name: &str, simulated: bool) -> Env {
     ]
 }
 
-/// Where a simulated provider reports to: a port of its worker's own, so that it is found again after a
-/// restart.
-fn reporting(options: &StackOptions) -> anyhow::Result<Env> {
-    let address = format!("127.0.0.1:{}", free_port()?);
+/// Where a simulated provider reports to: a port of its worker's own.
+fn reporting(options: &StackOptions, worker: &str) -> anyhow::Result<Env> {
+    let address = format!("127.0.0.1:{}", options.fixed_port(&format!("{worker}-reports"))?);
     // Release 0.1.0 knows no listener for reports alone.
     let listens =
         if options.release_dir.is_some() { "ARGOSY_HTTP__LISTEN" } else { "ARGOSY_WORKER__REPORT_LISTEN" };

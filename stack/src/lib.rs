@@ -6,16 +6,23 @@
 pub mod audit;
 mod drive;
 pub mod fleet_file;
+pub mod kept_ports;
 mod layout;
 mod member;
+mod options;
+pub mod ports;
 mod simulator;
 pub mod station;
 mod supervise;
+mod waiting;
 
-pub use layout::{Provider, RunPodAccount, StackOptions};
 pub use member::{Member, Members, Role, listening};
+pub use options::{Provider, RunPodAccount, StackOptions};
+pub use servers::process::Holder;
+pub use servers::{is_free, reached_at};
 pub use simulator::{Invoice, InvoiceEntry, Simulator};
 pub use supervise::Supervisor;
+pub use waiting::Waiting;
 
 use crate::fleet_file::{FleetFile, FleetProcess, FleetSimulator};
 use anyhow::{Context as _, bail};
@@ -63,11 +70,19 @@ impl Stack {
     /// A server is missing, a binary is not built, or something did not become ready; the end of its log
     /// is in the error. What was started by then is stopped.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        Box::pin(Self::start_telling(options, &Waiting::default())).await
+    }
+
+    /// As [`Stack::start`]; what it waits for is known there.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub async fn start_telling(options: StackOptions, waiting: &Waiting) -> anyhow::Result<Self> {
         options.check_binaries()?;
         let found = Found::load(&options.root)?;
         let (nats, postgres) = tokio::join!(
-            NatsCluster::start(&found, options.nats_options(), options.nodes),
-            Postgres::start(&found, options.postgres_options()),
+            waiting.during("the broker", NatsCluster::start(&found, options.nats_options(), options.nodes)),
+            waiting.during("the database", Postgres::start(&found, options.postgres_options())),
         );
         let (nats, postgres) = (nats?, postgres?);
         let name = &options.database;
@@ -83,7 +98,10 @@ impl Stack {
                 Some(release) => apply_as(release, &broker, &options, &nats.url()).await,
             }
         };
-        let (applied, migrated) = tokio::join!(set_up, migrate(&options, &database_url));
+        let (applied, migrated) = tokio::join!(
+            waiting.during("the broker's streams and documents", set_up),
+            waiting.during("the ledger's tables", migrate(&options, &database_url)),
+        );
         applied?;
         migrated?;
         let (mut simulators, mut members) = (Vec::new(), Members::default());
@@ -91,9 +109,9 @@ impl Stack {
             simulators.push(simulator);
             members.push(member);
         }
-        ready(&mut members).await?;
+        ready(&mut members, waiting).await?;
         let mut ours = Members::from(layout::ours(&options, &nats.url(), &database_url, &simulators)?);
-        ready(&mut ours).await?;
+        ready(&mut ours, waiting).await?;
         members.append(&mut ours);
         Ok(Self { options, nats, postgres, members, simulators, broker, database_url })
     }
@@ -158,31 +176,44 @@ impl Stack {
     /// What other terminals read.
     #[must_use]
     pub fn fleet_file(&self) -> FleetFile {
+        self.fleet_file_with(&self.members)
+    }
+
+    /// The same while its processes are apart from it.
+    #[must_use]
+    pub fn fleet_file_with(&self, members: &[Member]) -> FleetFile {
         let process = |member: &Member| FleetProcess {
             name: member.name().to_owned(),
             pid: member.pid(),
-            address: member.address().map(|address| format!("http://{address}")),
+            started: member.started().map(str::to_owned),
+            address: member.listening().map(|address| format!("http://{address}")),
             log: member.log_path().to_owned(),
             simulated: member.simulated,
         };
-        let server = |name: &str, pid: u32, address: String, log: &std::path::Path| FleetProcess {
-            name: name.to_owned(),
-            pid,
-            address: Some(address),
-            log: log.to_owned(),
+        let nodes = self.nats.nodes.iter().map(|node| FleetProcess {
+            name: node.name().to_owned(),
+            pid: node.pid(),
+            started: node.started().map(str::to_owned),
+            address: Some(node.url()),
+            log: node.log_path().to_owned(),
+            simulated: false,
+        });
+        let postgres = FleetProcess {
+            name: "postgres".to_owned(),
+            pid: self.postgres.pid(),
+            started: self.postgres.started().map(str::to_owned),
+            address: Some(Address::new(&self.database_url).to_string()),
+            log: self.postgres.log_path().to_owned(),
             simulated: false,
         };
-        let nodes = self.nats.nodes.iter();
-        let nodes = nodes.map(|node| server(node.name(), node.pid(), node.url(), node.log_path()));
-        let database = Address::new(&self.database_url).to_string();
-        let postgres = server("postgres", self.postgres.pid(), database, self.postgres.log_path());
         FleetFile {
             pid: std::process::id(),
+            started: servers::process::started(std::process::id()),
             nats_url: self.nats.url(),
             monitor_url: Some(self.nats.monitor_url()),
             group_writes: self.options.group_writes(),
             database_url: self.database_url.clone(),
-            processes: nodes.chain([postgres]).chain(self.members.iter().map(process)).collect(),
+            processes: nodes.chain([postgres]).chain(members.iter().map(process)).collect(),
             simulators: self
                 .simulators
                 .iter()
@@ -262,8 +293,11 @@ async fn migrate(options: &StackOptions, database_url: &str) -> anyhow::Result<(
 }
 
 /// Waits for all at once.
-async fn ready(members: &mut [Member]) -> anyhow::Result<()> {
-    let waits = members.iter_mut().map(|member| member.ready(READY_WITHIN));
+async fn ready(members: &mut [Member], waiting: &Waiting) -> anyhow::Result<()> {
+    let waits = members.iter_mut().map(|member| {
+        let name = member.name().to_owned();
+        waiting.during(name, member.ready(READY_WITHIN))
+    });
     futures::future::try_join_all(waits).await?;
     Ok(())
 }

@@ -2,10 +2,15 @@
 
 use anyhow::{Context as _, ensure};
 use servers::process::{ProcessError, Spec, Supervised};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long dropped processes may take to stop, all together.
+const DROP_GRACE: Duration = Duration::from_secs(3);
+/// How often they are looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,7 @@ pub struct Member {
     /// It is a simulator, or talks to one.
     pub simulated: bool,
     child: Supervised,
+    host: IpAddr,
     port_file: PathBuf,
     address: Option<SocketAddr>,
 }
@@ -53,7 +59,14 @@ impl Member {
     /// It cannot be started.
     pub fn spawn(role: Role, simulated: bool, spec: Spec, port_file: PathBuf) -> Result<Self, ProcessError> {
         forget(&port_file);
-        Ok(Self { role, simulated, child: Supervised::spawn(spec)?, port_file, address: None })
+        let (child, host) = (Supervised::spawn(spec)?, Ipv4Addr::LOCALHOST.into());
+        Ok(Self { role, simulated, child, host, port_file, address: None })
+    }
+
+    /// Its pages are reached at another address than loopback.
+    #[must_use]
+    pub(crate) fn at_host(self, host: IpAddr) -> Self {
+        Self { host, ..self }
     }
 
     /// What people call it.
@@ -66,6 +79,12 @@ impl Member {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// When its process started ([`servers::process::started`]).
+    #[must_use]
+    pub fn started(&self) -> Option<&str> {
+        self.child.started()
     }
 
     /// The executable of its next start, and of the present one unless [`Member::set_bin_dir`] changed it.
@@ -95,7 +114,7 @@ impl Member {
     /// Where its pages are by now, ready or not; none before it has written its port.
     #[must_use]
     pub fn listening(&self) -> Option<SocketAddr> {
-        listening(&self.port_file)
+        port_in(&self.port_file).map(|port| SocketAddr::new(self.host, port))
     }
 
     /// The file it writes its port to.
@@ -121,9 +140,9 @@ impl Member {
     /// # Errors
     /// It ended, or the deadline passed.
     pub async fn ready(&mut self, within: Duration) -> Result<(), ProcessError> {
-        let port_file = self.port_file.clone();
-        let address =
-            self.child.wait_until("write its port", within, async |_| listening(&port_file)).await?;
+        let (port_file, host) = (self.port_file.clone(), self.host);
+        let look = async |_: &Supervised| port_in(&port_file).map(|port| SocketAddr::new(host, port));
+        let address = self.child.wait_until("write its port", within, look).await?;
         self.address = Some(address);
         self.child.wait_for_http(address, self.role.ready_path(), within).await
     }
@@ -185,12 +204,13 @@ impl Member {
             self.child.kill9()?;
         }
         forget(&self.port_file);
+        self.address = None;
         self.child.restart()
     }
 }
 
-/// Several processes. Dropped together: all are asked to stop first, so that the drops that follow wait for the
-/// slowest and not for the sum.
+/// Several processes. Dropped together: all are asked to stop first, and those that have not after three seconds are
+/// killed, so that the end takes no longer than that, however many they are.
 #[derive(Debug, Default)]
 pub struct Members(Vec<Member>);
 
@@ -220,14 +240,28 @@ impl Drop for Members {
             // One that cannot be asked is killed by its own drop.
             let _ = member.ask_to_stop();
         }
+        let deadline = Instant::now() + DROP_GRACE;
+        let is_running = |member: &mut Member| matches!(member.try_wait(), Ok(None));
+        while self.0.iter_mut().any(is_running) && Instant::now() < deadline {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        for member in &mut self.0 {
+            if is_running(member) {
+                // One that cannot be killed is left to its own drop.
+                let _ = member.kill9();
+            }
+        }
     }
 }
 
-/// The address in a port file.
+/// The address in the port file of what listens on loopback.
 #[must_use]
 pub fn listening(port_file: &Path) -> Option<SocketAddr> {
-    let port = std::fs::read_to_string(port_file).ok()?.trim().parse::<u16>().ok()?;
-    Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    port_in(port_file).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+fn port_in(port_file: &Path) -> Option<u16> {
+    std::fs::read_to_string(port_file).ok()?.trim().parse().ok()
 }
 
 /// The port of an earlier start would be taken for this one's.

@@ -25,7 +25,11 @@ impl Station {
         let lock = File::options().create(true).append(true).open(&path);
         let lock = lock.with_context(|| format!("cannot open {}", path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Ok(()) => {
+                // What lies there is of one that was killed: the lock is ours, so no other runs.
+                let _ = std::fs::remove_file(FleetFile::path(root));
+                Ok(Self { root: root.to_owned(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => {
                 bail!("a fleet runs in {} already: end that one first", root.display())
             }

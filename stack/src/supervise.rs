@@ -1,6 +1,8 @@
-//! Starts again what dies, with growing pauses, and says so.
+//! Starts again what dies, with growing pauses, and says so, to other terminals too.
 
+use super::station::Station;
 use super::{Member, Stack};
+use crate::fleet_file::FleetFile;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub struct Supervisor {
     deaths: BTreeMap<String, Death>,
+    announced: Option<FleetFile>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +29,16 @@ struct Death {
 }
 
 impl Supervisor {
-    /// Watches the whole fleet for ever, telling `say` what happens.
+    /// Watches the whole fleet for ever, telling `say` what happens, and announces it anew when something changed.
     ///
     /// # Errors
     /// A process can neither be looked at nor started again.
-    pub async fn watch(&mut self, stack: &mut Stack, mut say: impl FnMut(String)) -> anyhow::Result<()> {
+    pub async fn watch(
+        &mut self,
+        stack: &mut Stack,
+        station: &Station,
+        mut say: impl FnMut(String),
+    ) -> anyhow::Result<()> {
         loop {
             self.look(&mut stack.members, &mut say)?;
             for node in &mut stack.nats.nodes {
@@ -43,23 +51,38 @@ impl Supervisor {
                 say("postgres ended; starting it again".to_owned());
                 stack.postgres.restart().await?;
             }
+            self.announce(station, stack.fleet_file(), &mut say);
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Watches processes alone, while somebody else uses the rest of the fleet.
+    /// Watches processes apart from the fleet, while somebody else uses the rest of the fleet.
     ///
     /// # Errors
     /// As [`Supervisor::watch`].
     pub async fn watch_members(
         &mut self,
+        stack: &Stack,
         members: &mut [Member],
+        station: &Station,
         mut say: impl FnMut(String),
     ) -> anyhow::Result<()> {
         loop {
             self.look(members, &mut say)?;
+            self.announce(station, stack.fleet_file_with(members), &mut say);
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// A file that cannot be written is no reason to end a fleet: it is said once.
+    fn announce(&mut self, station: &Station, now: FleetFile, say: &mut impl FnMut(String)) {
+        if self.announced.as_ref() == Some(&now) {
+            return;
+        }
+        if let Err(error) = station.announce(&now) {
+            say(format!("{error:#}; other terminals may not find what was started again"));
+        }
+        self.announced = Some(now);
     }
 
     /// Looks once.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use runtime::clock::now_ms;
 use stack::station::{Station, stop_signal};
-use stack::{Stack, Supervisor};
+use stack::{Stack, Supervisor, Waiting};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use trials::audience::Audience as _;
@@ -109,8 +109,16 @@ async fn whole(
         std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
     }
     crowd.line("starting servers, simulators, routers, workers and ledger; every provider is SIMULATED");
-    let mut stack = Stack::start(stack_options).await?;
-    stack.wait_workers(WORKERS, COMPLETE_WITHIN).await?;
+    let waiting = Waiting::default();
+    let starting = async {
+        let stack = Box::pin(Stack::start_telling(stack_options, &waiting)).await?;
+        waiting.during("the workers", stack.wait_workers(WORKERS, COMPLETE_WITHIN)).await?;
+        anyhow::Ok(stack)
+    };
+    let mut stack = tokio::select! {
+        stack = starting => stack?,
+        never = waiting.tell(crowd.teller()) => match never {},
+    };
     station.announce(&stack.fleet_file())?;
     crowd.line(&format!("submitting {} jobs (seed {})", options.jobs, options.seed));
     // Apart for as long as the demo runs, so that whoever is killed in the middle comes back.
@@ -118,7 +126,7 @@ async fn whole(
     let (mut supervisor, teller) = (Supervisor::default(), crowd.teller());
     let outcome = tokio::select! {
         outcome = run(&stack, options, out, crowd) => outcome?,
-        watched = supervisor.watch_members(&mut members, teller) => {
+        watched = supervisor.watch_members(&stack, &mut members, station, teller) => {
             watched?;
             unreachable!("watching has no other end")
         }

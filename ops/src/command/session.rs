@@ -4,6 +4,7 @@ use super::global::Global;
 use crate::exit::Usage;
 use anyhow::Context as _;
 use ledger_read::Reader;
+use runtime::address::Address;
 use runtime::broker::Broker;
 use runtime::config::{Common, NatsConfig, Secret, Source};
 use serde::Deserialize;
@@ -30,6 +31,7 @@ pub(crate) struct Session {
     nats: NatsConfig,
     database: Option<Secret>,
     fleet: Option<FleetFile>,
+    named_database: Option<Address>,
     /// Somebody said where the broker is.
     is_configured: bool,
 }
@@ -61,7 +63,8 @@ impl Session {
         let nats = NatsConfig { connect_patience_ms: PATIENCE_MS, ..nats };
         let of_fleet = fleet.as_ref().map(|fleet| Secret::new(&fleet.database_url));
         let database = global.database.clone().or(of_fleet);
-        Ok(Self { root, json: global.json, nats, database, fleet, is_configured })
+        let named_database = global.database.as_ref().map(|url| Address::new(url.expose()));
+        Ok(Self { root, json: global.json, nats, database, fleet, named_database, is_configured })
     }
 
     pub(crate) async fn broker(&self) -> anyhow::Result<Broker> {
@@ -84,6 +87,16 @@ impl Session {
         let connected = Reader::connect(url.expose(), CONNECTIONS).await;
         // Not the URL itself: it may hold a password.
         connected.context("the ledger's database does not answer: check --database and the server")
+    }
+
+    /// The broker that somebody named.
+    pub(crate) fn named_broker(&self) -> Option<&Address> {
+        self.is_configured.then_some(&self.nats.url)
+    }
+
+    /// The database that somebody named.
+    pub(crate) const fn named_database(&self) -> Option<&Address> {
+        self.named_database.as_ref()
     }
 
     pub(crate) const fn has_database(&self) -> bool {

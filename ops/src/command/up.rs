@@ -1,16 +1,22 @@
 //! `argosy up`: the fleet, and it stays.
 
+mod listen;
+
+use super::own_servers;
 use super::session::Session;
 use crate::exit::Usage;
 use crate::monitor;
 use crate::storage;
 use crate::table::{self, Align};
+use anyhow::Context as _;
 use clap::Args;
 use client::documents::Documents;
+use listen::Listen;
 use schemas::topology::Topology;
 use stack::fleet_file::{FleetFile, FleetProcess};
 use stack::station::{Station, stop_signal};
-use stack::{Provider, RunPodAccount, Stack, StackOptions, Supervisor};
+use stack::{Provider, RunPodAccount, Stack, StackOptions, Supervisor, Waiting};
+use std::path::Path;
 use std::time::Duration;
 
 /// How long workers may finish what they run, milliseconds.
@@ -21,11 +27,14 @@ const GRACE_SLACK: Duration = Duration::from_secs(5);
 const COMPLETE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Run the fleet and stay: servers, routers, ledger, and a worker for each backend that is configured.
-/// What dies is started again; Ctrl-C drains and ends everything. Data stay in `.argosy/up`.
+/// What dies is started again; Ctrl-C drains and ends everything. Data and ports stay in `.argosy/up`. The broker
+/// listens on 127.0.0.1:4222 and everything else on the ports behind it; one that is taken is passed over, and said.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy up --simulate\n  \
     COMFYUI_URLS=http://127.0.0.1:8188,http://127.0.0.1:8189 argosy up\n  \
-    RUNPOD_API_KEY=... RUNPOD_ENDPOINT=abc123 GEMINI_API_KEY=... argosy up\n\n\
+    RUNPOD_API_KEY=... RUNPOD_ENDPOINT=abc123 GEMINI_API_KEY=... argosy up\n  \
+    argosy up --simulate --first-port 5000 --port database=5432\n  \
+    argosy up --simulate --listen 192.168.1.10     workers of other machines may join\n\n\
     More workers may join from any machine:\n  \
     ARGOSY_NATS__URL=<the broker's address below> ARGOSY_COMFYUI__URL=http://gpu-2:8188 worker-local")]
 pub(crate) struct Up {
@@ -53,24 +62,37 @@ pub(crate) struct Up {
     /// How many routers
     #[arg(long, default_value_t = 2)]
     routers: usize,
+    #[command(flatten)]
+    listen: Listen,
 }
 
 impl Up {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let options = self.options(session)?;
+        let mut options = self.options(session)?;
         let station = Station::claim(&session.root)?;
         let mut stop = Box::pin(stop_signal()?);
-        eprintln!("starting the fleet below {}", options.dir.display());
+        self.listen.choose(&mut options)?;
+        own_servers::check(session, &options)?;
+        let dir = options.dir.clone();
+        eprintln!("starting the fleet below {}", dir.display());
         let workers = options.comfyui.len()
             + usize::from(options.runpod.is_some())
             + usize::from(options.gemini.is_some());
-        let is_new = !options.dir.join("nats").exists();
+        // Beside the data until they have their size: a start may be ended before.
+        let unsized_mark = dir.join("unsized");
+        if !dir.join("nats").exists() {
+            std::fs::write(&unsized_mark, []).with_context(|| format!("cannot write {}", dir.display()))?;
+        }
+        let waiting = Waiting::default();
         let started = async {
-            let stack = Stack::start(options).await?;
-            if is_new || self.storage_bytes.is_some() {
-                size(&stack, self.storage_bytes).await?;
+            let stack = Box::pin(Stack::start_telling(options, &waiting)).await?;
+            if unsized_mark.exists() || self.storage_bytes.is_some() {
+                waiting.during("the broker's sizes", Box::pin(size(&stack, self.storage_bytes))).await?;
+                // Where it stays, the same is done once more.
+                let _ = std::fs::remove_file(&unsized_mark);
             }
-            if let Err(error) = stack.wait_workers(workers, COMPLETE_WITHIN).await {
+            let all = waiting.during("the workers", stack.wait_workers(workers, COMPLETE_WITHIN));
+            if let Err(error) = all.await {
                 // A real backend may be away at present: the fleet runs without it, and says so.
                 eprintln!("argosy: {error:#}");
             }
@@ -78,13 +100,18 @@ impl Up {
         };
         let mut stack = tokio::select! {
             stack = started => stack?,
-            signal = &mut stop => { eprintln!("{signal}: stopped before everything ran"); return Ok(()) }
+            // What was started ends as the future that owns it is dropped.
+            signal = &mut stop => {
+                eprintln!("{signal}: stopped before everything ran; {}", kept(&dir));
+                return Ok(());
+            }
+            never = waiting.tell(|line| eprintln!("{line}")) => match never {},
         };
         station.announce(&stack.fleet_file())?;
         tell(session, &stack.fleet_file(), stack.postgres.note())?;
         let mut supervisor = Supervisor::default();
         let watched = tokio::select! {
-            watched = supervisor.watch(&mut stack, |line| eprintln!("{line}")) => watched,
+            watched = supervisor.watch(&mut stack, &station, |line| eprintln!("{line}")) => watched,
             signal = &mut stop => { eprintln!("{signal}: draining; once more to end at once"); Ok(()) }
         };
         station.withdraw();
@@ -92,6 +119,7 @@ impl Up {
             stopped = stack.stop(Duration::from_millis(GRACE_MS) + GRACE_SLACK) => stopped?,
             again = &mut stop_signal_boxed()? => eprintln!("{again}: ending at once"),
         }
+        eprintln!("the fleet has ended; {}", kept(&dir));
         watched
     }
 
@@ -151,6 +179,14 @@ async fn size(stack: &Stack, storage_bytes: Option<i64>) -> anyhow::Result<()> {
     let topology = Topology::new(runtime::topology::replicas(jetstream).await?).with_storage_bytes(bytes);
     runtime::topology::apply(jetstream, &topology).await?;
     Ok(())
+}
+
+/// What a fleet that ended leaves.
+fn kept(dir: &Path) -> String {
+    format!(
+        "jobs, files, books, logs and ports are kept in {}, and the next `argosy up` here goes on with them",
+        dir.display()
+    )
 }
 
 fn stop_signal_boxed() -> anyhow::Result<std::pin::Pin<Box<dyn Future<Output = &'static str>>>> {

@@ -2,6 +2,7 @@
 
 use schemas::api::{BackendsReply, LaneStatus, RouterPresence, StalledConsumer};
 use schemas::{Health, WorkerId};
+use stack::Holder;
 
 use super::{Finding, Verdict};
 use crate::table::duration;
@@ -184,9 +185,17 @@ pub fn parked(messages: u64, newest: Option<&str>) -> Finding {
 
 /// A process of the folder's own fleet that does not answer on its page, or says that it is not ready.
 #[must_use]
-pub fn process(name: &str, pid: u32, page: &Asked<()>) -> Option<Finding> {
+pub fn process(name: &str, pid: u32, holder: Holder, page: &Asked<()>) -> Option<Finding> {
     const CHECK: &str = "process";
     let log = format!("see the log of {name}");
+    // A page that answers is that of the process that was started in its place.
+    if holder != Holder::Same && *page != Asked::Answered(()) {
+        let seen = match holder {
+            Holder::Stranger => format!("{name} is gone, and its pid {pid} is another process's by now"),
+            _ => format!("{name} (pid {pid}) is gone"),
+        };
+        return Some(Finding::not(Verdict::Bad, CHECK, seen, format!("start it again; {log}")));
+    }
     match page {
         Asked::Answered(()) => None,
         Asked::Absent => Some(Finding::not(
@@ -216,6 +225,31 @@ mod tests {
     use schemas::{Lane, samples};
 
     use super::*;
+
+    #[test]
+    fn the_pid_of_another_process_is_never_to_be_killed() {
+        let refused = || Asked::Refused("no broker".to_owned());
+        let table = [
+            (Holder::Same, Asked::Answered(()), None),
+            (Holder::Same, Asked::Silent, Some("is there and does not answer")),
+            (Holder::Same, refused(), Some("is not ready")),
+            (Holder::Gone, Asked::Absent, Some("r (pid 7) is gone")),
+            (Holder::Stranger, Asked::Absent, Some("its pid 7 is another process's by now")),
+            (Holder::Stranger, Asked::Silent, Some("its pid 7 is another process's by now")),
+            (Holder::Gone, Asked::Answered(()), None),
+        ];
+        for (holder, page, seen) in table {
+            let found = process("r", 7, holder, &page);
+            let words = found.as_ref().map(|finding| finding.seen.as_str());
+            assert!(words.is_some() == seen.is_some(), "{holder:?} {page:?}: {words:?}");
+            assert!(
+                words.unwrap_or_default().contains(seen.unwrap_or_default()),
+                "{holder:?} {page:?}: {words:?}"
+            );
+            let cure = found.and_then(|finding| finding.cure).unwrap_or_default();
+            assert!(holder == Holder::Same || !cure.contains("kill"), "{holder:?} {page:?}: {cure}");
+        }
+    }
 
     fn reply(workers: bool) -> Asked<BackendsReply> {
         let offer = samples::offer();

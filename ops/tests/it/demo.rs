@@ -7,7 +7,9 @@ use policy::invariants::{AuditReport, BackendAudit};
 use runtime::fleet_config::KEYS;
 use schemas::{ArtifactRef, Backend, Encoding, Input, Job, JobId, Kind, MicroUsd};
 use serde_json::{Value, json};
+use servers::process::started;
 use stack::fleet_file::{FleetFile, root_of};
+use stack::station::Station;
 use std::collections::BTreeSet;
 use trials::demo::bought::{Bought, Why};
 use trials::demo::mix::{self, WORKFLOWS};
@@ -215,6 +217,7 @@ fn the_fleet_of_a_dead_supervisor_counts_for_nothing() {
     assert!(found == deep || !found.starts_with(dir.path()), "{}", found.display());
     let mut fleet = FleetFile {
         pid: std::process::id(),
+        started: started(std::process::id()),
         nats_url: "nats://127.0.0.1:1".to_owned(),
         group_writes: false,
         monitor_url: None,
@@ -228,5 +231,16 @@ fn the_fleet_of_a_dead_supervisor_counts_for_nothing() {
     // No process has the largest number there is.
     fleet.pid = i32::MAX as u32;
     fleet.write(dir.path()).expect("written");
+    assert_eq!(FleetFile::load(dir.path()), None);
+    // A process of the same number that started at another moment is a stranger.
+    (fleet.pid, fleet.started) = (std::process::id(), Some("1 long ago".to_owned()));
+    fleet.write(dir.path()).expect("written");
+    assert_eq!(FleetFile::load(dir.path()), None);
+    // A file of an earlier release says no moment.
+    fleet.started = None;
+    fleet.write(dir.path()).expect("written");
+    assert_eq!(FleetFile::load(dir.path()), Some(fleet));
+    // What was left behind goes as soon as the folder is claimed.
+    let _station = Station::claim(dir.path()).expect("claimed");
     assert_eq!(FleetFile::load(dir.path()), None);
 }

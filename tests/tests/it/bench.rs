@@ -35,7 +35,7 @@ async fn a_short_benchmark_holds() -> anyhow::Result<()> {
         scale: Scale::SHORT,
     };
     // No figure comes out where the audit or Little's law does not hold.
-    let report = run(&options, dir.path(), &mut Silent).await?;
+    let report = Box::pin(run(&options, dir.path(), &mut Silent)).await?;
     for name in [
         "fleet.sustained",
         "fleet.cpu_per_job",

@@ -51,5 +51,6 @@ mod tenants;
 mod tidy;
 mod unknown;
 mod unread;
+mod up;
 mod upgrade;
 mod waiting;

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, ensure};
 use servers::process::{Spec, Supervised};
 use servers::{Found, NatsOptions, NatsServer};
-use tests::fleet::root;
+use tests::fleet::{LIMIT, root};
 
 const OURS: [&str; 5] = ["router", "worker-local", "worker-cloud", "worker-gemini", "ledger"];
 
@@ -125,6 +125,28 @@ async fn a_broker_with_users_lets_every_program_in_by_address_or_by_keys() -> an
         }
         let (code, said) = run(name, &[("ARGOSY_NATS__URL", &bare)])?;
         ensure!(code == 69, "{name}: {code}, {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_waits_says_for_what_and_ends_when_it_is_asked_to() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let nats = NatsServer::start(&Found::load(&root())?, NatsOptions::new(dir.path().join("nats"))).await?;
+    let nowhere = "nats://127.0.0.1:1".to_owned();
+    for (name, url, words) in
+        [("router", nowhere, "waiting for the broker"), ("ledger", nats.url(), "waiting for the database")]
+    {
+        let spec = Spec::new(name, binary(name)?, dir.path().join(format!("{name}.log")))
+            .env("ARGOSY_NATS__URL", url)
+            .env("ARGOSY_NATS__CONNECT_PATIENCE_MS", "600000")
+            .env("ARGOSY_LEDGER__CONNECT_PATIENCE_MS", "600000")
+            .env("ARGOSY_LEDGER__DATABASE_URL", "postgres://argosy:none@127.0.0.1:1/none");
+        let mut child = Supervised::spawn(spec)?;
+        child.wait_for_log(words, LIMIT).await?;
+        child.ask_to_stop()?;
+        let status = child.wait_exit(LIMIT).await?;
+        ensure!(status.code() == Some(0), "{name}: {status}, {}", child.log_tail());
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Python beside us: the example client publishes in both encodings and gets its picture, and whatever Python's `json`
 //! writes is read.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::fleet::{TestFleet, root};
@@ -66,6 +68,26 @@ async fn a_python_client_gets_its_picture() -> anyhow::Result<()> {
         ensure!(pictures.len() == 1, "{encoding}: {said}");
         let bytes = std::fs::read(pictures[0].path())?;
         ensure!(bytes.starts_with(b"\x89PNG"), "{encoding}: no PNG");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_python_client_without_a_broker_says_so_soon_with_a_code_of_its_own() -> anyhow::Result<()> {
+    // Nobody listens, and somebody listens who is no broker.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    for url in ["nats://127.0.0.1:1".to_owned(), format!("nats://{}", silent.local_addr()?)] {
+        let run = tokio::process::Command::new("python3")
+            .arg(root().join("examples/python/publish.py"))
+            .args(["--nats", &url, "a harbour in the morning"])
+            .env("PYTHONPATH", root().join(".argosy/python"))
+            .output();
+        // Far less than the minutes for which the library tries by itself.
+        let run = tokio::time::timeout(Duration::from_secs(30), run).await??;
+        let wrong = String::from_utf8_lossy(&run.stderr);
+        ensure!(run.status.code() == Some(69), "{url}: {:?} {wrong}", run.status);
+        ensure!(wrong.starts_with("no broker answers at") && wrong.contains("make up"), "{url}: {wrong}");
+        ensure!(wrong.trim_end().lines().count() == 1, "{url}: {wrong}");
     }
     Ok(())
 }

@@ -280,7 +280,7 @@ pub(super) async fn processes(session: &Session) -> Vec<Finding> {
             let address = process.address.as_ref().filter(|address| address.starts_with("http"))?;
             let path = if process.name.starts_with("simulator-") { "/" } else { "/readyz" };
             let page = page(http.get(format!("{address}{path}"))).await;
-            doctor::process(&process.name, process.pid, &page)
+            doctor::process(&process.name, process.pid, process.holder(), &page)
         }
     };
     join_all(session.processes().into_iter().map(look)).await.into_iter().flatten().collect()
