@@ -9,6 +9,12 @@ pub enum Error {
     /// The database refused, or does not answer.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// A sum has more rows than one answer may have; cut, its total would be wrong.
+    #[error("more than {max} rows: ask for a shorter window, or for fewer dimensions")]
+    TooManyRows {
+        /// How many it may have.
+        max: i64,
+    },
     /// A stored value cannot be read back.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),

@@ -3,7 +3,7 @@
 use schemas::{Backend, Event, JobId, JobState, Tenant};
 use serde::Serialize;
 
-use crate::{Error, ROWS_MAX, Reader, clamp_ms, stored_event};
+use crate::{Error, ROWS_MAX, Reader, Window, stored_event};
 
 /// Which jobs; what is absent does not matter.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +16,8 @@ pub struct JobFilter {
     pub backend: Option<Backend>,
     /// With this label and value.
     pub label: Option<(String, String)>,
-    /// Submitted then or later, Unix milliseconds.
-    pub since_ms: Option<i64>,
+    /// Submitted in this window.
+    pub submitted: Window,
 }
 
 /// A job in a line.
@@ -129,6 +129,7 @@ impl Reader {
         labels: Option<serde_json::Value>,
         limit: i64,
     ) -> Result<Vec<JobSummary>, Error> {
+        let (from_ms, to_ms) = filter.submitted.bounds();
         let jobs = sqlx::query_as!(
             JobSummary,
             r#"select job as "job!", tenant as "tenant!", lane as "lane!", kind as "kind!", class,
@@ -143,14 +144,16 @@ impl Reader {
                 and ($4::text is null or backend = $4)
                 and ($5::jsonb is null or labels @> $5)
                 and ($6::bigint is null or submitted_at >= at_ms($6))
+                and ($7::bigint is null or submitted_at < at_ms($7))
             order by submitted_at desc, job desc
-            limit $7"#,
+            limit $8"#,
             job.map(|job| job.0),
             filter.tenant.as_ref().map(Tenant::as_str),
             filter.state.map(JobState::as_str),
             filter.backend.as_ref().map(Backend::as_str),
             labels,
-            filter.since_ms.map(clamp_ms),
+            from_ms,
+            to_ms,
             limit,
         )
         .fetch_all(&self.pool)

@@ -12,12 +12,14 @@ mod jobs;
 mod reader;
 mod statistics;
 mod stored;
+mod window;
 
 pub use audit::{AuditAttempt, AuditJob, AuditRows};
-pub use costs::{Conservation, CostBy, CostRow, OverheadRow};
+pub use costs::{COST_ROWS_MAX, Conservation, CostBy, CostRow, OverheadRow};
 pub use durability::Durability;
 pub use error::{Error, Unreadable};
 pub use jobs::{AttemptSummary, JobDetail, JobFilter, JobSummary};
 pub use reader::{ROWS_MAX, Reader};
 pub use statistics::{BackendCount, Counts, PercentileRow, Percentiles, SavingRow, StateCount};
 pub use stored::{LATEST_MS, clamp_ms, stored_event};
+pub use window::Window;

@@ -1,8 +1,8 @@
-//! Counts, percentiles and savings since a moment: what the demo's report and `argosy costs` show.
+//! Counts and percentiles since a moment, and savings of a window: what the demo's report and `argosy costs` show.
 
 use serde::Serialize;
 
-use crate::{Error, Reader, clamp_ms};
+use crate::{Error, Reader, Window, clamp_ms};
 
 /// Jobs in a state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -152,25 +152,29 @@ impl Reader {
         Ok(rows.collect())
     }
 
-    /// Savings over the jobs submitted since a moment and completed, against each backend that could
-    /// have made any of them.
+    /// Savings over the jobs that were completed in a window, against each backend that could have made any of
+    /// them.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn savings(&self, since_ms: i64) -> Result<Vec<SavingRow>, Error> {
+    pub async fn savings(&self, window: Window) -> Result<Vec<SavingRow>, Error> {
+        let (from_ms, to_ms) = window.bounds();
         let rows = sqlx::query_as!(
             SavingRow,
-            r#"with done as (
-                select id from jobs where state = 'completed' and submitted_at >= at_ms($1)
+            r#"with bounds as materialized (
+                select coalesce(at_ms($1), '-infinity') as from_utc, coalesce(at_ms($2), 'infinity') as to_utc
+            ), done as (
+                select coalesce(sum(c.completed_jobs), 0)::bigint as jobs
+                from bounds b cross join lateral analytics.costs(b.from_utc, b.to_utc) c
             )
-            select s.against as "against!", count(*) as "jobs!",
-                (select count(*) from done) - count(*) as "jobs_not_comparable!",
-                sum(s.actual_micro_usd)::bigint as "actual_micro_usd!",
-                sum(s.baseline_micro_usd)::bigint as "baseline_micro_usd!",
-                sum(s.saving_micro_usd)::bigint as "saving_micro_usd!"
-            from analytics.savings s join done d on d.id = s.job
-            group by s.against order by s.against"#,
-            clamp_ms(since_ms),
+            select s.against as "against!", s.jobs as "jobs!", d.jobs - s.jobs as "jobs_not_comparable!",
+                s.actual_micro_usd as "actual_micro_usd!", s.baseline_micro_usd as "baseline_micro_usd!",
+                s.saving_micro_usd as "saving_micro_usd!"
+            from bounds b cross join lateral analytics.savings_by_baseline(b.from_utc, b.to_utc) s
+            cross join done d
+            order by s.against"#,
+            from_ms,
+            to_ms,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -1,4 +1,4 @@
-//! The sums behind the views (`migrations/0005_rollup.sql`): what changed is marked, what is quiet is summed.
+//! The sums behind the views (`migrations/0005_rollup.sql`, `0013_costs.sql`): what changed is marked, what is quiet is summed.
 //!
 //! Whoever writes jobs, attempts or charges marks their periods in the same transaction, after its last write
 //! and under the money lock. A turn of [`Store::roll_up`] sums the periods that had no news since the turn before.
@@ -105,6 +105,10 @@ impl Store {
         while !done.more && self.keep_latency().await? {
             done.more = started.elapsed() > at_most;
         }
+        while !done.more && self.sum_missing().await? {
+            done.spans += 1;
+            done.more = started.elapsed() > at_most;
+        }
         self.notice().await?;
         Ok(done)
     }
@@ -178,6 +182,24 @@ impl Store {
             .await?;
         transaction.commit().await?;
         Ok(kept)
+    }
+
+    /// Makes the daily sums of one span from before there were any; whether there was one. What changes meanwhile
+    /// leaves a mark, so nobody is waited for.
+    async fn sum_missing(&self) -> Result<bool, Error> {
+        let mut transaction = self.pool.begin().await?;
+        if !is_ours(&mut transaction).await? {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
+        sqlx::query!("select set_config('statement_timeout', $1, true)", SUM_TIMEOUT)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let summed = sqlx::query_scalar!(r#"select rollup.sum_missing() as "summed!""#)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(summed)
     }
 
     /// Takes note of new marks. Whatever is written from now on leaves another.

@@ -34,6 +34,7 @@ mod unknown;
 mod up;
 mod watch;
 mod whose;
+mod window;
 
 pub use backends::tables as backends_tables;
 

@@ -4,6 +4,7 @@ pub mod command;
 pub mod doctor;
 pub mod exit;
 mod file_names;
+mod moment;
 pub mod money;
 pub mod monitor;
 pub mod show;

@@ -45,6 +45,11 @@ pub fn say(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Writes to standard output as it is. A reader that left is no error.
+pub fn write(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 /// Writes a value as one line of JSON.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::Simulator;
 use anyhow::Context as _;
 use async_nats::jetstream::{self, consumer::pull};
-use ledger_read::Reader;
+use ledger_read::{Reader, Window};
 use policy::invariants::{
     AuditAttempt, AuditInput, AuditJob, AuditOverhead, AuditReport, BilledDay, InvoiceLine, audit,
     is_delivered,
@@ -56,7 +56,7 @@ pub async fn gather(
         }
     }
     input.invoices = invoices(simulators).await?;
-    for row in reader.overhead(0).await? {
+    for row in reader.overhead(Window::default()).await? {
         input.overhead.push(AuditOverhead {
             backend: row.backend.parse()?,
             amount_micro_usd: MicroUsd(row.amount_micro_usd),
@@ -170,7 +170,8 @@ pub async fn bills_settle(
     loop {
         let is_quiet = idle_has_run_out(simulators).await?;
         let billed: i64 = bills(simulators).await?.values().flatten().map(|day| day.amount_micro_usd.0).sum();
-        let known: i64 = reader.overhead(0).await?.iter().filter_map(|row| row.billed_micro_usd).sum();
+        let known: i64 =
+            reader.overhead(Window::default()).await?.iter().filter_map(|row| row.billed_micro_usd).sum();
         if is_quiet && billed == known || Instant::now() >= deadline {
             return Ok(is_quiet);
         }

@@ -2,8 +2,10 @@
 //! database of its own on one server, which lives as long as a test holds it.
 
 mod additive;
+mod analysts;
 mod ingest;
 mod late_money;
+mod lives;
 mod loops;
 mod migrations;
 mod order;
@@ -16,3 +18,4 @@ mod rollup;
 mod schema;
 mod server;
 mod story;
+mod views;

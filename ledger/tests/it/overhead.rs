@@ -1,6 +1,7 @@
 //! Charges without a job: posted from bills, held against the fleet's budget, shown beside the attempts.
 
 use async_nats::jetstream::kv;
+use ledger_read::Window;
 use policy::overhead::BillUpdate;
 use runtime::bills;
 use schemas::bill::{EndpointBill, utc_day};
@@ -38,7 +39,7 @@ async fn the_rest_of_the_bill_is_a_charge_without_a_job_whatever_comes_first_and
     let database = migrated().await;
     let store = &database.store;
     let of = async |column: &str| {
-        let rows = database.reader.overhead(0).await.unwrap();
+        let rows = database.reader.overhead(Window::default()).await.unwrap();
         match column {
             "amount_micro_usd" => rows[0].amount_micro_usd,
             "held_micro_usd" => rows[0].held_micro_usd,
@@ -78,7 +79,7 @@ async fn the_rest_of_the_bill_is_a_charge_without_a_job_whatever_comes_first_and
     assert_eq!((state().await.as_str(), of("held_micro_usd").await), ("posted", 100));
     let total = "select bill_micro_usd from analytics.bill_by_day where backend = 'cloud'";
     assert_eq!(database.number(total).await, 500, "attempts and overhead are the bill");
-    assert_eq!(database.reader.overhead(0).await.unwrap().len(), 1);
+    assert_eq!(database.reader.overhead(Window::default()).await.unwrap().len(), 1);
     database.books_balance().await;
 }
 
@@ -95,7 +96,7 @@ async fn attempts_are_on_the_bill_of_their_workers_endpoint() {
     database.store.post_bill(&bill("mine", &worker, Some(350))).await.unwrap();
     database.store.post_bill(&bill("other", "w-of-another", Some(80))).await.unwrap();
     let amount = async |endpoint: &str| {
-        let rows = database.reader.overhead(0).await.unwrap();
+        let rows = database.reader.overhead(Window::default()).await.unwrap();
         rows.iter().find(|row| row.endpoint == endpoint).expect("posted").amount_micro_usd
     };
     assert_eq!(amount("mine").await, 50);

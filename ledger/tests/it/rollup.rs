@@ -39,7 +39,7 @@ impl Database {
     }
 
     /// Notices all news, then sums it.
-    async fn roll_up(&self) -> RolledUp {
+    pub(crate) async fn roll_up(&self) -> RolledUp {
         let noticed = self.store.roll_up(ENOUGH).await.expect("it is noticed");
         let done = self.store.roll_up(ENOUGH).await.expect("it is summed");
         assert!(!done.more && done.given_up == 0 && noticed.given_up == 0, "{done:?}");
@@ -48,7 +48,7 @@ impl Database {
 }
 
 /// The same event as if it had been told earlier: every time in it.
-fn earlier(event: &Event, by_ms: i64) -> Event {
+pub(crate) fn earlier(event: &Event, by_ms: i64) -> Event {
     fn shift(value: &mut Value, by_ms: i64) {
         match value {
             Value::Object(fields) => {

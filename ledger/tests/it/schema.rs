@@ -1,5 +1,7 @@
 //! The schema itself: migrations, comments, roles, checks.
 
+use schemas::JobState;
+
 use crate::server::{empty, migrated};
 use crate::story::Story;
 
@@ -40,6 +42,8 @@ async fn every_view_and_every_column_says_what_it_is() {
 async fn analysts_read_the_views_and_write_nothing() {
     let database = migrated().await;
     database.store.ingest(&Story::new(1).eventful()).await.unwrap();
+    // One that never had an attempt.
+    database.store.ingest(&[Story::new(2).ended(9, JobState::Cancelled, Vec::new())]).await.unwrap();
     database.store.post_bill(&schemas::samples::endpoint_bill()).await.unwrap();
     let mut analyst = database.pool.acquire().await.unwrap();
     sqlx::query("set role argosy_analyst").execute(&mut *analyst).await.unwrap();

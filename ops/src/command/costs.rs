@@ -1,44 +1,73 @@
 //! `argosy costs`: what was spent, and what was saved.
 
-use super::jobs::duration_ms;
+mod csv;
+mod tables;
+
 use super::session::Session;
-use crate::table::{self, Align};
+use super::window::{self, WindowOptions};
+use crate::exit::Usage;
+use crate::{moment, table};
 use clap::Args;
-use ledger_read::{CostBy, CostRow, OverheadRow, SavingRow};
+use ledger_read::{CostBy, CostRow, Window};
 use runtime::clock::now_ms;
 use schemas::MicroUsd;
+use serde_json::{Value, json};
 
-/// What was spent by day, backend, tenant or label, and what the same jobs would have cost elsewhere.
+/// What jobs cost by day, backend, tenant, model, lane or label, free ones included, and what the same jobs would have
+/// cost elsewhere.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  argosy costs\n  argosy costs --by tenant --since 30d\n  \
-    argosy costs --by label:project --json")]
+    argosy costs --by day,model --from 2026-11-01 --to 2026-12-01\n  \
+    argosy costs --csv --by hour,lane --from 2026-11-30T08:00:00Z --to 2026-11-30T20:00:00Z > costs.csv\n  \
+    argosy costs --by label:project --json\n\n\
+    Times and days are UTC. A job counts once, when it ended and where its last attempt was.")]
 pub(crate) struct Costs {
-    /// Sum by: day, backend, tenant or label:KEY
-    #[arg(long, default_value = "backend", value_parser = cost_by)]
-    by: CostBy,
-    /// Only the last: 24h, 7d, 30d
-    #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
-    since: Option<i64>,
+    /// Sum by: day, hour, backend, tenant, model, lane, several with commas, or label:KEY
+    #[arg(long, default_value = "backend", value_delimiter = ',', value_parser = cost_by)]
+    by: Vec<CostBy>,
+    #[command(flatten)]
+    window: WindowOptions,
+    /// The first table as CSV (RFC 4180) with a header, for spreadsheets
+    #[arg(long)]
+    csv: bool,
 }
 
 impl Costs {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let reader = session.reader().await?;
-        let since_ms = self.since.map_or(0, |ms| now_ms() - ms);
-        let costs = reader.costs(&self.by, since_ms).await?;
-        let savings = reader.savings(since_ms).await?;
-        let overhead = reader.overhead(since_ms).await?;
-        if session.json {
-            return table::say_json(
-                &serde_json::json!({ "costs": costs, "overhead": overhead, "savings": savings }),
+        check(&self.by)?;
+        if self.csv && session.json {
+            return Err(
+                Usage("--csv and --json are two forms of one answer: give one of them".to_owned()).into()
             );
         }
-        table::say(costs_table(&self.by, &costs));
+        let window = self.window.read(now_ms())?;
+        let reader = session.reader().await?;
+        let costs = reader.costs(&self.by, window).await?;
+        let overhead = reader.overhead(window).await?;
+        if self.csv {
+            table::write(&csv::file(&self.by, &costs));
+            eprintln!("argosy: {}", window::words(window));
+            if !overhead.is_empty() {
+                eprintln!(
+                    "argosy: what endpoints cost beside jobs is not in it: `argosy costs` and --json show it"
+                );
+            }
+            return Ok(());
+        }
+        let savings = reader.savings(window).await?;
+        if session.json {
+            let costs: Vec<Value> = costs.iter().map(|row| row_json(&self.by, row)).collect();
+            let mut all = json!({ "window": window_json(window), "costs": costs, "overhead": overhead, "savings": savings });
+            add_dollars(&mut all);
+            return table::say_json(&all);
+        }
+        table::say(format!("{}\n", window::words(window)));
+        table::say(tables::costs(&self.by, &costs));
         if !overhead.is_empty() {
-            table::say(format!("\n{}", overhead_table(&overhead)));
+            table::say(format!("\n{}", tables::overhead(&overhead)));
         }
         if !savings.is_empty() {
-            table::say(format!("\n{}", savings_table(&savings)));
+            table::say(format!("\n{}", tables::savings(&savings)));
         }
         Ok(())
     }
@@ -47,114 +76,112 @@ impl Costs {
 fn cost_by(text: &str) -> Result<CostBy, String> {
     match text {
         "day" => Ok(CostBy::Day),
+        "hour" => Ok(CostBy::Hour),
         "backend" => Ok(CostBy::Backend),
         "tenant" => Ok(CostBy::Tenant),
-        _ => match text.strip_prefix("label:") {
-            Some(label) if !label.is_empty() => Ok(CostBy::Label(label.to_owned())),
-            _ => Err("use day, backend, tenant or label:KEY".to_owned()),
-        },
+        "model" => Ok(CostBy::Model),
+        "lane" => Ok(CostBy::Lane),
+        _ => {
+            match text.strip_prefix("label:") {
+                Some(label) if !label.is_empty() => Ok(CostBy::Label(label.to_owned())),
+                _ => Err("use day, hour, backend, tenant, model, lane, several with commas, or label:KEY"
+                    .to_owned()),
+            }
+        }
     }
 }
 
-fn costs_table(by: &CostBy, rows: &[CostRow]) -> String {
-    let name = match by {
-        CostBy::Day => "day",
-        CostBy::Backend => "backend",
-        CostBy::Tenant => "tenant",
-        CostBy::Label(label) => label,
-    };
-    let columns = [
-        (name, Align::Left),
-        ("jobs", Align::Right),
-        ("charges", Align::Right),
-        ("spent", Align::Right),
-        ("of it only possibly", Align::Right),
-        ("set aside", Align::Right),
-    ];
-    let money = |micro_usd: i64| MicroUsd(micro_usd).to_string();
-    let row = |key: &str, row: &CostRow| {
-        vec![
-            key.to_owned(),
-            row.jobs.to_string(),
-            row.charges.to_string(),
-            money(row.posted_micro_usd),
-            money(row.possibly_paid_micro_usd),
-            money(row.open_micro_usd),
-        ]
-    };
-    let mut lines: Vec<Vec<String>> =
-        rows.iter().map(|one| row(if one.key.is_empty() { "(none)" } else { &one.key }, one)).collect();
-    let sum = |of: fn(&CostRow) -> i64| rows.iter().map(of).sum();
-    let total = CostRow {
-        key: String::new(),
-        jobs: sum(|row| row.jobs),
-        charges: sum(|row| row.charges),
-        posted_micro_usd: sum(|row| row.posted_micro_usd),
-        possibly_paid_micro_usd: sum(|row| row.possibly_paid_micro_usd),
-        open_micro_usd: sum(|row| row.open_micro_usd),
-    };
-    lines.push(row("total", &total));
-    // A job with charges in two rows counts in both: the sum would tell of more jobs than there are.
-    if let Some(cell) = lines.last_mut().and_then(|line| line.get_mut(1)) {
-        cell.clear();
+/// Each once, and a label alone: the sums of labels know no tenants and no backends.
+fn check(by: &[CostBy]) -> Result<(), Usage> {
+    if let Some(twice) = by.iter().enumerate().find_map(|(at, one)| by[..at].contains(one).then_some(one)) {
+        return Err(Usage(format!("--by names {} twice: name it once", twice.name())));
     }
-    table::render(&columns, &lines)
+    if by.len() > 1 && by.iter().any(|by| matches!(by, CostBy::Label(_))) {
+        return Err(Usage(
+            "--by label:KEY stands alone: ask for it in a call of its own, or read analytics.label_costs"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
-/// What endpoints cost beside their attempts.
-fn overhead_table(rows: &[OverheadRow]) -> String {
-    let columns = [
-        ("endpoint", Align::Left),
-        ("day", Align::Left),
-        ("attempts", Align::Right),
-        ("start and idle", Align::Right),
-        ("bill", Align::Right),
-    ];
-    let money = |micro_usd: i64| MicroUsd(micro_usd).to_string();
-    let line = |row: &OverheadRow| {
-        let amount = money(row.amount_micro_usd);
-        vec![
-            format!("{} {}", row.backend, row.endpoint),
-            row.day.clone(),
-            money(row.attempts_micro_usd),
-            if row.is_estimated() { format!("{amount} estimated") } else { amount },
-            row.billed_micro_usd.map_or("not known yet".to_owned(), money),
-        ]
-    };
-    let mut lines: Vec<Vec<String>> = rows.iter().map(line).collect();
-    let sum = |of: fn(&OverheadRow) -> i64| money(rows.iter().map(of).sum());
-    lines.push(vec![
-        "total".to_owned(),
-        String::new(),
-        sum(|row| row.attempts_micro_usd),
-        sum(|row| row.amount_micro_usd),
-        sum(|row| row.billed_micro_usd.unwrap_or_default()),
-    ]);
-    table::render(&columns, &lines)
+/// Dollars with six places, without a sign for them.
+fn usd(micro_usd: i64) -> String {
+    MicroUsd(micro_usd).to_string().replace('$', "")
 }
 
-/// What everything would have cost at one place.
-pub(crate) fn savings_table(rows: &[SavingRow]) -> String {
-    let columns = [
-        ("against all at", Align::Left),
-        ("jobs", Align::Right),
-        ("not comparable", Align::Right),
-        ("spent", Align::Right),
-        ("would have cost", Align::Right),
-        ("saved", Align::Right),
-    ];
-    let lines: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            vec![
-                row.against.clone(),
-                row.jobs.to_string(),
-                row.jobs_not_comparable.to_string(),
-                MicroUsd(row.actual_micro_usd).to_string(),
-                MicroUsd(row.baseline_micro_usd).to_string(),
-                MicroUsd(row.saving_micro_usd).to_string(),
-            ]
-        })
-        .collect();
-    table::render(&columns, &lines)
+fn window_json(window: Window) -> Value {
+    json!({ "from_utc": window.from_ms.map(moment::rfc3339), "to_utc": window.to_ms.map(moment::rfc3339) })
+}
+
+/// A row with a field for each key, and all of them in `key`.
+fn row_json(by: &[CostBy], row: &CostRow) -> Value {
+    let mut value = serde_json::to_value(row).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("keys");
+        fields.insert("key".to_owned(), row.keys.join(" ").into());
+        for (by, key) in by.iter().zip(&row.keys) {
+            let name = match by {
+                CostBy::Day | CostBy::Hour => format!("{}_utc", by.name()),
+                _ => by.name().to_owned(),
+            };
+            fields.insert(name, key.as_str().into());
+        }
+    }
+    value
+}
+
+/// Beside each `…_micro_usd`, the same as `…_usd`: dollars as text, which no program rounds.
+fn add_dollars(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let dollars: Vec<(String, String)> = fields
+                .iter()
+                .filter_map(|(name, amount)| Some((name.strip_suffix("_micro_usd")?, amount.as_i64()?)))
+                .map(|(name, micro_usd)| (format!("{name}_usd"), usd(micro_usd)))
+                .collect();
+            fields.extend(dollars.into_iter().map(|(name, text)| (name, text.into())));
+            fields.values_mut().for_each(add_dollars);
+        }
+        Value::Array(items) => items.iter_mut().for_each(add_dollars),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_summed_by_is_refused_with_its_cure() {
+        for (text, by) in [("hour", CostBy::Hour), ("label:a", CostBy::Label("a".into()))] {
+            assert_eq!(cost_by(text), Ok(by));
+        }
+        for text in ["", "days", "label:", "Day"] {
+            assert!(cost_by(text).expect_err(text).contains("label:KEY"), "{text}");
+        }
+        let label = || CostBy::Label("a".into());
+        assert!(check(&[CostBy::Day, CostBy::Model]).is_ok() && check(&[label()]).is_ok());
+        let said = |by: &[CostBy]| check(by).unwrap_err().to_string();
+        assert!(said(&[CostBy::Day, CostBy::Lane, CostBy::Day]).contains("--by names day twice"));
+        assert!(said(&[CostBy::Day, label()]).contains("stands alone"));
+    }
+
+    #[test]
+    fn programs_get_dollars_beside_micro_dollars() {
+        let row = CostRow {
+            keys: vec!["2026-11-30".into(), "sdxl".into()],
+            jobs: 2,
+            posted_micro_usd: 1_500_000,
+            ..CostRow::default()
+        };
+        let by = [CostBy::Day, CostBy::Model];
+        let mut value = json!({ "costs": [row_json(&by, &row)], "billed_micro_usd": null });
+        add_dollars(&mut value);
+        let shown = &value["costs"][0];
+        assert_eq!((&shown["day_utc"], &shown["model"]), (&json!("2026-11-30"), &json!("sdxl")));
+        assert_eq!(shown["key"], "2026-11-30 sdxl");
+        assert_eq!((&shown["posted_usd"], &shown["open_usd"]), (&json!("1.500000"), &json!("0.000000")));
+        assert!(value.get("billed_usd").is_none(), "nothing is known of it");
+    }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use client::files;
 use client::follow::{JobView, Tracker};
-use ledger_read::{JobDetail, JobFilter};
+use ledger_read::{JobDetail, JobFilter, Window};
 use runtime::clock::now_ms;
 use runtime::media_type;
 use schemas::{JobId, JobState, Tenant};
@@ -87,7 +87,7 @@ impl Get {
                     tenant: self.tenant.clone(),
                     state: Some(JobState::Completed),
                     label: Some((key.clone(), value.clone())),
-                    since_ms: self.since.map(|ms| now_ms() - ms),
+                    submitted: Window { from_ms: self.since.map(|ms| now_ms() - ms), to_ms: None },
                     ..JobFilter::default()
                 };
                 let found = reader.jobs(&filter, JOBS_MAX).await?;

@@ -2,6 +2,7 @@
 
 use super::job_options::pair;
 use super::session::Session;
+use super::window::WindowOptions;
 use crate::table::{self, Align};
 use anyhow::bail;
 use clap::Args;
@@ -16,6 +17,7 @@ use std::collections::HashSet;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     argosy jobs --state failed --since 24h\n  \
+    argosy jobs --from 2026-11-01 --to 2026-12-01   submitted in November (UTC)\n  \
     argosy jobs --tenant studio-a --backend cloud --limit 20\n  \
     argosy jobs --label project=foxes --json | jq .posted_micro_usd")]
 pub(crate) struct Jobs {
@@ -31,9 +33,8 @@ pub(crate) struct Jobs {
     /// With this label
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     label: Option<(String, String)>,
-    /// Submitted within this time: 30m, 24h, 7d
-    #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
-    since: Option<i64>,
+    #[command(flatten)]
+    submitted: WindowOptions,
     /// At most so many
     #[arg(long, default_value_t = 50)]
     limit: u32,
@@ -46,7 +47,7 @@ impl Jobs {
             state: self.state,
             backend: self.backend,
             label: self.label,
-            since_ms: self.since.map(|ms| now_ms() - ms),
+            submitted: self.submitted.read(now_ms())?,
         };
         let mut jobs = session.reader().await?.jobs(&filter, self.limit.into()).await?;
         let waiting = match session.broker().await {
@@ -112,7 +113,7 @@ fn lets_through(filter: &JobFilter, job: &JobSummary) -> bool {
     filter.backend.is_none()
         && filter.state.is_none_or(|state| state == JobState::Submitted)
         && filter.tenant.as_ref().is_none_or(|tenant| tenant.as_str() == job.tenant)
-        && filter.since_ms.is_none_or(|since_ms| job.submitted_at_ms >= since_ms)
+        && filter.submitted.contains(job.submitted_at_ms)
         && filter.label.as_ref().is_none_or(|(key, value)| job.labels.get(key).is_some_and(|is| is == value))
 }
 

@@ -1,7 +1,7 @@
 //! RunPod's bill: attempts and overhead are all of it, whichever process is killed.
 
 use anyhow::ensure;
-use ledger_read::OverheadRow;
+use ledger_read::{OverheadRow, Window};
 use schemas::{Job, JobId, JobState};
 use tests::fleet::{LIMIT, TestFleet, until_claims};
 use tests::jobs::{prompt, tenant};
@@ -15,7 +15,7 @@ fn paid(number: usize) -> Job {
 
 async fn overhead(fleet: &TestFleet) -> anyhow::Result<Vec<OverheadRow>> {
     let reader = fleet.stack.reader().await?;
-    let rows = reader.overhead(0).await?;
+    let rows = reader.overhead(Window::default()).await?;
     reader.close().await;
     Ok(rows)
 }

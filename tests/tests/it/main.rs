@@ -13,6 +13,7 @@ mod comfyui;
 mod conditional;
 mod consent;
 mod consumers;
+mod costs;
 mod doctor;
 mod documents;
 mod drill;

@@ -9,7 +9,7 @@ use client::files;
 use client::follow::{self, Since, Tracker};
 use client::submit;
 use futures::{StreamExt as _, TryStreamExt as _};
-use ledger_read::JobFilter;
+use ledger_read::{JobFilter, Window};
 use policy::invariants::AuditReport;
 use runtime::clock::now_ms;
 use schemas::{Artifact, Job, JobId};
@@ -164,7 +164,7 @@ async fn report(stack: &Stack, audit: &AuditReport) -> anyhow::Result<Report> {
     // The database is the demo's own: everything in it is of this run.
     let jobs = reader.jobs(&JobFilter::default(), ROWS).await?;
     let counts = reader.counts(0).await?;
-    let savings = reader.savings(0).await?;
+    let savings = reader.savings(Window::default()).await?;
     reader.close().await;
     Ok(Report::of(&Findings { jobs: &jobs, counts: &counts, savings: &savings, audit }))
 }

@@ -34,10 +34,18 @@ insert into rollup.latency_by_span
 select b.span + s.periods, day + days, backend, class, queue_ms, run_ms, total_ms
 from rollup.latency_by_span b join seed_spans s using (span);
 insert into rollup.latency_open select distinct day from rollup.latency_by_span on conflict do nothing;
+insert into rollup.daily_by_span
+select b.span + s.periods, what, day + days, tenant, lane, model, backend, simulated, name, value, jobs, completed_jobs,
+    free_jobs, attempts, charges, posted_micro_usd, possibly_paid_micro_usd, open_micro_usd, voided_micro_usd,
+    baseline_micro_usd
+from rollup.daily_by_span b join seed_spans s using (span);
+-- Their daily sums are there already.
+alter table rollup.spans disable trigger span_made;
 insert into rollup.spans select span + periods, last_period + periods from seed_spans;
+alter table rollup.spans enable trigger span_made;
 
 -- The totals are those of all spans.
-truncate rollup.charges, rollup.labels, rollup.savings, rollup.attempts, rollup.workers;
+truncate rollup.charges, rollup.labels, rollup.savings, rollup.attempts, rollup.workers, rollup.daily;
 insert into rollup.charges
 select day, budget_day, backend, tenant, simulated, sum(charges), sum(reserved_micro_usd), sum(posted_micro_usd),
     sum(possibly_paid_micro_usd), sum(open_micro_usd), sum(voided_micro_usd), sum(overrun_micro_usd)
@@ -53,4 +61,9 @@ select assigned_day, finished_day, backend, class, failure_code, disposition, su
 from rollup.attempts_by_span group by assigned_day, finished_day, backend, class, failure_code, disposition;
 insert into rollup.workers
 select hour, backend, worker, sum(attempts), sum(busy_us) from rollup.workers_by_span group by hour, backend, worker;
+insert into rollup.daily
+select what, day, tenant, lane, model, backend, simulated, name, value, sum(jobs), sum(completed_jobs), sum(free_jobs),
+    sum(attempts), sum(charges), sum(posted_micro_usd), sum(possibly_paid_micro_usd), sum(open_micro_usd),
+    sum(voided_micro_usd), sum(baseline_micro_usd)
+from rollup.daily_by_span group by what, day, tenant, lane, model, backend, simulated, name, value;
 drop table seed_spans, seed_edges;

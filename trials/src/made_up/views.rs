@@ -2,11 +2,19 @@
 //! day, or the newest.
 
 /// Each view of schema `analytics`, and what is asked of it. `{day}` stands for a day.
-const VIEWS: [(&str, &str); 18] = [
+const VIEWS: [(&str, &str); 26] = [
     ("cost_by_day", "select * from analytics.cost_by_day"),
     ("cost_by_backend", "select * from analytics.cost_by_backend"),
     ("cost_by_tenant", "select * from analytics.cost_by_tenant"),
     ("cost_by_label", "select * from analytics.cost_by_label"),
+    ("costs", "select * from analytics.costs"),
+    ("cost_by_model", "select * from analytics.cost_by_model"),
+    ("cost_by_lane", "select * from analytics.cost_by_lane"),
+    ("label_costs", "select * from analytics.label_costs"),
+    ("savings_by_day", "select * from analytics.savings_by_day"),
+    ("failures_before_attempt", "select * from analytics.failures_before_attempt"),
+    ("costs_by_hour", "select * from analytics.costs_by_hour('{day} 06:00Z', '{day} 12:00Z')"),
+    ("latency_by_hour", "select * from analytics.latency_by_hour('{day} 06:00Z', '{day} 12:00Z')"),
     ("savings_by_baseline", "select * from analytics.savings_by_baseline"),
     ("failure_rates", "select * from analytics.failure_rates"),
     ("failures", "select * from analytics.failures"),
