@@ -4,7 +4,7 @@ use schemas::api::{BackendsReply, LaneStatus, RouterPresence, StalledConsumer};
 use schemas::{Health, WorkerId};
 
 use super::{Finding, Verdict};
-use crate::table::duration;
+use crate::words::duration;
 
 /// Events that the ledger may be behind before somebody should look.
 const LEDGER_BEHIND: u64 = 10_000;
