@@ -9,6 +9,7 @@ use backon::{ExponentialBuilder, Retryable};
 use ledger::{Store, consume, overhead, reserving, rollup, room};
 use policy::retention::Limits;
 use runtime::config::Secret;
+use runtime::escape;
 use runtime::exit::{Exit, Fault};
 use runtime::fleet_config;
 use runtime::health::Health;
@@ -113,7 +114,7 @@ fn migrate() -> ExitCode {
     match applied() {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("ledger: {fault}");
+            eprintln!("ledger: {}", escape::lines(&fault.message));
             fault.exit.into()
         }
     }

@@ -6,6 +6,7 @@ mod backends;
 mod bench;
 mod breakers;
 mod cancel;
+mod completions;
 mod config;
 mod costs;
 mod crowd;
@@ -20,7 +21,10 @@ mod get;
 mod global;
 pub mod job_options;
 mod jobs;
+mod keyed;
 mod live;
+mod man;
+mod moments;
 mod own_servers;
 mod parked;
 pub mod series;
@@ -28,6 +32,7 @@ mod session;
 mod simulate;
 mod status;
 mod submit;
+mod tenant_note;
 mod tenants;
 mod topology;
 mod unknown;
@@ -37,10 +42,15 @@ mod whose;
 mod window;
 
 pub use backends::tables as backends_tables;
+pub use jobs::jobs_table;
+pub use parked::list_table as parked_table;
+pub use status::text as status_text;
 
 use crate::exit;
+use crate::say;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use global::Global;
+use runtime::escape;
 use std::process::ExitCode;
 
 /// Threads of the command: it mostly waits.
@@ -117,6 +127,10 @@ pub(crate) enum Command {
     Tenants(tenants::Tenants),
     /// Check the promises: nothing lost, nothing paid twice, ledger equal to invoices
     Audit(audit::Audit),
+    /// What a shell needs to complete this command's words
+    Completions(completions::Completions),
+    /// The man pages
+    Man(man::ManPage),
 }
 
 /// The whole command line with its help, for tests and documents.
@@ -128,7 +142,10 @@ pub fn definition() -> clap::Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
     let json = cli.global.json;
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
@@ -139,19 +156,33 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = exit::code_of(&error);
-            if json {
-                eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit_code": code }));
-            } else {
-                eprintln!("argosy: {error:#}");
-            }
+            say::error(json, &format!("{error:#}"), code);
             ExitCode::from(code)
         }
     }
 }
 
+/// Help and version are asked for; all else is a command line that makes no sense, and says so as the caller reads.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let words = error.render().to_string();
+    let json = std::env::args_os().any(|word| word == "--json");
+    if error.use_stderr() && (json || escape::lines(&words) != words.trim_end()) {
+        let words = words.trim();
+        say::error(json, words.strip_prefix("error: ").unwrap_or(words), exit::USAGE);
+    } else {
+        // Nothing to escape, in the colours of the help.
+        let _ = error.print();
+    }
+    if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS }
+}
+
 async fn run(cli: Cli) -> anyhow::Result<()> {
     runtime::tls::install();
-    let session = session::Session::new(&cli.global)?;
+    let session = match &cli.command {
+        Command::Completions(command) => return command.run(definition()),
+        Command::Man(command) => return command.run(definition()),
+        _ => session::Session::new(&cli.global)?,
+    };
     match cli.command {
         Command::Up(command) => Box::pin(command.run(&session)).await,
         Command::Demo(command) => command.run(&session).await,
@@ -175,5 +206,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(command) => command.run(&session).await,
         Command::Tenants(command) => command.run(&session).await,
         Command::Audit(command) => command.run(&session).await,
+        // They have ended above, without a fleet.
+        Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use runtime::escape::is_steering;
 
 /// The longest name without its ending, bytes.
 const NAME_MAX_BYTES: usize = 200;
@@ -107,7 +108,7 @@ impl NamePattern {
 
 /// A name that leads to no other folder and that every system takes.
 fn safe(name: &str) -> String {
-    let is_odd = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
+    let is_odd = |c: char| is_steering(c) || "/\\:*?\"<>|".contains(c);
     let name: String = name.chars().map(|c| if is_odd(c) { '_' } else { c }).collect();
     let name = schemas::text::cut(name.trim_matches(['.', ' ']), NAME_MAX_BYTES);
     if name.is_empty() { "_".to_owned() } else { name.into_owned() }
@@ -195,6 +196,7 @@ mod tests {
         assert_eq!(by_number.stem(unknown).expect("a name"), "f3");
         assert_eq!(named("{label.scene}"), "_.._etc_pass wd");
         assert_eq!(named("{label.take}"), "_");
+        assert_eq!(named("a\u{202e}gnp.exe\u{1b}[2J"), "a_gnp.exe_[2J");
         assert!(named(&"é".repeat(300)).len() <= NAME_MAX_BYTES);
         let missing = stem("{label.shot}").expect_err("no such label").to_string();
         assert!(missing.contains("`shot`"), "{missing}");

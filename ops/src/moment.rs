@@ -10,7 +10,7 @@ const CURE: &str = "write a date (2026-11-01, its first moment in UTC) or a time
 ///
 /// # Errors
 /// What is wrong with it, and how it is written.
-pub fn parse(text: &str) -> Result<i64, String> {
+pub(crate) fn parse(text: &str) -> Result<i64, String> {
     let no_time = || format!("`{text}` is no time: {CURE}");
     // A text that is no ASCII may have no character border where it is cut.
     if !text.is_ascii() {
@@ -82,14 +82,14 @@ fn numbers<const N: usize>(text: &str, shape: &str) -> Option<[i64; N]> {
 
 /// A moment for people: `2026-11-01 13:00:00 UTC`, with its milliseconds where it has any.
 #[must_use]
-pub fn shown(time_ms: i64) -> String {
+pub(crate) fn shown(time_ms: i64) -> String {
     let (date, clock) = parts(time_ms);
     format!("{date} {clock} UTC")
 }
 
 /// A moment for programs, as RFC 3339 has it: `2026-11-01T13:00:00Z`.
 #[must_use]
-pub fn rfc3339(time_ms: i64) -> String {
+pub(crate) fn rfc3339(time_ms: i64) -> String {
     let (date, clock) = parts(time_ms);
     format!("{date}T{clock}Z")
 }

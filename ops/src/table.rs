@@ -1,156 +1,166 @@
 //! Tables for people: columns by blanks, no borders, so that what is copied can be pasted.
+//!
+//! All cells go through [`Table::set`], which escapes them and fits them to the screen: free words are cut or wrapped
+//! at their ends, ids, names and money never. Where the columns do not fit beside each other, the last ones go on
+//! below the first, row by row.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use schemas::Failure;
-use std::io::Write as _;
+mod cells;
+mod fit;
 
-/// How much of a provider's words is shown on a line with others; `argosy explain` shows them whole.
-const WORDS_MAX_CHARS: usize = 300;
+use crate::screen::Screen;
+use crate::tone::Tone;
+use cells::{cut, width, wrap};
+use fit::{Band, GAP, Wish, fit};
+use runtime::escape;
+
+/// Free words are not made narrower than this, columns.
+const WORDS_MIN: usize = 16;
 
 /// How a column is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// Text.
+    /// Names and ids, never cut.
     Left,
-    /// Numbers.
+    /// Numbers and money, never cut.
     Right,
+    /// Free words, cut with a mark where they do not fit: another command shows them whole.
+    Words,
+    /// Free words that are shown whole, on several lines where they do not fit on one.
+    Flow,
 }
 
-/// A table with a head; every line ends with its last character.
-#[must_use]
-pub fn render(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    let align = |align: Align| match align {
-        Align::Left => CellAlignment::Left,
-        Align::Right => CellAlignment::Right,
-    };
-    table.set_header(
-        columns.iter().map(|(name, side)| Cell::new(name.to_uppercase()).set_alignment(align(*side))),
-    );
-    for row in rows {
-        let cells = columns.iter().zip(row);
-        table.add_row(cells.map(|((_, side), text)| Cell::new(text).set_alignment(align(*side))));
+/// A table with a head.
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    align: Align,
+    tone: fn(&str) -> Tone,
+}
+
+impl Table {
+    /// A table. A row that is too short is filled up with empty cells.
+    #[must_use]
+    pub fn new(columns: &[(&str, Align)], rows: Vec<Vec<String>>) -> Self {
+        let column = |(name, align): &(&str, Align)| Column {
+            name: (*name).to_owned(),
+            align: *align,
+            tone: |_| Tone::Plain,
+        };
+        Self { columns: columns.iter().map(column).collect(), rows }
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+
+    /// Colours a column's cells by what they say.
+    #[must_use]
+    pub fn painted(mut self, name: &str, tone: fn(&str) -> Tone) -> Self {
+        self.columns.iter_mut().filter(|column| column.name == name).for_each(|column| column.tone = tone);
+        self
     }
-    let text = table.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n")
-}
 
-/// Writes to standard output. A reader that left (`argosy jobs | head`) is no error.
-pub fn say(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Writes to standard output as it is. A reader that left is no error.
-pub fn write(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// Writes a value as one line of JSON.
-///
-/// # Errors
-/// The value has no JSON form.
-pub fn say_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
-    say(serde_json::to_string(value)?);
-    Ok(())
-}
-
-/// Foreign words on one line: control characters, which could steer a terminal, and marks that turn the direction
-/// of writing are shown as escapes.
-#[must_use]
-pub fn escaped(words: &str) -> String {
-    let is_mark =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut text = String::with_capacity(words.len());
-    for c in words.trim().chars() {
-        match c {
-            c if c.is_control() || is_mark(c) => text.extend(c.escape_default()),
-            c => text.push(c),
+    /// The table for a screen; every line ends with its last character.
+    #[must_use]
+    pub fn set(&self, screen: Screen) -> String {
+        let escaped = |text: &str| escape::line(text.trim()).into_owned();
+        let head: Vec<String> =
+            self.columns.iter().map(|column| escaped(&column.name.to_uppercase())).collect();
+        let cell =
+            |row: &[String], index: usize| row.get(index).map(|text| escaped(text)).unwrap_or_default();
+        let rows: Vec<Vec<String>> = self
+            .rows
+            .iter()
+            .map(|row| (0..self.columns.len()).map(|index| cell(row, index)).collect())
+            .collect();
+        let bands = fit(&self.wishes(&head, &rows), screen.columns);
+        let mut lines = Vec::new();
+        for row in std::iter::once(&head).chain(&rows) {
+            let is_head = std::ptr::eq(row, &raw const head);
+            for band in &bands {
+                lines.extend(self.band(band, row, screen.colour && !is_head));
+            }
         }
+        lines.join("\n")
     }
-    text
-}
 
-/// Foreign words on several lines, the others escaped.
-#[must_use]
-pub fn escaped_lines(words: &str) -> String {
-    words.trim().lines().map(escaped).collect::<Vec<_>>().join("\n")
-}
-
-/// Why something failed, on one line: our words, then the provider's own.
-#[must_use]
-pub fn failure(failure: &Failure) -> String {
-    format!("{}{}", escaped(&failure.message), provider_words(failure))
-}
-
-/// The beginning of what the provider says of a failure, to follow ours on the same line.
-#[must_use]
-pub fn provider_words(failure: &Failure) -> String {
-    let words = failure.provider_words.as_deref().unwrap_or_default().trim();
-    let (shown, more) = match words.char_indices().nth(WORDS_MAX_CHARS) {
-        Some((at, _)) => (&words[..at], "…"),
-        None => (words, ""),
-    };
-    if shown.is_empty() { String::new() } else { format!("; the provider says: {}{more}", escaped(shown)) }
-}
-
-/// A duration for a table: `340 ms`, `2.5 s`, `3 min 20 s`.
-#[must_use]
-pub fn duration(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+    fn wishes(&self, head: &[String], rows: &[Vec<String>]) -> Vec<Wish> {
+        let wish = |(index, column): (usize, &Column)| {
+            let named = width(&head[index]);
+            let whole = rows.iter().map(|row| width(&row[index])).max().unwrap_or_default().max(named);
+            let least = match column.align {
+                Align::Left | Align::Right => whole,
+                Align::Words | Align::Flow => whole.min(named.max(WORDS_MIN)),
+            };
+            Wish { whole, least }
+        };
+        self.columns.iter().enumerate().map(wish).collect()
     }
-}
 
-/// How long ago, for a table.
-#[must_use]
-pub fn ago(now_ms: i64, then_ms: i64) -> String {
-    format!("{} ago", duration(u64::try_from(now_ms.saturating_sub(then_ms)).unwrap_or_default()))
-}
-
-/// A size for a table: `1.5 MiB`.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
-        None => format!("{bytes} B"),
+    /// The lines of a row's columns that stand beside each other. Below the first ones there are none where all are
+    /// empty.
+    fn band(&self, band: &Band, row: &[String], colour: bool) -> Vec<String> {
+        let columns = self.columns.iter().zip(row).skip(band.first);
+        let set = |((column, words), columns): ((&Column, &String), &usize)| match column.align {
+            Align::Words => vec![cut(words, *columns)],
+            // What is never cut is wrapped only where the whole screen is narrower.
+            Align::Left | Align::Right | Align::Flow => wrap(words, *columns),
+        };
+        let cells: Vec<Vec<String>> = columns.clone().zip(&band.widths).map(set).collect();
+        if band.first > 0 && cells.iter().flatten().all(String::is_empty) {
+            return Vec::new();
+        }
+        let height = cells.iter().map(Vec::len).max().unwrap_or_default();
+        let line = |at: usize| {
+            let mut line = " ".repeat(band.indent);
+            for (index, ((column, words), columns)) in columns.clone().zip(&band.widths).enumerate() {
+                let shown = cells[index].get(at).map(String::as_str).unwrap_or_default();
+                let blanks = " ".repeat(columns.saturating_sub(width(shown)));
+                let tone = if colour { (column.tone)(words) } else { Tone::Plain };
+                let shown = if shown.is_empty() { String::new() } else { tone.paint(shown) };
+                match column.align {
+                    Align::Right => line.extend([blanks, shown]),
+                    _ => line.extend([shown, blanks]),
+                }
+                line.push_str(&" ".repeat(GAP));
+            }
+            line.trim_end().to_owned()
+        };
+        (0..height).map(line).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schemas::FailureCode;
 
     #[test]
-    fn foreign_words_cannot_steer_a_terminal() {
-        let cases = [
-            ("plain", "plain"),
-            ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
-            ("a\r\nb\tc\0", "a\\r\\nb\\tc\\u{0}"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("abc\u{202e}gnp.exe", "abc\\u{202e}gnp.exe"),
-            ("für 狐 🦊", "für 狐 🦊"),
+    fn a_screen_that_is_too_narrow_gets_the_last_columns_below_the_first() {
+        let columns =
+            [("job", Align::Left), ("cost", Align::Right), ("state", Align::Left), ("why", Align::Words)];
+        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        let id = "01990000-0000-7000-8000-000000000001";
+        let rows = vec![
+            row([id, "$0.0400", "completed", ""]),
+            row([id, "$0.00", "failed", "the workflow names a file that nobody has brought"]),
         ];
-        for (words, shown) in cases {
-            assert_eq!(escaped(words), shown);
-        }
-        assert_eq!(escaped_lines("one\ntwo\u{1b}[1m\n"), "one\ntwo\\u{1b}[1m");
-    }
-
-    #[test]
-    fn a_failure_quotes_its_provider() {
-        let said = Failure::new(FailureCode::UnusableResult, "no file").with_words("sorry\u{1b}[1m\nno");
-        assert_eq!(failure(&said), "no file; the provider says: sorry\\u{1b}[1m\\nno");
-        assert_eq!(failure(&Failure::new(FailureCode::Transient, "gone")), "gone");
-        let long = Failure::new(FailureCode::Transient, "gone").with_words(&"ü".repeat(900));
-        assert_eq!(failure(&long).chars().filter(|c| *c == 'ü').count(), WORDS_MAX_CHARS);
+        let table = Table::new(&columns, rows).painted("state", crate::tone::of_state);
+        let wide = table.set(Screen::PLAIN);
+        assert!(wide.contains("nobody has brought") && wide.lines().count() == 3, "{wide}");
+        let wide = format!(
+            "JOB{:38}COST  STATE      WHY\n{id}  $0.0400  completed\n{id}    $0.00  failed     the workflow names a…",
+            ""
+        );
+        assert_eq!(table.set(Screen::plain(80)), wide);
+        let narrow = format!(
+            "JOB{:38}COST  STATE\n    WHY\n{id}  $0.0400  completed\n{id}    $0.00  failed\n    \
+             the workflow names a file that nobody has brought",
+            ""
+        );
+        assert_eq!(table.set(Screen::plain(60)), narrow);
+        let coloured = table.set(Screen { columns: Some(80), colour: true });
+        assert!(coloured.contains("\u{1b}[32mcompleted\u{1b}[0m\n") && coloured.contains("\u{1b}[31mfailed"));
     }
 }

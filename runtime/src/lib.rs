@@ -16,6 +16,7 @@ pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod count;
+pub mod escape;
 pub mod exit;
 pub mod fetch;
 pub mod fleet_config;

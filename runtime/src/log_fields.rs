@@ -22,6 +22,7 @@ macro_rules! fields {
 
 fields! {
     "action": "What a loop was doing when it failed.",
+    "answer": "What the broker answered.",
     "assignments": "How many assignments.",
     "attempt": "The number of the attempt within its job, from 1; it stands beside `job`.",
     "available": "Whether the ledger answers.",
@@ -45,6 +46,7 @@ fields! {
     "job": "The id of the job.",
     "key": "The key of the file in the artifact store.",
     "lane": "The lane: `interactive`, `standard`, `batch`.",
+    "messages": "How many messages.",
     "other_provider_id": "Another id that the provider gave the same attempt.",
     "partitions": "How many partitions of tables were created.",
     "path": "A folder or file on this machine.",

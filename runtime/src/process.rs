@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::clock;
 use crate::config::{Common, Source};
+use crate::escape;
 use crate::exit::{Exit, Fault};
 use crate::health::{Health, Pages};
 use crate::lifecycle::Lifecycle;
@@ -126,7 +127,7 @@ fn arguments(description: Description) -> Command {
 }
 
 fn end(name: &str, fault: &Fault) -> ExitCode {
-    eprintln!("{name}: {fault}");
+    eprintln!("{name}: {}", escape::lines(&fault.message));
     fault.exit.into()
 }
 

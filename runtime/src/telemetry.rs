@@ -7,6 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogConfig, LogFormat};
+use crate::escape::{Form, LogWriter};
 use crate::exit::{Exit, Fault};
 use crate::log_limit::LogLimit;
 use crate::metrics;
@@ -22,10 +23,14 @@ const SECONDS: [f64; 14] =
 pub fn start(config: &LogConfig, process: &str) -> Result<PrometheusHandle, Fault> {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| Fault::new(Exit::Config, format!("configuration key `log.filter`: {error}")))?;
+    let form = match config.format {
+        LogFormat::Text => Form::Text,
+        LogFormat::Json => Form::Json,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(SystemTime)
-        .with_writer(std::io::stderr)
+        .with_writer(move || LogWriter::new(std::io::stderr(), form))
         .with_ansi(false);
     let started = match config.format {
         LogFormat::Text => builder.finish().with(LogLimit::default()).try_init(),

@@ -5,7 +5,10 @@ mod lanes;
 
 use super::session::Session;
 use crate::exit::DoesNotHold;
-use crate::table::{self, Align};
+use crate::say::{say, say_json};
+use crate::show::demo::holds;
+use crate::table::{Align, Table};
+use crate::text::Text;
 use anyhow::Context as _;
 use async_nats::jetstream;
 use clap::Args;
@@ -52,9 +55,9 @@ impl Audit {
         input.accepted = Some(booked.chain(known).collect());
         let report = audit(&input);
         if session.json {
-            table::say_json(&report)?;
+            say_json(&report)?;
         } else {
-            table::say(report_text(&report));
+            say(report_text(&report));
         }
         if report.holds() {
             return Ok(());
@@ -79,7 +82,7 @@ async fn jobs_in_events(jetstream: &jetstream::Context) -> anyhow::Result<BTreeS
 }
 
 /// The report for people.
-pub(crate) fn report_text(report: &AuditReport) -> String {
+pub(crate) fn report_text(report: &AuditReport) -> Text {
     let columns = [
         ("backend", Align::Left),
         ("attempts", Align::Right),
@@ -116,10 +119,11 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.possibly_paid_micro_usd.to_string(),
         report.unexplained_invoice_lines.to_string(),
     ]);
-    let mut text = format!(
-        "{}\n\naccepted {}, ended {}, open {}, waiting in lanes {}, parked as too new {}, abandoned {}, lost {}, ended twice {}, paid twice {}, \
-         paid again {}, reservations open {}\n",
-        table::render(&columns, &rows),
+    let mut text = Text::from(Table::new(&columns, rows));
+    text.gap();
+    text.line(format!(
+        "accepted {}, ended {}, open {}, waiting in lanes {}, parked as too new {}, abandoned {}, lost {}, \
+         ended twice {}, paid twice {}, paid again {}, reservations open {}",
         report.accepted,
         report.ended,
         report.open,
@@ -131,10 +135,8 @@ pub(crate) fn report_text(report: &AuditReport) -> String {
         report.paid_twice,
         report.paid_again,
         report.pending_charges
-    );
-    for finding in &report.findings {
-        text.push_str(&format!("broken: {finding}\n"));
-    }
-    text.push_str(if report.holds() { "the audit holds" } else { "THE AUDIT DOES NOT HOLD" });
+    ));
+    report.findings.iter().for_each(|finding| text.line(format!("broken: {finding}")));
+    text.append(holds(report.holds()));
     text
 }

@@ -1,7 +1,11 @@
 //! `argosy backends`: who works, and what waits.
 
 use super::session::Session;
-use crate::table::{self, Align};
+use crate::say::{say, say_json};
+use crate::table::{Align, Table};
+use crate::text::Text;
+use crate::tone::{self, Tone};
+use crate::words;
 use clap::Args;
 use client::api;
 use schemas::api::{BackendStatus, BackendsReply, LaneStatus};
@@ -18,28 +22,31 @@ impl Backends {
         let broker = session.broker().await?;
         let reply: BackendsReply = api::request_empty(&broker.client, "backends").await?;
         if session.json {
-            return table::say_json(&reply);
+            return say_json(&reply);
         }
-        table::say(tables(&reply));
+        say(tables(&reply));
         Ok(())
     }
 }
 
+/// What is said where the ledger is away.
+const NO_LEDGER: &str = "The ledger grants no reservations at present: paid backends wait.";
+
 /// The whole answer for people.
 #[must_use]
-pub fn tables(reply: &BackendsReply) -> String {
+pub fn tables(reply: &BackendsReply) -> Text {
     let columns = [
         ("backend", Align::Left),
         ("paid", Align::Left),
         ("provider", Align::Left),
         ("workers", Align::Right),
         ("free slots", Align::Right),
-        ("backlog", Align::Left),
-        ("breaker", Align::Left),
+        ("backlog", Align::Flow),
+        ("breaker", Align::Flow),
     ];
     let rows: Vec<Vec<String>> =
         reply.backends.iter().map(|backend| backend_row(backend, reply.time_ms)).collect();
-    let mut text = table::render(&columns, &rows);
+    let mut text = Text::from(Table::new(&columns, rows).painted("breaker", tone::of_health));
     let workers: Vec<Vec<String>> = reply
         .backends
         .iter()
@@ -51,25 +58,26 @@ pub fn tables(reply: &BackendsReply) -> String {
             ("worker", Align::Left),
             ("backend", Align::Left),
             ("provider", Align::Left),
-            ("health", Align::Left),
+            ("health", Align::Words),
             ("free slots", Align::Right),
             ("seen", Align::Right),
             ("clock", Align::Right),
-            ("learned", Align::Left),
-            ("longest run", Align::Left),
-            ("gpu", Align::Left),
+            ("learned", Align::Flow),
+            ("longest run", Align::Flow),
+            ("gpu", Align::Flow),
         ];
-        text.push_str("\n\n");
-        text.push_str(&table::render(&columns, &workers));
+        text.gap();
+        text.table(Table::new(&columns, workers).painted("health", tone::of_health));
     }
     if !reply.lanes.is_empty() {
         let columns = [("lane", Align::Left), ("waiting", Align::Right), ("oldest", Align::Right)];
         let rows: Vec<Vec<String>> = reply.lanes.iter().map(lane_row).collect();
-        text.push_str("\n\n");
-        text.push_str(&table::render(&columns, &rows));
+        text.gap();
+        text.table(Table::new(&columns, rows));
     }
     if !reply.ledger_available {
-        text.push_str("\n\nThe ledger grants no reservations at present: paid backends wait.");
+        text.gap();
+        text.toned([(NO_LEDGER.to_owned(), Tone::Bad)]);
     }
     text
 }
@@ -93,7 +101,7 @@ fn backend_row(status: &BackendStatus, now_ms: i64) -> Vec<String> {
     let waiting: Vec<String> = waiting.map(|class| format!("{} {}", class.class, class.jobs)).collect();
     let breaker = match status.breaker_open_until_ms {
         Some(until_ms) if until_ms > now_ms => {
-            let left = table::duration(u64::try_from(until_ms - now_ms).unwrap_or_default());
+            let left = words::duration(u64::try_from(until_ms - now_ms).unwrap_or_default());
             format!("open for {left}: {}", status.breaker_reason.as_deref().unwrap_or("?"))
         }
         _ => "closed".to_owned(),
@@ -110,15 +118,15 @@ fn backend_row(status: &BackendStatus, now_ms: i64) -> Vec<String> {
 }
 
 fn lane_row(status: &LaneStatus) -> Vec<String> {
-    let oldest = status.oldest_age_ms.map_or_else(|| "-".to_owned(), table::duration);
+    let oldest = status.oldest_age_ms.map_or_else(|| "-".to_owned(), words::duration);
     vec![status.lane.as_str().to_owned(), status.jobs.to_string(), oldest]
 }
 
 fn worker_row(backend: &BackendStatus, offer: &Offer, now_ms: i64) -> Vec<String> {
     let presence = backend.presence.iter().find(|presence| presence.worker == offer.worker);
     let seen = presence.map_or_else(
-        || table::ago(now_ms, offer.time_ms),
-        |presence| format!("{} ago", table::duration(presence.age_ms)),
+        || words::ago(now_ms, offer.time_ms),
+        |presence| format!("{} ago", words::duration(presence.age_ms)),
     );
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let clock = presence
@@ -126,7 +134,7 @@ fn worker_row(backend: &BackendStatus, offer: &Offer, now_ms: i64) -> Vec<String
     let stuck = |job| backend.stuck.iter().any(|stuck| stuck.job == job);
     let longest = offer.running.first().map_or_else(String::new, |attempt| {
         let mark = if stuck(attempt.job) { ", STUCK" } else { "" };
-        format!("{} {}{mark}", attempt.class, table::duration(attempt.running_ms))
+        format!("{} {}{mark}", attempt.class, words::duration(attempt.running_ms))
     });
     let health = match offer.health {
         Health::Healthy => "healthy",
@@ -141,7 +149,7 @@ fn worker_row(backend: &BackendStatus, offer: &Offer, now_ms: i64) -> Vec<String
     let learned = offer
         .classes
         .iter()
-        .filter_map(|class| Some(format!("{} {}", class.class, table::duration(class.learned_ms?))));
+        .filter_map(|class| Some(format!("{} {}", class.class, words::duration(class.learned_ms?))));
     let learned: Vec<String> = learned.collect();
     vec![
         offer.worker.to_string(),
@@ -161,8 +169,8 @@ fn gpu(gpu: &Gpu) -> String {
     let mut text = gpu.name.clone();
     text.push_str(&format!(
         ", {} of {} free",
-        table::size(gpu.vram_free_bytes),
-        table::size(gpu.vram_total_bytes)
+        words::size(gpu.vram_free_bytes),
+        words::size(gpu.vram_total_bytes)
     ));
     let readings = [
         gpu.utilisation_percent.map(|value| format!("{value} %")),

@@ -3,8 +3,9 @@
 use super::crowd::Crowd;
 use super::session::Session;
 use crate::exit::DoesNotHold;
+use crate::say::{say, say_json};
 use crate::show::bench as show;
-use crate::table;
+use crate::text::Text;
 use anyhow::Context as _;
 use clap::Args;
 use client::documents::Documents;
@@ -81,9 +82,12 @@ impl Bench {
         };
         report.write(&out)?;
         if session.json {
-            table::say_json(&report)
+            say_json(&report)
         } else {
-            table::say(format!("\n{}", show::text(&report)));
+            let mut text = Text::default();
+            text.gap();
+            text.append(show::text(&report));
+            say(text);
             Ok(())
         }
     }

@@ -1,7 +1,10 @@
 //! `argosy breakers`.
 
 use super::session::Session;
-use crate::table::{self, Align};
+use crate::say::{say, say_json};
+use crate::table::{Align, Table};
+use crate::tone;
+use crate::words;
 use clap::{Args, Subcommand};
 use client::breakers::{self, Reset};
 use runtime::clock;
@@ -64,14 +67,18 @@ impl Breakers {
             }
         };
         if session.json {
-            return table::say_json(&records);
+            return say_json(&records);
         }
-        table::say(if records.is_empty() { words.to_owned() } else { rows(&records, now_ms) });
+        if records.is_empty() {
+            say(words);
+        } else {
+            say(rows(&records, now_ms));
+        }
         Ok(())
     }
 }
 
-fn rows(records: &[BreakerRecord], now_ms: i64) -> String {
+fn rows(records: &[BreakerRecord], now_ms: i64) -> Table {
     let columns = [
         ("backend", Align::Left),
         ("kind", Align::Left),
@@ -79,7 +86,7 @@ fn rows(records: &[BreakerRecord], now_ms: i64) -> String {
         ("state", Align::Left),
         ("since", Align::Right),
         ("by", Align::Left),
-        ("why", Align::Left),
+        ("why", Align::Flow),
     ];
     let row = |record: &BreakerRecord| {
         let state = match record.open_until_ms {
@@ -87,7 +94,7 @@ fn rows(records: &[BreakerRecord], now_ms: i64) -> String {
             Some(until_ms) if until_ms <= now_ms => "half open".to_owned(),
             Some(until_ms) => {
                 let left_ms = u64::try_from(until_ms - now_ms).unwrap_or_default();
-                format!("open for {}", table::duration(left_ms))
+                format!("open for {}", words::duration(left_ms))
             }
         };
         vec![
@@ -95,10 +102,10 @@ fn rows(records: &[BreakerRecord], now_ms: i64) -> String {
             record.kind.as_str().to_owned(),
             record.model.clone().unwrap_or_else(|| "all".to_owned()),
             state,
-            table::ago(now_ms, record.time_ms),
+            words::ago(now_ms, record.time_ms),
             record.by.clone(),
             record.why.clone().or_else(|| record.reason.clone()).unwrap_or_default(),
         ]
     };
-    table::render(&columns, &records.iter().map(row).collect::<Vec<_>>())
+    Table::new(&columns, records.iter().map(row).collect()).painted("state", tone::of_health)
 }

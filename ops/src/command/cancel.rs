@@ -1,9 +1,12 @@
 //! `argosy cancel`.
 
 use super::session::Session;
+use super::tenant_note;
 use super::whose::Whose;
 use crate::exit::DoesNotHold;
-use crate::table;
+use crate::say::{say, say_json};
+use crate::text::Text;
+use crate::tone::{self, Tone};
 use clap::Args;
 use client::api;
 use schemas::JobId;
@@ -31,10 +34,16 @@ impl Cancel {
             let reply: CancelReply =
                 api::request_as(&broker.client, tenant, "cancel", &JobRequest::of(job)).await?;
             if session.json {
-                table::say_json(&reply)?;
+                say_json(&reply)?;
             } else {
                 let state = if reply.known { reply.state.as_str() } else { "unknown" };
-                table::say(format!("{job}  {state}: {}", reply.effect));
+                let mut text = Text::default();
+                text.toned([
+                    (format!("{job}  "), Tone::Plain),
+                    (state.to_owned(), tone::of_state(state)),
+                    (format!(": {}", reply.effect), Tone::Plain),
+                ]);
+                say(text);
             }
             if !reply.known {
                 strange.push(job.to_string());
@@ -42,6 +51,9 @@ impl Cancel {
         }
         if strange.is_empty() {
             return Ok(());
+        }
+        if let Some(tenant) = &self.whose.tenant {
+            tenant_note::note(session, tenant).await;
         }
         Err(DoesNotHold(format!("unknown jobs: {}", strange.join(", "))).into())
     }

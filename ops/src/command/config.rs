@@ -1,7 +1,8 @@
 //! `argosy config`: the four documents that the whole fleet follows.
 
 use super::session::Session;
-use crate::table;
+use crate::say::{say, say_document, say_json};
+use crate::words;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use client::documents;
@@ -47,7 +48,7 @@ impl Config {
             Action::Show { key: Some(key) } => {
                 let broker = session.broker().await?;
                 let (_, text) = documents::get(&broker.jetstream, &key).await?;
-                table::say(String::from_utf8_lossy(&text).trim_end());
+                say_document(&String::from_utf8_lossy(&text));
                 Ok(())
             }
             Action::Show { key: None } => list(session).await,
@@ -56,17 +57,17 @@ impl Config {
                 let broker = session.broker().await?;
                 let revision = documents::set(&broker.jetstream, &key, &text).await?;
                 if session.json {
-                    return table::say_json(&serde_json::json!({ "key": key, "revision": revision }));
+                    return say_json(&serde_json::json!({ "key": key, "revision": revision }));
                 }
-                table::say(format!("{key} is now revision {revision}"));
+                say(format!("{key} is now revision {revision}"));
                 Ok(())
             }
             Action::Check { key, file } => {
                 documents::check(&key, &read(&file)?)?;
                 if session.json {
-                    return table::say_json(&serde_json::json!({ "key": key, "good": true }));
+                    return say_json(&serde_json::json!({ "key": key, "good": true }));
                 }
-                table::say(format!("{} is a good {key}", file.display()));
+                say(format!("{} is a good {key}", file.display()));
                 Ok(())
             }
         }
@@ -79,9 +80,9 @@ async fn list(session: &Session) -> anyhow::Result<()> {
         let (revision, text) = documents::get(&broker.jetstream, key).await?;
         if session.json {
             let value: serde_json::Value = serde_json::from_slice(&text)?;
-            table::say_json(&serde_json::json!({ "key": key, "revision": revision, "document": value }))?;
+            say_json(&serde_json::json!({ "key": key, "revision": revision, "document": value }))?;
         } else {
-            table::say(format!("{key}  revision {revision}  {}", table::size(text.len() as u64)));
+            say(format!("{key}  revision {revision}  {}", words::size(text.len() as u64)));
         }
     }
     Ok(())

@@ -6,7 +6,9 @@ mod tables;
 use super::session::Session;
 use super::window::{self, WindowOptions};
 use crate::exit::Usage;
-use crate::{moment, table};
+use crate::moment;
+use crate::say::{aside, say, say_data, say_json};
+use crate::text::Text;
 use clap::Args;
 use ledger_read::{CostBy, CostRow, Window};
 use runtime::clock::now_ms;
@@ -45,11 +47,11 @@ impl Costs {
         let costs = reader.costs(&self.by, window).await?;
         let overhead = reader.overhead(window).await?;
         if self.csv {
-            table::write(&csv::file(&self.by, &costs));
-            eprintln!("argosy: {}", window::words(window));
+            say_data(&csv::file(&self.by, &costs));
+            aside(format!("argosy: {}", window::words(window)));
             if !overhead.is_empty() {
-                eprintln!(
-                    "argosy: what endpoints cost beside jobs is not in it: `argosy costs` and --json show it"
+                aside(
+                    "argosy: what endpoints cost beside jobs is not in it: `argosy costs` and --json show it",
                 );
             }
             return Ok(());
@@ -59,16 +61,20 @@ impl Costs {
             let costs: Vec<Value> = costs.iter().map(|row| row_json(&self.by, row)).collect();
             let mut all = json!({ "window": window_json(window), "costs": costs, "overhead": overhead, "savings": savings });
             add_dollars(&mut all);
-            return table::say_json(&all);
+            return say_json(&all);
         }
-        table::say(format!("{}\n", window::words(window)));
-        table::say(tables::costs(&self.by, &costs));
+        let mut text = Text::from(window::words(window));
+        text.gap();
+        text.table(tables::costs(&self.by, &costs));
         if !overhead.is_empty() {
-            table::say(format!("\n{}", tables::overhead(&overhead)));
+            text.gap();
+            text.table(tables::overhead(&overhead));
         }
         if !savings.is_empty() {
-            table::say(format!("\n{}", tables::savings(&savings)));
+            text.gap();
+            text.table(tables::savings(&savings));
         }
+        say(text);
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! Progress for people: a bar on a terminal, lines elsewhere, nothing where JSON was asked for.
 
+use crate::screen::draws_bars;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal as _;
+use runtime::escape;
 use trials::audience::Audience;
 
 /// A bar on a terminal, lines elsewhere.
@@ -16,7 +17,7 @@ const LINES: usize = 10;
 
 impl Crowd {
     pub(crate) fn new(jobs: usize, quiet: bool) -> Self {
-        let on_terminal = std::io::stderr().is_terminal() && !quiet;
+        let on_terminal = draws_bars() && !quiet;
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} jobs ended  {elapsed}");
         let bar = on_terminal.then(|| {
             ProgressBar::new(jobs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
@@ -28,7 +29,7 @@ impl Crowd {
     pub(crate) fn teller(&self) -> impl FnMut(String) + use<> {
         let (bar, lines) = (self.bar.clone(), self.lines);
         move |line| match &bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(escape::line(&line)),
             None if lines => eprintln!("{line}"),
             None => {}
         }
@@ -55,7 +56,7 @@ impl Audience for Crowd {
 
     fn line(&mut self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(escape::line(line)),
             None if self.lines => eprintln!("{line}"),
             None => {}
         }

@@ -4,8 +4,9 @@ use super::crowd::Crowd;
 use super::from_env::{check_size, or_env};
 use super::session::Session;
 use crate::exit::DoesNotHold;
+use crate::say::{say, say_json};
 use crate::show::demo as show;
-use crate::table;
+use crate::text::Text;
 use anyhow::Context as _;
 use clap::Args;
 use runtime::clock::now_ms;
@@ -134,11 +135,15 @@ async fn whole(
     stack.members = members;
     crowd.close();
     if session.json {
-        table::say_json(&outcome.report)?;
+        say_json(&outcome.report)?;
     } else {
-        table::say(format!("\n{}", show::text(&outcome.report)));
+        let mut text = Text::default();
+        text.gap();
+        text.append(show::text(&outcome.report));
+        text.gap();
         let files = outcome.report.files;
-        table::say(format!("\n{files} files, contact-sheet.png and report.json in {}", out.display()));
+        text.line(format!("{files} files, contact-sheet.png and report.json in {}", out.display()));
+        say(text);
     }
     Ok((stack, outcome))
 }

@@ -6,7 +6,9 @@ use super::session::Session;
 use crate::doctor::{self, Asked, Finding, Varz, Verdict};
 use crate::exit::DoesNotHold;
 use crate::monitor;
-use crate::table::{self, Align};
+use crate::say::{say, say_json};
+use crate::table::{Align, Table};
+use crate::tone;
 use clap::Args;
 use gather::within;
 use runtime::broker::Broker;
@@ -144,15 +146,15 @@ impl Doctor {
 
 fn print(session: &Session, findings: &[Finding]) -> anyhow::Result<()> {
     if session.json {
-        table::say_json(&serde_json::json!({ "findings": findings }))?;
+        say_json(&serde_json::json!({ "findings": findings }))?;
     } else {
         let columns =
-            [("check", Align::Left), ("", Align::Left), ("seen", Align::Left), ("cure", Align::Left)];
+            [("check", Align::Left), ("", Align::Left), ("seen", Align::Flow), ("cure", Align::Flow)];
         let row = |finding: &Finding| {
             let cure = finding.cure.clone().unwrap_or_default();
             vec![finding.check.to_owned(), finding.verdict.as_str().to_owned(), finding.seen.clone(), cure]
         };
-        table::say(table::render(&columns, &findings.iter().map(row).collect::<Vec<_>>()));
+        say(Table::new(&columns, findings.iter().map(row).collect()).painted("", tone::of_verdict));
     }
     let unsafe_checks = findings.iter().filter(|finding| finding.verdict > Verdict::Warning).count();
     match unsafe_checks {

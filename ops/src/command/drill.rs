@@ -4,8 +4,9 @@ use super::crowd::Crowd;
 use super::from_env::{check_size, or_env};
 use super::session::Session;
 use crate::exit::DoesNotHold;
+use crate::say::{say, say_json};
 use crate::show::drill as show;
-use crate::table;
+use crate::text::Text;
 use anyhow::Context as _;
 use clap::Args;
 use stack::Stack;
@@ -62,9 +63,12 @@ impl Drill {
             None => Box::pin(self.strike(session)).await?,
         };
         if session.json {
-            table::say_json(&report)?;
+            say_json(&report)?;
         } else {
-            table::say(format!("\n{}", show::text(&report)));
+            let mut text = Text::default();
+            text.gap();
+            text.append(show::text(&report));
+            say(text);
         }
         if report.audit.holds {
             return Ok(());

@@ -5,7 +5,7 @@ use super::job_options::JobOptions;
 use super::series::{check_model, drafts};
 use super::session::Session;
 use crate::exit::DoesNotHold;
-use crate::table;
+use crate::say::{say, say_json};
 use anyhow::Context as _;
 use clap::Args;
 use client::api;
@@ -38,9 +38,9 @@ impl Estimate {
         let reply: EstimateReply =
             api::request_as(&broker.client, Some(&tenant), "estimate", &request).await?;
         if session.json {
-            table::say_json(&reply)?;
+            say_json(&reply)?;
         } else if let Some(decision) = &reply.decision {
-            table::say(decision_text(decision));
+            say(decision_text(decision));
         }
         match &reply.failure {
             None => Ok(()),

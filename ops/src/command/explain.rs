@@ -4,7 +4,11 @@ use super::session::Session;
 use super::unknown::unknown;
 use super::whose::Whose;
 use crate::exit::DoesNotHold;
-use crate::table::{self, Align};
+use crate::say::{say, say_json};
+use crate::table::{Align, Table};
+use crate::text::Text;
+use crate::tone::{self, Tone};
+use crate::words;
 use clap::Args;
 use client::api;
 use schemas::api::{ExplainReply, JobRequest};
@@ -30,24 +34,12 @@ impl Explain {
         let tenant = self.whose.tenant.as_ref();
         let reply: ExplainReply = api::request_as(&broker.client, tenant, "explain", &request).await?;
         if session.json {
-            table::say_json(&reply)?;
-            return if reply.known { Ok(()) } else { Err(unknown(self.job)) };
+            say_json(&reply)?;
+            return if reply.known { Ok(()) } else { Err(unknown(session, self.job, tenant).await) };
         }
-        let state = if reply.known { reply.state.as_str() } else { "unknown" };
-        table::say(format!("{}  {state}", reply.job));
-        for decision in &reply.decisions {
-            table::say(format!("\n{}", decision_text(decision)));
-        }
-        if let Some(failure) = &reply.failure {
-            table::say(format!("\n{}: {}", failure.code.as_str(), table::escaped(&failure.message)));
-            if let Some(words) = &failure.provider_words {
-                table::say(format!("provider: {}", table::escaped_lines(words)));
-            }
-        }
-        reply.warnings.iter().for_each(|warning| table::say(format!("\nwarning: {warning}")));
-        reply.waiting.iter().for_each(|wait| table::say(format!("\nwaits: {}", wait.sentence)));
+        say(text(&reply));
         if !reply.known {
-            return Err(unknown(self.job));
+            return Err(unknown(session, self.job, tenant).await);
         }
         if reply.decisions.is_empty() && reply.failure.is_none() && reply.waiting.is_none() {
             return Err(DoesNotHold(format!("nothing was decided for job {} yet", self.job)).into());
@@ -56,9 +48,32 @@ impl Explain {
     }
 }
 
+/// The whole answer for people.
+fn text(reply: &ExplainReply) -> Text {
+    let state = if reply.known { reply.state.as_str() } else { "unknown" };
+    let mut text = Text::default();
+    text.toned([(format!("{}  ", reply.job), Tone::Plain), (state.to_owned(), tone::of_state(state))]);
+    for decision in &reply.decisions {
+        text.gap();
+        text.append(decision_text(decision));
+    }
+    if let Some(failure) = &reply.failure {
+        text.gap();
+        text.quoted(&format!("{}: ", failure.code.as_str()), &failure.message);
+        text.quoted("provider: ", failure.provider_words.as_deref().unwrap_or_default());
+    }
+    let warnings = reply.warnings.iter().map(|warning| format!("warning: {warning}"));
+    let waits = reply.waiting.iter().map(|wait| format!("waits: {}", wait.sentence));
+    for line in warnings.chain(waits) {
+        text.gap();
+        text.line(line);
+    }
+    text
+}
+
 /// A whole decision for people.
 #[must_use]
-pub fn decision_text(decision: &Decision) -> String {
+pub fn decision_text(decision: &Decision) -> Text {
     let columns = [
         ("backend", Align::Left),
         ("score", Align::Right),
@@ -72,7 +87,7 @@ pub fn decision_text(decision: &Decision) -> String {
         ("done in", Align::Right),
         ("backlog", Align::Right),
         ("slots", Align::Right),
-        ("rejected because", Align::Left),
+        ("rejected because", Align::Flow),
     ];
     let weights = decision.weights;
     let term = |value: f64| format!("{value:.3}");
@@ -85,20 +100,16 @@ pub fn decision_text(decision: &Decision) -> String {
         term(weights.queue),
     ]];
     rows.extend(decision.candidates.iter().map(candidate_row));
-    for row in &mut rows {
-        row.resize(columns.len(), String::new());
-    }
     let choice = decision.choice.as_ref().map_or("nobody", schemas::Backend::as_str);
-    let second = decision.second_best_micro_usd;
-    let second = second.map(|cost| format!("\nsecond best would have cost {cost}")).unwrap_or_default();
-    format!(
-        "attempt {}, class {}: {choice}\n{}\nconsent to spend: {}{second}\n{}",
-        decision.attempt,
-        decision.class,
-        decision.reason,
-        decision.consent,
-        table::render(&columns, &rows)
-    )
+    let mut text = Text::default();
+    text.line(format!("attempt {}, class {}: {choice}", decision.attempt, decision.class));
+    text.line(&*decision.reason);
+    text.line(format!("consent to spend: {}", decision.consent));
+    if let Some(cost) = decision.second_best_micro_usd {
+        text.line(format!("second best would have cost {cost}"));
+    }
+    text.table(Table::new(&columns, rows));
+    text
 }
 
 fn candidate_row(candidate: &Candidate) -> Vec<String> {
@@ -118,8 +129,8 @@ fn candidate_row(candidate: &Candidate) -> Vec<String> {
         term(candidate.terms.queue),
         candidate.expected_micro_usd.to_string(),
         candidate.reserve_micro_usd.to_string(),
-        table::duration(candidate.wait_ms),
-        table::duration(candidate.completion_ms),
+        words::duration(candidate.wait_ms),
+        words::duration(candidate.completion_ms),
         candidate.backlog.to_string(),
         candidate.slots.to_string(),
         rejections.join("; "),

@@ -3,10 +3,11 @@
 use super::job_options::pair;
 use super::jobs::duration_ms;
 use super::session::Session;
+use super::tenant_note;
 use super::unknown::unknown;
 use crate::exit::DoesNotHold;
 use crate::file_names::{FileOf, NamePattern, Naming};
-use crate::table;
+use crate::say::{say, say_json};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use client::files;
@@ -73,7 +74,7 @@ impl Get {
             }
         }
         if !session.json {
-            table::say(format!("{fetched} files of {} jobs are in {}", finished.len(), self.out.display()));
+            say(format!("{fetched} files of {} jobs are in {}", finished.len(), self.out.display()));
         }
         if failed.is_empty() { Ok(()) } else { Err(DoesNotHold(failed.join("; ")).into()) }
     }
@@ -92,6 +93,9 @@ impl Get {
                 };
                 let found = reader.jobs(&filter, JOBS_MAX).await?;
                 if found.is_empty() {
+                    if let Some(tenant) = &self.tenant {
+                        tenant_note::note(session, tenant).await;
+                    }
                     bail!(
                         "no completed job has label {key}={value}: `argosy jobs --label {key}={value}` lists all"
                     );
@@ -106,8 +110,10 @@ impl Get {
             let of_tenant = |detail: &JobDetail| {
                 self.tenant.as_ref().is_none_or(|tenant| tenant.as_str() == detail.summary.tenant)
             };
-            let detail = detail.filter(of_tenant).ok_or_else(|| unknown(job))?;
-            finished.push(finished_job(job, detail)?);
+            match detail.filter(of_tenant) {
+                Some(detail) => finished.push(finished_job(job, detail)?),
+                None => return Err(unknown(session, job, self.tenant.as_ref()).await),
+            }
         }
         Ok(finished)
     }
@@ -132,10 +138,8 @@ impl Get {
             })?;
             let path = naming.write(&stem, media_type::ending(&artifact.media_type), &bytes)?;
             match json {
-                true => table::say_json(
-                    &serde_json::json!({ "job": job.job, "file": path, "artifact": artifact }),
-                )?,
-                false => table::say(path.display()),
+                true => say_json(&serde_json::json!({ "job": job.job, "file": path, "artifact": artifact }))?,
+                false => say(path.display().to_string()),
             }
         }
         Ok(artifacts.len())

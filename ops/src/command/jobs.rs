@@ -2,8 +2,12 @@
 
 use super::job_options::pair;
 use super::session::Session;
+use super::tenant_note;
 use super::window::WindowOptions;
-use crate::table::{self, Align};
+use crate::say::{say, say_json, warning};
+use crate::table::{Align, Table};
+use crate::tone;
+use crate::words;
 use anyhow::bail;
 use clap::Args;
 use ledger_read::{JobFilter, JobSummary};
@@ -53,7 +57,7 @@ impl Jobs {
         let waiting = match session.broker().await {
             Ok(broker) => Some(lanes::read_all(&broker.client, summary).await?),
             Err(error) => {
-                eprintln!("argosy: what waits in the lanes is not shown: {error:#}");
+                warning(session.json, &format!("what waits in the lanes is not shown: {error:#}"));
                 None
             }
         };
@@ -64,18 +68,20 @@ impl Jobs {
         jobs.extend(waiting.filter(|job| !known.contains(&job.job)));
         jobs.sort_by_key(|job| std::cmp::Reverse(job.submitted_at_ms));
         jobs.truncate(self.limit as usize);
+        if let Some(tenant) = filter.tenant.as_ref().filter(|_| jobs.is_empty()) {
+            tenant_note::note(session, tenant).await;
+        }
         if session.json {
             if lying >= lanes::LOOKED_AT_MAX {
-                eprintln!("argosy: of what lies in the lanes only the first {lying} jobs are listed");
+                warning(true, &format!("of what lies in the lanes only the first {lying} jobs are listed"));
             }
-            return jobs.iter().try_for_each(table::say_json);
+            return jobs.iter().try_for_each(say_json);
         }
-        table::say(jobs_table(&jobs, now_ms()));
+        say(jobs_table(&jobs, now_ms()));
         if lying > 0 {
             let more = if lying >= lanes::LOOKED_AT_MAX { "at least " } else { "" };
-            table::say(format!(
-                "\n{more}{lying} accepted jobs lie in the lanes; `argosy explain <job>` says why"
-            ));
+            say("");
+            say(format!("{more}{lying} accepted jobs lie in the lanes; `argosy explain <job>` says why"));
         }
         Ok(())
     }
@@ -118,7 +124,8 @@ fn lets_through(filter: &JobFilter, job: &JobSummary) -> bool {
 }
 
 /// Jobs in lines.
-pub(crate) fn jobs_table(jobs: &[JobSummary], now_ms: i64) -> String {
+#[must_use]
+pub fn jobs_table(jobs: &[JobSummary], now_ms: i64) -> Table {
     let columns = [
         ("job", Align::Left),
         ("tenant", Align::Left),
@@ -146,13 +153,13 @@ pub(crate) fn jobs_table(jobs: &[JobSummary], now_ms: i64) -> String {
                 job.backend.as_ref().map(|name| format!("{name}{simulated}")).unwrap_or_default(),
                 job.attempts.to_string(),
                 MicroUsd(job.posted_micro_usd).to_string(),
-                whole.map(table::duration).unwrap_or_default(),
-                table::ago(now_ms, job.submitted_at_ms),
+                whole.map(words::duration).unwrap_or_default(),
+                words::ago(now_ms, job.submitted_at_ms),
                 job.failure_code.clone().unwrap_or_default(),
             ]
         })
         .collect();
-    table::render(&columns, &rows)
+    Table::new(&columns, rows).painted("state", tone::of_state)
 }
 
 fn state(text: &str) -> Result<JobState, String> {

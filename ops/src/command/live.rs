@@ -1,19 +1,31 @@
 //! Jobs while they run: bars on a terminal, lines elsewhere.
 
+use super::moments::stamp;
 use crate::exit::DoesNotHold;
-use crate::table;
+use crate::screen::draws_bars;
+use crate::words;
 use anyhow::Context as _;
 use client::follow::{self, JobView, Since, Tracker};
 use futures::StreamExt as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use runtime::broker::Broker;
+use runtime::clock::now_ms;
+use runtime::escape;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::{Event, JobId, JobState, Progress, subjects};
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
+use std::time::Duration;
 
 /// Jobs that get a bar of their own; more get one bar for all.
 const BARS_MAX: usize = 20;
+
+/// A bar for all jobs, with how long they have been followed.
+const ONE_FOR_ALL: &str = "{bar:30} {pos}/{len} ended {elapsed}";
+/// A job's bar, with how long ago it was submitted.
+const ONE_EACH: &str = "{prefix} {elapsed:>4} {bar:20} {msg}";
+
+/// The time goes on while nothing else happens.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Follows jobs until all have ended, showing them on standard error.
 pub(crate) async fn follow_to_the_end(
@@ -74,8 +86,8 @@ pub(crate) fn in_words(view: &JobView) -> String {
     let at = view.backend.as_ref().map(|backend| format!(" at {backend}")).unwrap_or_default();
     let why = view.failure.as_ref();
     let why = why.map(|failure| {
-        let words = table::provider_words(failure);
-        format!(": {} ({}){words}", table::escaped(&failure.message), failure.code.as_str())
+        let words = words::provider_words(failure);
+        format!(": {} ({}){words}", failure.message, failure.code.as_str())
     });
     format!("{}{at}{}", view.state.as_str(), why.unwrap_or_default())
 }
@@ -92,19 +104,23 @@ impl View {
         if quiet {
             return Self::Quiet;
         }
-        if !std::io::stderr().is_terminal() {
+        if !draws_bars() {
             return Self::Lines;
         }
         if ids.len() > BARS_MAX {
-            let style = style("{bar:30} {pos}/{len} ended {elapsed}");
-            return Self::OneBar(ProgressBar::new(ids.len() as u64).with_style(style));
+            let bar = ProgressBar::new(ids.len() as u64).with_style(style(ONE_FOR_ALL));
+            bar.enable_steady_tick(TICK);
+            return Self::OneBar(bar);
         }
         let all = MultiProgress::new();
-        let style = style("{prefix} {bar:20} {msg}");
+        let style = style(ONE_EACH);
         let bars = ids.iter().map(|id| {
             let bar = all.add(ProgressBar::new(0).with_style(style.clone()));
             bar.set_prefix(id.to_string());
             bar.set_message("submitted");
+            let ago_ms = id.time_ms().map_or(0, |made_ms| now_ms() - made_ms);
+            bar.set_elapsed(Duration::from_millis(u64::try_from(ago_ms).unwrap_or_default()));
+            bar.enable_steady_tick(TICK);
             (*id, bar)
         });
         Self::Bars(bars.collect())
@@ -114,11 +130,13 @@ impl View {
         let Some(job) = tracker.jobs().get(&event.job) else { return };
         match self {
             Self::Quiet => {}
-            Self::Lines => eprintln!("{} {}", event.job, in_words(job)),
+            Self::Lines => {
+                eprintln!("{}", escape::line(&format!("{}  {} {}", stamp(event), event.job, in_words(job))));
+            }
             Self::OneBar(bar) => bar.set_position(tracker.ended() as u64),
             Self::Bars(bars) => {
                 let Some(bar) = bars.get(&event.job) else { return };
-                bar.set_message(in_words(job));
+                bar.set_message(escape::line(&in_words(job)).into_owned());
                 if job.is_over() {
                     bar.set_length(bar.length().unwrap_or_default().max(1));
                     bar.set_position(bar.length().unwrap_or_default());
@@ -133,8 +151,9 @@ impl View {
         let Some(bar) = bars.get(&step.job).filter(|bar| !bar.is_finished()) else { return };
         bar.set_length(step.steps.into());
         bar.set_position(step.step.into());
-        let detail = table::escaped(step.detail.as_deref().unwrap_or_default());
-        bar.set_message(format!("at {} {:?} {detail}", step.backend, step.phase).to_lowercase());
+        let detail = step.detail.as_deref().unwrap_or_default();
+        let words = format!("at {} {:?} {detail}", step.backend, step.phase).to_lowercase();
+        bar.set_message(escape::line(&words).into_owned());
     }
 
     fn close(&self) {
@@ -156,8 +175,7 @@ mod tests {
 
     #[test]
     fn a_failed_job_quotes_its_provider() {
-        let failure =
-            Failure::new(FailureCode::UnusableResult, "no file in it").with_words("not\u{1b}[2J today");
+        let failure = Failure::new(FailureCode::UnusableResult, "no file in it").with_words("not today");
         let view = JobView {
             state: JobState::Failed,
             attempt: 1,
@@ -167,13 +185,13 @@ mod tests {
             failure: Some(failure),
             same_as: None,
         };
-        let words = "failed: no file in it (unusable_result); the provider says: not\\u{1b}[2J today";
+        let words = "failed: no file in it (unusable_result); the provider says: not today";
         assert_eq!(in_words(&view), words);
     }
 
     #[test]
     fn the_templates_are_templates() {
-        for template in ["{bar:30} {pos}/{len} ended {elapsed}", "{prefix} {bar:20} {msg}"] {
+        for template in [ONE_FOR_ALL, ONE_EACH] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

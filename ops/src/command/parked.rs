@@ -1,12 +1,18 @@
 //! `argosy parked`: what waits for an operator in stream `PARKED`.
 
 use super::session::Session;
+use super::tenant_note;
 use crate::exit::{DoesNotHold, Usage};
-use crate::table::{self, Align};
+use crate::say::{say, say_document, say_json, warning};
+use crate::table::{Align, Table};
+use crate::text::Text;
+use crate::words;
+use async_nats::jetstream;
 use clap::{Args, Subcommand};
 use client::parked::{self, Cause, Discard, Entry, Filter, Redriven};
 use runtime::broker::Broker;
 use runtime::clock::now_ms;
+use schemas::Tenant;
 
 /// What failed for good or could not be read, and is parked: list it, read it, publish it again, or discard it.
 #[derive(Debug, Args)]
@@ -27,7 +33,7 @@ pub(crate) struct ParkedCommand {
 struct Which {
     /// Of this tenant
     #[arg(long)]
-    tenant: Option<String>,
+    tenant: Option<Tenant>,
     /// With this failure code
     #[arg(long)]
     code: Option<String>,
@@ -84,22 +90,37 @@ enum Action {
 
 impl Which {
     /// The entries that are named by number, or that the filters name.
-    async fn entries(&self, broker: &Broker, sequences: &[u64], all: bool) -> anyhow::Result<Vec<Entry>> {
+    async fn named(
+        &self,
+        session: &Session,
+        jetstream: &jetstream::Context,
+        sequences: &[u64],
+        all: bool,
+    ) -> anyhow::Result<Vec<Entry>> {
         if all {
-            return parked::list(&broker.jetstream, &self.filter(), self.limit).await;
+            return self.entries(session, jetstream).await;
         }
         if sequences.is_empty() {
             return Err(Usage("name messages by number, or say --all".to_owned()).into());
         }
         let mut entries = Vec::new();
         for sequence in sequences {
-            entries.push(parked::get(&broker.jetstream, *sequence).await?);
+            entries.push(parked::get(jetstream, *sequence).await?);
+        }
+        Ok(entries)
+    }
+
+    /// Those that the filters name. A tenant of which there is nothing may be mistyped.
+    async fn entries(&self, session: &Session, jetstream: &jetstream::Context) -> anyhow::Result<Vec<Entry>> {
+        let entries = parked::list(jetstream, &self.filter(), self.limit).await?;
+        if let Some(tenant) = self.tenant.as_ref().filter(|_| entries.is_empty()) {
+            tenant_note::note(session, tenant).await;
         }
         Ok(entries)
     }
 
     fn filter(&self) -> Filter {
-        Filter { tenant: self.tenant.clone(), code: self.code.clone() }
+        Filter { tenant: self.tenant.as_ref().map(ToString::to_string), code: self.code.clone() }
     }
 }
 
@@ -109,35 +130,34 @@ impl ParkedCommand {
         let jetstream = &broker.jetstream;
         match self.action {
             Action::List { which } => {
-                let entries = parked::list(jetstream, &which.filter(), which.limit).await?;
+                let entries = which.entries(session, jetstream).await?;
                 if session.json {
-                    return entries.iter().try_for_each(table::say_json);
+                    return entries.iter().try_for_each(say_json);
                 }
-                table::say(list_table(&entries, now_ms()));
+                say(list_table(&entries, now_ms()));
                 Ok(())
             }
             Action::Show { sequence } => show(session, &parked::get(jetstream, sequence).await?),
             Action::Causes { which } => {
-                let causes = parked::causes(&parked::list(jetstream, &which.filter(), which.limit).await?);
+                let causes = parked::causes(&which.entries(session, jetstream).await?);
                 if session.json {
-                    return causes.iter().try_for_each(table::say_json);
+                    return causes.iter().try_for_each(say_json);
                 }
-                table::say(causes_table(&causes, now_ms()));
+                say(causes_table(&causes, now_ms()));
                 Ok(())
             }
             Action::Redrive { sequences, all, which } => {
-                let entries = which.entries(&broker, &sequences, all).await?;
+                let entries = which.named(session, jetstream, &sequences, all).await?;
                 redrive(session, &broker, &entries, all).await
             }
             Action::Discard { sequences, all, which, reason, by } => {
-                let entries = which.entries(&broker, &sequences, all).await?;
-                let discard = Discard { by, reason, time_ms: now_ms() };
-                parked::discard(&broker, &entries, &discard).await?;
+                let entries = which.named(session, jetstream, &sequences, all).await?;
+                parked::discard(&broker, &entries, &Discard { by, reason, time_ms: now_ms() }).await?;
                 for Entry { sequence, job, .. } in &entries {
                     if session.json {
-                        table::say_json(&serde_json::json!({ "sequence": sequence, "job": job }))?;
+                        say_json(&serde_json::json!({ "sequence": sequence, "job": job }))?;
                     } else {
-                        table::say(format!("{sequence}  {job} was discarded"));
+                        say(format!("{sequence}  {job} was discarded"));
                     }
                 }
                 Ok(())
@@ -151,22 +171,23 @@ async fn redrive(session: &Session, broker: &Broker, entries: &[Entry], all: boo
     let (mut failed, mut kept) = (0, 0);
     for entry in entries {
         if all && let Some(why) = parked::fails_again(entry, now_ms()) {
-            eprintln!("argosy: {} stays parked: {why}", entry.sequence);
+            warning(session.json, &format!("{} stays parked: {why}", entry.sequence));
             kept += 1;
             continue;
         }
         match parked::redrive(broker, entry).await {
             Ok(redriven) => say_redriven(session, entry, redriven)?,
             Err(error) => {
-                eprintln!("argosy: {error:#}");
+                warning(session.json, &format!("{error:#}"));
                 failed += 1;
             }
         }
     }
     if kept > 0 {
-        eprintln!(
-            "argosy: {kept} would only fail again: name them by number to send them all the same, or discard them"
+        let words = format!(
+            "{kept} would only fail again: name them by number to send them all the same, or discard them"
         );
+        warning(session.json, &words);
     }
     if failed == 0 {
         return Ok(());
@@ -174,7 +195,7 @@ async fn redrive(session: &Session, broker: &Broker, entries: &[Entry], all: boo
     Err(DoesNotHold(format!("{failed} of {} stay parked", entries.len())).into())
 }
 
-fn causes_table(causes: &[Cause], now_ms: i64) -> String {
+fn causes_table(causes: &[Cause], now_ms: i64) -> Table {
     let columns = [
         ("origin", Align::Left),
         ("code", Align::Left),
@@ -183,7 +204,7 @@ fn causes_table(causes: &[Cause], now_ms: i64) -> String {
         ("backend", Align::Left),
         ("last", Align::Right),
         ("numbers", Align::Left),
-        ("why", Align::Left),
+        ("why", Align::Words),
     ];
     let row = |cause: &Cause| {
         let numbers: Vec<String> = cause.sequences.iter().map(u64::to_string).collect();
@@ -194,12 +215,12 @@ fn causes_table(causes: &[Cause], now_ms: i64) -> String {
             cause.count.to_string(),
             cause.tenants.len().to_string(),
             cause.backend.clone().unwrap_or_default(),
-            table::ago(now_ms, cause.last_ms),
+            words::ago(now_ms, cause.last_ms),
             format!("{more}{}", numbers.join(" ")),
-            table::escaped(&cause.why),
+            cause.why.clone(),
         ]
     };
-    table::render(&columns, &causes.iter().map(row).collect::<Vec<_>>())
+    Table::new(&columns, causes.iter().map(row).collect())
 }
 
 fn say_redriven(session: &Session, entry: &Entry, redriven: Redriven) -> anyhow::Result<()> {
@@ -208,16 +229,18 @@ fn say_redriven(session: &Session, entry: &Entry, redriven: Redriven) -> anyhow:
         Redriven::Unchanged => entry.job.clone(),
     };
     if session.json {
-        return table::say_json(&serde_json::json!({ "sequence": entry.sequence, "job": job }));
+        return say_json(&serde_json::json!({ "sequence": entry.sequence, "job": job }));
     }
-    table::say(match redriven {
+    say(match redriven {
         Redriven::Anew(job) => format!("{}  {} is now {job}", entry.sequence, entry.job),
         Redriven::Unchanged => format!("{}  {} was published again", entry.sequence, entry.job),
     });
     Ok(())
 }
 
-fn list_table(entries: &[Entry], now_ms: i64) -> String {
+/// Parked messages in lines.
+#[must_use]
+pub fn list_table(entries: &[Entry], now_ms: i64) -> Table {
     let columns = [
         ("number", Align::Right),
         ("parked", Align::Right),
@@ -225,7 +248,7 @@ fn list_table(entries: &[Entry], now_ms: i64) -> String {
         ("code", Align::Left),
         ("job", Align::Left),
         ("attempts", Align::Right),
-        ("why", Align::Left),
+        ("why", Align::Words),
     ];
     let rows: Vec<Vec<String>> = entries
         .iter()
@@ -233,19 +256,19 @@ fn list_table(entries: &[Entry], now_ms: i64) -> String {
             let parked = entry.parked.as_ref();
             vec![
                 entry.sequence.to_string(),
-                parked.map(|parked| table::ago(now_ms, parked.time_ms)).unwrap_or_default(),
+                parked.map(|parked| words::ago(now_ms, parked.time_ms)).unwrap_or_default(),
                 entry.tenant.clone(),
                 entry.code.clone(),
                 entry.job.clone(),
                 parked.map(|parked| parked.attempts.len().to_string()).unwrap_or_default(),
                 parked.map_or_else(
                     || "(written by a newer version)".to_owned(),
-                    |parked| table::failure(&parked.failure),
+                    |parked| words::failure(&parked.failure),
                 ),
             ]
         })
         .collect();
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
 fn show(session: &Session, entry: &Entry) -> anyhow::Result<()> {
@@ -254,28 +277,31 @@ fn show(session: &Session, entry: &Entry) -> anyhow::Result<()> {
     };
     let (bytes, job) = parked::original(parked)?;
     if session.json {
-        return table::say_json(&serde_json::json!({
+        return say_json(&serde_json::json!({
             "sequence": entry.sequence, "parked": parked, "job": job.as_ref().ok(),
             "undecodable": job.as_ref().err().map(ToString::to_string),
         }));
     }
     let failure = &parked.failure;
-    table::say(format!("job       {}", entry.job));
-    table::say(format!("tenant    {}", entry.tenant));
-    table::say(format!("published {} ({})", parked.subject, parked.content_type.as_deref().unwrap_or("-")));
-    table::say(format!("failure   {}: {}", failure.code.as_str(), table::escaped(&failure.message)));
-    if let Some(words) = &failure.provider_words {
-        table::say(format!("provider  {}", table::escaped_lines(words)));
-    }
+    let mut text = Text::default();
+    text.line(format!("job       {}", entry.job));
+    text.line(format!("tenant    {}", entry.tenant));
+    text.line(format!("published {} ({})", parked.subject, parked.content_type.as_deref().unwrap_or("-")));
+    text.line(format!("failure   {}: {}", failure.code.as_str(), failure.message));
+    text.quoted("provider  ", failure.provider_words.as_deref().unwrap_or_default());
     for attempt in &parked.attempts {
         let code = attempt.failure.as_ref().map_or("completed", |failure| failure.code.as_str());
-        table::say(format!("attempt   {} at {}: {code}", attempt.attempt, attempt.backend));
+        text.line(format!("attempt   {} at {}: {code}", attempt.attempt, attempt.backend));
     }
     match job {
-        Ok(job) => table::say(serde_json::to_string_pretty(&job)?),
+        Ok(job) => {
+            say(text);
+            say_document(&serde_json::to_string_pretty(&job)?);
+        }
         Err(error) => {
-            table::say(format!("original  not a job: {error}"));
-            table::say(table::escaped_lines(&String::from_utf8_lossy(&bytes)));
+            text.line(format!("original  not a job: {error}"));
+            text.quoted("", &String::from_utf8_lossy(&bytes));
+            say(text);
         }
     }
     Ok(())

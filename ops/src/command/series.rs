@@ -5,6 +5,7 @@ use super::draft::Draft;
 use super::job_options::{JobOptions, Material};
 use crate::exit::Usage;
 use policy::fill::{self, Candidate, Doubt, FillError, Wish, Wishes};
+use runtime::escape;
 use schemas::{Body, Catalog};
 use serde_json::Value;
 
@@ -172,7 +173,10 @@ fn in_words(doubt: &Doubt, options: &JobOptions, count: u32) -> String {
 
 fn line(candidate: &Candidate, wish: Wish) -> String {
     let Candidate { place, class_type, title, value } = candidate;
-    let title = title.as_ref().map(|title| format!(" \"{title}\"")).unwrap_or_default();
+    // A workflow may be somebody else's: its words stay on this line.
+    let title = title.as_ref().map(|title| format!(" \"{}\"", escape::line(title))).unwrap_or_default();
+    let (class_type, place) = (escape::line(class_type), place.to_string());
+    let place = escape::line(&place);
     let mut now = value.to_string();
     if now.chars().count() > VALUE_MAX_CHARS {
         now = format!("{}…", now.chars().take(VALUE_MAX_CHARS).collect::<String>());

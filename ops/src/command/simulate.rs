@@ -3,8 +3,8 @@
 
 use super::session::Session;
 use crate::exit::Usage;
+use crate::say::{say, say_json};
 use crate::show::simulate as show;
-use crate::table;
 use anyhow::Context as _;
 use clap::Args;
 use schemas::Backend;
@@ -73,7 +73,7 @@ impl Simulate {
         });
         let comparison = comparison.map_err(|error| Usage(format!("{}: {error}", self.workload)))?;
         self.write_files(&plan, &comparison)?;
-        if session.json { table::say_json(&comparison) } else { print(&comparison) }
+        if session.json { say_json(&comparison) } else { print(&comparison) }
     }
 
     fn write_files(&self, plan: &Plan, comparison: &Comparison) -> anyhow::Result<()> {
@@ -170,6 +170,6 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 #[expect(clippy::unnecessary_wraps, reason = "as its sibling for programs")]
 fn print(comparison: &Comparison) -> anyhow::Result<()> {
-    table::say(show::text(comparison));
+    say(show::text(comparison));
     Ok(())
 }

@@ -2,11 +2,13 @@
 
 use super::draft::Draft;
 use super::job_options::JobOptions;
+use super::keyed::{Keyed, Told};
 use super::live;
 use super::series::{check_model, drafts};
 use super::session::Session;
-use crate::exit::Usage;
-use crate::table;
+use crate::exit::{DoesNotHold, Usage};
+use crate::say::{say, say_json, warning};
+use crate::words;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use client::files;
@@ -16,6 +18,7 @@ use runtime::broker::Broker;
 use runtime::clock::now_ms;
 use runtime::fleet_config;
 use schemas::{Encoding, Job, JobId, SCHEMA_VERSION};
+use std::collections::BTreeMap;
 use std::io::BufRead as _;
 use std::path::PathBuf;
 
@@ -100,29 +103,50 @@ impl Submit {
         if !self.no_check {
             check(&broker, &jobs).await?;
         }
+        let keyed = Keyed::listen(&broker, &jobs).await?;
         submit::jobs(&broker.publisher, &jobs).await?;
+        let told = keyed.told().await;
         for (job, seed) in jobs.iter().zip(&seeds) {
-            let warnings = policy::admit::warnings(job);
-            if session.json {
-                table::say_json(&serde_json::json!({
-                    "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted", "seed": seed,
-                    "warnings": warnings,
-                }))?;
-            } else {
-                match seed.filter(|_| self.count > 1) {
-                    Some(seed) => table::say(format!("{}  seed {seed}", job.id)),
-                    None => table::say(job.id),
-                }
-                warnings.iter().for_each(|warning| eprintln!("argosy: job {}: {warning}", job.id));
-            }
+            self.say_submitted(session, job, *seed, told.get(&job.id))?;
         }
         if !self.wait {
-            return Ok(());
+            return refusals(&told);
         }
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let tracker = live::follow_to_the_end(&broker, &ids, session.json).await?;
         self.fetch(&broker, session, &tracker).await?;
         live::verdict(&tracker)
+    }
+
+    /// Says of a job that it was published, and whether it is one that its key made before.
+    fn say_submitted(
+        &self,
+        session: &Session,
+        job: &Job,
+        seed: Option<u64>,
+        told: Option<&Told>,
+    ) -> anyhow::Result<()> {
+        let mut warnings = policy::admit::warnings(job);
+        let same_as = match told {
+            Some(Told::SameAs(first)) => Some(*first),
+            _ => None,
+        };
+        if session.json {
+            return say_json(&serde_json::json!({
+                "job": job.id, "tenant": job.tenant, "lane": job.lane, "state": "submitted", "seed": seed,
+                "warnings": warnings, "same_as": same_as,
+            }));
+        }
+        match seed.filter(|_| self.count > 1) {
+            Some(seed) => say(format!("{}  seed {seed}", job.id)),
+            None => say(job.id.to_string()),
+        }
+        if let Some(first) = same_as {
+            let key = job.idempotency_key.as_deref().unwrap_or_default();
+            warnings.push(format!("it is the same as job {first}, which came with key `{key}` before"));
+        }
+        warnings.iter().for_each(|words| warning(false, &format!("job {}: {words}", job.id)));
+        Ok(())
     }
 
     /// The jobs with their seeds, files uploaded.
@@ -171,12 +195,12 @@ impl Submit {
             for artifact in &artifacts {
                 let path = files::download(&broker.jetstream, *job, artifact, &self.out).await?;
                 if !session.json {
-                    table::say(path.display());
+                    say(path.display().to_string());
                 }
                 fetched.push(path);
             }
             if session.json {
-                table::say_json(&serde_json::json!({
+                say_json(&serde_json::json!({
                     "job": job, "state": view.state, "backend": view.backend, "artifacts": artifacts,
                     "files": fetched, "failure": view.failure,
                 }))?;
@@ -184,6 +208,16 @@ impl Submit {
         }
         Ok(())
     }
+}
+
+/// A key that came with another content before is refused by the router that reads it.
+fn refusals(told: &BTreeMap<JobId, Told>) -> anyhow::Result<()> {
+    let refused = told.iter().filter_map(|(job, told)| match told {
+        Told::Refused(failure) => Some(format!("job {job} was refused: {}", words::failure(failure))),
+        Told::SameAs(_) => None,
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() { Ok(()) } else { Err(DoesNotHold(refused.join("; ")).into()) }
 }
 
 /// A line of a bulk file: a job, with what every job needs filled in.

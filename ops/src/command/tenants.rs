@@ -3,7 +3,8 @@
 use super::session::Session;
 use crate::exit::Usage;
 use crate::money;
-use crate::table::{self, Align};
+use crate::say::{say, say_json};
+use crate::table::{Align, Table};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
 use client::documents;
@@ -104,9 +105,9 @@ impl Tenants {
             Some(action) => documents::change_tenants(jetstream, |tenants| action.apply(tenants)).await?,
         };
         if session.json {
-            return table::say_json(&tenants);
+            return say_json(&tenants);
         }
-        table::say(text(&tenants));
+        say(text(&tenants));
         Ok(())
     }
 }
@@ -133,13 +134,13 @@ impl Action {
     }
 }
 
-fn text(tenants: &TenantsConfig) -> String {
+fn text(tenants: &TenantsConfig) -> Table {
     let columns = [
         ("tenant", Align::Left),
         ("paid backends", Align::Left),
         ("daily", Align::Right),
         ("monthly", Align::Right),
-        ("backends", Align::Left),
+        ("backends", Align::Flow),
     ];
     let limit =
         |limit: Option<MicroUsd>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
@@ -162,12 +163,13 @@ fn text(tenants: &TenantsConfig) -> String {
         rows.push(vec!["(the whole fleet)".to_owned(), String::new(), daily, monthly]);
     }
     rows.iter_mut().for_each(|row| row.resize(columns.len(), String::new()));
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::Screen;
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -197,7 +199,7 @@ mod tests {
         assert_eq!(entry.backends.as_ref().map(Vec::len), Some(2));
         assert_eq!(entry.allow_paid, PaidConsent::Always);
         assert_eq!(changed.default.allow_paid, PaidConsent::WhenAsked, "the others are as they were");
-        let shown = text(&changed);
+        let shown = text(&changed).set(Screen::PLAIN);
         assert!(shown.contains("(all others, together)") && shown.contains("$0.10"), "{shown}");
     }
 
@@ -212,7 +214,7 @@ mod tests {
         );
         let changed = change(OLD, "default --daily-usd none --unlisted refuse").expect("changed");
         assert_eq!((changed.default.daily_micro_usd, changed.unlisted), (None, Unlisted::Refuse));
-        assert!(text(&changed).contains("refused"));
+        assert!(text(&changed).set(Screen::PLAIN).contains("refused"));
         assert!(change(OLD, "remove studio-a").expect("changed").tenants.is_empty());
     }
 

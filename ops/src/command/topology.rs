@@ -4,8 +4,8 @@ use super::doctor::Monitor;
 use super::session::Session;
 use crate::doctor::{self, Verdict};
 use crate::exit::DoesNotHold;
+use crate::say::{say, say_json};
 use crate::storage;
-use crate::table;
 use clap::{Args, Subcommand};
 use client::documents::{self, Documents};
 use runtime::topology::Limit;
@@ -116,8 +116,8 @@ impl TopologyCommand {
 
 fn tell(session: &Session, what: &str, lines: &[String]) -> anyhow::Result<()> {
     if session.json {
-        return table::say_json(&serde_json::json!({ what: lines }));
+        return say_json(&serde_json::json!({ what: lines }));
     }
-    lines.iter().for_each(table::say);
+    lines.iter().for_each(|line| say(line.as_str()));
     Ok(())
 }

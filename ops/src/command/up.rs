@@ -6,8 +6,10 @@ use super::own_servers;
 use super::session::Session;
 use crate::exit::Usage;
 use crate::monitor;
+use crate::say::{say, say_json};
 use crate::storage;
-use crate::table::{self, Align};
+use crate::table::{Align, Table};
+use crate::text::Text;
 use anyhow::Context as _;
 use clap::Args;
 use client::documents::Documents;
@@ -196,24 +198,29 @@ fn stop_signal_boxed() -> anyhow::Result<std::pin::Pin<Box<dyn Future<Output = &
 fn tell(session: &Session, fleet: &FleetFile, note: Option<&str>) -> anyhow::Result<()> {
     let fleet = fleet.without_passwords();
     if session.json {
-        return table::say_json(&fleet);
+        return say_json(&fleet);
     }
-    table::say(processes_table(&fleet.processes));
+    let mut text = Text::from(processes_table(&fleet.processes));
     if let Some(note) = note {
-        table::say(format!("\n{note}"));
+        text.gap();
+        text.line(note);
     }
-    table::say(format!("\nbroker    {}", fleet.nats_url));
-    table::say(format!("database  {}", fleet.database_url));
-    table::say("\nIn another terminal, in this folder:");
-    table::say("  argosy submit \"a lighthouse in a storm\" --wait");
-    table::say("  argosy backends");
-    table::say("  psql \"$(jq -r .database_url .argosy/run/fleet.json)\"");
-    table::say("\nCtrl-C drains and ends everything.");
+    text.gap();
+    text.line(format!("broker    {}", fleet.nats_url));
+    text.line(format!("database  {}", fleet.database_url));
+    text.gap();
+    text.line("In another terminal, in this folder:");
+    text.line("  argosy submit \"a lighthouse in a storm\" --wait");
+    text.line("  argosy backends");
+    text.line("  psql \"$(jq -r .database_url .argosy/run/fleet.json)\"");
+    text.gap();
+    text.line("Ctrl-C drains and ends everything.");
+    say(text);
     Ok(())
 }
 
 /// What runs; simulators, and what talks to them, are marked.
-fn processes_table(processes: &[FleetProcess]) -> String {
+fn processes_table(processes: &[FleetProcess]) -> Table {
     let columns = [
         ("process", Align::Left),
         ("pid", Align::Right),
@@ -238,5 +245,5 @@ fn processes_table(processes: &[FleetProcess]) -> String {
             ]
         })
         .collect();
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }

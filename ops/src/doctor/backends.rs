@@ -5,7 +5,7 @@ use schemas::api::{BackendStatus, BackendsReply, Presence};
 use schemas::{Health, Offer};
 
 use super::{Finding, Verdict};
-use crate::table::duration;
+use crate::words::duration;
 
 const CHECK: &str = "backend";
 

@@ -5,7 +5,7 @@ use schemas::api::LaneStatus;
 use schemas::topology::DAY_MS;
 
 use super::{Finding, NEARLY_FULL_PERCENT, Verdict};
-use crate::table::duration;
+use crate::words::duration;
 
 /// A fleet may be off for a weekend: claims that are kept for less are called short, milliseconds.
 const CLAIMS_KEPT_MIN_MS: u64 = 4 * DAY_MS;

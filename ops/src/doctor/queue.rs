@@ -5,7 +5,7 @@ use schemas::{Health, WorkerId};
 use stack::Holder;
 
 use super::{Finding, Verdict};
-use crate::table::duration;
+use crate::words::duration;
 
 /// Events that the ledger may be behind before somebody should look.
 const LEDGER_BEHIND: u64 = 10_000;

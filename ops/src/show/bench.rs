@@ -1,12 +1,13 @@
 //! The report as a table for people.
 
-use crate::table::{self, Align};
+use crate::table::{Align, Table};
+use crate::text::Text;
 use trials::bench::report::{Report, Row};
 use trials::bench::targets::Target;
 
 /// Everything that `argosy bench` prints at its end.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &Report) -> Text {
     let columns = [
         ("figure", Align::Left),
         ("median", Align::Right),
@@ -17,7 +18,7 @@ pub fn text(report: &Report) -> String {
         ("met", Align::Left),
     ];
     let rows: Vec<Vec<String>> = report.rows.iter().map(cells).collect();
-    table::render(&columns, &rows)
+    Table::new(&columns, rows).into()
 }
 
 fn cells(row: &Row) -> Vec<String> {

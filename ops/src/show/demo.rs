@@ -1,30 +1,38 @@
 //! The report as tables for people.
 
-use crate::table::{self, Align};
+use crate::table::{Align, Table};
+use crate::text::Text;
+use crate::tone::Tone;
+use crate::words;
 use schemas::MicroUsd;
 use trials::demo::report::Report;
 use trials::figures::{AuditSection, Percentiles};
 
 /// Everything that `make demo` prints at its end.
 #[must_use]
-pub fn text(report: &Report) -> String {
-    let mut parts = vec![backends(report), states(report), latencies(report)];
+pub fn text(report: &Report) -> Text {
+    let mut tables = vec![backends(report), states(report), latencies(report)];
     if !report.bought.is_empty() {
-        parts.push(bought(report));
+        tables.push(bought(report));
     }
     if !report.where_allowed.is_empty() {
-        parts.push(savings(report));
+        tables.push(savings(report));
     }
-    parts.push(money(report));
-    parts.push(verdict(&report.audit));
-    parts.join("\n\n")
+    tables.push(money(report));
+    let mut text = Text::default();
+    for table in tables {
+        text.table(table);
+        text.gap();
+    }
+    text.append(verdict(&report.audit));
+    text
 }
 
 fn marked(name: &str, simulated: bool) -> String {
     format!("{name}{}", if simulated { " (SIMULATED)" } else { "" })
 }
 
-fn backends(report: &Report) -> String {
+fn backends(report: &Report) -> Table {
     let columns = [
         ("backend", Align::Left),
         ("jobs", Align::Right),
@@ -61,16 +69,16 @@ fn backends(report: &Report) -> String {
         report.failovers.to_string(),
         MicroUsd(all.map(|section| section.cost_micro_usd).sum()).to_string(),
     ]);
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
-fn states(report: &Report) -> String {
+fn states(report: &Report) -> Table {
     let rows: Vec<Vec<String>> =
         report.states.iter().map(|(state, jobs)| vec![state.clone(), jobs.to_string()]).collect();
-    table::render(&[("end", Align::Left), ("jobs", Align::Right)], &rows)
+    Table::new(&[("end", Align::Left), ("jobs", Align::Right)], rows)
 }
 
-fn latencies(report: &Report) -> String {
+fn latencies(report: &Report) -> Table {
     let columns = [
         ("", Align::Left),
         ("queue p50", Align::Right),
@@ -82,7 +90,7 @@ fn latencies(report: &Report) -> String {
     ];
     let row = |name: &str, queue: &Percentiles, whole: &Percentiles| {
         let all = [queue.p50, queue.p95, queue.p99, whole.p50, whole.p95, whole.p99];
-        std::iter::once(name.to_owned()).chain(all.map(table::duration)).collect()
+        std::iter::once(name.to_owned()).chain(all.map(words::duration)).collect()
     };
     let mut rows: Vec<Vec<String>> = report
         .backends
@@ -90,10 +98,10 @@ fn latencies(report: &Report) -> String {
         .map(|(name, section)| row(name, &section.queue_wait_ms, &section.whole_ms))
         .collect();
     rows.push(row("all", &report.queue_wait_ms, &report.whole_ms));
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
-fn bought(report: &Report) -> String {
+fn bought(report: &Report) -> Table {
     let columns = [
         ("what the money was spent for", Align::Left),
         ("at", Align::Left),
@@ -110,10 +118,10 @@ fn bought(report: &Report) -> String {
         .collect();
     let attempts = report.bought.iter().map(|bought| bought.attempts).sum();
     rows.push(row("total", "", attempts, report.bought.iter().map(|bought| bought.cost_micro_usd).sum()));
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
-fn savings(report: &Report) -> String {
+fn savings(report: &Report) -> Table {
     let columns = [
         ("against all at", Align::Left),
         ("jobs that may", Align::Right),
@@ -137,10 +145,10 @@ fn savings(report: &Report) -> String {
             ]
         })
         .collect();
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
-fn money(report: &Report) -> String {
+fn money(report: &Report) -> Table {
     let columns = [
         ("provider", Align::Left),
         ("ledger", Align::Right),
@@ -155,12 +163,13 @@ fn money(report: &Report) -> String {
         Some(std::iter::once(marked(name, section.simulated)).chain(amounts).collect())
     });
     let rows: Vec<Vec<String>> = invoiced.collect();
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
 /// What the audit says, line by line.
-pub(crate) fn verdict(audit: &AuditSection) -> String {
-    let mut text = format!(
+pub(crate) fn verdict(audit: &AuditSection) -> Text {
+    let mut text = Text::default();
+    text.line(format!(
         "audit: accepted {}, ended {}, lost {}, ended twice {}, paid twice {}, paid again {}, ledger {}, invoices {}, \
          start and idle {}",
         audit.accepted,
@@ -172,10 +181,17 @@ pub(crate) fn verdict(audit: &AuditSection) -> String {
         MicroUsd(audit.ledger_micro_usd),
         MicroUsd(audit.invoice_micro_usd),
         MicroUsd(audit.overhead_micro_usd)
-    );
-    for finding in &audit.findings {
-        text.push_str(&format!("\nbroken: {finding}"));
-    }
-    text.push_str(if audit.holds { "\nthe audit holds" } else { "\nTHE AUDIT DOES NOT HOLD" });
+    ));
+    audit.findings.iter().for_each(|finding| text.line(format!("broken: {finding}")));
+    text.append(holds(audit.holds));
+    text
+}
+
+/// Whether the promises hold.
+pub(crate) fn holds(holds: bool) -> Text {
+    let (words, tone) =
+        if holds { ("the audit holds", Tone::Good) } else { ("THE AUDIT DOES NOT HOLD", Tone::Bad) };
+    let mut text = Text::default();
+    text.toned([(words.to_owned(), tone)]);
     text
 }

@@ -1,18 +1,26 @@
 //! The report as tables for people.
 
-use crate::table::{self, Align};
+use crate::table::{Align, Table};
+use crate::text::Text;
+use crate::words;
 use schemas::MicroUsd;
 use trials::drill::history::Replacement;
 use trials::drill::report::Report;
 
 /// Everything that `make drill` prints at its end.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &Report) -> Text {
     let before = if report.replaced.is_empty() { blows(report) } else { replaced(report) };
-    [before, states(report), figures(report), crate::show::demo::verdict(&report.audit)].join("\n\n")
+    let mut text = Text::default();
+    for table in [before, states(report), figures(report)] {
+        text.table(table);
+        text.gap();
+    }
+    text.append(crate::show::demo::verdict(&report.audit));
+    text
 }
 
-fn replaced(report: &Report) -> String {
+fn replaced(report: &Report) -> Table {
     let columns = [
         ("replaced", Align::Left),
         ("how", Align::Left),
@@ -22,7 +30,7 @@ fn replaced(report: &Report) -> String {
         ("at work", Align::Right),
     ];
     let since = |at_ms: i64, from_ms: i64| {
-        table::duration(at_ms.saturating_sub(from_ms).try_into().unwrap_or_default())
+        words::duration(at_ms.saturating_sub(from_ms).try_into().unwrap_or_default())
     };
     let first_ms = report.replaced.first().map_or(0, |first| first.at_ms);
     let row = |one: &Replacement| {
@@ -36,10 +44,10 @@ fn replaced(report: &Report) -> String {
             since(one.useful_at_ms, one.at_ms),
         ]
     };
-    table::render(&columns, &report.replaced.iter().map(row).collect::<Vec<_>>())
+    Table::new(&columns, report.replaced.iter().map(row).collect::<Vec<_>>())
 }
 
-fn blows(report: &Report) -> String {
+fn blows(report: &Report) -> Table {
     let columns = [
         ("component", Align::Left),
         ("killed", Align::Right),
@@ -58,8 +66,8 @@ fn blows(report: &Report) -> String {
             blows.stops.to_string(),
             blows.fills.to_string(),
             blows.own_ends.to_string(),
-            table::duration(blows.recover_ms.p50),
-            table::duration(blows.recover_ms.p99),
+            words::duration(blows.recover_ms.p50),
+            words::duration(blows.recover_ms.p99),
             blows.not_seen_again.to_string(),
         ]);
     }
@@ -71,31 +79,31 @@ fn blows(report: &Report) -> String {
         sum(|blows| blows.stops),
         sum(|blows| blows.fills),
         sum(|blows| blows.own_ends),
-        table::duration(report.recover_ms.p50),
-        table::duration(report.recover_ms.p99),
+        words::duration(report.recover_ms.p50),
+        words::duration(report.recover_ms.p99),
         sum(|blows| blows.not_seen_again),
     ]);
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
-fn states(report: &Report) -> String {
+fn states(report: &Report) -> Table {
     let rows: Vec<Vec<String>> =
         report.states.iter().map(|(state, jobs)| vec![state.clone(), jobs.to_string()]).collect();
-    table::render(&[("end", Align::Left), ("jobs", Align::Right)], &rows)
+    Table::new(&[("end", Align::Left), ("jobs", Align::Right)], rows)
 }
 
-fn figures(report: &Report) -> String {
+fn figures(report: &Report) -> Table {
     let mut rows = vec![
         ("seed", report.seed.to_string()),
         ("jobs", report.jobs.to_string()),
         ("nodes of the broker", report.nodes.to_string()),
-        ("whole drill", table::duration(report.wall_ms)),
+        ("whole drill", words::duration(report.wall_ms)),
         (
             if report.replaced.is_empty() { "under blows" } else { "until all was replaced" },
-            table::duration(report.chaos_ms),
+            words::duration(report.chaos_ms),
         ),
         ("publishes", report.publishes.to_string()),
-        ("longest stall", table::duration(report.longest_stall_ms)),
+        ("longest stall", words::duration(report.longest_stall_ms)),
         ("repeated GPU runs", report.repeated_gpu_runs.to_string()),
         ("files fetched", report.artifacts.to_string()),
     ];
@@ -106,5 +114,5 @@ fn figures(report: &Report) -> String {
     for (tenant, spent) in &report.spent_micro_usd {
         rows.push(vec![format!("spent by {tenant}"), MicroUsd(*spent).to_string()]);
     }
-    table::render(&[("", Align::Left), ("", Align::Right)], &rows)
+    Table::new(&[("", Align::Left), ("", Align::Right)], rows)
 }

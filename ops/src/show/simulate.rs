@@ -1,26 +1,29 @@
 //! A comparison as tables for people.
 
-use crate::table::{self, Align};
+use crate::table::{Align, Table};
+use crate::text::Text;
 use simulation::compare::{Comparison, Mean, StrategyResult};
-use std::fmt::Write as _;
 
 /// All tables of a comparison.
 #[must_use]
-pub fn text(comparison: &Comparison) -> String {
+pub fn text(comparison: &Comparison) -> Text {
     let seeds = comparison.strategies.first().map_or(0, |strategy| strategy.seeds.len());
-    let mut text = format!("{}, {seeds} seed{}\n\n", comparison.workload, if seeds == 1 { "" } else { "s" });
-    text.push_str(&strategies(comparison));
-    text.push_str("\n\n");
-    text.push_str(&lanes(comparison));
+    let mut text = Text::default();
+    text.line(format!("{}, {seeds} seed{}", comparison.workload, if seeds == 1 { "" } else { "s" }));
+    for table in [strategies(comparison), lanes(comparison)] {
+        text.gap();
+        text.table(table);
+    }
+    text.gap();
     let all = comparison.all_dearest_usd;
-    let _ = write!(text, "\n\neverything at the dearest backend: ${}", with_confidence(all, 3));
+    text.line(format!("everything at the dearest backend: ${}", with_confidence(all, 3)));
     if let Some(bound) = comparison.bound_usd {
-        let _ = write!(text, "\nbound of hindsight, least lateness first: ${}", with_confidence(bound, 3));
+        text.line(format!("bound of hindsight, least lateness first: ${}", with_confidence(bound, 3)));
     }
     text
 }
 
-fn strategies(comparison: &Comparison) -> String {
+fn strategies(comparison: &Comparison) -> Table {
     let columns = [
         ("strategy", Align::Left),
         ("cost $", Align::Right),
@@ -33,7 +36,7 @@ fn strategies(comparison: &Comparison) -> String {
         ("local idle %", Align::Right),
     ];
     let rows: Vec<Vec<String>> = comparison.strategies.iter().map(row).collect();
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
 fn row(strategy: &StrategyResult) -> Vec<String> {
@@ -59,7 +62,7 @@ fn row(strategy: &StrategyResult) -> Vec<String> {
     ]
 }
 
-fn lanes(comparison: &Comparison) -> String {
+fn lanes(comparison: &Comparison) -> Table {
     let columns = [
         ("strategy", Align::Left),
         ("lane", Align::Left),
@@ -91,7 +94,7 @@ fn lanes(comparison: &Comparison) -> String {
             ]);
         }
     }
-    table::render(&columns, &rows)
+    Table::new(&columns, rows)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "few seeds")]

@@ -36,7 +36,7 @@ fn a_target_is_met_or_marked() {
     let report = report();
     let met: Vec<Option<bool>> = report.rows.iter().map(|row| row.met).collect();
     assert_eq!(met, [Some(true), Some(false), None]);
-    let text = show::text(&report);
+    let text = show::text(&report).to_string();
     assert!(text.contains(">= 0.80") && text.contains("<= 130"), "{text}");
     assert_eq!(text.lines().filter(|line| line.ends_with("NO")).count(), 1, "{text}");
 }

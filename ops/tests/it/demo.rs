@@ -181,7 +181,7 @@ fn the_report_adds_up_and_shows() {
     assert_eq!((report.backends["local"].jobs, report.backends["local"].queue_wait_ms.p99), (2, 30));
     assert_eq!(report.backends["cloud"].invoice_micro_usd, Some(950));
     assert_eq!(report.backends["local"].invoice_micro_usd, None);
-    let text = show::text(&report);
+    let text = show::text(&report).to_string();
     for words in
         ["local (SIMULATED)", "$0.000950", "$0.010000", "the audit holds", "lost 0", "our own GPUs were away"]
     {

@@ -109,7 +109,7 @@ fn a_good_history_holds_and_is_counted() {
     assert_eq!((report.repeated_gpu_runs, report.artifacts), (2, 2));
     assert_eq!((report.blows["router"].kills, report.blows["router"].not_seen_again), (1, 0));
     assert_eq!(report.spent_micro_usd["spender"], COST.0);
-    let text = show::text(&report);
+    let text = show::text(&report).to_string();
     for words in ["router", "longest stall", "the audit holds"] {
         assert!(text.contains(words), "{words} in\n{text}");
     }
@@ -165,7 +165,7 @@ fn a_store_that_was_filled_is_counted_and_useful_at_the_next_end() {
     assert_eq!((blows.fills, blows.kills, blows.stops, blows.own_ends), (2, 0, 0, 0));
     assert_eq!((blows.recover_ms.p99, blows.not_seen_again), (150, 1));
     assert_eq!(report.blows["router"].fills, 0);
-    assert!(show::text(&report).to_lowercase().contains("filled"));
+    assert!(show::text(&report).to_string().to_lowercase().contains("filled"));
 }
 
 #[test]

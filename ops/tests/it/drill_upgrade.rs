@@ -45,7 +45,7 @@ fn findings(change: impl FnOnce(&mut Vec<Line>)) -> Vec<String> {
 fn a_good_upgrade_holds_and_tells_who_was_replaced_with_what_in_flight() {
     let report = Report::of(&Story::of(upgraded()));
     assert_eq!(report.audit.findings, Vec::<String>::new());
-    let text = show::text(&report);
+    let text = show::text(&report).to_string();
     let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
     for words in ["drained", "2 cloud, 1 gemini", "40 ms", "70 ms"] {
         assert!(row("ledger").contains(words), "{words} in\n{text}");

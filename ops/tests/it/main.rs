@@ -12,10 +12,12 @@ mod drill;
 mod drill_storage;
 mod drill_upgrade;
 mod obtain;
+mod output;
 mod release_binaries;
 mod series;
 mod servers;
 mod simulate;
+mod tables;
 
 use std::path::{Path, PathBuf};
 

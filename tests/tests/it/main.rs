@@ -48,6 +48,7 @@ mod stalled;
 mod stops;
 mod store_full;
 mod submit;
+mod telling;
 mod tenants;
 mod tidy;
 mod unknown;

@@ -59,7 +59,8 @@ async fn a_cached_output_whose_file_is_gone_is_made_anew_by_the_retry() {
 async fn previews_are_kept_beside_what_is_saved_when_asked_for() {
     let proxy = Proxy::start(|_, status, bytes| (status, bytes)).await;
     let mut graph = shown();
-    graph["3"] = json!({"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "kept"}});
+    graph["3"] =
+        json!({"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "kept"}});
     for (keep_previews, previews) in [(false, &[false][..]), (true, &[false, true])] {
         let body = schemas::Body { keep_previews, ..workflow(&graph) };
         let outcome = Case::new(proxy.config(), assignment(body)).run().await;

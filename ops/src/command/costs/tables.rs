@@ -1,6 +1,6 @@
 //! Costs in tables for people.
 
-use crate::table::{self, Align};
+use crate::table::{Align, Table};
 use ledger_read::{CostBy, CostRow, OverheadRow, SavingRow};
 use schemas::MicroUsd;
 
@@ -17,9 +17,11 @@ fn heading(by: &CostBy) -> String {
 }
 
 /// Jobs, attempts and money, with their sum.
-pub(super) fn costs(by: &[CostBy], rows: &[CostRow]) -> String {
+pub(super) fn costs(by: &[CostBy], rows: &[CostRow]) -> Table {
     let names: Vec<String> = by.iter().map(heading).collect();
-    let dimensions = names.iter().map(|name| (name.as_str(), Align::Left));
+    // A label's value is whatever somebody wrote.
+    let set = |by: &CostBy| if matches!(by, CostBy::Label(_)) { Align::Words } else { Align::Left };
+    let dimensions = names.iter().zip(by).map(|(name, by)| (name.as_str(), set(by)));
     let measures = ["jobs", "free", "attempts", "charges", "spent", "of it only possibly", "set aside"];
     let columns: Vec<(&str, Align)> = dimensions.chain(measures.map(|name| (name, Align::Right))).collect();
     let measured = |row: &CostRow| {
@@ -33,17 +35,17 @@ pub(super) fn costs(by: &[CostBy], rows: &[CostRow]) -> String {
             money(row.open_micro_usd),
         ]
     };
-    let key = |key: &String| if key.is_empty() { "(none)".to_owned() } else { table::escaped(key) };
+    let key = |key: &String| if key.is_empty() { "(none)".to_owned() } else { key.clone() };
     let mut lines: Vec<Vec<String>> =
         rows.iter().map(|row| row.keys.iter().map(key).chain(measured(row)).collect()).collect();
     let rest = std::iter::repeat_n(String::new(), by.len().saturating_sub(1));
     let total = CostRow::total(rows);
     lines.push(std::iter::once("total".to_owned()).chain(rest).chain(measured(&total)).collect());
-    table::render(&columns, &lines)
+    Table::new(&columns, lines)
 }
 
 /// What endpoints cost beside their attempts.
-pub(super) fn overhead(rows: &[OverheadRow]) -> String {
+pub(super) fn overhead(rows: &[OverheadRow]) -> Table {
     let columns = [
         ("endpoint", Align::Left),
         ("day (UTC)", Align::Left),
@@ -70,11 +72,11 @@ pub(super) fn overhead(rows: &[OverheadRow]) -> String {
         sum(|row| row.amount_micro_usd),
         sum(|row| row.billed_micro_usd.unwrap_or_default()),
     ]);
-    table::render(&columns, &lines)
+    Table::new(&columns, lines)
 }
 
 /// What everything would have cost at one place.
-pub(super) fn savings(rows: &[SavingRow]) -> String {
+pub(super) fn savings(rows: &[SavingRow]) -> Table {
     let columns = [
         ("against all at", Align::Left),
         ("jobs", Align::Right),
@@ -93,12 +95,13 @@ pub(super) fn savings(rows: &[SavingRow]) -> String {
             money(row.saving_micro_usd),
         ]
     };
-    table::render(&columns, &rows.iter().map(line).collect::<Vec<_>>())
+    Table::new(&columns, rows.iter().map(line).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::Screen;
 
     #[test]
     fn the_last_line_is_the_sum_of_the_others() {
@@ -110,7 +113,8 @@ mod tests {
             ..CostRow::default()
         };
         let rows = [row(["2026-11-29", "local"], 4, 4, 0), row(["2026-11-30", ""], 2, 0, 7_220)];
-        let text = costs(&[CostBy::Day, CostBy::Backend], &rows);
+        let wide = Screen { columns: None, colour: false };
+        let text = costs(&[CostBy::Day, CostBy::Backend], &rows).set(wide);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0][..4], ["DAY", "(UTC)", "BACKEND", "JOBS"]);
         assert_eq!(lines[2][..4], ["2026-11-30", "(none)", "2", "0"]);

@@ -228,7 +228,7 @@ pub(super) async fn parked(broker: &Broker) -> Finding {
         let newest = newest.map(|message| {
             let at_ms = runtime::clock::ms_of_ns(message.time.unix_timestamp_nanos());
             let code = message.subject.split('.').nth(3).unwrap_or("unknown").to_owned();
-            format!("{code}, {}", crate::table::ago(now_ms(), at_ms))
+            format!("{code}, {}", crate::words::ago(now_ms(), at_ms))
         });
         Ok(doctor::parked(count, newest.as_deref()))
     };
