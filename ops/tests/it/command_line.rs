@@ -213,14 +213,16 @@ fn simulated_is_never_mistaken_for_real() {
 
 #[test]
 fn tables_are_plain_text_in_columns() {
-    use ops::table::{Align, render};
+    use ops::screen::Screen;
+    use ops::table::{Align, Table};
     use ops::words::{duration, size};
     let columns = [("name", Align::Left), ("jobs", Align::Right), ("why", Align::Left)];
     let rows = vec![
         vec!["local".to_owned(), "7".to_owned(), String::new()],
         vec!["c".to_owned(), "1234".to_owned(), "full".to_owned()],
     ];
-    assert_eq!(render(&columns, &rows), "NAME   JOBS  WHY\nlocal     7\nc      1234  full");
+    let shown = Table::new(&columns, rows).set(Screen::PLAIN);
+    assert_eq!(shown, "NAME   JOBS  WHY\nlocal     7\nc      1234  full");
     assert_eq!(
         [duration(0), duration(999), duration(2_540), duration(200_000)],
         ["0 ms", "999 ms", "2.5 s", "3 min 20 s"]

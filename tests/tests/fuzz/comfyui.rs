@@ -41,7 +41,7 @@ fn history(bytes: &[u8]) -> bool {
 }
 
 fn ended(entry: &HistoryEntry) {
-    let _ = outputs::files(&entry.outputs);
+    let _ = (outputs::files(&entry.outputs, false), outputs::files(&entry.outputs, true));
     if let End::Error(error) = entry.end() {
         let _ = errors::raised(&error, Source::Workflow);
         let _ = errors::raised(&error, Source::Template);
