@@ -6,11 +6,11 @@ mod tables;
 use super::session::Session;
 use super::window::{self, WindowOptions};
 use crate::exit::Usage;
+use crate::money::usd;
 use crate::{moment, table};
 use clap::Args;
 use ledger_read::{CostBy, CostRow, Window};
 use runtime::clock::now_ms;
-use schemas::MicroUsd;
 use serde_json::{Value, json};
 
 /// What jobs cost by day, backend, tenant, model, lane or label, free ones included, and what the same jobs would have
@@ -103,11 +103,6 @@ fn check(by: &[CostBy]) -> Result<(), Usage> {
         ));
     }
     Ok(())
-}
-
-/// Dollars with six places, without a sign for them.
-fn usd(micro_usd: i64) -> String {
-    MicroUsd(micro_usd).to_string().replace('$', "")
 }
 
 fn window_json(window: Window) -> Value {
