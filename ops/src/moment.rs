@@ -1,9 +1,11 @@
-//! Moments on the command line: a date or an RFC 3339 time goes in, UTC comes out.
+//! Moments and durations on the command line: a date, an RFC 3339 time or `7d` goes in, UTC comes out.
 
+use anyhow::bail;
 use schemas::calendar::{DAY_MS, date_of, day_of};
 
 /// What is asked for where a moment is not one.
-const CURE: &str = "write a date (2026-11-01, its first moment in UTC) or a time (2026-11-01T13:00:00Z, 2026-11-01T14:00:00+01:00)";
+const CURE: &str = "write a date (2026-11-01, its first moment in UTC) or a time \
+    (2026-11-01T13:00:00Z, 2026-11-01T14:00:00+01:00)";
 
 /// Reads a date, which means its first moment in UTC, or an RFC 3339 time (seconds may be left out), in Unix
 /// milliseconds.
@@ -78,6 +80,23 @@ fn numbers<const N: usize>(text: &str, shape: &str) -> Option<[i64; N]> {
     let separators = |c: char| !c.is_ascii_digit();
     let numbers: Option<Vec<i64>> = text.split(separators).map(|part| part.parse().ok()).collect();
     numbers.filter(|_| fits)?.try_into().ok()
+}
+
+/// `90s`, `30m`, `24h`, `7d` in milliseconds.
+pub(crate) fn duration_ms(text: &str) -> Result<i64, String> {
+    let read = || -> anyhow::Result<i64> {
+        let Some(unit) = text.chars().last() else { bail!("empty") };
+        let unit_ms = match unit {
+            's' => 1_000,
+            'm' => 60_000,
+            'h' => 3_600_000,
+            'd' => DAY_MS,
+            _ => bail!("no unit"),
+        };
+        let number: u32 = text[..text.len() - 1].parse()?;
+        Ok(i64::from(number) * unit_ms)
+    };
+    read().map_err(|_| format!("`{text}` is not a duration: write 90s, 30m, 24h or 7d"))
 }
 
 /// A moment for people: `2026-11-01 13:00:00 UTC`, with its milliseconds where it has any.
@@ -157,6 +176,16 @@ mod tests {
                 said.contains(words) && (said.contains("2026-11-01") || said.contains("add Z")),
                 "{said}"
             );
+        }
+    }
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        for (text, ms) in [("90s", 90_000), ("30m", 1_800_000), ("24h", DAY_MS), ("7d", 7 * DAY_MS)] {
+            assert_eq!(duration_ms(text), Ok(ms), "{text}");
+        }
+        for text in ["", "7", "d", "7w", "-7d", "1.5h", "7ü"] {
+            assert!(duration_ms(text).expect_err(text).contains("write 90s, 30m, 24h or 7d"), "{text}");
         }
     }
 

@@ -32,3 +32,9 @@ pub fn parse(text: &str) -> Result<MicroUsd, NotAnAmount> {
     let micro = whole.checked_mul(MICRO).and_then(|micro| micro.checked_add(fraction));
     micro.map(MicroUsd).ok_or_else(bad)
 }
+
+/// Dollars with all six places and without their sign, for spreadsheets and programs: `0.007220`.
+#[must_use]
+pub fn usd(micro_usd: i64) -> String {
+    MicroUsd(micro_usd).to_string().replace('$', "")
+}

@@ -57,8 +57,8 @@ const fn gemini(ended_ms: i64, posted: i64) -> Try {
 pub(crate) const HOUR_MS: i64 = 3_600_000;
 pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Forty jobs over two weeks and a half, of three tenants, three lanes and three models: free, paid, retried, failed over
-/// to free and to paid, cancelled and expired while they wait, failed and perhaps paid, refused, or running.
+/// Forty jobs over two weeks and a half, of three tenants, three lanes and three models: free, paid, retried, failed
+/// over to free and to paid, cancelled and expired while they wait, failed and perhaps paid, refused, or running.
 pub(crate) fn lives() -> Vec<Life> {
     (0..40).map(life).collect()
 }

@@ -1,5 +1,5 @@
-//! What holds for every view of schema `analytics`: dollars beside micro-dollars, times in UTC, windows that leave other
-//! months alone, and the queries that the documents print.
+//! What holds for every view of schema `analytics`: dollars beside micro-dollars, times in UTC, windows that leave
+//! other months alone, and the queries that the documents print.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 

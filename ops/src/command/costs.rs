@@ -7,12 +7,12 @@ use super::session::Session;
 use super::window::{self, WindowOptions};
 use crate::exit::Usage;
 use crate::moment;
+use crate::money::usd;
 use crate::say::{aside, say, say_data, say_json};
 use crate::text::Text;
 use clap::Args;
 use ledger_read::{CostBy, CostRow, Window};
 use runtime::clock::now_ms;
-use schemas::MicroUsd;
 use serde_json::{Value, json};
 
 /// What jobs cost by day, backend, tenant, model, lane or label, free ones included, and what the same jobs would have
@@ -109,11 +109,6 @@ fn check(by: &[CostBy]) -> Result<(), Usage> {
         ));
     }
     Ok(())
-}
-
-/// Dollars with six places, without a sign for them.
-fn usd(micro_usd: i64) -> String {
-    MicroUsd(micro_usd).to_string().replace('$', "")
 }
 
 fn window_json(window: Window) -> Value {

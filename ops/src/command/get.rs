@@ -1,12 +1,12 @@
 //! `argosy get`: what finished jobs made, downloaded later.
 
 use super::job_options::pair;
-use super::jobs::duration_ms;
 use super::session::Session;
 use super::tenant_note;
 use super::unknown::unknown;
 use crate::exit::DoesNotHold;
 use crate::file_names::{FileOf, NamePattern, Naming};
+use crate::moment::duration_ms;
 use crate::say::{say, say_json};
 use anyhow::{Context as _, bail};
 use clap::Args;

@@ -8,12 +8,10 @@ use crate::say::{say, say_json, warning};
 use crate::table::{Align, Table};
 use crate::tone;
 use crate::words;
-use anyhow::bail;
 use clap::Args;
 use ledger_read::{JobFilter, JobSummary};
 use runtime::clock::now_ms;
 use runtime::lanes::{self, Lying};
-use schemas::calendar::DAY_MS;
 use schemas::{Backend, JobState, MicroUsd, Tenant};
 use std::collections::HashSet;
 
@@ -168,21 +166,4 @@ fn state(text: &str) -> Result<JobState, String> {
         let all: Vec<_> = JobState::ALL.into_iter().map(JobState::as_str).collect();
         format!("use one of {}", all.join(", "))
     })
-}
-
-/// `90s`, `30m`, `24h`, `7d` in milliseconds.
-pub(crate) fn duration_ms(text: &str) -> Result<i64, String> {
-    let read = || -> anyhow::Result<i64> {
-        let Some(unit) = text.chars().last() else { bail!("empty") };
-        let unit_ms = match unit {
-            's' => 1_000,
-            'm' => 60_000,
-            'h' => 3_600_000,
-            'd' => DAY_MS,
-            _ => bail!("no unit"),
-        };
-        let number: u32 = text[..text.len() - 1].parse()?;
-        Ok(i64::from(number) * unit_ms)
-    };
-    read().map_err(|_| format!("`{text}` is not a duration: write 90s, 30m, 24h or 7d"))
 }

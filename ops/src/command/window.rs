@@ -1,8 +1,7 @@
 //! Options that bound what is shown in time.
 
-use super::jobs::duration_ms;
 use crate::exit::Usage;
-use crate::moment;
+use crate::moment::{self, duration_ms};
 use clap::Args;
 use ledger_read::Window;
 

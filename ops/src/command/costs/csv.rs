@@ -1,6 +1,6 @@
 //! Costs for spreadsheets: RFC 4180, one header, one line a row, and no total, which is the sum of the lines.
 
-use super::usd;
+use crate::money::usd;
 use ledger_read::{CostBy, CostRow};
 
 /// The columns behind those that were asked to sum by. New ones are appended; none changes its name or place.
