@@ -38,7 +38,7 @@ pub(crate) fn say_data(text: &str) {
     if !std::io::stdout().is_terminal() {
         return say_bytes(text.as_bytes());
     }
-    text.lines().for_each(|line| say(line));
+    text.lines().for_each(say);
 }
 
 /// Says beside the output, on standard error, what goes on.
