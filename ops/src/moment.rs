@@ -113,7 +113,8 @@ pub(crate) fn rfc3339(time_ms: i64) -> String {
     format!("{date}T{clock}Z")
 }
 
-fn parts(time_ms: i64) -> (String, String) {
+/// Date and time of day in UTC, with milliseconds where it has any.
+pub(crate) fn parts(time_ms: i64) -> (String, String) {
     let (day, of_day) = (time_ms.div_euclid(DAY_MS), time_ms.rem_euclid(DAY_MS));
     let (year, month, day) = date_of(day);
     let (second, thousandths) = (of_day / 1_000, of_day % 1_000);

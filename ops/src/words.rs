@@ -1,7 +1,7 @@
 //! Figures and failures as people read them.
 
+use crate::moment;
 use schemas::Failure;
-use schemas::calendar::{DAY_MS, date_of};
 
 /// How much of a provider's words is shown on a line with others; `argosy explain` shows them whole.
 const WORDS_MAX_CHARS: usize = 300;
@@ -48,10 +48,8 @@ pub fn ago(now_ms: i64, then_ms: i64) -> String {
 /// A moment in UTC, to the second: `2026-11-30 16:18:48`. Whoever shows it says that it is UTC.
 #[must_use]
 pub fn time(at_ms: i64) -> String {
-    let (year, month, day) = date_of(at_ms.div_euclid(DAY_MS));
-    let second = at_ms.rem_euclid(DAY_MS) / 1_000;
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    let (date, clock) = moment::parts(at_ms - at_ms.rem_euclid(1_000));
+    format!("{date} {clock}")
 }
 
 /// A size: `1.5 MiB`.

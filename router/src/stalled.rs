@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info;
 use async_nats::jetstream::response::Response;
-use futures::TryStreamExt as _;
 use policy::fleet::{BackendView, Known};
 use protocol::Ports as _;
 use protocol::router::RouterPorts as _;
 use protocol::router::history;
+use protocol::router::orphans::STREAMS;
 use protocol::router::stalled::{Seen, Stall, Stalled};
 use protocol::{PortError, StoredMessage};
 use runtime::exit::Fault;
@@ -24,21 +24,19 @@ use schemas::{Class, Fact, Health, JobId, codec};
 use serde::Deserialize;
 
 use crate::shared::Router;
-use crate::streams::away;
+use crate::streams::consumers;
 use crate::waiting;
 
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// The streams whose consumers are looked at.
-const STREAMS: [&str; 3] = [stream::JOBS, stream::WORK, stream::DEAD];
-
 /// Messages in delivery of one consumer that are looked at, the oldest first.
 const EACH_MAX: usize = 100;
 
-/// A message of a lane, or a failed attempt, is asked after once it has been in delivery for so long, milliseconds, and so
-/// many in one look.
+/// Routers are asked for a job or a failed attempt once it has been in delivery for this time, milliseconds.
 const ASKED_AFTER_MS: i64 = 30_000;
+
+/// Routers are asked for this many messages of one consumer in one look.
 const ASKED_MAX: usize = 20;
 
 /// Looks again and again until stopped.
@@ -76,12 +74,7 @@ async fn look(
 ) -> Result<Vec<Seen>, PortError> {
     let mut seen = Vec::new();
     for name in STREAMS {
-        let queue = router.broker.jetstream.get_stream(name).await.map_err(away(name))?;
-        if queue.cached_info().state.messages == 0 {
-            continue;
-        }
-        let consumers: Vec<Info> = queue.consumers().try_collect().await.map_err(away(name))?;
-        for info in consumers {
+        for info in consumers(router, name).await? {
             let floor = info.ack_floor.stream_sequence;
             let stays = floors.insert(info.name.clone(), floor) == Some(floor);
             if stays && info.num_ack_pending > 0 {
@@ -109,12 +102,12 @@ async fn look_at(
         from = message.sequence + 1;
         let is_held = match stream {
             stream::WORK => !is_left_lying(router, &message.subject),
+            _ if !is_old(stalled.since_ms(&consumer, message.sequence)) => false,
+            // More than are asked for in one look count as held: a stall is noticed by the oldest.
+            _ if asked == ASKED_MAX => true,
             _ => {
-                let since_ms = stalled.since_ms(&consumer, message.sequence);
-                let is_old = since_ms.is_some_and(|since_ms| clock::now_ms() >= since_ms + ASKED_AFTER_MS);
-                let is_asked = is_old && asked < ASKED_MAX;
-                asked += usize::from(is_asked);
-                (is_asked && waits(router, &message).await?) || (is_old && !is_asked)
+                asked += 1;
+                waits(router, &message).await?
             }
         };
         if !is_held {
@@ -123,6 +116,10 @@ async fn look_at(
     }
     let ack_wait_ms = u64::try_from(info.config.ack_wait.as_millis()).unwrap_or(u64::MAX);
     Ok(Seen { consumer, ack_wait_ms, unheld })
+}
+
+fn is_old(since_ms: Option<i64>) -> bool {
+    since_ms.is_some_and(|since_ms| clock::now_ms() >= since_ms + ASKED_AFTER_MS)
 }
 
 /// Whether an assignment is in nobody's hands beside a worker that would take it.
@@ -159,6 +156,20 @@ fn is_left_lying_at(
 
 /// Whether a router has a job or a failed attempt in hand, or its time has not come.
 async fn waits(router: &Router, message: &StoredMessage) -> Result<bool, PortError> {
+    // What cannot be read is another step's.
+    let Some(job) = job_of(message) else { return Ok(true) };
+    if waiting::held_somewhere(router, None, job).await.is_some() {
+        return Ok(true);
+    }
+    let history = history::read(router, job).await?;
+    Ok(history.events.iter().any(|event| match &event.fact {
+        Fact::Retrying { next_at_ms, .. } => *next_at_ms > clock::now_ms(),
+        _ => false,
+    }))
+}
+
+/// Which job a message of a lane is, or whose attempt failed.
+fn job_of(message: &StoredMessage) -> Option<JobId> {
     #[derive(Deserialize)]
     struct Named {
         id: JobId,
@@ -173,22 +184,10 @@ async fn waits(router: &Router, message: &StoredMessage) -> Result<bool, PortErr
         Failed { assignment: Assigned },
         Job(Named),
     }
-    // What cannot be read is another step's.
-    let Ok(read) = codec::decode::<Waiting>(message.content_type.as_deref(), &message.payload) else {
-        return Ok(true);
-    };
-    let job = match read {
-        Waiting::Failed { assignment } => assignment.job.id,
-        Waiting::Job(job) => job.id,
-    };
-    if waiting::held_somewhere(router, None, job).await.is_some() {
-        return Ok(true);
+    match codec::decode(message.content_type.as_deref(), &message.payload).ok()? {
+        Waiting::Failed { assignment } => Some(assignment.job.id),
+        Waiting::Job(job) => Some(job.id),
     }
-    let history = history::read(router, job).await?;
-    Ok(history.events.iter().any(|event| match &event.fact {
-        Fact::Retrying { next_at_ms, .. } => *next_at_ms > clock::now_ms(),
-        _ => false,
-    }))
 }
 
 async fn step_down(router: &Router, stall: &Stall) {
@@ -263,5 +262,25 @@ mod tests {
             let view = fleet.view(&backend).expect("it has an offer");
             assert_eq!(is_left_lying_at(view, &class, job, 10_000, age_ms), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn the_job_of_a_message_is_read_in_both_encodings() {
+        let (job, failed) = (samples::job(), samples::dead_letter());
+        let stored = |content_type: Option<&str>, payload: Vec<u8>| StoredMessage {
+            subject: "argosy.jobs.standard.default".to_owned(),
+            content_type: content_type.map(str::to_owned),
+            payload,
+            sequence: 1,
+        };
+        let as_json = |value: serde_json::Value| stored(Some("application/json"), value.to_string().into());
+        let id = job.id;
+        let of_failed = failed.assignment.job.id;
+        assert_eq!(job_of(&stored(None, codec::encode(&job))), Some(id));
+        assert_eq!(job_of(&as_json(serde_json::to_value(&job).expect("JSON"))), Some(id));
+        assert_eq!(job_of(&stored(None, codec::encode(&failed))), Some(of_failed));
+        assert_eq!(job_of(&as_json(serde_json::to_value(&failed).expect("JSON"))), Some(of_failed));
+        assert_eq!(job_of(&stored(None, b"{".to_vec())), None);
+        assert_eq!(job_of(&as_json(serde_json::json!({"id": "no id"}))), None);
     }
 }

@@ -203,18 +203,23 @@ pub(crate) async fn unread_subjects(router: &Router) -> Result<Vec<String>, Port
     Ok(all.into_iter().map(|(subject, _)| subject).filter(|of| !subjects::is_read_by_intake(of)).collect())
 }
 
+/// The consumers of a stream. Nothing where the stream is empty.
+pub(crate) async fn consumers(router: &Router, name: &'static str) -> Result<Vec<Info>, PortError> {
+    let queue = router.broker.jetstream.get_stream(name).await.map_err(away(name))?;
+    if queue.cached_info().state.messages == 0 {
+        return Ok(Vec::new());
+    }
+    queue.consumers().try_collect().await.map_err(away(name))
+}
+
 /// What each consumer of a stream filters, and up to which sequence everything is acknowledged there. Nothing where the
 /// stream is empty.
 pub(crate) async fn acknowledged_up_to(
     router: &Router,
     name: &'static str,
 ) -> Result<Vec<(String, u64)>, PortError> {
-    let queue = router.broker.jetstream.get_stream(name).await.map_err(away(name))?;
-    if queue.cached_info().state.messages == 0 {
-        return Ok(Vec::new());
-    }
-    let consumers: Vec<Info> = queue.consumers().try_collect().await.map_err(away(name))?;
-    let passed = consumers
+    let passed = consumers(router, name)
+        .await?
         .into_iter()
         .map(|consumer| (consumer.config.filter_subject, consumer.ack_floor.stream_sequence));
     Ok(passed.collect())

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use schemas::api::{JobRequest, StatusReply};
 use schemas::topology::bucket;
-use schemas::{AttemptRecord, JobId, codec};
+use schemas::{AttemptRecord, JobId, JobState, codec};
 use stack::{Stack, StackOptions};
 use trials::audience::Audience;
 
@@ -62,6 +63,25 @@ impl TestFleet {
         let stack = Stack::start(options).await?;
         stack.wait_workers(workers, LIMIT).await?;
         Ok(Self { stack, _dir: dir })
+    }
+
+    /// The command `argosy`, which speaks with the broker and the database of this fleet.
+    #[must_use]
+    pub fn argosy(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(self.stack.options().bin_dir.join("argosy"));
+        command.args(arguments).env("ARGOSY_NATS__URL", self.stack.nats_url());
+        command.env("ARGOSY_LEDGER__DATABASE_URL", self.stack.database_url());
+        command
+    }
+
+    /// What a router says of a job's state.
+    ///
+    /// # Errors
+    /// No router answers.
+    pub async fn state_of(&self, job: JobId) -> anyhow::Result<JobState> {
+        let client = &self.stack.broker.client;
+        let reply: StatusReply = client::api::request(client, "status", &JobRequest::of(job)).await?;
+        Ok(reply.state)
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Discard {
 /// taken out. A record is kept for as long as what is parked; it cannot be discarded itself.
 ///
 /// # Errors
-/// No reason is given, or the broker does not answer; then what was not deleted is there, and the same call goes on.
+/// No reason is given, or the broker does not answer; then what was not deleted is still parked: discard it again.
 pub async fn discard(broker: &Broker, entries: &[Entry], discard: &Discard) -> anyhow::Result<()> {
     if discard.reason.trim().is_empty() {
         bail!("--reason is empty: say why they are discarded");

@@ -12,9 +12,7 @@ use tests::fleet::{LIMIT, TestFleet, look_until};
 use tests::jobs::{paid_prompt, prompt, tenant};
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str]) -> anyhow::Result<Output> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(arguments).env("ARGOSY_NATS__URL", fleet.stack.nats_url());
-    Ok(command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url()).output().await?)
+    Ok(fleet.argosy(arguments).output().await?)
 }
 
 /// A picture for the cloud alone, with the job's own word.

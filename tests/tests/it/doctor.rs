@@ -8,9 +8,7 @@ use std::process::Output;
 use tests::fleet::{TestFleet, root};
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str]) -> anyhow::Result<Output> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(arguments).env("ARGOSY_NATS__URL", fleet.stack.nats_url());
-    command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url());
+    let mut command = fleet.argosy(arguments);
     Ok(command.env("ARGOSY_NATS_MONITOR", fleet.stack.nats.monitor_url()).output().await?)
 }
 

@@ -41,9 +41,7 @@ fn dearer_from_now(backend: &str, model: &str, unit: &str, price: u64) -> anyhow
 }
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str]) -> anyhow::Result<Output> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(arguments).env("ARGOSY_NATS__URL", fleet.stack.nats_url());
-    command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url());
+    let mut command = fleet.argosy(arguments);
     Ok(command.env("ARGOSY_NATS_MONITOR", fleet.stack.nats.monitor_url()).output().await?)
 }
 

@@ -10,10 +10,7 @@ use tests::fleet::{LIMIT, TestFleet};
 use tests::jobs::prompt;
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str]) -> anyhow::Result<Output> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(arguments).env("ARGOSY_NATS__URL", fleet.stack.nats_url()).env("USER", "ann");
-    command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url());
-    Ok(command.output().await?)
+    Ok(fleet.argosy(arguments).env("USER", "ann").output().await?)
 }
 
 fn words(output: &Output) -> String {
@@ -81,6 +78,8 @@ async fn what_is_parked_is_grouped_sent_again_where_that_helps_and_discarded_wit
     let [record] = &records[..] else { anyhow::bail!("one record: {records:?}") };
     let kept = record.parked.as_ref().map(|parked| parked.failure.message.as_str());
     ensure!(kept == Some("2 of default discarded by ann: told the artist"), "{kept:?}");
+    let doctor = words(&argosy(&fleet, &["doctor"]).await?);
+    ensure!(doctor.contains("2 messages failed") && !doctor.contains("newest: discarded"), "{doctor}");
     // It is no job, and stays.
     let number = record.sequence.to_string();
     ensure!(!argosy(&fleet, &["parked", "redrive", &number]).await?.status.success());

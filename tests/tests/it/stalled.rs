@@ -7,7 +7,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
 use client::api;
 use futures::StreamExt as _;
-use schemas::api::{BackendsReply, JobRequest, StatusReply};
+use schemas::api::BackendsReply;
 use schemas::topology::stream;
 use schemas::{JobId, JobState};
 use serde_json::json;
@@ -19,18 +19,6 @@ const ACK_WAIT: Duration = Duration::from_secs(2);
 
 async fn backends(fleet: &TestFleet) -> anyhow::Result<BackendsReply> {
     api::request_empty(&fleet.stack.broker.client, "backends").await
-}
-
-async fn state_of(fleet: &TestFleet, job: JobId) -> anyhow::Result<JobState> {
-    let reply: StatusReply = api::request(&fleet.stack.broker.client, "status", &JobRequest::of(job)).await?;
-    Ok(reply.state)
-}
-
-async fn doctor(fleet: &TestFleet) -> anyhow::Result<String> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(["doctor"]).env("ARGOSY_NATS__URL", fleet.stack.nats_url());
-    command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url());
-    Ok(String::from_utf8_lossy(&command.output().await?.stdout).into_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +37,7 @@ async fn what_nobody_has_and_is_not_delivered_again_is_named_and_ends() -> anyho
     let jetstream = &fleet.stack.broker.jetstream;
     for (job, state) in jobs.iter().zip([JobState::Running, JobState::Assigned]) {
         fleet.stack.submit(std::slice::from_ref(job)).await?;
-        let look = async || Ok((state_of(&fleet, job.id).await? == state).then_some(()));
+        let look = async || Ok((fleet.state_of(job.id).await? == state).then_some(()));
         look_until(state.as_str(), look).await?;
     }
     // Somebody who is no worker takes the second and says that he is at it: to its consumer, that looks as a message does
@@ -73,7 +61,8 @@ async fn what_nobody_has_and_is_not_delivered_again_is_named_and_ends() -> anyho
         stalled.stream == stream::WORK && stalled.consumer == "local-image-small" && stalled.messages == 1,
         "{stalled:?}"
     );
-    let told = doctor(&fleet).await?;
+    let output = fleet.argosy(&["doctor"]).output().await?;
+    let told = String::from_utf8_lossy(&output.stdout);
     ensure!(told.contains("consumer local-image-small of WORK: 1 messages were delivered"), "{told}");
 
     // Let go of, it is delivered again, runs, and nothing is stalled any more.

@@ -10,10 +10,8 @@ use tests::fleet::{LIMIT, TestFleet, root};
 use tests::jobs::{prompt, tenant};
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str], columns: Option<&str>) -> anyhow::Result<Output> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(arguments).current_dir(root()).stdin(std::process::Stdio::null());
-    command.env("ARGOSY_NATS__URL", fleet.stack.nats_url()).env_remove("COLUMNS");
-    command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url());
+    let mut command = fleet.argosy(arguments);
+    command.current_dir(root()).stdin(std::process::Stdio::null()).env_remove("COLUMNS");
     Ok(command.envs(columns.map(|columns| ("COLUMNS", columns))).output().await?)
 }
 

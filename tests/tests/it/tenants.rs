@@ -30,12 +30,6 @@ async fn ask<R: DeserializeOwned + Serialize>(
     Ok(serde_json::from_str(&text)?)
 }
 
-async fn state_of(fleet: &TestFleet, job: JobId) -> anyhow::Result<JobState> {
-    let client = &fleet.stack.broker.client;
-    let reply: StatusReply = api::request(client, "status", &JobRequest::of(job)).await?;
-    Ok(reply.state)
-}
-
 async fn cancels(fleet: &TestFleet) -> anyhow::Result<kv::Store> {
     Ok(fleet.stack.broker.jetstream.get_key_value(bucket::CANCELS).await?)
 }
@@ -85,7 +79,7 @@ async fn every_request_answers_for_its_own_tenant() -> anyhow::Result<()> {
         [(&jobs[..1], running, JobState::Running), (&jobs[1..], waiting, JobState::Assigned)]
     {
         fleet.stack.submit(some).await?;
-        let look = async || Ok((state_of(&fleet, job).await? == state).then_some(()));
+        let look = async || Ok((fleet.state_of(job).await? == state).then_some(()));
         look_until(state.as_str(), look).await?;
     }
 
@@ -124,7 +118,7 @@ async fn every_request_answers_for_its_own_tenant() -> anyhow::Result<()> {
     }
     // The other's cancels cancelled nothing.
     for job in [running, waiting] {
-        ensure!(!state_of(&fleet, job).await?.is_terminal(), "{job}");
+        ensure!(!fleet.state_of(job).await?.is_terminal(), "{job}");
     }
 
     let estimate = EstimateRequest { job: of_own("what would it cost"), unknown: UnknownFields::default() };

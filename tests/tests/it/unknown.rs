@@ -42,9 +42,7 @@ async fn publish(fleet: &TestFleet, encoding: Encoding, job: &Value) -> anyhow::
 }
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str]) -> anyhow::Result<Output> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(arguments).env("ARGOSY_NATS__URL", fleet.stack.nats_url());
-    Ok(command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url()).output().await?)
+    Ok(fleet.argosy(arguments).output().await?)
 }
 
 /// Waits until a job lies in the inbox.

@@ -28,10 +28,7 @@ async fn waits_for(fleet: &TestFleet, job: JobId, words: &str) -> anyhow::Result
 }
 
 async fn argosy(fleet: &TestFleet, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
-    let mut command = tokio::process::Command::new(fleet.stack.options().bin_dir.join("argosy"));
-    command.args(arguments).env("ARGOSY_NATS__URL", fleet.stack.nats_url());
-    command.env("ARGOSY_LEDGER__DATABASE_URL", fleet.stack.database_url());
-    let output = command.output().await?;
+    let output = fleet.argosy(arguments).output().await?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
 }

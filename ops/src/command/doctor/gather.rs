@@ -225,10 +225,12 @@ pub(super) async fn parked(broker: &Broker) -> Finding {
             0 => None,
             _ => parked.get_raw_message(state.last_sequence).await.ok(),
         };
-        let newest = newest.map(|message| {
+        let newest = newest.and_then(|message| {
             let at_ms = runtime::clock::ms_of_ns(message.time.unix_timestamp_nanos());
             let code = message.subject.split('.').nth(3).unwrap_or("unknown").to_owned();
-            format!("{code}, {}", crate::words::ago(now_ms(), at_ms))
+            // The record of a discard is not what failed last.
+            (code != client::parked::DISCARDED)
+                .then(|| format!("{code}, {}", crate::words::ago(now_ms(), at_ms)))
         });
         Ok(doctor::parked(count, newest.as_deref()))
     };
