@@ -82,6 +82,7 @@ fn offer(nth: usize, backend: Backend, catalog: &Catalog) -> Offer {
         models: tells.then(files),
         nodes: tells.then(nodes),
         file_choices: None,
+        capability: None,
         gpus: if tells { vec![gpu()] } else { Vec::new() },
         simulated: false,
         paid: None,

@@ -3,12 +3,12 @@
 //! Updated in place as watched values change. The order in which news arrives leaves no trace in it:
 //! workers are kept by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Deref;
 
 use schemas::breaker::BreakerRecord;
-use schemas::{AttemptFacts, Backend, Class, Health, JobId, Offer, PolicyConfig, WorkerId};
+use schemas::{AttemptFacts, Backend, Class, Health, JobId, Offer, PolicyConfig, Queue, WorkerId};
 
 use crate::breakers::{Breakers, Success};
 
@@ -55,12 +55,17 @@ impl Known {
         self.age_ms(now_ms) < offer_max_age_ms
     }
 
-    /// Whether its worker is alive and well, and serves the class.
+    /// Whether its worker is alive and well, and takes work from the queue.
     #[must_use]
-    pub fn serves(&self, class: &Class, max_age_ms: u64, now_ms: i64) -> bool {
-        self.is_fresh(max_age_ms, now_ms)
-            && self.health == Health::Healthy
-            && self.classes.iter().any(|offered| offered.class == *class)
+    pub fn serves(&self, queue: &Queue, max_age_ms: u64, now_ms: i64) -> bool {
+        self.is_fresh(max_age_ms, now_ms) && self.health == Health::Healthy && self.reads(queue)
+    }
+
+    /// Whether its worker tells that it has a job in hand, or has more in hand than it tells.
+    #[must_use]
+    pub fn may_have(&self, job: JobId) -> bool {
+        self.running.iter().any(|attempt| attempt.job == job)
+            || self.slots.saturating_sub(self.free_slots) as usize > self.running.len()
     }
 
     /// How far its worker's clock is ahead of the broker's, milliseconds: as it measured, else as its time shows.
@@ -89,17 +94,34 @@ impl Deref for Known {
 pub struct BackendView {
     /// Its workers' latest offers, by worker name; old ones are told by their age.
     pub offers: Vec<Known>,
-    /// Jobs waiting or running there, by class.
-    pub backlog: BTreeMap<Class, u64>,
+    /// Jobs waiting or running there, by queue.
+    pub backlog: BTreeMap<Queue, u64>,
     /// What is remembered of its failures, those apart that its workers answer for.
     pub breakers: Breakers,
 }
 
 impl BackendView {
-    /// Whether a worker that is alive serves the class; one that drains does not take more, and finishes what it has.
+    /// Whether a worker that is alive serves the queue; one that drains does not take more, and finishes what it has.
     #[must_use]
-    pub fn serves(&self, class: &Class, max_age_ms: u64, now_ms: i64) -> bool {
-        self.offers.iter().any(|offer| offer.serves(class, max_age_ms, now_ms))
+    pub fn serves(&self, queue: &Queue, max_age_ms: u64, now_ms: i64) -> bool {
+        self.offers.iter().any(|offer| offer.serves(queue, max_age_ms, now_ms))
+    }
+
+    /// How many jobs of a class wait or run there, in all its queues.
+    #[must_use]
+    pub fn backlog_of(&self, class: &Class) -> u64 {
+        let of_class = self.backlog.iter().filter(|(queue, _)| queue.class == *class);
+        of_class.map(|(_, jobs)| jobs).fold(0, |all, jobs| all.saturating_add(*jobs))
+    }
+
+    /// The queues that its workers read, and those in which something waits or runs.
+    #[must_use]
+    pub fn queues(&self) -> BTreeSet<Queue> {
+        let read = |known: &Known| -> Vec<Queue> {
+            known.classes.iter().map(|offered| known.queue(&offered.class)).collect()
+        };
+        let waiting = self.backlog.iter().filter(|(_, jobs)| **jobs > 0).map(|(queue, _)| queue.clone());
+        self.offers.iter().flat_map(read).chain(waiting).collect()
     }
 }
 
@@ -170,20 +192,20 @@ impl Fleet {
         }
     }
 
-    /// So many jobs of a class wait or run at a backend.
-    pub fn set_backlog(&mut self, backend: &Backend, class: &Class, jobs: u64) {
-        self.view_mut(backend).backlog.insert(class.clone(), jobs);
+    /// So many jobs wait or run in a queue of a backend.
+    pub fn set_backlog(&mut self, backend: &Backend, queue: Queue, jobs: u64) {
+        self.view_mut(backend).backlog.insert(queue, jobs);
     }
 
     /// So many more, or fewer when negative; never below none.
-    pub fn add_backlog(&mut self, backend: &Backend, class: &Class, jobs: i64) {
-        let backlog = self.view_mut(backend).backlog.entry(class.clone()).or_default();
+    pub fn add_backlog(&mut self, backend: &Backend, queue: Queue, jobs: i64) {
+        let backlog = self.view_mut(backend).backlog.entry(queue).or_default();
         *backlog = backlog.saturating_add_signed(jobs);
     }
 
-    /// How many jobs of a class wait or run at a backend.
+    /// How many jobs wait or run in a queue of a backend.
     #[must_use]
-    pub fn backlog(&self, backend: &Backend, class: &Class) -> u64 {
-        self.view(backend).and_then(|view| view.backlog.get(class)).copied().unwrap_or_default()
+    pub fn backlog(&self, backend: &Backend, queue: &Queue) -> u64 {
+        self.view(backend).and_then(|view| view.backlog.get(queue)).copied().unwrap_or_default()
     }
 }

@@ -14,7 +14,7 @@ mod price;
 mod rates;
 mod start;
 
-pub use fleet::pools;
+pub use fleet::{Place, Pools, pools};
 pub use input::{Expected, Pool, Rules, Run, ScheduleInput, Share, Waiting, Way, span_ms};
 pub use price::{multiple, patience_ms, reference};
 pub use rates::{Rates, TENANTS_MAX};

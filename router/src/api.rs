@@ -6,6 +6,7 @@
 //! Served through the NATS services framework, so that `nats micro` lists it; answers come in the
 //! encoding of the question. All routers serve; the broker picks one.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use schemas::breaker::BreakerKind;
 use schemas::codec::CONTENT_TYPE;
 use schemas::ids::IdError;
 use schemas::topology::MESSAGE_MAX_BYTES;
-use schemas::{Encoding, Fact, JobId, Offer, Tenant, subjects};
+use schemas::{Class, Encoding, Fact, JobId, Offer, Tenant, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -307,6 +308,9 @@ fn backends(router: &Router) -> BackendsReply {
     let backends = router.with_fleet(|fleet| {
         let status = |backend: &schemas::config::BackendConfig| {
             let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
+            let classes: BTreeSet<&Class> = view.backlog.keys().map(|queue| &queue.class).collect();
+            let jobs = |class: &Class| ClassBacklog { class: class.clone(), jobs: view.backlog_of(class) };
+            let by_class = classes.into_iter().map(jobs).collect();
             let max_age_ms = config.policy.offer_max_age_ms;
             let breakers = view.breakers.opened().map(breaker_status).collect::<Vec<_>>();
             let open = breakers.iter().filter(|breaker| breaker.open_until_ms > Some(now_ms));
@@ -321,7 +325,7 @@ fn backends(router: &Router) -> BackendsReply {
                 backend: backend.backend.clone(),
                 paid: is_paid(backend, config.catalog.services_of(&backend.backend), &workers),
                 workers,
-                backlog: view.backlog.into_iter().map(|(class, jobs)| ClassBacklog { class, jobs }).collect(),
+                backlog: by_class,
                 breaker_open_until_ms: longest.as_ref().and_then(|breaker| breaker.open_until_ms),
                 breaker_reason: longest.and_then(|breaker| breaker.reason),
                 breakers,

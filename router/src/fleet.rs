@@ -1,10 +1,9 @@
 //! The fleet as plans see it, kept current in place: offers from the watched bucket, backlog from the
 //! work consumers.
 
-use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv;
 use futures::StreamExt;
@@ -19,16 +18,19 @@ use runtime::telemetry;
 use runtime::watched;
 use schemas::api::LaneStatus;
 use schemas::topology::{self, stream};
-use schemas::{Backend, Class, Offer, codec};
+use schemas::{Offer, codec};
 
 use crate::shared::Router;
-use crate::streams;
+use crate::{queues, streams};
 
-/// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
+/// How often the backlog is asked for: an API call for each queue, on the stream's leader.
 const BACKLOG_EVERY: Duration = Duration::from_millis(300);
 
 /// The same while jobs in hand wait for room: what ends makes room for them.
 const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
+
+/// How often the queues are listed: one that no worker reads any more may hold work.
+const QUEUES_EVERY: Duration = Duration::from_secs(10);
 
 /// The stream of facts is nearly full when less than this share of it is left, as a divisor, or less than the largest
 /// message: what the fleet writes between two looks is far less.
@@ -55,6 +57,7 @@ pub async fn look_once(router: &Router, workers: &kv::Store) -> Result<(), Fault
             router.change_fleet(|fleet| fleet.upsert_offer(offer, told_at_ms(&entry)));
         }
     }
+    queues::look(router).await;
     poll_backlog(router).await;
     look_at_events(router).await;
     Ok(())
@@ -92,7 +95,12 @@ fn take_offer(router: &Router, entry: &kv::Entry) {
 /// # Errors
 /// Never.
 pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
+    let mut queues_seen_at = Instant::now();
     while !router.soft.is_cancelled() {
+        if queues_seen_at.elapsed() >= QUEUES_EVERY {
+            queues::look(&router).await;
+            queues_seen_at = Instant::now();
+        }
         poll_backlog(&router).await;
         look_at_events(&router).await;
         forget_old_offers(&router);
@@ -103,9 +111,13 @@ pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
 }
 
 async fn poll_backlog(router: &Router) {
-    for (backend, class) in services(router) {
-        let Some(jobs) = streams::backlog(router, &backend, &class).await else { continue };
-        router.change_fleet(|fleet| fleet.set_backlog(&backend, &class, jobs));
+    for (backend, queue) in queues::all(router) {
+        let Some(jobs) = streams::backlog(router, &backend, &queue).await else { continue };
+        router.change_fleet(|fleet| fleet.set_backlog(&backend, queue, jobs));
+    }
+    for service in &router.config().catalog.services {
+        let (backend, class) = (&service.backend, &service.class);
+        let jobs = router.with_fleet(|fleet| fleet.view(backend).map_or(0, |view| view.backlog_of(class)));
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::BACKLOG.of([backend.to_string().into(), class.to_string().into()]).set(jobs as f64);
     }
@@ -124,18 +136,16 @@ async fn look_at_events(router: &Router) {
     metrics::EVENTS_ROOM.set(room as f64);
 }
 
-/// The backends and classes of the catalog, each once.
-pub(crate) fn services(router: &Router) -> BTreeSet<(Backend, Class)> {
-    let catalog = router.config().catalog;
-    catalog.services.iter().map(|service| (service.backend.clone(), service.class.clone())).collect()
-}
-
-/// Offers far past their age are no help even in explanations.
+/// Offers far past their age are no help even in explanations, nor are queues that nobody reads and where nothing lies.
 fn forget_old_offers(router: &Router) {
     let now_ms = clock::now_ms();
     router.change_fleet(|fleet| {
         for view in fleet.backends.values_mut() {
             view.offers.retain(|offer| offer.is_fresh(FORGOTTEN_AFTER_MS, now_ms));
+            let (offers, backlog) = (&view.offers, &mut view.backlog);
+            backlog.retain(|queue, jobs| {
+                *jobs > 0 || queue.capability.is_none() || offers.iter().any(|offer| offer.reads(queue))
+            });
         }
     });
 }

@@ -35,6 +35,7 @@ pub mod fleet;
 pub mod intake;
 pub mod message;
 pub mod ports;
+mod queues;
 pub mod quotas;
 pub mod reserving;
 pub mod shared;

@@ -21,8 +21,8 @@ use runtime::publish::Message;
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::{bucket, stream};
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, Class, DeadLetter, Event, Input, JobId,
-    KeyRecord, Lane, Tenant, codec, subjects,
+    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, DeadLetter, Event, Input, JobId, KeyRecord,
+    Lane, Queue, Tenant, codec, subjects,
 };
 
 use crate::message::QueueMessage;
@@ -205,18 +205,18 @@ impl RouterPorts for Router {
         Ok(())
     }
 
-    async fn undelivered_from(&self, backend: &Backend, class: &Class) -> Result<Option<u64>, PortError> {
-        streams::undelivered_from(self, backend, class).await
+    async fn undelivered_from(&self, backend: &Backend, queue: &Queue) -> Result<Option<u64>, PortError> {
+        streams::undelivered_from(self, backend, queue).await
     }
 
     async fn next_queued(
         &self,
         backend: &Backend,
-        class: &Class,
+        queue: &Queue,
         mut from: u64,
     ) -> Result<Option<Queued>, PortError> {
         let work = streams::open(&self.broker.jetstream, stream::WORK).await?;
-        let filter = subjects::work_filter(backend, class);
+        let filter = subjects::work_filter(backend, queue);
         loop {
             let Some(message) = streams::next(&work, stream::WORK, &filter, from).await? else {
                 return Ok(None);
@@ -238,11 +238,11 @@ impl RouterPorts for Router {
     async fn sequence_of(
         &self,
         backend: &Backend,
-        class: &Class,
+        queue: &Queue,
         job: JobId,
     ) -> Result<Option<u64>, PortError> {
         let work = streams::open(&self.broker.jetstream, stream::WORK).await?;
-        let last = streams::last(&work, stream::WORK, &subjects::work(backend, class, job)).await?;
+        let last = streams::last(&work, stream::WORK, &subjects::work(backend, queue, job)).await?;
         Ok(last.map(|message| message.sequence))
     }
 

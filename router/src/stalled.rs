@@ -1,7 +1,7 @@
 //! Looks for consumers that do not deliver again what nobody has in hand ([`protocol::router::stalled`]), and has the
 //! broker choose another leader for each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use runtime::{clock, metrics};
 use schemas::api::StalledConsumer;
 use schemas::subjects::{self, Subject};
 use schemas::topology::stream;
-use schemas::{Class, Fact, Health, JobId, codec};
+use schemas::{Fact, Health, JobId, Queue, codec};
 use serde::Deserialize;
 
 use crate::shared::Router;
@@ -124,34 +124,26 @@ fn is_old(since_ms: Option<i64>) -> bool {
 
 /// Whether an assignment is in nobody's hands beside a worker that would take it.
 fn is_left_lying(router: &Router, subject: &str) -> bool {
-    let Some(Subject::Work(backend, class, job)) = subjects::parse(subject) else { return false };
+    let Some(Subject::Work(backend, queue, job)) = subjects::parse(subject) else { return false };
     let max_age_ms = router.config().policy.offer_max_age_ms;
     router.with_fleet(|fleet| {
         fleet
             .view(&backend)
-            .is_some_and(|view| is_left_lying_at(view, &class, job, max_age_ms, clock::now_ms()))
+            .is_some_and(|view| is_left_lying_at(view, &queue, job, max_age_ms, clock::now_ms()))
     })
 }
 
 fn is_left_lying_at(
     view: &BackendView,
-    class: &Class,
+    queue: &Queue,
     job: JobId,
     offer_max_age_ms: u64,
     now_ms: i64,
 ) -> bool {
     let fresh = || view.offers.iter().filter(|offer| offer.is_fresh(offer_max_age_ms, now_ms));
-    let would_take = |offer: &Known| {
-        offer.health == Health::Healthy
-            && offer.free_slots > 0
-            && offer.classes.iter().any(|offered| offered.class == *class)
-    };
-    // One that does not tell all that it has in hand may have this.
-    let may_have = |offer: &Known| {
-        let told: BTreeSet<JobId> = offer.running.iter().map(|attempt| attempt.job).collect();
-        told.contains(&job) || offer.slots.saturating_sub(offer.free_slots) as usize > told.len()
-    };
-    fresh().any(would_take) && !fresh().any(may_have)
+    let would_take =
+        |offer: &Known| offer.health == Health::Healthy && offer.free_slots > 0 && offer.reads(queue);
+    fresh().any(would_take) && !fresh().any(|offer| offer.may_have(job))
 }
 
 /// Whether a router has a job or a failed attempt in hand, or its time has not come.
@@ -238,6 +230,7 @@ mod tests {
         let job = samples::job().id;
         let other = JobId::from_parts(7, [7; 10]);
         let class = samples::offer().classes[0].class.clone();
+        let queue = Queue::of_class(class.clone());
         let running = |job| RunningAttempt { job, attempt: 1, class: class.clone(), running_ms: 5 };
         let offer = |slots, free_slots, jobs: &[JobId]| Offer {
             slots,
@@ -260,7 +253,7 @@ mod tests {
             let backend = offer.backend.clone();
             fleet.upsert_offer(offer, 0);
             let view = fleet.view(&backend).expect("it has an offer");
-            assert_eq!(is_left_lying_at(view, &class, job, 10_000, age_ms), expected, "{what}");
+            assert_eq!(is_left_lying_at(view, &queue, job, 10_000, age_ms), expected, "{what}");
         }
     }
 

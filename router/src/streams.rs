@@ -11,7 +11,7 @@ use protocol::{PortError, StoredMessage};
 use runtime::artifacts;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::{self, stream};
-use schemas::{ArtifactRef, Backend, Class, subjects};
+use schemas::{ArtifactRef, Backend, Queue, subjects};
 use serde::de::DeserializeOwned;
 
 use crate::shared::Router;
@@ -212,6 +212,22 @@ pub(crate) async fn consumers(router: &Router, name: &'static str) -> Result<Vec
     queue.consumers().try_collect().await.map_err(away(name))
 }
 
+/// The consumers of a stream, whether it holds anything or not.
+pub(crate) async fn all_consumers(router: &Router, name: &'static str) -> Result<Vec<Info>, PortError> {
+    let queue = open(&router.broker.jetstream, name).await?;
+    queue.consumers().try_collect().await.map_err(away(name))
+}
+
+/// Removes a consumer; its stream keeps what it holds.
+pub(crate) async fn remove_consumer(
+    router: &Router,
+    name: &'static str,
+    consumer: &str,
+) -> Result<(), PortError> {
+    let queue = open(&router.broker.jetstream, name).await?;
+    queue.delete_consumer(consumer).await.map(|_| ()).map_err(away(name))
+}
+
 /// What each consumer of a stream filters, and up to which sequence everything is acknowledged there. Nothing where the
 /// stream is empty.
 pub(crate) async fn acknowledged_up_to(
@@ -225,24 +241,24 @@ pub(crate) async fn acknowledged_up_to(
     Ok(passed.collect())
 }
 
-/// Jobs waiting or running at a backend in a class; none when no worker ever served it, or on an error.
-pub(crate) async fn backlog(router: &Router, backend: &Backend, class: &Class) -> Option<u64> {
-    let info = work_consumer(router, backend, class).await.ok()??;
+/// Jobs waiting or running in a backend's queue; none when no worker ever served it, or on an error.
+pub(crate) async fn backlog(router: &Router, backend: &Backend, queue: &Queue) -> Option<u64> {
+    let info = work_consumer(router, backend, queue).await.ok()??;
     Some(info.num_pending + info.num_ack_pending as u64)
 }
 
-/// From which sequence on no worker has got anything yet; none when no worker ever served the class.
+/// From which sequence on no worker has got anything yet; none when no worker ever served the queue.
 pub(crate) async fn undelivered_from(
     router: &Router,
     backend: &Backend,
-    class: &Class,
+    queue: &Queue,
 ) -> Result<Option<u64>, PortError> {
-    let info = work_consumer(router, backend, class).await?;
+    let info = work_consumer(router, backend, queue).await?;
     Ok(info.map(|info| info.delivered.stream_sequence + 1))
 }
 
-async fn work_consumer(router: &Router, backend: &Backend, class: &Class) -> Result<Option<Info>, PortError> {
-    let name = topology::work_consumer(backend, class).name;
+async fn work_consumer(router: &Router, backend: &Backend, queue: &Queue) -> Result<Option<Info>, PortError> {
+    let name = topology::work_consumer(backend, queue).name;
     let work = open(&router.broker.jetstream, stream::WORK).await?;
     match work.consumer_info(name).await {
         Ok(info) => Ok(Some(info)),

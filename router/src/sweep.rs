@@ -13,7 +13,7 @@ use runtime::exit::Fault;
 use runtime::metrics;
 use runtime::trouble::Trouble;
 
-use crate::fleet::services;
+use crate::queues;
 use crate::shared::Router;
 
 /// How often to look at waiting work.
@@ -34,15 +34,15 @@ pub async fn take_back(router: Router) -> Result<(), Fault> {
     let mut trouble = Trouble::new("taking work back");
     while !router.is_stopping() {
         let mut wait = LOOK_EVERY;
-        for (backend, class) in services(&router) {
-            match deserted.look(&router, &backend, &class).await {
+        for (backend, queue) in queues::all(&router) {
+            match deserted.look(&router, &backend, &queue).await {
                 Ok(taken) if taken.count == 0 => {}
                 Ok(taken) => {
                     let (taken, served) = (taken.count, taken.is_served);
-                    tracing::info!(%backend, %class, assignments = taken, served, "took waiting work back");
+                    tracing::info!(%backend, %queue, assignments = taken, served, "took waiting work back");
                     metrics::ROUTER_TAKEN_BACK.of([backend.to_string().into()]).increment(taken);
                 }
-                Err(error) => wait = wait.max(trouble.failed(&format!("{backend}/{class}: {error}"))),
+                Err(error) => wait = wait.max(trouble.failed(&format!("{backend}/{queue}: {error}"))),
             }
         }
         router.rest(wait).await;

@@ -130,7 +130,8 @@ async fn held_or_placed(
         JobState::Assigned => {
             let event = history.last_assigned()?;
             let Fact::Assigned { backend, class, .. } = &event.fact else { return None };
-            let backlog = router.with_fleet(|fleet| fleet.backlog(backend, class));
+            let backlog =
+                router.with_fleet(|fleet| fleet.view(backend).map_or(0, |view| view.backlog_of(class)));
             Some(waiting::at_backend(backend, class, backlog, event.time_ms, now_ms))
         }
         JobState::Retrying => {

@@ -3,9 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptFacts, AttemptId, Backend, CarriedDecision, Class, Event, Fact, Job, JobFacts, MicroUsd};
+use crate::{
+    AttemptFacts, AttemptId, Backend, Capability, CarriedDecision, Class, Event, Fact, Job, JobFacts,
+    MicroUsd, Queue,
+};
 
-/// One attempt of a job, placed. Published to `argosy.work.<backend>.<class>.<job>`.
+/// One attempt of a job, placed. Published to `argosy.work.<backend>.<queue>.<job>`.
 ///
 /// A first attempt that is free and finds a free slot is placed by this message alone, and carries its
 /// [`decision`](Self::decision); all others are told by an `assigned` event, which is written first and has it.
@@ -25,6 +28,9 @@ pub struct Assignment {
     pub backend: Backend,
     /// In which class.
     pub class: Class,
+    /// Which servers can run it, where workers tell what theirs have; it lies in the [`Self::queue`] of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Capability>,
     /// The service's model: the catalog's for our own GPUs, the provider's elsewhere.
     pub model: String,
     /// The longest the attempt may run, milliseconds.
@@ -51,6 +57,12 @@ impl Assignment {
         AttemptId { job: self.job.id, attempt: self.attempt }
     }
 
+    /// In which queue of its backend it lies.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue { class: self.class.clone(), capability: self.capability }
+    }
+
     /// What of the job may travel in the attempt's events.
     #[must_use]
     pub fn facts(&self) -> JobFacts {
@@ -67,6 +79,7 @@ impl Assignment {
             facts: self.facts(),
             backend: self.backend.clone(),
             class: self.class.clone(),
+            capability: self.capability,
             model: self.model.clone(),
             reserved_micro_usd: self.reserved_micro_usd,
             decision,

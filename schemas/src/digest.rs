@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Tenant};
+use crate::{Backend, Capability, Tenant};
 
 /// A digest has at most this many bytes; of what would be longer the end is left out.
 pub const DIGEST_MAX_BYTES: usize = 64 * 1_024;
@@ -31,6 +31,9 @@ pub struct DigestKind {
     /// Backend, what it is expected to cost there (micro-dollars), and how long it is expected to run there: the middle, and
     /// what one of ten exceeds (milliseconds).
     pub ways: Vec<(Backend, f64, f64, f64)>,
+    /// For each way which servers of the backend can run it. Empty where none is told apart, and from older routers: then all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<Option<Capability>>,
 }
 
 /// One job that waits.

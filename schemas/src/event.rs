@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::cut;
 use crate::{
-    Artifact, AttemptFacts, Backend, Class, Decision, Failure, Job, JobId, JobState, Kind, Lane, Manifest,
-    MicroUsd, Tenant, WorkerId,
+    Artifact, AttemptFacts, Backend, Capability, Class, Decision, Failure, Job, JobId, JobState, Kind, Lane,
+    Manifest, MicroUsd, Tenant, WorkerId,
 };
 
 /// Something that happened to a job.
@@ -48,6 +48,9 @@ pub enum Fact {
         backend: Backend,
         /// In which class.
         class: Class,
+        /// Which servers can run it, where workers tell what theirs have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        capability: Option<Capability>,
         /// The service's model.
         model: String,
         /// What was reserved.

@@ -24,6 +24,9 @@ pub enum IdError {
     /// Not `<job>.<attempt>`.
     #[error("`{0}` is not an attempt id: it is written <job>.<attempt number>")]
     NotAttempt(String),
+    /// Not the number of what a server has.
+    #[error("`{0}` is not a capability: it is written with 8 of the characters 0-9 and a-f")]
+    NotCapability(String),
 }
 
 /// A job's id, chosen by the client: a UUID, version 7 by convention (it sorts by time).

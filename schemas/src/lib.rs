@@ -35,6 +35,7 @@ pub mod offer;
 pub mod parked;
 pub mod price;
 pub mod progress;
+pub mod queue;
 pub mod reserve;
 pub mod samples;
 pub mod state;
@@ -67,6 +68,7 @@ pub use offer::{ClassOffer, Gpu, Health, Offer, RUNNING_MAX, RunningAttempt, Ser
 pub use parked::Parked;
 pub use price::{Price, PriceList, Unit, Usage};
 pub use progress::{Phase, Progress};
+pub use queue::{Capability, Queue};
 pub use state::JobState;
 pub use tenants::{Listing, PaidConsent, TenantConfig, TenantPolicy, TenantsConfig, Unlisted};
 pub use unknown::UnknownFields;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Class, JobId, WorkerId};
+use crate::{Backend, Capability, Class, JobId, Queue, WorkerId};
 
 /// A worker's presence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +47,10 @@ pub struct Offer {
     /// cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_choices: Option<BTreeMap<String, BTreeSet<String>>>,
+    /// What sets its server apart from others of the backend that have other nodes, models or memory: it takes work from the
+    /// queues of this capability, beside those of its classes. Absent where it cannot tell, and from older workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Capability>,
     /// Its GPUs, where a driver or the server tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Gpu>,
@@ -68,6 +72,21 @@ pub struct Offer {
     /// What it runs, the longest first, at most [`RUNNING_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<RunningAttempt>,
+}
+
+impl Offer {
+    /// From which queue it takes what only servers like its own can do.
+    #[must_use]
+    pub fn queue(&self, class: &Class) -> Queue {
+        Queue { class: class.clone(), capability: self.capability }
+    }
+
+    /// Whether it takes work from a queue: one of its own, or one that all workers of the class read.
+    #[must_use]
+    pub fn reads(&self, queue: &Queue) -> bool {
+        (queue.capability.is_none() || queue.capability == self.capability)
+            && self.classes.iter().any(|offered| offered.class == queue.class)
+    }
 }
 
 /// What a worker remembers of its own server's failures.

@@ -113,6 +113,7 @@ pub fn assignment() -> Assignment {
         counted_attempts: 1,
         backend: name("local"),
         class: name("image-large"),
+        capability: None,
         model: "comfyui".to_owned(),
         timeout_ms: 300_000,
         reserved_micro_usd: MicroUsd::ZERO,
@@ -210,6 +211,7 @@ pub fn events() -> Vec<Event> {
                 facts: facts.clone(),
                 backend: name("cloud"),
                 class: name("image-large"),
+                capability: None,
                 model: "ampere-24".to_owned(),
                 reserved_micro_usd: MicroUsd(22_800),
                 decision: decision(),
@@ -275,6 +277,7 @@ pub fn offer() -> Offer {
         models: Some(BTreeSet::from(["sd_xl_base_1.0.safetensors".to_owned()])),
         nodes: Some(BTreeSet::from(["KSampler".to_owned(), "SaveImage".to_owned()])),
         file_choices: None,
+        capability: None,
         gpus: vec![Gpu {
             name: "NVIDIA GeForce RTX 4090".to_owned(),
             vram_total_bytes: 25_757_220_864,
@@ -359,7 +362,7 @@ pub fn digest() -> Digest {
     Digest {
         router: "router-4711-1795428000000".to_owned(),
         tenants: vec![name("studio-a"), name("studio-b")],
-        kinds: vec![DigestKind { reference_micro_usd: 6_650.0, ways }],
+        kinds: vec![DigestKind { reference_micro_usd: 6_650.0, ways, capabilities: Vec::new() }],
         jobs: vec![
             DigestJob(TIME_MS, 300_000, None, 1.0, 0, 0),
             DigestJob(TIME_MS + 250, 60_000, Some(TIME_MS + 90_000), 4.0, 1, 0),

@@ -1,6 +1,6 @@
 //! Every subject, built and parsed here and nowhere else.
 
-use crate::{Backend, Class, FailureCode, JobId, Lane, Tenant};
+use crate::{Backend, FailureCode, JobId, Lane, Queue, Tenant};
 
 /// The first token of everything of ours.
 pub const PREFIX: &str = "argosy";
@@ -47,14 +47,22 @@ pub fn jobs_tokens(subject: &str) -> Option<(&str, &str)> {
 
 /// Where one job waits at a backend. The job id in it lets queued work be cancelled by purge.
 #[must_use]
-pub fn work(backend: &Backend, class: &Class, job: JobId) -> String {
-    format!("argosy.work.{backend}.{class}.{job}")
+pub fn work(backend: &Backend, queue: &Queue, job: JobId) -> String {
+    format!("argosy.work.{backend}.{queue}.{job}")
 }
 
-/// All work of a backend and class: what one durable consumer serves.
+/// All work of a backend's queue: what one durable consumer serves.
 #[must_use]
-pub fn work_filter(backend: &Backend, class: &Class) -> String {
-    format!("argosy.work.{backend}.{class}.*")
+pub fn work_filter(backend: &Backend, queue: &Queue) -> String {
+    format!("argosy.work.{backend}.{queue}.*")
+}
+
+/// The backend and the queue of such a filter; none of another.
+#[must_use]
+pub fn work_filter_parts(filter: &str) -> Option<(Backend, Queue)> {
+    let rest = filter.strip_prefix("argosy.work.")?.strip_suffix(".*")?;
+    let (backend, queue) = rest.split_once('.')?;
+    Some((backend.parse().ok()?, queue.parse().ok()?))
 }
 
 /// All work.
@@ -193,8 +201,8 @@ pub const MAX_DELIVERIES_FILTER: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVER
 pub enum Subject {
     /// `argosy.jobs.<lane>.<tenant>`
     Jobs(Lane, Tenant),
-    /// `argosy.work.<backend>.<class>.<job>`
-    Work(Backend, Class, JobId),
+    /// `argosy.work.<backend>.<queue>.<job>`
+    Work(Backend, Queue, JobId),
     /// `argosy.dead.<backend>.<job>`
     Dead(Backend, JobId),
     /// `argosy.events.<tenant>.<job>.<kind>`
@@ -218,8 +226,8 @@ pub fn parse(subject: &str) -> Option<Subject> {
             let lane = Lane::ALL.into_iter().find(|known| known.as_str() == *lane)?;
             Some(Subject::Jobs(lane, tenant.parse().ok()?))
         }
-        ["work", backend, class, job] => {
-            Some(Subject::Work(backend.parse().ok()?, class.parse().ok()?, job.parse().ok()?))
+        ["work", backend, queue, job] => {
+            Some(Subject::Work(backend.parse().ok()?, queue.parse().ok()?, job.parse().ok()?))
         }
         ["dead", backend, job] => Some(Subject::Dead(backend.parse().ok()?, job.parse().ok()?)),
         ["events", tenant, job, kind] => {

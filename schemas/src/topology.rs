@@ -10,7 +10,7 @@ mod shares;
 use serde::{Deserialize, Serialize};
 
 use crate::subjects;
-use crate::{Backend, Class, Lane};
+use crate::{Backend, Lane, Queue};
 
 const MIB: i64 = 1024 * 1024;
 const GIB: i64 = 1024 * MIB;
@@ -112,7 +112,7 @@ pub struct ObjectStoreSpec {
     pub max_bytes: i64,
 }
 
-/// Everything the fleet needs of the broker, but for the per-class work consumers ([`work_consumer`]).
+/// Everything the fleet needs of the broker, but for the work consumers of each queue ([`work_consumer`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// Copies of each stream: 1 on a single node, 3 on a cluster.
@@ -302,13 +302,13 @@ fn consumers() -> Vec<ConsumerSpec> {
         .collect()
 }
 
-/// The consumer that all workers of a backend share for one class. Workers create it when they join.
+/// The consumer that the workers of a backend share for one queue. Workers create it when they join.
 #[must_use]
-pub fn work_consumer(backend: &Backend, class: &Class) -> ConsumerSpec {
+pub fn work_consumer(backend: &Backend, queue: &Queue) -> ConsumerSpec {
     ConsumerSpec {
         stream: stream::WORK.to_owned(),
-        name: format!("{backend}-{class}"),
-        filter: subjects::work_filter(backend, class),
+        name: format!("{backend}-{queue}"),
+        filter: subjects::work_filter(backend, queue),
         ack_wait_ms: WORK_ACK_WAIT_MS,
         // Far above POISON_DELIVERIES: workers count themselves, this is the net below.
         max_deliver: 20,

@@ -279,6 +279,7 @@ pub fn offer(server: &ServerSpec, setting: &Setting, now_ms: i64) -> Offer {
         models: None,
         nodes: None,
         file_choices: None,
+        capability: None,
         gpus: Vec::new(),
         simulated: true,
         paid: None,

@@ -44,8 +44,17 @@ use queue::Queue;
 use sockets::Sockets;
 
 /// Fault names; see the crate's header for what they do.
-pub const FAULTS: &[&str] =
-    &["oom", "hang", "hold", "restart", "slow_interrupt", "drop_ws", "late_history", "node_errors_on_200"];
+pub const FAULTS: &[&str] = &[
+    "oom",
+    "hang",
+    "hold",
+    "lacks",
+    "restart",
+    "slow_interrupt",
+    "drop_ws",
+    "late_history",
+    "node_errors_on_200",
+];
 
 const LABEL: &str = "SIMULATED COMFYUI";
 
@@ -131,6 +140,17 @@ struct Comfy {
 impl Comfy {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is installed now: fault `lacks` takes nodes away.
+    fn installed(&self) -> Arc<Catalog> {
+        let faults = self.admin.faults();
+        let lacking: Vec<&str> = faults
+            .iter()
+            .filter(|fault| fault.name == "lacks")
+            .filter_map(|fault| fault.node.as_deref())
+            .collect();
+        if lacking.is_empty() { Arc::clone(&self.catalog) } else { Arc::new(self.catalog.without(&lacking)) }
     }
 
     fn life(&self) -> CancellationToken {

@@ -20,6 +20,7 @@
 //! - `drop_ws`: the owner's websocket ends without a close frame; the job goes on
 //! - `slow_interrupt`: an interrupt is noticed `delay_ms` later (3000)
 //! - `late_history`: history is written `delay_ms` (1500) after `execution_success`
+//! - `lacks`: the node class `node` is not installed
 //! - `node_errors_on_200`: a job is accepted although an output was refused
 //!
 //! `runpod` (HTTP faults only on paths that contain `node`, if given; fates are drawn when a job is submitted):

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::TryStreamExt as _;
 use schemas::api::{JobRequest, StatusReply};
-use schemas::topology::bucket;
+use schemas::topology::{bucket, stream};
 use schemas::{AttemptRecord, JobId, JobState, codec};
 use stack::{Stack, StackOptions};
 use trials::audience::Audience;
@@ -129,4 +130,18 @@ pub async fn until_claims(
         .await?;
     }
     Ok(())
+}
+
+/// The consumer of the workers that read work of a backend and class (`local-image-small`): its own, where these tell what
+/// their servers have.
+///
+/// # Errors
+/// The broker does not answer, or there is none yet.
+pub async fn work_consumer(stack: &Stack, of: &str) -> anyhow::Result<String> {
+    let work = stack.broker.jetstream.get_stream(stream::WORK).await?;
+    let names: Vec<String> = work.consumer_names().try_collect().await?;
+    let own = names.iter().find(|name| name.strip_prefix(of).is_some_and(|rest| rest.starts_with('+')));
+    own.or_else(|| names.iter().find(|name| *name == of))
+        .cloned()
+        .with_context(|| format!("no consumer {of}"))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use protocol::worker::Found;
-use schemas::{Class, Gpu, Health, Outcome, Service};
+use schemas::{Capability, Class, Gpu, Health, Outcome, Service};
 
 use crate::{Attempt, attempt};
 
@@ -93,6 +93,8 @@ pub struct Discovery {
     pub file_choices: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Its GPUs.
     pub gpus: Vec<Gpu>,
+    /// What sets its server apart from others, as it was told last; told by the worker.
+    pub capability: Option<Capability>,
 }
 
 impl Discovery {
@@ -109,7 +111,16 @@ impl Discovery {
             nodes: None,
             file_choices: None,
             gpus: Vec::new(),
+            capability: None,
         }
+    }
+
+    /// What sets its server apart from others; none where it does not tell which nodes it has.
+    #[must_use]
+    pub fn tells(&self) -> Option<Capability> {
+        let vram_bytes = self.gpus.iter().map(|gpu| gpu.vram_total_bytes).max();
+        let (models, file_choices) = (self.models.as_ref(), self.file_choices.as_ref());
+        self.nodes.as_ref().map(|nodes| Capability::of(nodes, models, file_choices, vram_bytes))
     }
 
     /// Not to be used now, and why.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use runtime::metrics;
-use schemas::topology::{stream, work_consumer};
+use schemas::topology::stream;
+use schemas::{Backend, Class, subjects};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Shared;
@@ -79,10 +80,10 @@ async fn in_hand_bytes(shared: &Shared) -> Option<u64> {
         (Arc::clone(&config.catalog), Arc::clone(&config.prices))
     };
     let paid = catalog.services.iter().filter(|service| room::is_paid(&service.backend, &prices));
-    let sizes: HashMap<String, u64> = paid
+    let sizes: HashMap<(Backend, Class), u64> = paid
         .map(|service| {
-            let name = work_consumer(&service.backend, &service.class).name;
-            (name, shared.room.expected(&service.class, &catalog))
+            let at = (service.backend.clone(), service.class.clone());
+            (at, shared.room.expected(&service.class, &catalog))
         })
         .collect();
     let work = shared.broker.jetstream.get_stream_no_info(stream::WORK).await.ok()?;
@@ -91,7 +92,8 @@ async fn in_hand_bytes(shared: &Shared) -> Option<u64> {
         .inspect_err(|error| tracing::debug!(error = telemetry::chain(error), "counting what is in hand"))
         .ok()?;
     let in_hand = consumers.iter().filter_map(|consumer| {
-        let bytes = sizes.get(&consumer.name)?;
+        let (backend, queue) = subjects::work_filter_parts(&consumer.config.filter_subject)?;
+        let bytes = sizes.get(&(backend, queue.class))?;
         Some(bytes.saturating_mul(consumer.num_ack_pending as u64))
     });
     Some(in_hand.fold(0, u64::saturating_add))

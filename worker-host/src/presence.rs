@@ -63,7 +63,10 @@ pub(crate) async fn discover(
             (found.health, found.health_reason) = (Health::Down, Some(reason));
             found.unavailable_until_ms = Some(until_ms);
         }
+        found.capability = found.tells();
         current.send_if_modified(|discovery| {
+            // One that does not answer is still what it was.
+            found.capability = found.capability.or(discovery.capability);
             if discovery.health != found.health {
                 let reason = found.health_reason.as_deref().unwrap_or_default();
                 tracing::info!(health = ?found.health, reason, "provider");
@@ -188,6 +191,7 @@ fn offer(shared: &Shared, discovery: &Discovery) -> Offer {
         models: discovery.models.clone(),
         nodes: discovery.nodes.clone(),
         file_choices: discovery.file_choices.clone(),
+        capability: discovery.capability,
         gpus: discovery.gpus.clone(),
         simulated: shared.simulated,
         paid: Some(shared.paid),

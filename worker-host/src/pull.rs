@@ -1,18 +1,21 @@
 //! Pulls assignments: a permit first, then a message, never more messages than permits.
 //!
-//! Each class has a consumer of its own, shared by all workers of the backend. A worker with a slot for
-//! every class waits at all its consumers at once, each wait holding its permits: one where nothing comes.
+//! Each class has a consumer of its own, shared by all workers of the backend whose server has the same. A worker with a
+//! slot for every class waits at all its consumers at once, each wait holding its permits: one where nothing comes.
 //! One with fewer slots than classes (a ComfyUI runs one job at a time) asks them in turn without waiting:
 //! waiting at several with one permit would mean handing messages back, and every hand-back looks like a
 //! lost worker.
+//!
+//! A worker that tells what its server has reads now and then other queues of its classes too: those that all workers
+//! read, where releases before 0.2.0 put all work, and those of what its server had before.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::PullConsumer;
 use futures::{Stream, StreamExt};
-use schemas::{Class, Health, topology};
+use schemas::{Capability, Class, Health, Queue, topology};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -30,6 +33,12 @@ const REST: Duration = Duration::from_millis(40);
 
 /// A wait that brings nothing lasts nearly as long as it may; one that ends within this has failed.
 const AT_ONCE: Duration = Duration::from_millis(50);
+
+/// How often the other queues are read.
+const OTHERS_EVERY: Duration = Duration::from_secs(1);
+
+/// So many capabilities that a server had before are remembered: their queues empty soon.
+const BEFORE_MAX: usize = 4;
 
 /// The most messages asked for at once.
 const PULL_MAX: usize = 500;
@@ -67,19 +76,23 @@ pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discove
     let shared = Arc::clone(&ports.shared);
     let puller = Puller { ports };
     let mut trouble = Trouble::new("pulling assignments");
+    let mut before = VecDeque::new();
     while !shared.lifecycle.soft.is_cancelled() {
-        let classes = healthy_classes(&discovery.borrow_and_update());
-        if classes.is_empty() {
+        let reading = Reading::of(&discovery.borrow_and_update());
+        if reading.classes.is_empty() {
             tokio::select! {
                 _ = discovery.changed() => {}
                 () = shared.lifecycle.soft.cancelled() => {}
             }
             continue;
         }
-        let served = if shared.slots as usize >= classes.len() {
-            puller.wait_at_all(&classes, &mut discovery).await
-        } else {
-            puller.ask_in_turn(&classes, &mut discovery).await
+        remember(&mut before, reading.capability);
+        let served = match puller.sources(&reading, &before).await {
+            Ok(sources) if shared.slots as usize >= sources.len() => {
+                puller.wait_at_all(sources, &reading, &mut discovery).await
+            }
+            Ok(sources) => puller.ask_in_turn(sources, &reading, &mut discovery).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = served {
             tokio::select! {
@@ -91,11 +104,54 @@ pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discove
     Ok(())
 }
 
-fn healthy_classes(discovery: &Discovery) -> Vec<Class> {
-    if discovery.health != Health::Healthy {
-        return Vec::new();
+/// What work is read; nothing while the provider is not well.
+#[derive(PartialEq)]
+struct Reading {
+    classes: Vec<Class>,
+    capability: Option<Capability>,
+}
+
+impl Reading {
+    fn of(discovery: &Discovery) -> Self {
+        let classes = discovery.classes.iter().filter(|class| !discovery.resting.contains(class));
+        let classes =
+            if discovery.health == Health::Healthy { classes.cloned().collect() } else { Vec::new() };
+        Self { classes, capability: discovery.capability }
     }
-    discovery.classes.iter().filter(|class| !discovery.resting.contains(class)).cloned().collect()
+}
+
+/// The capabilities that a server has had, the latest first.
+fn remember(before: &mut VecDeque<Capability>, now: Option<Capability>) {
+    let Some(now) = now else { return };
+    before.retain(|known| *known != now);
+    before.push_front(now);
+    before.truncate(BEFORE_MAX);
+}
+
+/// The other queues of a class: where work may lie that is not put into the worker's own queue now.
+fn others(class: &Class, now: Option<Capability>, before: &VecDeque<Capability>) -> Vec<Queue> {
+    let all = std::iter::once(None).chain(before.iter().copied().map(Some));
+    all.filter(|capability| *capability != now)
+        .map(|capability| Queue { class: class.clone(), capability })
+        .collect()
+}
+
+/// Where work of one class comes from.
+struct Source {
+    own: PullConsumer,
+    others: Vec<PullConsumer>,
+    others_read_at: Instant,
+}
+
+impl Source {
+    /// The other queues, when it is time to read them.
+    fn others_due(&mut self) -> &[PullConsumer] {
+        if self.others.is_empty() || self.others_read_at.elapsed() < OTHERS_EVERY {
+            return &[];
+        }
+        self.others_read_at = Instant::now();
+        &self.others
+    }
 }
 
 #[derive(Clone)]
@@ -107,14 +163,14 @@ impl Puller {
     /// One wait per class, until the classes change or the worker is asked to stop.
     async fn wait_at_all(
         &self,
-        classes: &[Class],
+        sources: Vec<Source>,
+        reading: &Reading,
         discovery: &mut watch::Receiver<Discovery>,
     ) -> Result<(), PullError> {
         let (go_on, stop) = watch::channel(true);
         let mut waits = JoinSet::new();
-        for class in classes {
-            let consumer = self.consumer(class).await?;
-            waits.spawn(self.clone().wait_at(consumer, stop.clone()));
+        for source in sources {
+            waits.spawn(self.clone().wait_at(source, stop.clone()));
         }
         loop {
             tokio::select! {
@@ -129,7 +185,7 @@ impl Puller {
                     None => return Ok(()),
                 },
                 changed = discovery.changed(), if *go_on.borrow() => {
-                    if changed.is_err() || healthy_classes(&discovery.borrow_and_update()) != classes {
+                    if changed.is_err() || Reading::of(&discovery.borrow_and_update()) != *reading {
                         go_on.send_replace(false);
                     }
                 }
@@ -139,14 +195,17 @@ impl Puller {
 
     /// Asks for one while nothing comes, so that idle classes leave the slots to the busy ones; for twice as many
     /// whenever as many came as were asked for.
-    async fn wait_at(self, consumer: PullConsumer, go_on: watch::Receiver<bool>) -> Result<(), PullError> {
+    async fn wait_at(self, mut source: Source, go_on: watch::Receiver<bool>) -> Result<(), PullError> {
         let mut want = 1;
         while *go_on.borrow() {
             let Some(first) = self.permit().await? else { return Ok(()) };
             let mut permits = self.more_permits(first, want);
+            if self.ask_others(&mut source, &mut permits).await? > 0 {
+                continue;
+            }
             let asked = permits.len();
             let begun = Instant::now();
-            let batch = consumer.batch().max_messages(asked).expires(WAIT).messages().await;
+            let batch = source.own.batch().max_messages(asked).expires(WAIT).messages().await;
             let taken = self.take_all(batch.map_err(PullError::broker)?, &mut permits).await?;
             if taken == 0 && begun.elapsed() < AT_ONCE {
                 return Err(PullError::AtOnce);
@@ -159,27 +218,28 @@ impl Puller {
     /// One consumer after the other, without waiting at any.
     async fn ask_in_turn(
         &self,
-        classes: &[Class],
+        mut sources: Vec<Source>,
+        reading: &Reading,
         discovery: &mut watch::Receiver<Discovery>,
     ) -> Result<(), PullError> {
-        let mut consumers = HashMap::new();
-        for class in classes {
-            consumers.insert(class, self.consumer(class).await?);
-        }
         let mut turn = 0usize;
         loop {
             if discovery.has_changed().unwrap_or(true)
-                && healthy_classes(&discovery.borrow_and_update()) != classes
+                && Reading::of(&discovery.borrow_and_update()) != *reading
             {
                 return Ok(());
             }
             let Some(first) = self.permit().await? else { return Ok(()) };
             let mut permits = self.more_permits(first, PULL_MAX);
             let mut taken = 0;
-            for _ in 0..classes.len() {
-                turn = (turn + 1) % classes.len();
-                let fetch = consumers[&classes[turn]].fetch().max_messages(permits.len()).messages().await;
-                taken += self.take_all(fetch.map_err(PullError::broker)?, &mut permits).await?;
+            for _ in 0..sources.len() {
+                turn = (turn + 1) % sources.len();
+                let source = &mut sources[turn];
+                taken += self.ask_others(source, &mut permits).await?;
+                if permits.is_empty() {
+                    break;
+                }
+                taken += self.ask(&source.own, &mut permits).await?;
                 if permits.is_empty() {
                     break;
                 }
@@ -192,6 +252,31 @@ impl Puller {
                 }
             }
         }
+    }
+
+    /// Reads the other queues of a class, when it is time to.
+    async fn ask_others(
+        &self,
+        source: &mut Source,
+        permits: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<usize, PullError> {
+        let mut taken = 0;
+        for consumer in source.others_due() {
+            if !permits.is_empty() {
+                taken += self.ask(consumer, permits).await?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Takes what is there now.
+    async fn ask(
+        &self,
+        consumer: &PullConsumer,
+        permits: &mut Vec<OwnedSemaphorePermit>,
+    ) -> Result<usize, PullError> {
+        let fetch = consumer.fetch().max_messages(permits.len()).messages().await;
+        self.take_all(fetch.map_err(PullError::broker)?, permits).await
     }
 
     /// A permit, or none at the soft stop.
@@ -237,8 +322,30 @@ impl Puller {
         Ok(taken)
     }
 
-    async fn consumer(&self, class: &Class) -> Result<PullConsumer, PullError> {
-        let spec = topology::work_consumer(&self.ports.shared.backend, class);
+    /// For each class where its work comes from.
+    async fn sources(
+        &self,
+        reading: &Reading,
+        before: &VecDeque<Capability>,
+    ) -> Result<Vec<Source>, PullError> {
+        let mut sources = Vec::new();
+        for class in &reading.classes {
+            let own = Queue { class: class.clone(), capability: reading.capability };
+            let mut source = Source {
+                own: self.consumer(&own).await?,
+                others: Vec::new(),
+                others_read_at: Instant::now(),
+            };
+            for queue in others(class, reading.capability, before) {
+                source.others.push(self.consumer(&queue).await?);
+            }
+            sources.push(source);
+        }
+        Ok(sources)
+    }
+
+    async fn consumer(&self, queue: &Queue) -> Result<PullConsumer, PullError> {
+        let spec = topology::work_consumer(&self.ports.shared.backend, queue);
         Ok(runtime::topology::ensure_consumer(&self.ports.shared.broker.jetstream, &spec).await?)
     }
 }
@@ -249,6 +356,30 @@ mod tests {
 
     fn future_bytes<F>(_: impl FnOnce(&'static NatsPorts, Message) -> F) -> usize {
         std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn work_may_lie_in_other_queues_of_a_class() {
+        let class: Class = "image-large".parse().expect("a name");
+        let (one, two): (Capability, Capability) =
+            ("00000001".parse().expect("digits"), "00000002".parse().expect("digits"));
+        let mut before = VecDeque::new();
+        let texts = |now, before: &VecDeque<Capability>| -> Vec<String> {
+            others(&class, now, before).iter().map(Queue::to_string).collect()
+        };
+        // Workers that are all alike have one queue.
+        remember(&mut before, None);
+        assert!(texts(None, &before).is_empty());
+        remember(&mut before, Some(one));
+        assert_eq!(texts(Some(one), &before), ["image-large"]);
+        remember(&mut before, Some(two));
+        assert_eq!(texts(Some(two), &before), ["image-large", "image-large+00000001"]);
+        remember(&mut before, Some(one));
+        assert_eq!(texts(Some(one), &before), ["image-large", "image-large+00000002"]);
+        for number in 3..9 {
+            remember(&mut before, Some(format!("{number:08x}").parse().expect("digits")));
+        }
+        assert_eq!(before.len(), BEFORE_MAX);
     }
 
     /// There is one for each job in hand.

@@ -67,6 +67,7 @@ impl Story {
             facts: self.facts(),
             backend: backend(at),
             class: decision.class.clone(),
+            capability: None,
             model: "sdxl".to_owned(),
             reserved_micro_usd: MicroUsd(reserved),
             decision,

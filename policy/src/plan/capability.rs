@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use schemas::text::cut_owned;
 use schemas::workflow::Requirements;
-use schemas::{Backend, Class, FilterReason, Health, Offer, Service};
+use schemas::{AttemptFacts, Backend, Capability, Class, FailureCode, FilterReason, Health, Offer, Service};
 
 use super::PlanInput;
 use super::rejections::Rejections;
+use crate::dispose::code_of;
 use crate::fleet::{BackendView, Known};
 
 /// How much is said of what is missing: a workflow may name hundreds of files.
@@ -24,6 +25,67 @@ pub(super) struct Capacity {
     pub(super) simulated: bool,
     /// Models and nodes that the closest worker lacks.
     pub(super) missing: Vec<String>,
+    /// The same for each group of workers that take work from the same queues.
+    pub(super) groups: Groups,
+}
+
+/// Groups of workers. A backend has few; beyond those a list is set aside.
+#[derive(Default)]
+pub(super) struct Groups {
+    few: [Option<Group>; 4],
+    more: Vec<Group>,
+}
+
+impl Groups {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.few.iter().flatten().chain(&self.more)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.few.iter_mut().flatten().chain(&mut self.more)
+    }
+
+    /// Only those of a capability.
+    pub(super) fn retain(&mut self, capability: Option<Capability>) {
+        for group in &mut self.few {
+            *group = group.take().filter(|group| group.capability == capability);
+        }
+        self.more.retain(|group| group.capability == capability);
+    }
+
+    /// The group of a capability, which begins without slots.
+    fn of(&mut self, capability: Option<Capability>) -> &mut Group {
+        let Self { few, more } = self;
+        let new = || Group { capability, slots: 0, slots_well: 0, learned_ms: None, able: Tally::default() };
+        let is_it = |group: &Group| group.capability == capability;
+        if let Some(at) = few.iter().position(|group| group.as_ref().is_none_or(is_it)) {
+            return few[at].get_or_insert_with(new);
+        }
+        let at = more.iter().position(is_it).unwrap_or_else(|| {
+            more.push(new());
+            more.len() - 1
+        });
+        &mut more[at]
+    }
+}
+
+/// Workers of a backend that take work from the same queues.
+pub(super) struct Group {
+    pub(super) capability: Option<Capability>,
+    /// Slots of those that could take the job now.
+    pub(super) slots: u32,
+    /// Slots of all that are healthy.
+    pub(super) slots_well: u32,
+    /// Mean of what the former learned about the class, milliseconds.
+    pub(super) learned_ms: Option<u64>,
+    able: Tally,
+}
+
+impl Group {
+    /// Some could take the job now.
+    pub(super) const fn is_able(&self) -> bool {
+        self.able.workers > 0
+    }
 }
 
 /// Adds up the workers of a backend that could take the job, in one pass over their offers.
@@ -36,32 +98,43 @@ pub(super) fn capacity(
     let needs = Needs::of(input, service);
     let (mut fresh, mut making, mut able) = (0, Tally::default(), Tally::default());
     let mut capacity = Capacity::default();
-    // Of those that are not well, one that could run it; of those that make the class, the closest.
-    let (mut unwell_able, mut closest) = (false, None);
+    // Of those that are not well, or fell silent, one that could run it; of those that make the class, the closest.
+    let (mut unwell_able, mut silent_able, mut closest) = (false, false, None);
     let mut kinds = Kinds::default();
+    let left_out = left_out(input, view);
     for offer in view.map_or(&[][..], |view| &view.offers) {
         if !is_fresh(offer, input) {
+            let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
+            silent_able = silent_able || (made.is_some() && lacking == 0);
             continue;
         }
         fresh += 1;
         capacity.simulated |= offer.simulated;
         let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
         if !is_well(offer, input.now_ms) {
-            unwell_able = unwell_able || (made.is_some() && lacking == 0);
+            unwell_able = unwell_able || (made.is_some() && lacking == 0) || offer.classes.is_empty();
             continue;
         }
         capacity.slots_well = capacity.slots_well.saturating_add(offer.slots);
-        let Some(made) = made else { continue };
+        let group = capacity.groups.of(offer.capability);
+        group.slots_well = group.slots_well.saturating_add(offer.slots);
+        let Some(made) = made.filter(|_| !left_out.contains(&offer.capability)) else { continue };
         let learned_ms = offer.classes[made].learned_ms;
         making.add(offer, learned_ms);
         match lacking {
-            0 => able.add(offer, learned_ms),
+            0 => {
+                group.able.add(offer, learned_ms);
+                able.add(offer, learned_ms);
+            }
             lacking if closest.is_none_or(|(least, _)| lacking < least) => closest = Some((lacking, offer)),
             _ => {}
         }
     }
     let counted = if able.workers > 0 { &able } else { &making };
     (capacity.slots, capacity.learned_ms) = (counted.slots, counted.learned_ms());
+    for group in capacity.groups.iter_mut() {
+        (group.slots, group.learned_ms) = (group.able.slots, group.able.learned_ms());
+    }
     if able.workers > 0 {
         return capacity;
     }
@@ -71,6 +144,8 @@ pub(super) fn capacity(
         rejections.add(FilterReason::Unhealthy, unwell_words(input, view, fresh));
     } else if unwell_able {
         rejections.add(FilterReason::Unhealthy, "the worker that could run it is not well");
+    } else if silent_able {
+        rejections.add(FilterReason::NoWorker, "the worker that could run it is silent");
     } else if let Some((_, closest)) = closest {
         capacity.missing = needs.missing(closest);
         let words = format!("none of its workers has {}", capacity.missing.join(", "));
@@ -86,6 +161,45 @@ pub(super) fn capacity(
 pub(super) fn missing(input: &PlanInput<'_>, backend: &Backend) -> Vec<String> {
     let service = input.catalog.service(backend, &input.admitted.class);
     capacity(input, input.fleet.view(backend), service, &mut Rejections::default()).missing
+}
+
+/// Workers that a job does not go to again, though others of their backend may have it: what such a worker's server said
+/// it has, it had not, and the others that take work from the same queues say the same.
+fn left_out(input: &PlanInput<'_>, view: Option<&BackendView>) -> Vec<Option<Capability>> {
+    let offers = view.map_or(&[][..], |view| &view.offers);
+    let offer_of = |facts: &AttemptFacts| {
+        let worker = facts.worker.as_ref()?;
+        offers.iter().find(|offer| offer.worker == *worker)
+    };
+    let lacked = input.history.iter().filter(|facts| code_of(facts) == Some(FailureCode::CapabilityMissing));
+    lacked.filter_map(offer_of).map(|offer| offer.capability).filter(Option::is_some).collect()
+}
+
+/// Whether a backend has workers beside those that are left out because of what their server lacked.
+pub(super) fn has_others(input: &PlanInput<'_>, backend: &Backend) -> bool {
+    let view = input.fleet.view(backend);
+    let left_out = left_out(input, view);
+    let offers = view.map_or(&[][..], |view| &view.offers);
+    !left_out.is_empty() && offers.iter().any(|offer| !left_out.contains(&offer.capability))
+}
+
+/// The groups of a backend's workers that could take the job, well or not, there or silent. One whose provider does not
+/// answer cannot tell what it makes.
+pub(super) fn fitting(input: &PlanInput<'_>, backend: &Backend) -> BTreeSet<Option<Capability>> {
+    let needs = Needs::of(input, input.catalog.service(backend, &input.admitted.class));
+    let view = input.fleet.view(backend);
+    let (left_out, mut kinds) = (left_out(input, view), Kinds::default());
+    let mut fitting = BTreeSet::new();
+    for offer in view.map_or(&[][..], |view| &view.offers) {
+        if fitting.contains(&offer.capability) || left_out.contains(&offer.capability) {
+            continue;
+        }
+        let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
+        if (made.is_some() && lacking == 0) || offer.classes.is_empty() {
+            fitting.insert(offer.capability);
+        }
+    }
+    fitting
 }
 
 /// How a kind of worker fits the job.

@@ -1,6 +1,6 @@
 //! By which rule a backend is chosen among those that may run a job.
 
-use schemas::Backend;
+use schemas::{Backend, Capability};
 
 /// The rule.
 #[derive(Debug, Clone, Copy)]
@@ -12,10 +12,12 @@ pub enum Choice<'a> {
         /// In time, milliseconds from now.
         within_ms: u64,
     },
-    /// A schedule chose this backend.
+    /// A schedule chose these workers.
     Scheduled {
         /// Where.
         backend: &'a Backend,
+        /// Which of its workers: those of this capability, or those that tell none.
+        capability: Option<Capability>,
         /// In words.
         why: &'a str,
     },

@@ -1,9 +1,9 @@
 //! What each [`Choice`](super::Choice) chooses, and the attempt that goes where it was, by whichever.
 
-use schemas::{AttemptFacts, Backend, Candidate, FailureCode};
+use schemas::{AttemptFacts, Backend, Candidate, Capability, FailureCode};
 
-use super::PlanInput;
 use super::why::Why;
+use super::{Choice, PlanInput, queue};
 use crate::dispose::code_of;
 
 /// The quickest of the backends that have a free slot for it and cost nothing. A backend that the job prefers comes first,
@@ -35,6 +35,17 @@ pub(super) fn scheduled<'a>(
 ) -> Result<(usize, Why<'a>), String> {
     let at = eligible.iter().position(|candidate| candidate.backend == *backend);
     at.map(|at| (at, Why::Scheduled(why))).ok_or_else(|| format!("{backend}, which does not take it now"))
+}
+
+/// Which workers of the chosen backend get the job: those that a schedule named, else those that can take it soonest. None
+/// where none can take it now.
+pub(super) fn capability(input: &PlanInput<'_>, backend: &Backend) -> Option<Option<Capability>> {
+    let config = input.policy.backends.iter().find(|config| config.backend == *backend)?;
+    let wanted = match input.choice {
+        Choice::Scheduled { backend: wanted, capability, .. } if wanted == backend => Some(capability),
+        _ => None,
+    };
+    queue::group(input, config, wanted)
 }
 
 /// The attempt that is due again where it was.

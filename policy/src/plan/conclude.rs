@@ -1,6 +1,6 @@
 //! From weighed backends to a plan with its explanation.
 
-use schemas::{Backend, Candidate, Decision, Failure, FailureCode, FilterReason, Terms};
+use schemas::{Backend, Candidate, Capability, Decision, Failure, FailureCode, FilterReason, Terms};
 
 use super::consent::Consent;
 use super::weigh::lasting;
@@ -40,14 +40,23 @@ pub(super) fn conclude(
         let chosen = match input.choice {
             Choice::Weighted => Ok(winner(input, eligible)),
             Choice::FreeSlot { within_ms } => chosen::free_slot(input, eligible, within_ms),
-            Choice::Scheduled { backend, why } => chosen::scheduled(eligible, backend, why),
+            Choice::Scheduled { backend, why, .. } => chosen::scheduled(eligible, backend, why),
             Choice::Waits { why } => Err(why.to_owned()),
         };
         match chosen {
             Ok((at, why)) => {
                 let reason = sentence(&candidates[at], &why);
                 candidates[..=at].rotate_right(1);
-                return assign(input, decision(candidates, reason));
+                return match chosen::capability(input, &candidates[0].backend) {
+                    Some(capability) => assign(input, decision(candidates, reason), capability),
+                    None => {
+                        let why = format!(
+                            "{}, whose workers that could run it do not take it now",
+                            candidates[0].backend
+                        );
+                        defer(input, decision(candidates, why.clone()), why)
+                    }
+                };
             }
             Err(why) => return defer(input, decision(candidates, why.clone()), why),
         }
@@ -110,7 +119,7 @@ fn winner<'a>(input: &PlanInput<'_>, eligible: &'a [Candidate]) -> (usize, Why<'
 }
 
 /// Places the attempt on the first candidate.
-fn assign(input: &PlanInput<'_>, mut decision: Decision) -> Plan {
+fn assign(input: &PlanInput<'_>, mut decision: Decision, capability: Option<Capability>) -> Plan {
     let [winner, others @ ..] = &decision.candidates[..] else {
         unreachable!("a winner is one of the candidates")
     };
@@ -124,6 +133,7 @@ fn assign(input: &PlanInput<'_>, mut decision: Decision) -> Plan {
     Plan::Assign(Box::new(Assign {
         backend,
         class: decision.class.clone(),
+        capability,
         model: service.model.clone(),
         timeout_ms: service.timeout_ms.min(input.time_left_ms().unwrap_or(u64::MAX)).max(1),
         reserve_micro_usd,

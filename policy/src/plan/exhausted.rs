@@ -1,8 +1,8 @@
 //! What a job's own attempts say about a backend: given up there for good, or better left alone now.
 
-use schemas::{AttemptFacts, AttemptId, Backend, FailureCode};
+use schemas::{AttemptFacts, AttemptId, Backend, FailureCode, Queue};
 
-use super::PlanInput;
+use super::{PlanInput, capability};
 use crate::backoff::{Backoff, seed_of};
 use crate::breaker::{QUOTA_OPEN_MAX_MS, QUOTA_OPEN_MS};
 use crate::dispose::{OUT_OF_MEMORY_MAX, code_of, times, transient_in_a_row};
@@ -65,9 +65,10 @@ fn away(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<Verdict> {
 fn ends_it(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
     let Some(failure) = &facts.failure else { return false };
     match failure.code {
+        // It was about one server; those of the backend that differ may have it.
+        FailureCode::CapabilityMissing => !capability::has_others(input, &facts.backend),
         FailureCode::InvalidJob
         | FailureCode::ContentRefused
-        | FailureCode::CapabilityMissing
         | FailureCode::ProviderStopped
         | FailureCode::Timeout
         | FailureCode::UnusableResult
@@ -112,11 +113,12 @@ fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
 /// It failed at one server, which its worker leaves alone for a while, and another serves the job there.
 fn another_server_does(facts: &AttemptFacts, input: &PlanInput<'_>) -> bool {
     let Some(worker) = &facts.worker else { return false };
+    let any = Queue::of_class(input.admitted.class.clone());
     input.fleet.view(&facts.backend).is_some_and(|view| {
         view.offers.iter().any(|offer| {
             offer.worker != *worker
                 && offer.breaker.is_some()
-                && offer.serves(&input.admitted.class, input.policy.offer_max_age_ms, input.now_ms)
+                && offer.serves(&any, input.policy.offer_max_age_ms, input.now_ms)
         })
     })
 }

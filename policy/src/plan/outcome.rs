@@ -1,6 +1,6 @@
 //! What a plan says.
 
-use schemas::{Backend, Class, Decision, Failure, MicroUsd};
+use schemas::{Backend, Capability, Class, Decision, Failure, MicroUsd, Queue};
 
 /// What is to be done with a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,8 @@ pub struct Assign {
     pub backend: Backend,
     /// In which class.
     pub class: Class,
+    /// Which of its workers: those of this capability, or those that tell none.
+    pub capability: Option<Capability>,
     /// The service's model.
     pub model: String,
     /// The longest the attempt may run, milliseconds.
@@ -54,6 +56,12 @@ pub struct Assign {
 }
 
 impl Assign {
+    /// In which queue of its backend it waits.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue { class: self.class.clone(), capability: self.capability }
+    }
+
     /// A slot is free for it: it does not wait for another attempt to end.
     #[must_use]
     pub fn starts_at_once(&self) -> bool {

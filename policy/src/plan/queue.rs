@@ -2,13 +2,15 @@
 //!
 //! The classes of a backend wait in queues of their own and share its workers' slots. So a job waits for
 //! the longer of two: what is ahead of it in its class, on the workers that could take it; and what is
-//! ahead of it in all classes, on all workers.
+//! ahead of it in all classes, on all workers. Workers whose servers differ have queues of their own: each
+//! group is looked at by itself, and the job goes where it waits least.
 
 use schemas::config::BackendConfig;
-use schemas::{Lane, Service};
+use schemas::{Capability, Lane, Service};
 
 use super::PlanInput;
-use super::capability::{Capacity, learned_ms};
+use super::capability::{self, Capacity, learned_ms};
+use super::rejections::Rejections;
 use crate::fleet::BackendView;
 
 /// What is ahead of a job at one backend.
@@ -22,6 +24,8 @@ pub(super) struct Queue {
     pub(super) completion_ms: u64,
     /// As many wait as the bound allows.
     pub(super) over: Option<Over>,
+    /// From which workers' queues that is: those of this capability, or those that tell none.
+    pub(super) capability: Option<Capability>,
 }
 
 /// A queue that is at its bound.
@@ -39,14 +43,81 @@ pub(super) fn queue(
     capacity: &Capacity,
 ) -> Queue {
     let Some(service) = service else { return Queue::default() };
+    let backlog = view.iter().flat_map(|view| view.backlog.values()).fold(0, |all: u64, jobs| all + jobs);
+    let all = Slots { able: capacity.slots, well: capacity.slots_well, learned_ms: capacity.learned_ms };
+    let mut able = capacity.groups.iter().filter(|group| group.is_able());
+    // Most backends have one group, and what cannot run anywhere now is looked at as a whole.
+    let best =
+        match (capacity.groups.iter().count(), able.next()) {
+            (1, Some(only)) => wait(input, config, service, view, &all, None).of(only.capability),
+            (_, None) => wait(input, config, service, view, &all, None),
+            (_, Some(first)) => {
+                let of = |group: &capability::Group| {
+                    let slots =
+                        Slots { able: group.slots, well: group.slots_well, learned_ms: group.learned_ms };
+                    wait(input, config, service, view, &slots, Some(group.capability)).of(group.capability)
+                };
+                able.map(of).fold(of(first), |best, other| {
+                    if other.completion_ms < best.completion_ms { other } else { best }
+                })
+            }
+        };
+    Queue { backlog, ..best }
+}
+
+/// From which workers' queues of a backend a job is taken soonest, of all or of those wanted; none where none could take it.
+pub(super) fn group(
+    input: &PlanInput<'_>,
+    config: &BackendConfig,
+    wanted: Option<Option<Capability>>,
+) -> Option<Option<Capability>> {
+    let view = input.fleet.view(&config.backend);
+    let service = input.catalog.service(&config.backend, &input.admitted.class);
+    let mut capacity = capability::capacity(input, view, service, &mut Rejections::default());
+    if let Some(wanted) = wanted {
+        capacity.groups.retain(wanted);
+    }
+    let is_able = capacity.groups.iter().any(capability::Group::is_able);
+    is_able.then(|| queue(input, config, service, view, &capacity).capability)
+}
+
+/// Whose slots a job waits for.
+struct Slots {
+    /// Of those that could take it.
+    able: u32,
+    /// Of all that are healthy.
+    well: u32,
+    learned_ms: Option<u64>,
+}
+
+impl Queue {
+    fn of(self, capability: Option<Capability>) -> Self {
+        Self { capability, ..self }
+    }
+}
+
+/// The wait for some workers' slots, behind what lies in their queues or in all.
+fn wait(
+    input: &PlanInput<'_>,
+    config: &BackendConfig,
+    service: &Service,
+    view: Option<&BackendView>,
+    slots: &Slots,
+    of: Option<Option<Capability>>,
+) -> Queue {
     let class = &input.admitted.class;
-    let run_ms = capacity.learned_ms.unwrap_or(service.expected_ms);
+    let run_ms = slots.learned_ms.unwrap_or(service.expected_ms);
     let (mut own, mut all) = (Ahead::default(), Ahead::default());
-    for (other, jobs) in view.iter().flat_map(|view| &view.backlog).filter(|(_, jobs)| **jobs > 0) {
-        if other == class {
+    for (queue, jobs) in view.iter().flat_map(|view| &view.backlog).filter(|(_, jobs)| **jobs > 0) {
+        // All workers read a queue without a capability.
+        if queue.capability.is_some() && of.is_some_and(|of| of != queue.capability) {
+            continue;
+        }
+        if queue.class == *class {
             own.add(*jobs, run_ms);
             all.add(*jobs, run_ms);
         } else {
+            let other = &queue.class;
             let learned = view.and_then(|view| learned_ms(view.offers.iter().map(|known| &**known), other));
             let expected =
                 || input.catalog.service(&config.backend, other).map(|service| service.expected_ms);
@@ -57,14 +128,15 @@ pub(super) fn queue(
         let room = room(u64::from(slots).saturating_mul(u64::from(config.backlog_per_slot)), input.job.lane);
         (slots > 0 && ahead.jobs >= room).then_some(Over { jobs: ahead.jobs, room })
     };
-    let wait_ms = own.wait_ms(capacity.slots).max(all.wait_ms(capacity.slots_well));
+    let wait_ms = own.wait_ms(slots.able).max(all.wait_ms(slots.well));
     // What is learned includes the start-up; what the catalog expects does not.
-    let startup_ms = if capacity.learned_ms.is_some() { 0 } else { service.startup_ms };
+    let startup_ms = if slots.learned_ms.is_some() { 0 } else { service.startup_ms };
     Queue {
         backlog: all.jobs,
         wait_ms,
         completion_ms: wait_ms.saturating_add(startup_ms).saturating_add(run_ms),
-        over: over(&own, capacity.slots).or_else(|| over(&all, capacity.slots_well)),
+        over: over(&own, slots.able).or_else(|| over(&all, slots.well)),
+        capability: None,
     }
 }
 

@@ -75,7 +75,7 @@ fn out_of_order(input: &PlanInput<'_>, view: &BackendView, model: Option<&str>, 
         let reason = breaker.reason.clone().map_or("it failed too often".into(), Cow::Owned);
         return rejections.add(FilterReason::BreakerOpen, reason);
     }
-    let is_tried = || view.backlog.get(&input.admitted.class).is_some_and(|jobs| *jobs > 0);
+    let is_tried = || view.backlog_of(&input.admitted.class) > 0;
     if model.is_some_and(|model| view.breakers.is_half_open(model, input.now_ms)) && is_tried() {
         rejections.add(FilterReason::BreakerOpen, "it failed, and another job tries whether it works again");
     }

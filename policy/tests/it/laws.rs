@@ -72,7 +72,7 @@ prop_compose! {
             world.fleet.upsert_offer(offer, told_at_ms);
         }
         for (backend, jobs) in backlog {
-            world.fleet.set_backlog(&name(backend), &name("image-large"), jobs);
+            world.fleet.set_backlog(&name(backend), Queue::of_class(name("image-large")), jobs);
         }
         let attempts = (1..).zip(history);
         world.history = attempts.map(|(attempt, (backend, code, cost))| failed(attempt, backend, code, cost)).collect();
@@ -128,8 +128,8 @@ proptest! {
             turned.fleet.upsert_offer(offer, told_at_ms);
         }
         for (backend, view) in &world.fleet.backends {
-            for (class, jobs) in &view.backlog {
-                turned.fleet.set_backlog(backend, class, *jobs);
+            for (queue, jobs) in &view.backlog {
+                turned.fleet.set_backlog(backend, queue.clone(), *jobs);
             }
         }
         turned.policy.backends.rotate_left(1);
@@ -390,10 +390,10 @@ fn a_worker_is_at_one_backend_and_a_backlog_never_below_none() {
             .map_or(Vec::new(), |view| view.offers.iter().map(|offer| offer.slots).collect())
     };
     assert_eq!((slots(&fleet, "local"), slots(&fleet, "cloud")), (vec![], vec![3]));
-    let (backend, class) = (name("local"), name("video"));
-    fleet.add_backlog(&backend, &class, 2);
-    fleet.add_backlog(&backend, &class, -5);
-    assert_eq!(fleet.backlog(&backend, &class), 0);
+    let (backend, queue) = (name("local"), Queue::of_class(name("video")));
+    fleet.add_backlog(&backend, queue.clone(), 2);
+    fleet.add_backlog(&backend, queue.clone(), -5);
+    assert_eq!(fleet.backlog(&backend, &queue), 0);
 }
 
 #[test]

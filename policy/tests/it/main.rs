@@ -12,6 +12,7 @@ mod files;
 mod fill;
 mod funds;
 mod laws;
+mod needs;
 mod overdue;
 mod overhead;
 mod plan;

@@ -3,8 +3,8 @@
 use policy::plan::Plan;
 use schemas::breaker::{BreakerKind, BreakerRecord};
 use schemas::{
-    AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, ServerBreaker, Service,
-    Terms, Unit, samples,
+    AttemptFacts, Candidate, FailureCode, Gpu, Listing, MicroUsd, Offer, Profile, Queue, ServerBreaker,
+    Service, Terms, Unit, samples,
 };
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn worker(world: &mut World, backend: &str, facts: &str) {
     let backend_name = name(backend);
     if let Some(jobs) = whole("backlog") {
         let class = facts.get("of").map_or_else(|| world.admitted().class, |class| name(class));
-        world.fleet.set_backlog(&backend_name, &class, jobs);
+        world.fleet.set_backlog(&backend_name, Queue::of_class(class), jobs);
     }
     if let Some(open_ms) = number("breaker") {
         // Of all models, or of one.

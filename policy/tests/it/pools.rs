@@ -4,7 +4,7 @@ use policy::defaults;
 use policy::fleet::Fleet;
 use policy::schedule::{Pool, pools};
 use schemas::breaker::{BreakerKind, BreakerRecord};
-use schemas::{Health, Offer, RunningAttempt, samples};
+use schemas::{Health, Offer, Queue, RunningAttempt, samples};
 
 use crate::world::{NOW_MS, name, offer};
 
@@ -15,8 +15,8 @@ const LARGE_MS: i64 = 12_000;
 fn found(offers: Vec<Offer>, backlog: u64, ahead_ms: u64) -> Vec<Pool> {
     let mut fleet = Fleet::default();
     offers.into_iter().for_each(|offer| fleet.upsert_offer(offer, NOW_MS));
-    fleet.set_backlog(&name("local"), &name(LARGE), backlog);
-    pools(&fleet, &defaults::policy(), &defaults::catalog(), ahead_ms, NOW_MS)
+    fleet.set_backlog(&name("local"), Queue::of_class(name(LARGE)), backlog);
+    pools(&fleet, &defaults::policy(), &defaults::catalog(), ahead_ms, NOW_MS).pools
 }
 
 fn running(running_ms: u64) -> RunningAttempt {
@@ -64,7 +64,7 @@ fn when_a_worker_is_expected_back_depends_on_why_it_is_out() {
         change(&mut worker);
         let mut fleet = Fleet::default();
         fleet.upsert_offer(worker, NOW_MS - told_ms_ago);
-        pools(&fleet, &defaults::policy(), &defaults::catalog(), 1, NOW_MS)[0].free_at_ms.clone()
+        pools(&fleet, &defaults::policy(), &defaults::catalog(), 1, NOW_MS).pools[0].free_at_ms.clone()
     };
     assert_eq!(free(&|_| {}, 9_000), [NOW_MS]);
     // It fell silent: the longer, the longer it is taken to stay so; then it is gone.
@@ -82,7 +82,7 @@ fn nothing_begins_before_the_breaker_closes() {
     fleet.upsert_offer(offer("local-1", "local", 2), NOW_MS);
     let closed = BreakerRecord::closed(name("local"), BreakerKind::Stopped, None, String::new(), NOW_MS);
     fleet.take_breaker(&BreakerRecord { open_until_ms: Some(NOW_MS + 15_000), ..closed });
-    let pool = pools(&fleet, &defaults::policy(), &defaults::catalog(), 1, NOW_MS).swap_remove(0);
+    let pool = pools(&fleet, &defaults::policy(), &defaults::catalog(), 1, NOW_MS).pools.swap_remove(0);
     assert_eq!(pool.free_at_ms, [NOW_MS + 15_000; 2]);
 }
 

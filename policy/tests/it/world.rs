@@ -47,6 +47,7 @@ pub(crate) fn offer(worker: &str, backend: &str, slots: u32) -> Offer {
         models: None,
         nodes: None,
         file_choices: None,
+        capability: None,
         gpus: Vec::new(),
         simulated: false,
         breaker: None,
@@ -120,8 +121,16 @@ impl World {
     }
 
     pub(crate) fn plan_as(&self, admitted: &Admitted) -> Plan {
+        self.plan_by(admitted, Choice::Weighted)
+    }
+
+    pub(crate) fn plan_by(&self, admitted: &Admitted, choice: Choice<'_>) -> Plan {
+        plan(&self.input(admitted, choice))
+    }
+
+    pub(crate) fn input<'a>(&'a self, admitted: &'a Admitted, choice: Choice<'a>) -> PlanInput<'a> {
         let attempt = u32::try_from(self.history.len()).expect("few attempts") + 1;
-        plan(&PlanInput {
+        PlanInput {
             job: &self.job,
             admitted,
             attempt,
@@ -134,9 +143,9 @@ impl World {
             tenant: TenantPolicy { listing: self.listing, config: &self.tenant },
             ledger_available: self.ledger_available,
             refused: &self.refused,
-            choice: Choice::Weighted,
+            choice,
             now_ms: self.now_ms,
-        })
+        }
     }
 }
 

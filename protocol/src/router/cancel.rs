@@ -1,7 +1,7 @@
 //! Cancels a job wherever it is. The request is durable before anything is done about it, so a worker that gets the
 //! job later, or has it now, stops it.
 
-use schemas::{AttemptId, CancelRequest, Event, Fact, Failure, FailureCode, JobId, JobState, Tenant};
+use schemas::{AttemptId, CancelRequest, Event, Fact, Failure, FailureCode, JobId, JobState, Queue, Tenant};
 
 use crate::errors::{PublishError, StepError};
 use crate::ports::Record;
@@ -83,9 +83,12 @@ pub async fn cancel<P: RouterPorts>(
 /// published anything about it proves nothing: it may have just called the provider, and without its assignment it
 /// would not be followed up when that worker dies.
 async fn may_be_taken_out<P: RouterPorts>(ports: &P, assigned: &Event) -> Result<bool, StepError> {
-    let Fact::Assigned { backend, class, reserved_micro_usd, .. } = &assigned.fact else { return Ok(false) };
-    if let Some(from) = ports.undelivered_from(backend, class).await? {
-        let sequence = ports.sequence_of(backend, class, assigned.job).await?;
+    let Fact::Assigned { backend, class, capability, reserved_micro_usd, .. } = &assigned.fact else {
+        return Ok(false);
+    };
+    let queue = Queue { class: class.clone(), capability: *capability };
+    if let Some(from) = ports.undelivered_from(backend, &queue).await? {
+        let sequence = ports.sequence_of(backend, &queue, assigned.job).await?;
         if sequence.is_none_or(|sequence| sequence < from) {
             return Ok(false);
         }

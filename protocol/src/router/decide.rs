@@ -31,10 +31,10 @@ pub(crate) fn plan_with<P: RouterPorts>(
 
 /// Counts the room that an assignment takes: plans that follow see it taken.
 pub(crate) fn take_room<P: RouterPorts>(ports: &P, assign: &Assign) {
-    ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, 1));
+    ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, assign.queue(), 1));
 }
 
 /// Undoes what [`take_room`] counted, for an assignment that is not made.
 pub(crate) fn give_room_back<P: RouterPorts>(ports: &P, assign: &Assign) {
-    ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, &assign.class, -1));
+    ports.change_fleet(|fleet| fleet.add_backlog(&assign.backend, assign.queue(), -1));
 }

@@ -234,7 +234,7 @@ async fn resume<P: RouterPorts>(
     let Some(event) = history.last_assigned().filter(|event| event.attempt == placement.attempt) else {
         return Ok(Placed::Done);
     };
-    let Fact::Assigned { backend, class, model, reserved_micro_usd, .. } = &event.fact else {
+    let Fact::Assigned { backend, class, capability, model, reserved_micro_usd, .. } = &event.fact else {
         return Ok(Placed::Done);
     };
     // Before anything is made of it: what is over is not placed once more.
@@ -251,6 +251,7 @@ async fn resume<P: RouterPorts>(
     let target = Target {
         backend: backend.clone(),
         class: class.clone(),
+        capability: *capability,
         model: model.clone(),
         timeout_ms: service.map_or(config.policy.patience_ms, |service| service.timeout_ms),
         reserve_micro_usd: *reserved_micro_usd,

@@ -5,7 +5,7 @@ use policy::inbox::InboxShare;
 use schemas::codec::{self, DecodeError};
 use schemas::reserve::{Grant, Reservation};
 use schemas::{
-    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Input, Job, JobId, KeyRecord, Lane, Tenant,
+    Assignment, Backend, CancelRequest, DeadLetter, Event, Input, Job, JobId, KeyRecord, Lane, Queue, Tenant,
 };
 
 use crate::errors::PortError;
@@ -173,27 +173,27 @@ pub trait RouterPorts: Ports {
     /// Stores a request to cancel a job, and makes it known here at once.
     fn request_cancel(&self, request: &CancelRequest) -> impl Future<Output = Result<(), PortError>>;
 
-    /// From which sequence on no worker has got anything of a backend and class; none when no worker ever served it.
+    /// From which sequence on no worker has got anything of a backend's queue; none when no worker ever served it.
     fn undelivered_from(
         &self,
         backend: &Backend,
-        class: &Class,
+        queue: &Queue,
     ) -> impl Future<Output = Result<Option<u64>, PortError>>;
-    /// The next assignment of a backend and class from a sequence on. One that cannot be read is passed over: the
+    /// The next assignment of a backend's queue from a sequence on. One that cannot be read is passed over: the
     /// next worker that gets it parks it.
     fn next_queued(
         &self,
         backend: &Backend,
-        class: &Class,
+        queue: &Queue,
         from: u64,
     ) -> impl Future<Output = Result<Option<Queued>, PortError>>;
     /// The assignment at a sequence.
     fn queued_at(&self, sequence: u64) -> impl Future<Output = Result<Option<Assignment>, PortError>>;
-    /// Where the latest assignment of a job at a backend lies.
+    /// Where the latest assignment of a job in a backend's queue lies.
     fn sequence_of(
         &self,
         backend: &Backend,
-        class: &Class,
+        queue: &Queue,
         job: JobId,
     ) -> impl Future<Output = Result<Option<u64>, PortError>>;
     /// Takes all assignments of a job out of their queues.

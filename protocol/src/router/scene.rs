@@ -2,8 +2,8 @@
 
 use policy::plan::{Choice, ways};
 use policy::schedule::{
-    Pool, Rates, Rules, Run, Schedule, ScheduleInput, Share, Waiting, Way, multiple, patience_ms, pools,
-    reference, schedule,
+    Place, Pools, Rates, Rules, Run, Schedule, ScheduleInput, Share, Waiting, Way, multiple, patience_ms,
+    pools, reference, schedule,
 };
 use schemas::digest::{Digest, DigestJob, DigestKind};
 use schemas::{Backend, Job, Tenant};
@@ -24,7 +24,7 @@ const SOUND_MAX: f64 = 1e12;
 /// What a schedule is made from.
 pub(crate) struct Scene<'a> {
     view: View<'a>,
-    pools: Vec<Pool>,
+    pools: Pools,
     waiting: Vec<Waiting>,
     tenants: Vec<Tenant>,
 }
@@ -37,7 +37,8 @@ impl<'a> Scene<'a> {
 
     /// One more that waits; its place.
     pub(crate) fn stand(&mut self, placement: &Placement<'_>, refused: &[(Backend, String)]) -> usize {
-        let found = ways(&self.view.input(placement, refused, Choice::Waits { why: "" }));
+        let input = self.view.input(placement, refused, Choice::Waits { why: "" });
+        let found = ways(&input, &self.pools.places);
         let ceiling = placement.job.constraints.max_cost_micro_usd.map(|ceiling| ceiling.0 as f64);
         let reference = reference(&found.ways, ceiling, found.cheapest_paid_micro_usd);
         self.push(placement.job, placement.submitted_at_ms, found.ways, reference)
@@ -73,21 +74,9 @@ impl<'a> Scene<'a> {
 
     /// What waits in another router's hands. What cannot be is left out: anybody on the broker may have said it.
     pub(crate) fn stand_others(&mut self, digest: &Digest) {
-        let backends = &self.view.config.policy.backends;
-        let way = |(backend, cost_micro_usd, p50_ms, p90_ms): &(Backend, f64, f64, f64)| {
-            let pool = backends.iter().position(|config| config.backend == *backend)?;
-            let is_sound =
-                [cost_micro_usd, p50_ms, p90_ms].iter().all(|value| (0.0..SOUND_MAX).contains(*value));
-            is_sound.then(|| Way {
-                pool,
-                cost_micro_usd: *cost_micro_usd,
-                run: Run { p50_ms: p50_ms.max(1.0), p90_ms: p90_ms.max(*p50_ms) },
-            })
-        };
         let kind = |kind: &DigestKind| {
             let is_sound = (0.0..SOUND_MAX).contains(&kind.reference_micro_usd);
-            is_sound
-                .then(|| (kind.reference_micro_usd, kind.ways.iter().filter_map(way).collect::<Vec<Way>>()))
+            is_sound.then(|| (kind.reference_micro_usd, self.ways_told(kind)))
         };
         let kinds: Vec<_> = digest.kinds.iter().map(kind).collect();
         for DigestJob(since_ms, patience_ms, deadline_ms, profile, tenant, kind) in &digest.jobs {
@@ -113,6 +102,25 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The ways of a kind of another router's jobs.
+    fn ways_told(&self, kind: &DigestKind) -> Vec<Way> {
+        let mut ways: Vec<Way> = Vec::new();
+        for (nth, (backend, cost_micro_usd, p50_ms, p90_ms)) in kind.ways.iter().enumerate() {
+            let is_sound =
+                [cost_micro_usd, p50_ms, p90_ms].iter().all(|value| (0.0..SOUND_MAX).contains(*value));
+            let capability = kind.capabilities.get(nth);
+            for (pool, place) in self.pools.places.iter().enumerate() {
+                let is_meant = self.backend(pool) == backend
+                    && capability.is_none_or(|capability| *capability == place.capability);
+                if is_sound && is_meant && ways.iter().all(|way| way.pool != pool) {
+                    let run = Run { p50_ms: p50_ms.max(1.0), p90_ms: p90_ms.max(*p50_ms) };
+                    ways.push(Way { pool, cost_micro_usd: *cost_micro_usd, run });
+                }
+            }
+        }
+        ways
+    }
+
     /// What the first so many that stand here look like to other routers.
     pub(crate) fn digest(&self, router: &str, count: usize) -> Digest {
         let mut digest =
@@ -123,7 +131,13 @@ impl<'a> Scene<'a> {
                 (self.backend(way.pool).clone(), way.cost_micro_usd, p50_ms, p90_ms)
             };
             let reference_micro_usd = waiting.reference_micro_usd;
-            let kind = DigestKind { reference_micro_usd, ways: waiting.ways.iter().map(way).collect() };
+            let told = |way: &Way| self.pools.places[way.pool].capability;
+            let mut capabilities: Vec<_> = waiting.ways.iter().map(told).collect();
+            if capabilities.iter().all(Option::is_none) {
+                capabilities.clear();
+            }
+            let ways = waiting.ways.iter().map(way).collect();
+            let kind = DigestKind { reference_micro_usd, ways, capabilities };
             let place = digest.kinds.iter().rposition(|known| *known == kind).unwrap_or_else(|| {
                 digest.kinds.push(kind);
                 digest.kinds.len() - 1
@@ -144,12 +158,12 @@ impl<'a> Scene<'a> {
             used_ms: rates.used_by(tenant.as_str(), self.view.now_ms),
         };
         let tenants: Vec<Share> = self.tenants.iter().map(share).collect();
-        let own = self.pools.iter().filter(|pool| !pool.is_paid);
+        let own = self.pools.pools.iter().filter(|pool| !pool.is_paid);
         let slots = own.map(|pool| pool.free_at_ms.len()).sum();
         schedule(&ScheduleInput {
             now_ms: self.view.now_ms,
             waiting: &self.waiting,
-            pools: &self.pools,
+            pools: &self.pools.pools,
             tenants: &tenants,
             expected: &rates.expected(slots, self.view.now_ms),
             rules: &Rules::of(&config.policy),
@@ -166,7 +180,12 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn backend(&self, pool: usize) -> &Backend {
-        &self.view.config.policy.backends[pool].backend
+        &self.view.config.policy.backends[self.pools.places[pool].backend].backend
+    }
+
+    /// Where a pool is.
+    pub(crate) fn place(&self, pool: usize) -> Place {
+        self.pools.places[pool]
     }
 
     pub(crate) fn waiting(&self, place: usize) -> &Waiting {
@@ -179,7 +198,7 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn is_paid(&self, pool: usize) -> bool {
-        self.pools[pool].is_paid
+        self.pools.pools[pool].is_paid
     }
 
     /// How long it runs in a pool, if that is our own, milliseconds.

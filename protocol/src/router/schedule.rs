@@ -8,7 +8,7 @@ mod words;
 use policy::plan::{Choice, Plan};
 use policy::schedule::{Decision, Schedule, Why, multiple, patience_ms, span_ms};
 use schemas::digest::Digest;
-use schemas::{Backend, Job};
+use schemas::{Backend, Capability, Job};
 
 use crate::ports::FleetConfig;
 use crate::router::decide::{plan_with, take_room, with_view};
@@ -38,11 +38,17 @@ pub(crate) fn at_once<P: RouterPorts>(ports: &P, config: &FleetConfig, placement
     plan
 }
 
+/// At which backend's workers a pool is.
+fn to<'a>(config: &'a FleetConfig, scene: &Scene<'_>, pool: usize) -> (&'a Backend, Option<Capability>) {
+    let place = scene.place(pool);
+    (&config.policy.backends[place.backend].backend, place.capability)
+}
+
 /// One of those that wait and that the schedule says something of now.
 struct Found<'a> {
     place: usize,
-    /// Where it starts; none where nothing may run it.
-    backend: Option<&'a Backend>,
+    /// Where it starts: at which backend's workers; none where nothing may run it.
+    to: Option<(&'a Backend, Option<Capability>)>,
     why: String,
     /// How long it takes a slot of our own, milliseconds, where it gets one.
     own_run_ms: Option<f64>,
@@ -57,22 +63,26 @@ pub(crate) fn look<P: RouterPorts>(ports: &P, waits: &mut Waits<'_>) -> Vec<Opti
         let schedule = together(waits, scene);
         let find = |(place, decision): (usize, &Decision)| match decision {
             Decision::Start { pool } | Decision::Ahead { pool } => {
-                let backend = Some(&config.policy.backends[*pool].backend);
+                let to = Some(to(&config, scene, *pool));
                 let (why, own_run_ms) = (words::of(decision, place, scene), scene.own_run_ms(place, *pool));
-                Some(Found { place, backend, why, own_run_ms })
+                Some(Found { place, to, why, own_run_ms })
             }
             // What can run nowhere any more ends.
             Decision::Wait { .. } if scene.is_nowhere(place) => {
-                Some(Found { place, backend: None, why: "its turn".to_owned(), own_run_ms: None })
+                Some(Found { place, to: None, why: "its turn".to_owned(), own_run_ms: None })
             }
             Decision::Wait { .. } => None,
         };
         schedule.decisions.iter().take(waits.len()).enumerate().filter_map(find).collect::<Vec<_>>()
     });
     let mut plans: Vec<Option<Plan>> = std::iter::repeat_with(|| None).take(waits.len()).collect();
-    for Found { place, backend, why, own_run_ms } in &found {
+    for Found { place, to, why, own_run_ms } in &found {
         let (placement, refused) = waits.placement(*place);
-        let choice = backend.map_or(Choice::Waits { why }, |backend| Choice::Scheduled { backend, why });
+        let choice = to.map_or(Choice::Waits { why }, |(backend, capability)| Choice::Scheduled {
+            backend,
+            capability,
+            why,
+        });
         let plan = plan_with(ports, &config, &placement, refused, choice);
         if let Plan::Assign(assign) = &plan {
             take_room(ports, assign);
@@ -113,7 +123,7 @@ pub(crate) fn weigh<P: RouterPorts>(
 ) -> Plan {
     let is_first = placement.attempt == 1;
     // An attempt that is bound at once takes its place before those that wait.
-    let (decision, why) = ports.room().with_waits(|waits| {
+    let (to, why) = ports.room().with_waits(|waits| {
         with_scene(ports, config, |scene| {
             if is_first {
                 waits.stand_in(scene);
@@ -123,21 +133,24 @@ pub(crate) fn weigh<P: RouterPorts>(
                 waits.others_stand_in(scene);
             }
             let decision = scene.schedule(waits.rates()).decisions[place];
-            (decision, words::of(&decision, place, scene))
+            let pool = match decision {
+                Decision::Start { pool } | Decision::Ahead { pool } => Some(pool),
+                Decision::Wait { why, .. } => match why {
+                    Why::LastMoment { .. } if !is_first => None,
+                    Why::InLine { pool, .. } | Why::LastMoment { pool } | Why::PaidSlot { pool, .. } => {
+                        Some(pool)
+                    }
+                    Why::NoPool => None,
+                },
+            };
+            (pool.map(|pool| to(config, scene, pool)), words::of(&decision, place, scene))
         })
     });
-    let pool = match decision {
-        Decision::Start { pool } | Decision::Ahead { pool } => Some(pool),
-        Decision::Wait { why, .. } => match why {
-            Why::LastMoment { .. } if !is_first => None,
-            Why::InLine { pool, .. } | Why::LastMoment { pool } | Why::PaidSlot { pool, .. } => Some(pool),
-            Why::NoPool => None,
-        },
-    };
     let why = &*why;
-    let choice = pool.map_or(Choice::Waits { why }, |pool| {
-        let backend = &config.policy.backends[pool].backend;
-        Choice::Scheduled { backend, why }
+    let choice = to.map_or(Choice::Waits { why }, |(backend, capability)| Choice::Scheduled {
+        backend,
+        capability,
+        why,
     });
     plan_with(ports, config, placement, refused, choice)
 }

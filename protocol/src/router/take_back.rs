@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use policy::admit::admit;
 use policy::overdue::{is_overdue, moves};
 use policy::plan::Plan;
-use schemas::{AttemptFacts, Backend, Class, DeadLetter, Failure, FailureCode};
+use schemas::{AttemptFacts, Backend, DeadLetter, Failure, FailureCode, JobId, Queue};
 
 use crate::claim_store;
 use crate::errors::StepError;
@@ -19,17 +19,17 @@ use crate::router::place;
 use crate::router::ports::{Queued, RouterPorts};
 use crate::router::withdraw::{self, Waiting};
 
-/// Assignments taken back from one backend and class in one look.
+/// Assignments taken back from one queue in one look.
 const TAKEN_BACK_MAX: usize = 1_000;
 
-/// Waiting assignments of one backend and class that are looked at for having waited too long.
+/// Waiting assignments of one queue that are looked at for having waited too long.
 const OVERDUE_MAX: usize = 100;
 
 /// Since when backends have had no worker for a class, as this router saw it.
 #[derive(Debug, Default)]
-pub struct Deserted(HashMap<(Backend, Class), i64>);
+pub struct Deserted(HashMap<(Backend, Queue), i64>);
 
-/// What a look at one backend and class came to.
+/// What a look at one queue came to.
 #[derive(Debug)]
 pub struct TakenBack {
     /// How many assignments were taken back.
@@ -39,7 +39,7 @@ pub struct TakenBack {
 }
 
 impl Deserted {
-    /// Looks at one backend and class, and takes back what should not wait there.
+    /// Looks at one queue, and takes back what should not wait there.
     ///
     /// # Errors
     /// The broker failed in between; the next look goes on.
@@ -47,45 +47,58 @@ impl Deserted {
         &mut self,
         ports: &P,
         backend: &Backend,
-        class: &Class,
+        queue: &Queue,
     ) -> Result<TakenBack, StepError> {
         let (policy, now_ms) = (ports.config().policy, ports.now_ms());
         let (is_served, waiting) = ports.with_fleet(|fleet| {
             let view = fleet.view(backend);
-            let is_served = view.is_some_and(|view| view.serves(class, policy.offer_max_age_ms, now_ms));
-            (is_served, fleet.backlog(backend, class))
+            let is_served = view.is_some_and(|view| view.serves(queue, policy.offer_max_age_ms, now_ms));
+            (is_served, fleet.backlog(backend, queue))
         });
-        let of = (backend.clone(), class.clone());
+        let of = (backend.clone(), queue.clone());
         let count = if is_served {
             self.0.remove(&of);
-            if waiting == 0 { 0 } else { overdue(ports, backend, class).await? }
+            if waiting == 0 { 0 } else { overdue(ports, backend, queue).await? }
         } else {
             let since_ms = *self.0.entry(of).or_insert(now_ms);
             let is_stranded = (now_ms - since_ms).unsigned_abs() >= policy.stranded_after_ms;
-            if is_stranded { stranded(ports, backend, class).await? } else { 0 }
+            if is_stranded { stranded(ports, backend, queue).await? } else { 0 }
         };
         Ok(TakenBack { count, is_served })
     }
 }
 
 /// Takes everything back that a backend without workers has; how many.
-async fn stranded<P: RouterPorts>(ports: &P, backend: &Backend, class: &Class) -> Result<u64, StepError> {
+async fn stranded<P: RouterPorts>(ports: &P, backend: &Backend, queue: &Queue) -> Result<u64, StepError> {
     let (mut next, mut taken) = (1, 0);
     for _ in 0..TAKEN_BACK_MAX {
-        let Some(queued) = ports.next_queued(backend, class, next).await? else { break };
+        let Some(queued) = ports.next_queued(backend, queue, next).await? else { break };
         next = queued.sequence + 1;
-        let words = format!("{backend} lost its workers while the job waited there");
+        // One that finishes what it has, or that waits for its server, ends it by itself.
+        if is_in_hand(ports, backend, queued.assignment.job.id) {
+            continue;
+        }
+        let words = format!("{backend} lost the workers that could take the job while it waited there");
         taken += u64::from(take_back(ports, queued, words).await?);
     }
     Ok(taken)
 }
 
+/// Whether a worker that is there may have a job in hand.
+fn is_in_hand<P: RouterPorts>(ports: &P, backend: &Backend, job: JobId) -> bool {
+    let (policy, now_ms) = (ports.config().policy, ports.now_ms());
+    ports.with_fleet(|fleet| {
+        let offers = fleet.view(backend).map_or(&[][..], |view| &view.offers);
+        offers.iter().any(|offer| offer.is_fresh(policy.offer_max_age_ms, now_ms) && offer.may_have(job))
+    })
+}
+
 /// Takes back what has waited too long for a worker of a backend, and would be placed elsewhere now; how many.
-async fn overdue<P: RouterPorts>(ports: &P, backend: &Backend, class: &Class) -> Result<u64, StepError> {
-    let Some(mut next) = ports.undelivered_from(backend, class).await? else { return Ok(0) };
+async fn overdue<P: RouterPorts>(ports: &P, backend: &Backend, queue: &Queue) -> Result<u64, StepError> {
+    let Some(mut next) = ports.undelivered_from(backend, queue).await? else { return Ok(0) };
     let (config, mut taken) = (ports.config(), 0);
     for _ in 0..OVERDUE_MAX {
-        let Some(queued) = ports.next_queued(backend, class, next).await? else { break };
+        let Some(queued) = ports.next_queued(backend, queue, next).await? else { break };
         next = queued.sequence + 1;
         // Those behind it have waited less.
         if !is_overdue(queued.assignment.time_ms, ports.now_ms(), &config.policy) {

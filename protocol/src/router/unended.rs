@@ -88,7 +88,9 @@ fn open_attempt(
     if ended.iter().any(|facts| facts.attempt >= event.attempt) {
         return None;
     }
-    let Fact::Assigned { backend, class, model, reserved_micro_usd, .. } = &event.fact else { return None };
+    let Fact::Assigned { backend, class, capability, model, reserved_micro_usd, .. } = &event.fact else {
+        return None;
+    };
     Some(Assignment {
         schema_version: SCHEMA_VERSION,
         time_ms: event.time_ms,
@@ -97,6 +99,7 @@ fn open_attempt(
         counted_attempts: 0,
         backend: backend.clone(),
         class: class.clone(),
+        capability: *capability,
         model: model.clone(),
         timeout_ms: 0,
         reserved_micro_usd: *reserved_micro_usd,

@@ -79,7 +79,7 @@ impl Message {
             Record::Event(event) => Self::event(event),
             Record::EventAfter(event, sequence) => Self::event(event).after(sequence),
             Record::Work(assignment) => {
-                let subject = subjects::work(&assignment.backend, &assignment.class, assignment.job.id);
+                let subject = subjects::work(&assignment.backend, &assignment.queue(), assignment.job.id);
                 Self::new(subject, format!("{}.work", assignment.id()), assignment)
             }
             Record::Failed(letter) => {

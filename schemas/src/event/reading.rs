@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::{Fact, JobFacts};
 use crate::{
-    Artifact, AttemptFacts, Backend, Class, Decision, Failure, JobId, JobState, Manifest, MicroUsd, WorkerId,
+    Artifact, AttemptFacts, Backend, Capability, Class, Decision, Failure, JobId, JobState, Manifest,
+    MicroUsd, WorkerId,
 };
 
 /// The name of the field that says which fact it is.
@@ -29,6 +30,8 @@ enum Fields {
         facts: JobFacts,
         backend: Backend,
         class: Class,
+        #[serde(default)]
+        capability: Option<Capability>,
         model: String,
         reserved_micro_usd: MicroUsd,
         decision: Decision,

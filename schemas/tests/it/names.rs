@@ -1,15 +1,18 @@
 //! Names and subjects: what is built is parsed back, and nothing else is.
 
 use schemas::subjects::{self, Subject};
-use schemas::{AttemptId, Backend, Encoding, FailureCode, JobId, Lane, Tenant, samples};
+use schemas::{AttemptId, Backend, Encoding, FailureCode, JobId, Lane, Queue, Tenant, samples};
 
 #[test]
 fn subjects_round_trip() {
     let (job, tenant) = (samples::job_id(), samples::job().tenant);
     let (backend, class) = (samples::offer().backend, samples::decision().class);
+    let queue = Queue::of_class(class.clone());
+    let unlike = Queue { class, capability: "0123abcd".parse().ok() };
     let cases = [
         (subjects::jobs(Lane::Batch, &tenant), Subject::Jobs(Lane::Batch, tenant.clone())),
-        (subjects::work(&backend, &class, job), Subject::Work(backend.clone(), class, job)),
+        (subjects::work(&backend, &queue, job), Subject::Work(backend.clone(), queue.clone(), job)),
+        (subjects::work(&backend, &unlike, job), Subject::Work(backend.clone(), unlike, job)),
         (subjects::dead(&backend, job), Subject::Dead(backend, job)),
         (subjects::event(&tenant, job, "ended"), Subject::Event(tenant.clone(), job, "ended".to_owned())),
         (subjects::progress(&tenant, job), Subject::Progress(tenant, job)),
@@ -20,6 +23,16 @@ fn subjects_round_trip() {
     ];
     for (text, subject) in cases {
         assert_eq!(subjects::parse(&text), Some(subject), "{text}");
+    }
+    for queue in [queue.clone(), Queue { capability: "ffffffff".parse().ok(), ..queue }] {
+        let backend: Backend = "local".parse().expect("a name");
+        let filter = subjects::work_filter(&backend, &queue);
+        assert_eq!(subjects::work_filter_parts(&filter), Some((backend, queue)), "{filter}");
+    }
+    for filter in
+        ["argosy.work.*.*.*", "argosy.work.local.image-large", "argosy.dead.>", "argosy.work.local.a+b.*"]
+    {
+        assert_eq!(subjects::work_filter_parts(filter), None, "{filter}");
     }
     for foreign in ["", "argosy", "argosy.jobs.urgent.t", "argosy.jobs.batch", "other.jobs.batch.t"] {
         assert_eq!(subjects::parse(foreign), None, "{foreign}");

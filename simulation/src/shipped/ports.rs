@@ -22,8 +22,8 @@ use schemas::reserve::{Grant, Reservation};
 use schemas::subjects::{self, Subject};
 use schemas::topology::stream;
 use schemas::{
-    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, Class, DeadLetter, Event, Fact, Input,
-    JobId, JobState, KeyRecord, Lane, Outcome, SCHEMA_VERSION, Tenant,
+    Assignment, AttemptId, AttemptRecord, Backend, CancelRequest, DeadLetter, Event, Fact, Input, JobId,
+    JobState, KeyRecord, Lane, Outcome, Queue, SCHEMA_VERSION, Tenant,
 };
 
 use super::delivery::{Payload, SimDelivery};
@@ -298,7 +298,7 @@ impl RouterPorts for SimPorts {
         Ok(())
     }
 
-    async fn undelivered_from(&self, _backend: &Backend, _class: &Class) -> Result<Option<u64>, PortError> {
+    async fn undelivered_from(&self, _backend: &Backend, _queue: &Queue) -> Result<Option<u64>, PortError> {
         // A queue holds only what no worker has.
         Ok(Some(1))
     }
@@ -306,7 +306,7 @@ impl RouterPorts for SimPorts {
     async fn next_queued(
         &self,
         backend: &Backend,
-        class: &Class,
+        queue: &Queue,
         from: u64,
     ) -> Result<Option<Queued>, PortError> {
         let place = self.place(backend);
@@ -314,7 +314,7 @@ impl RouterPorts for SimPorts {
             let waiting = world.queues[place].iter().filter(|binding| binding.sequence >= from);
             let mut written =
                 waiting.filter_map(|binding| Some((binding.sequence, binding.assignment.as_ref()?)));
-            let (sequence, assignment) = written.find(|(_, assignment)| assignment.class == *class)?;
+            let (sequence, assignment) = written.find(|(_, assignment)| assignment.queue() == *queue)?;
             Some(Queued { sequence, assignment: Assignment::clone(assignment) })
         }))
     }
@@ -326,7 +326,7 @@ impl RouterPorts for SimPorts {
     async fn sequence_of(
         &self,
         _backend: &Backend,
-        _class: &Class,
+        _queue: &Queue,
         _job: JobId,
     ) -> Result<Option<u64>, PortError> {
         Ok(None)

@@ -10,7 +10,7 @@ use protocol::router::too_new::Resting;
 use protocol::router::{RouterPorts as _, failed_attempts, schedule};
 use schemas::config::Scoring;
 use schemas::digest::Digest;
-use schemas::{Backend, Lane};
+use schemas::{Backend, Lane, Queue};
 
 use super::delivery::SimDelivery;
 use super::executor::Tasks;
@@ -151,7 +151,7 @@ impl Router {
                 }
             }
             for ((backend, class), jobs) in world.backlog() {
-                fleet.set_backlog(&self.backends[*backend], class, *jobs);
+                fleet.set_backlog(&self.backends[*backend], Queue::of_class(class.clone()), *jobs);
             }
         });
         self.seen_version = world.version;
@@ -215,7 +215,8 @@ impl Router {
             let catalog = ports.config().catalog;
             for service in &catalog.services {
                 // Nothing fails here.
-                let _ = deserted.look(&ports, &service.backend, &service.class).await;
+                let queue = Queue::of_class(service.class.clone());
+                let _ = deserted.look(&ports, &service.backend, &queue).await;
             }
             *place.borrow_mut() = Some(deserted);
         });

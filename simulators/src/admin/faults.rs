@@ -21,7 +21,7 @@ pub struct Fault {
     /// Armed for this long in wall milliseconds, from when it was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_ms: Option<u64>,
-    /// ComfyUI `oom`: only on nodes of this id or class.
+    /// ComfyUI `oom`: only on nodes of this id or class; `lacks`: the class that is not installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Length of a delay in wall milliseconds, for the faults that have one.

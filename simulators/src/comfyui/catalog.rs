@@ -189,6 +189,13 @@ impl Catalog {
         Self { nodes, models: models.clone() }
     }
 
+    /// The same without some node classes.
+    pub(crate) fn without(&self, lacking: &[&str]) -> Self {
+        let mut catalog = self.clone();
+        catalog.nodes.retain(|class, _| !lacking.contains(&class.as_str()));
+        catalog
+    }
+
     pub(crate) fn node(&self, class: &str) -> Option<&Node> {
         self.nodes.get(class)
     }

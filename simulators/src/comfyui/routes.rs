@@ -241,11 +241,11 @@ async fn system_stats(State(comfy): Shared) -> Response {
 }
 
 async fn object_info(State(comfy): Shared) -> Response {
-    json_answer(&comfy.catalog.describe(None, &comfy.files.inputs()))
+    json_answer(&comfy.installed().describe(None, &comfy.files.inputs()))
 }
 
 async fn one_object_info(State(comfy): Shared, Path(class): Path<String>) -> Response {
-    json_answer(&comfy.catalog.describe(Some(&class), &comfy.files.inputs()))
+    json_answer(&comfy.installed().describe(Some(&class), &comfy.files.inputs()))
 }
 
 async fn model_folders(State(comfy): Shared) -> Response {

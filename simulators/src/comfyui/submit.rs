@@ -36,7 +36,7 @@ pub(super) async fn submit(State(comfy): Shared, body: Bytes) -> Response {
         .and_then(Value::as_array)
         .map(|list| list.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect());
     let context = Context {
-        catalog: &comfy.catalog,
+        catalog: &comfy.installed(),
         input_exists: &|name| comfy.files.input_exists(name),
         new_mode: comfy.config.mode == Mode::New,
         targets: targets.as_deref(),

@@ -2,7 +2,7 @@
 //! by the clock.
 
 use schemas::topology::WORK_ACK_WAIT_MS;
-use schemas::{ClassOffer, Health, Offer, SCHEMA_VERSION};
+use schemas::{ClassOffer, Health, Offer, RUNNING_MAX, RunningAttempt, SCHEMA_VERSION};
 
 use super::broker::{Consumer, DEAD, Holder, LANES, LEDGER, Payload, Place, WORK};
 use super::money_task::Booking;
@@ -69,8 +69,7 @@ impl World {
             let room = match process.role {
                 Role::Router => self.router_pulls(*number, consumer),
                 Role::Worker(backend) => {
-                    consumer >= WORK
-                        && (consumer - WORK) / self.setting.classes.len() == backend
+                    self.setting.reads(backend, *number, consumer)
                         && process.in_hand < SLOTS
                         && process.healthy
                 }
@@ -255,10 +254,31 @@ impl World {
             Role::Router => (LANES..=DEAD).for_each(|consumer| self.dispatch(consumer)),
             Role::Ledger => self.dispatch(LEDGER),
             Role::Worker(backend) => {
-                let classes = self.setting.classes.len();
-                (0..classes).for_each(|class| self.dispatch(WORK + backend * classes + class));
+                let consumers = WORK..WORK + self.setting.queues.len();
+                for consumer in consumers {
+                    if self.setting.reads(backend, process, consumer) {
+                        self.dispatch(consumer);
+                    }
+                }
             }
         }
+    }
+
+    /// What a worker has in hand.
+    fn running(&self, process: usize) -> Vec<RunningAttempt> {
+        let incarnation = self.processes[process].incarnation;
+        let held = self.broker.messages.values().filter_map(|stored| {
+            let (Payload::Work(work), Place::Held(holder)) = (&stored.payload, stored.place) else {
+                return None;
+            };
+            (holder.process == process && holder.incarnation == incarnation).then(|| RunningAttempt {
+                job: work.job.id,
+                attempt: work.attempt,
+                class: work.class.clone(),
+                running_ms: (self.now_ms - holder.from_ms).unsigned_abs(),
+            })
+        });
+        held.take(RUNNING_MAX).collect()
     }
 
     fn tell_offer(&mut self, process: usize, backend: usize) {
@@ -270,8 +290,14 @@ impl World {
             return;
         }
         if healthy && !worker.draining {
-            self.served_ms[backend] = self.now_ms;
+            for (place, served_ms) in self.served_ms.iter_mut().enumerate() {
+                if self.setting.reads(backend, process, WORK + place) {
+                    *served_ms = self.now_ms;
+                }
+            }
         }
+        let running = self.running(process);
+        let worker = &self.processes[process];
         let classes = self.setting.classes.iter().enumerate();
         let health = if worker.draining { Health::Draining } else { Health::Healthy };
         let offer = Offer {
@@ -293,10 +319,11 @@ impl World {
             unavailable_until_ms: None,
             clock_skew_ms: None,
             breaker: (backend == LOCAL).then(|| worker.breaker.told()),
-            running: Vec::new(),
+            running,
             models: None,
             nodes: None,
             file_choices: None,
+            capability: self.setting.capability(backend, process),
             gpus: Vec::new(),
             simulated: true,
             paid: None,

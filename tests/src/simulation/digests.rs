@@ -47,9 +47,11 @@ fn invented(chance: &mut Chance, like: &Digest, now_ms: i64) -> Digest {
     let odd = [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300, 1e6];
     for value in odd {
         let backend = ["local", "cloud", "nowhere"][chance.below(3) as usize].parse().expect("a name");
-        digest
-            .kinds
-            .push(DigestKind { reference_micro_usd: value, ways: vec![(backend, value, value, 1.0)] });
+        let ways = vec![(backend, value, value, 1.0)];
+        // Servers that nobody has heard of, and more of them than there are ways.
+        let unheard_of = "ffffffff".parse().ok();
+        let capabilities = vec![unheard_of; chance.below(3) as usize];
+        digest.kinds.push(DigestKind { reference_micro_usd: value, ways, capabilities });
     }
     for _ in 0..chance.below(40) {
         let (kind, tenant) = (chance.below(digest.kinds.len() as u64 + 1), chance.below(3));

@@ -238,7 +238,7 @@ impl World {
                 self.broker.garbled.insert(job);
                 stored.payload = Payload::Unreadable(subjects::work(
                     &assignment.backend,
-                    &assignment.class,
+                    &assignment.queue(),
                     assignment.job.id,
                 ));
             }

@@ -274,10 +274,10 @@ impl World {
             let words = format!("job {job}: attempt {attempt}, {counted} counted of {counting} that count");
             return self.broken(Promise::Attempts, words);
         }
-        let classes = self.setting.classes.len();
-        let backend = (message.consumer - WORK) / classes;
-        let waiting: u64 =
-            (0..classes).map(|class| self.broker.backlog(WORK + backend * classes + class)).sum();
+        let backend = self.setting.backend_of(message.consumer);
+        let consumers = WORK..WORK + self.setting.queues.len();
+        let here = consumers.filter(|consumer| self.setting.backend_of(*consumer) == backend);
+        let waiting: u64 = here.map(|consumer| self.broker.backlog(consumer)).sum();
         let per_slot = policy.backends.iter().find(|config| config.backend == assignment.backend);
         let per_slot = per_slot.map_or(0, |config| config.backlog_per_slot);
         // All workers' slots, and what two routers may have in hand between two looks at the backlog: of three lanes, and

@@ -215,7 +215,7 @@ impl Ports for SimulatedPorts {
             Record::EventAfter(event, sequence) => event_message(mutation, event, Some(sequence)),
             Record::Work(assignment) => Message {
                 consumer: self
-                    .world(|world| world.setting.work_consumer(&assignment.backend, &assignment.class)),
+                    .world(|world| world.setting.work_consumer(&assignment.backend, &assignment.queue())),
                 job: number(assignment.job.id),
                 payload: Payload::Work(Rc::new(assignment.clone())),
                 id: Some((assignment.attempt, Named::Work)),

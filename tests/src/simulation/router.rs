@@ -121,10 +121,8 @@ impl World {
         let taken = deserted.borrow_mut().take();
         if let Some(mut looking) = taken {
             let steps = Steps::new(async move {
-                for backend in &setting.backends {
-                    for class in &setting.classes {
-                        let _ = looking.look(&ports, backend, class).await;
-                    }
+                for (number, queue) in &setting.queues {
+                    let _ = looking.look(&ports, &setting.backends[*number], queue).await;
                 }
                 *deserted.borrow_mut() = Some(looking);
             });

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use schemas::config::Scoring;
 use schemas::{
-    Backend, Catalog, Class, Job, MicroUsd, PaidConsent, PolicyConfig, PriceList, Tenant, TenantConfig,
-    TenantsConfig,
+    Backend, Capability, Catalog, Class, Job, MicroUsd, PaidConsent, PolicyConfig, PriceList, Queue, Tenant,
+    TenantConfig, TenantsConfig,
 };
 
 use super::chance::Chance;
@@ -30,6 +30,11 @@ const THRIFTY: [&str; 3] = ["thrifty", "invented", STRICT];
 /// In so many of a thousand runs each job is placed by its own score; in the others all that wait together.
 const WEIGHTED_PER_MILLE: u64 = 250;
 
+/// In so many of a thousand runs our own servers differ, and the work of each has queues of its own.
+const UNLIKE_PER_MILLE: u64 = 300;
+/// What sets them apart, in turn.
+const CAPABILITIES: [&str; 2] = ["0000000a", "0000000b"];
+
 /// How many jobs of one backend a worker runs at once.
 pub(crate) const SLOTS: u32 = 4;
 /// How many messages a router has in hand at once.
@@ -44,6 +49,10 @@ pub(crate) struct Setting {
     pub(crate) tenants: Arc<TenantsConfig>,
     pub(crate) backends: Vec<Backend>,
     pub(crate) classes: Vec<Class>,
+    /// What sets our own servers apart; none in runs where they are all alike.
+    capabilities: Vec<Capability>,
+    /// The queues of work, in the order of their consumers.
+    pub(crate) queues: Vec<(usize, Queue)>,
     generous: Tenant,
     thrifty: [Tenant; 3],
 }
@@ -77,6 +86,15 @@ impl Setting {
         // All others may spend when their jobs ask for it, and share one budget.
         tenants.default = TenantConfig { daily_micro_usd: Some(daily), ..with_word(PaidConsent::WhenAsked) };
         tenants.fleet_daily_micro_usd = Some(MicroUsd(daily.0 * 3 / 2));
+        let unlike = Chance::keyed(seed, [15, 15, 15]).per_mille(UNLIKE_PER_MILLE);
+        let capabilities: Vec<Capability> =
+            CAPABILITIES.iter().filter(|_| unlike).map(|text| text.parse().expect("digits")).collect();
+        let mut queues = Vec::new();
+        let all = |capability| classes.iter().map(move |class| Queue { class: class.clone(), capability });
+        (0..BACKENDS.len()).for_each(|backend| queues.extend(all(None).map(|queue| (backend, queue))));
+        for capability in &capabilities {
+            queues.extend(all(Some(*capability)).map(|queue| (LOCAL, queue)));
+        }
         Self {
             catalog: Arc::new(catalog),
             policy: Arc::new(policy),
@@ -84,6 +102,8 @@ impl Setting {
             tenants: Arc::new(tenants),
             backends: BACKENDS.iter().map(|text| text.parse().expect("a valid name")).collect(),
             classes,
+            capabilities,
+            queues,
             generous: name_of(GENEROUS),
             thrifty: THRIFTY.map(name_of),
         }
@@ -116,10 +136,32 @@ impl Setting {
         self.backends.iter().position(|known| known == backend).unwrap_or(LOCAL)
     }
 
-    /// The consumer of a backend and class.
-    pub(crate) fn work_consumer(&self, backend: &Backend, class: &Class) -> usize {
-        let class = self.classes.iter().position(|known| known == class).unwrap_or_default();
-        super::broker::WORK + self.backend_number(backend) * self.classes.len() + class
+    /// What sets the server of a worker apart, by the number of its process.
+    pub(crate) fn capability(&self, backend: usize, process: usize) -> Option<Capability> {
+        let own = self.capabilities.iter().cycle().nth(process % CAPABILITIES.len());
+        own.filter(|_| backend == LOCAL).copied()
+    }
+
+    /// The consumer of a backend's queue.
+    pub(crate) fn work_consumer(&self, backend: &Backend, queue: &Queue) -> usize {
+        let backend = self.backend_number(backend);
+        let place = self.queues.iter().position(|(of, known)| *of == backend && known == queue);
+        super::broker::WORK + place.unwrap_or_default()
+    }
+
+    /// At which backend a consumer's work waits.
+    pub(crate) fn backend_of(&self, consumer: usize) -> Option<usize> {
+        let place = consumer.checked_sub(super::broker::WORK)?;
+        self.queues.get(place).map(|(backend, _)| *backend)
+    }
+
+    /// Whether a worker of a backend takes work from a consumer.
+    pub(crate) fn reads(&self, backend: usize, process: usize, consumer: usize) -> bool {
+        let queue = consumer.checked_sub(super::broker::WORK).and_then(|place| self.queues.get(place));
+        queue.is_some_and(|(of, queue)| {
+            let is_for_all = queue.capability.is_none();
+            *of == backend && (is_for_all || queue.capability == self.capability(backend, process))
+        })
     }
 }
 

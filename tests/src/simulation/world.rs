@@ -90,8 +90,8 @@ pub(crate) struct World {
     /// For how long everything stood still so far, and when it went on last, Unix milliseconds.
     pub(crate) slept_ms: i64,
     pub(crate) woke_ms: i64,
-    /// When each backend had a healthy worker last, Unix milliseconds.
-    pub(crate) served_ms: [i64; 3],
+    /// When each queue of work had a healthy worker last, Unix milliseconds.
+    pub(crate) served_ms: Vec<i64>,
     /// What each router said last of what waits in its hands.
     pub(crate) digests: BTreeMap<usize, Digest>,
     /// Where ports are called, if that is collected.
@@ -103,7 +103,8 @@ impl World {
         let highest = operations.iter().filter_map(|(_, operation)| operation.job()).max();
         let jobs = highest.map_or(0, |job| job as usize + 1);
         let setting = Setting::of(seed);
-        let consumers = broker::WORK + setting.backends.len() * setting.classes.len();
+        let queues = setting.queues.len();
+        let consumers = broker::WORK + queues;
         let mut schedule = Schedule::default();
         for (place, (at_ms, _)) in operations.iter().enumerate() {
             schedule.at(BEGIN_MS + at_ms, Happening::Operation(place));
@@ -142,7 +143,7 @@ impl World {
             uploads: BTreeMap::new(),
             slept_ms: 0,
             woke_ms: BEGIN_MS,
-            served_ms: [BEGIN_MS; 3],
+            served_ms: vec![BEGIN_MS; queues],
             sites: None,
         }
     }

@@ -155,7 +155,7 @@ async fn no_word_of_a_document_makes_a_provider_free() -> anyhow::Result<()> {
         job: forged.clone(),
         history: Vec::new(),
     };
-    let subject = subjects::work(&assignment.backend, &assignment.class, forged.id);
+    let subject = subjects::work(&assignment.backend, &assignment.queue(), forged.id);
     fleet.stack.broker.jetstream.publish(subject, codec::encode(&assignment).into()).await?.await?;
     let mut jobs = paid.clone();
     jobs.push(unasked.clone());

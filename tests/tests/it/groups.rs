@@ -7,7 +7,7 @@ use runtime::broker::Broker;
 use runtime::config::NatsConfig;
 use runtime::publish::{Message, PublishError, Published};
 use schemas::topology::{Topology, stream};
-use schemas::{Backend, Class, JobId, Lane, subjects};
+use schemas::{Backend, Class, JobId, Lane, Queue, subjects};
 use servers::{Found, NatsOptions, NatsServer};
 use tests::fleet::root;
 use tests::jobs::{prompt, tenant};
@@ -53,7 +53,7 @@ async fn a_group_is_stored_once_and_whatever_is_wrong_in_it_is_told_of_that_alon
         .map(|_| JobId::new())
         .flat_map(|id| [1, 2].map(|attempt| (id, attempt)))
         .map(|(id, attempt)| {
-            let subject = subjects::work(&local, &class, id);
+            let subject = subjects::work(&local, &Queue::of_class(class.clone()), id);
             Message::new(subject, format!("{id}.{attempt}.work"), &attempt)
         })
         .collect();

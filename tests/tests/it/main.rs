@@ -32,6 +32,7 @@ mod life;
 mod loops;
 mod model;
 mod muted;
+mod needs;
 mod observability;
 mod orphans;
 mod parked;

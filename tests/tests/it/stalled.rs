@@ -11,7 +11,7 @@ use schemas::api::BackendsReply;
 use schemas::topology::stream;
 use schemas::{JobId, JobState};
 use serde_json::json;
-use tests::fleet::{LIMIT, TestFleet, look_until, weighted};
+use tests::fleet::{LIMIT, TestFleet, look_until, weighted, work_consumer};
 use tests::jobs::prompt;
 
 /// How long the consumers of the test wait for an acknowledgement: a stalled one is noticed after four times this.
@@ -43,7 +43,8 @@ async fn what_nobody_has_and_is_not_delivered_again_is_named_and_ends() -> anyho
     // Somebody who is no worker takes the second and says that he is at it: to its consumer, that looks as a message does
     // that it forgot to deliver again.
     let work = jetstream.get_stream(stream::WORK).await?;
-    let consumer: PullConsumer = work.get_consumer("local-image-small").await.map_err(anyhow::Error::msg)?;
+    let name = work_consumer(&fleet.stack, "local-image-small").await?;
+    let consumer: PullConsumer = work.get_consumer(&name).await.map_err(anyhow::Error::msg)?;
     let config = pull::Config::try_from_consumer_config(consumer.cached_info().config.clone());
     let config = pull::Config { ack_wait: ACK_WAIT, ..config.map_err(anyhow::Error::msg)? };
     work.update_consumer(config).await?;
@@ -58,12 +59,12 @@ async fn what_nobody_has_and_is_not_delivered_again_is_named_and_ends() -> anyho
     })
     .await?;
     ensure!(
-        stalled.stream == stream::WORK && stalled.consumer == "local-image-small" && stalled.messages == 1,
+        stalled.stream == stream::WORK && stalled.consumer == name && stalled.messages == 1,
         "{stalled:?}"
     );
     let output = fleet.argosy(&["doctor"]).output().await?;
     let told = String::from_utf8_lossy(&output.stdout);
-    ensure!(told.contains("consumer local-image-small of WORK: 1 messages were delivered"), "{told}");
+    ensure!(told.contains(&format!("consumer {name} of WORK: 1 messages were delivered")), "{told}");
 
     // Let go of, it is delivered again, runs, and nothing is stalled any more.
     taken.ack_with(AckKind::Nak(None)).await.map_err(anyhow::Error::msg)?;

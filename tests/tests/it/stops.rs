@@ -5,7 +5,7 @@ use schemas::{Job, JobId, JobState};
 use serde_json::json;
 use stack::{Member, Stack};
 use std::time::Duration;
-use tests::fleet::{LIMIT, TestFleet};
+use tests::fleet::{LIMIT, TestFleet, work_consumer};
 use tests::jobs::{paid_prompt, prompt};
 
 const EVERY_BINARY: [&str; 6] =
@@ -158,7 +158,8 @@ async fn delivered(stack: &Stack, count: u64) -> anyhow::Result<()> {
     let work = stack.broker.jetstream.get_stream("WORK").await?;
     let handed_out = async {
         loop {
-            let consumer = work.consumer_info("local-image-small").await?;
+            let name = work_consumer(stack, "local-image-small").await?;
+            let consumer = work.consumer_info(name).await?;
             if consumer.delivered.consumer_sequence >= count {
                 return anyhow::Ok(());
             }

@@ -131,6 +131,7 @@ fn life(nth: usize) -> anyhow::Result<(Event, Event)> {
         facts: facts.clone(),
         backend,
         class: decision.class.clone(),
+        capability: None,
         model: "sdxl".to_owned(),
         reserved_micro_usd: MicroUsd(if is_paid { 22_800 } else { 0 }),
         decision,

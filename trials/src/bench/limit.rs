@@ -21,7 +21,9 @@ use runtime::broker::Broker;
 use runtime::clock::now_us;
 use runtime::publish::{Message, Sent};
 use schemas::topology::{intake_consumer_name, stream};
-use schemas::{Assignment, CarriedDecision, JobId, Lane, SCHEMA_VERSION, codec, subjects};
+use schemas::{
+    Assignment, Backend, CarriedDecision, Class, JobId, Lane, Queue, SCHEMA_VERSION, codec, subjects,
+};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -107,7 +109,7 @@ fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
         now_ms: job.time_ms,
     });
     let Plan::Assign(assign) = plan else { bail!("the benchmark's own job is not placed") };
-    let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = *assign;
+    let Assign { decision, backend, class, capability, model, timeout_ms, reserve_micro_usd } = *assign;
     Ok(codec::encode(&Assignment {
         schema_version: SCHEMA_VERSION,
         time_ms: job.time_ms,
@@ -116,6 +118,7 @@ fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
         counted_attempts: 0,
         backend,
         class,
+        capability,
         model,
         timeout_ms,
         reserved_micro_usd: reserve_micro_usd,
@@ -131,7 +134,7 @@ fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
 async fn bridge(broker: &Broker, jobs: usize, assignment: Option<&[u8]>) -> anyhow::Result<()> {
     let name = intake_consumer_name(Lane::Standard);
     let consumer = runtime::topology::consumer(&broker.jetstream, stream::JOBS, &name).await?;
-    let (local, class) = (schemas::Backend::new("local")?, schemas::Class::new("image-small")?);
+    let (local, queue) = place()?;
     let publisher = &broker.publisher;
     let mut flying = VecDeque::new();
     let mut pulled = 0;
@@ -142,7 +145,7 @@ async fn bridge(broker: &Broker, jobs: usize, assignment: Option<&[u8]>) -> anyh
             pulled += 1;
             let id = JobId::new();
             let payload = assignment.unwrap_or(&message.payload).to_vec();
-            let work = Message::raw(subjects::work(&local, &class, id), format!("{id}.1.work"), payload);
+            let work = Message::raw(subjects::work(&local, &queue, id), format!("{id}.1.work"), payload);
             flying.push_back((publisher.send(work).await, message));
             if flying.len() > PULLED {
                 land(&mut flying).await?;
@@ -162,6 +165,11 @@ async fn land(flying: &mut VecDeque<(Sent, async_nats::jetstream::Message)>) -> 
     message.ack().await.map_err(|error| anyhow!("acknowledging: {error}"))
 }
 
+/// Where raw work waits.
+fn place() -> anyhow::Result<(Backend, Queue)> {
+    Ok((Backend::new("local")?, Queue::of_class(Class::new("image-small")?)))
+}
+
 /// Raw latency, what a fleet's is compared with: published, stored, pulled, published, stored, pulled. Sorted,
 /// microseconds.
 pub(super) async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Result<Vec<u64>> {
@@ -169,8 +177,8 @@ pub(super) async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Resul
     let broker = &ground.broker;
     let name = intake_consumer_name(Lane::Standard);
     let first = runtime::topology::consumer(&broker.jetstream, stream::JOBS, &name).await?;
-    let (local, class) = (schemas::Backend::new("local")?, schemas::Class::new("image-small")?);
-    let spec = schemas::topology::work_consumer(&local, &class);
+    let (local, queue) = place()?;
+    let spec = schemas::topology::work_consumer(&local, &queue);
     let second = runtime::topology::ensure_consumer(&broker.jetstream, &spec).await?;
     let total = usize::try_from(rate * options.scale.open_loop.as_secs())?;
     let hop = async {
@@ -184,7 +192,7 @@ pub(super) async fn two_hops(options: &BenchOptions, rate: u64) -> anyhow::Resul
                         None => break,
                         Some(message) => {
                             let message = message.map_err(|error| anyhow!("pulling: {error}"))?;
-                            let subject = subjects::work(&local, &class, JobId::new());
+                            let subject = subjects::work(&local, &queue, JobId::new());
                             at_work.push(async move {
                                 let id = JobId::new().to_string();
                                 let work = Message::raw(subject, id, message.payload.to_vec());

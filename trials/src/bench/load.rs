@@ -68,6 +68,7 @@ pub(super) fn offers(catalog: &Catalog) -> anyhow::Result<Vec<Offer>> {
             models: None,
             nodes: None,
             file_choices: None,
+            capability: None,
             gpus: Vec::new(),
             simulated: true,
             paid: None,

@@ -2,8 +2,8 @@
 
 use policy::plan::Assign;
 use schemas::{
-    Assignment, AttemptFacts, Backend, CarriedDecision, Class, Decision, Event, Fact, Failure, Job, MicroUsd,
-    SCHEMA_VERSION,
+    Assignment, AttemptFacts, Backend, Capability, CarriedDecision, Class, Decision, Event, Fact, Failure,
+    Job, MicroUsd, SCHEMA_VERSION,
 };
 
 use super::placed::Placed;
@@ -124,6 +124,7 @@ fn too_large(what: &str, bytes: usize, limit_bytes: usize) -> Placed {
 pub(super) struct Target {
     pub(super) backend: Backend,
     pub(super) class: Class,
+    pub(super) capability: Option<Capability>,
     pub(super) model: String,
     pub(super) timeout_ms: u64,
     pub(super) reserve_micro_usd: MicroUsd,
@@ -131,8 +132,8 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn of(assign: Assign) -> (Self, Decision) {
-        let Assign { decision, backend, class, model, timeout_ms, reserve_micro_usd } = assign;
-        (Self { backend, class, model, timeout_ms, reserve_micro_usd }, decision)
+        let Assign { decision, backend, class, capability, model, timeout_ms, reserve_micro_usd } = assign;
+        (Self { backend, class, capability, model, timeout_ms, reserve_micro_usd }, decision)
     }
 }
 
@@ -159,6 +160,7 @@ pub(super) fn assigned(placement: &Placement<'_>, target: &Target, decision: Dec
         facts: policy::admit::facts(job, Some(target.class.clone()), placement.submitted_at_ms),
         backend: target.backend.clone(),
         class: target.class.clone(),
+        capability: target.capability,
         model: target.model.clone(),
         reserved_micro_usd: target.reserve_micro_usd,
         decision,
@@ -180,6 +182,7 @@ pub(super) fn assignment(
         counted_attempts: stamp.counted_attempts,
         backend: target.backend,
         class: target.class,
+        capability: target.capability,
         model: target.model,
         timeout_ms: target.timeout_ms,
         reserved_micro_usd: target.reserve_micro_usd,

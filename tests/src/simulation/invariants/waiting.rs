@@ -112,11 +112,10 @@ impl World {
         if self.well_router(before_ms).is_none() {
             return;
         }
-        let classes = self.setting.classes.len();
         let stranded = self.broker.messages.values().find(|stored| {
             let Payload::Work(work) = &stored.payload else { return false };
             waits(stored, before_ms)
-                && self.served_ms[(stored.consumer - WORK) / classes] < before_ms
+                && self.served_ms[stored.consumer - WORK] < before_ms
                 && self.broker.claim((stored.job, work.attempt), self.now_ms).is_none()
         });
         if let Some(job) = stranded.map(|stored| stored.job) {
@@ -130,12 +129,11 @@ impl World {
         if self.well_router(before_ms).is_none() {
             return;
         }
-        let classes = self.setting.classes.len();
         let left = self.broker.messages.values().find(|stored| {
             let Payload::Work(work) = &stored.payload else { return false };
             work.is_paid()
                 && waits(stored, before_ms - CLAIMS_KEPT_MS / 2)
-                && self.served_ms[(stored.consumer - WORK) / classes] >= before_ms
+                && self.served_ms[stored.consumer - WORK] >= before_ms
                 && self.broker.claim((stored.job, work.attempt), self.now_ms).is_none()
         });
         if let Some(job) = left.map(|stored| stored.job) {

@@ -13,7 +13,7 @@ use protocol::{Answer, PortError, StoredMessage};
 use schemas::reserve::{Grant, Reservation};
 use schemas::topology::{bucket, stream};
 use schemas::{
-    Assignment, Backend, CancelRequest, Class, DeadLetter, Event, Fact, Input, JobId, KeyRecord, Lane,
+    Assignment, Backend, CancelRequest, DeadLetter, Event, Fact, Input, JobId, KeyRecord, Lane, Queue,
     SCHEMA_VERSION, Tenant, codec, subjects,
 };
 
@@ -203,12 +203,12 @@ impl RouterPorts for SimulatedPorts {
                 log.iter().rev().find(|event| matches!(event.fact, Fact::Ended { .. })).map(|event| Event::clone(event))
             }
         }
-        fn undelivered_from(&self, backend: &Backend, class: &Class) -> Option<u64> {
-            move |world| Some(world.broker.delivered_up_to[world.setting.work_consumer(backend, class)] + 1)
+        fn undelivered_from(&self, backend: &Backend, queue: &Queue) -> Option<u64> {
+            move |world| Some(world.broker.delivered_up_to[world.setting.work_consumer(backend, queue)] + 1)
         }
-        fn next_queued(&self, backend: &Backend, class: &Class, from: u64) -> Option<Queued> {
+        fn next_queued(&self, backend: &Backend, queue: &Queue, from: u64) -> Option<Queued> {
             move |world| {
-                let consumer = world.setting.work_consumer(backend, class);
+                let consumer = world.setting.work_consumer(backend, queue);
                 let mut queued = world.broker.messages.range(from..);
                 queued.find_map(|(sequence, stored)| match &stored.payload {
                     Payload::Work(assignment) if stored.consumer == consumer => {
@@ -224,9 +224,9 @@ impl RouterPorts for SimulatedPorts {
                 _ => None,
             }
         }
-        fn sequence_of(&self, backend: &Backend, class: &Class, job: JobId) -> Option<u64> {
+        fn sequence_of(&self, backend: &Backend, queue: &Queue, job: JobId) -> Option<u64> {
             move |world| {
-                let consumer = world.setting.work_consumer(backend, class);
+                let consumer = world.setting.work_consumer(backend, queue);
                 let work = world.broker.work_of(number(job));
                 work.filter(|(_, stored)| stored.consumer == consumer).map(|(sequence, _)| sequence).max()
             }
@@ -403,10 +403,8 @@ fn look_around(world: &mut World, process: usize) {
         let router = &mut world.processes[process];
         router.backlog_seen_ms = now_ms;
         let mut fleet = router.fleet.borrow_mut();
-        for (number, backend) in setting.backends.iter().enumerate() {
-            for (place, class) in setting.classes.iter().enumerate() {
-                fleet.set_backlog(backend, class, backlog[WORK + number * setting.classes.len() + place]);
-            }
+        for (place, (number, queue)) in setting.queues.iter().enumerate() {
+            fleet.set_backlog(&setting.backends[*number], queue.clone(), backlog[WORK + place]);
         }
     }
     let router = &world.processes[process];
