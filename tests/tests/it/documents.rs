@@ -147,6 +147,7 @@ async fn no_word_of_a_document_makes_a_provider_free() -> anyhow::Result<()> {
         counted_attempts: 0,
         backend: service.backend.clone(),
         class: service.class.clone(),
+        capability: None,
         model: service.model.clone(),
         timeout_ms: service.timeout_ms,
         reserved_micro_usd: MicroUsd::ZERO,

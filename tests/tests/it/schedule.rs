@@ -79,7 +79,7 @@ async fn invented_jobs_of_others_hold_nobody_up() -> anyhow::Result<()> {
     })
     .await?;
     let ways = vec![("local".parse()?, 0.0, 60_000.0, 90_000.0)];
-    let kinds = vec![DigestKind { reference_micro_usd: 1e6, ways }];
+    let kinds = vec![DigestKind { reference_micro_usd: 1e6, ways, capabilities: Vec::new() }];
     let (tenants, jobs) =
         (vec![tests::jobs::tenant("nobody")], vec![DigestJob(0, 1_000, None, 4.0, 0, 0); 100]);
     let digest = Digest { router: "somebody".to_owned(), tenants, kinds, jobs };
