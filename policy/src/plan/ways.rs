@@ -64,9 +64,12 @@ pub fn ways(input: &PlanInput<'_>) -> Ways {
     found
 }
 
-/// It keeps the job from being paid for now; the ledger may say something else in a moment.
+/// It keeps the job from being paid for now; it may be otherwise in a moment.
 const fn is_for_now(rejection: &Rejection) -> bool {
-    matches!(rejection.reason, FilterReason::LedgerAway | FilterReason::ReservationRefused)
+    matches!(
+        rejection.reason,
+        FilterReason::LedgerAway | FilterReason::ReservationRefused | FilterReason::DocumentUnreadable
+    )
 }
 
 fn run(input: &PlanInput<'_>, candidate: &Candidate) -> Run {

@@ -204,6 +204,7 @@ impl Ports for SimulatedPorts {
                 catalog: Arc::clone(&setting.catalog),
                 prices: Arc::clone(&setting.prices),
                 tenants,
+                unreadable: Vec::new(),
             }
         })
     }
