@@ -263,7 +263,9 @@ impl World {
 
     fn tell_offer(&mut self, process: usize, backend: usize) {
         let is_at_rest = self.processes[process].breaker.is_open(self.now_ms);
-        let healthy = self.now_ms >= self.providers[backend].down_until_ms && !is_at_rest;
+        let is_unread = backend != LOCAL && self.now_ms < self.processes[process].unreadable_until_ms;
+        let is_down = self.now_ms < self.providers[backend].down_until_ms;
+        let healthy = !is_down && !is_at_rest && !is_unread;
         let worker = &mut self.processes[process];
         worker.healthy = healthy;
         if !worker.is_reachable(self.now_ms) || self.now_ms < self.broker.down_until_ms {
