@@ -15,6 +15,14 @@ use crate::claim_store::{self, Absence, ClaimStore};
 use crate::errors::{ClaimError, PortError, PublishError};
 use crate::note::Note;
 
+/// How often a publish that the broker did not answer is tried again.
+pub const PUBLISH_AGAIN_MAX: u32 = 6;
+
+/// How long the first rest before such a try is.
+pub const PUBLISH_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// The longest rest before such a try.
+pub const PUBLISH_AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
+
 /// What the broker did with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {

@@ -11,6 +11,7 @@ use futures::StreamExt;
 use protocol::Ports as _;
 use protocol::router::RouterPorts as _;
 use protocol::router::intake::look_at_room;
+use protocol::router::rhythm;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::lanes;
@@ -23,12 +24,6 @@ use schemas::{Backend, Class, Offer, codec};
 
 use crate::shared::Router;
 use crate::streams;
-
-/// How often the backlog is asked for: an API call per backend and class, on the stream's leader.
-const BACKLOG_EVERY: Duration = Duration::from_millis(300);
-
-/// The same while jobs in hand wait for room: what ends makes room for them.
-const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
 
 /// The stream of facts is nearly full when less than this share of it is left, as a divisor, or less than the largest
 /// message: what the fleet writes between two looks is far less.
@@ -97,7 +92,13 @@ pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
         look_at_events(&router).await;
         forget_old_offers(&router);
         look_at_room(&router);
-        router.rest(if router.room.is_empty() { BACKLOG_EVERY } else { BACKLOG_EVERY_WHEN_WAITING }).await;
+        router
+            .rest(if router.room.is_empty() {
+                rhythm::BACKLOG_EVERY
+            } else {
+                rhythm::BACKLOG_EVERY_WHEN_WAITING
+            })
+            .await;
     }
     Ok(())
 }

@@ -10,9 +10,10 @@ use super::weigh::{lasting, weigh};
 use super::{PlanInput, capability};
 use crate::schedule::{Run, Way};
 
-/// One of ten takes so many times as long as the middle: where it was seen, and where nothing was.
-const SPREAD_SEEN: f64 = 1.2;
-const SPREAD_UNSEEN: f64 = 1.5;
+/// One of ten takes so many times as long as the middle, where it was seen.
+pub const SPREAD_SEEN: f64 = 1.2;
+/// The same where nothing was seen.
+pub const SPREAD_UNSEEN: f64 = 1.5;
 
 /// The ways of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
