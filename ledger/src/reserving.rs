@@ -51,11 +51,14 @@ pub async fn run(
             return Err(Fault::new(Exit::BrokerAbsent, "the subscription for reservations ended"));
         };
         let waiting = Waiting::gather(first, &mut requests);
-        let tenants = Arc::clone(&config.borrow().tenants);
+        let (tenants, unreadable) = {
+            let config = config.borrow();
+            (Arc::clone(&config.tenants), config.unreadable())
+        };
         if noted.as_ref() != Some(&tenants) && note(&store, &tenants).await {
             noted = Some(Arc::clone(&tenants));
         }
-        answer(&client, &store, &tenants, &health, waiting).await;
+        answer(&client, &store, &Terms { tenants: &tenants, unreadable }, &health, waiting).await;
     }
 }
 
@@ -66,6 +69,23 @@ async fn note(store: &Store, tenants: &TenantsConfig) -> bool {
         tracing::warn!(%error, "the budgets were not noted for the views");
     }
     noted.is_ok()
+}
+
+/// What reservations are decided by.
+struct Terms<'a> {
+    tenants: &'a TenantsConfig,
+    /// A document whose newest revision cannot be read here: it may allow less than what is in force, so nothing is
+    /// granted.
+    unreadable: Option<&'static str>,
+}
+
+impl Terms<'_> {
+    /// Why a reservation is refused before the books are asked, if so.
+    fn against(&self, wanted: &Reservation, now_ms: i64) -> Option<String> {
+        self.unreadable
+            .map(|document| policy::funds::unreadable(document, "ledger"))
+            .or_else(|| check(wanted, now_ms).err())
+    }
 }
 
 /// Requests to be decided together, and those that cannot be.
@@ -108,7 +128,7 @@ impl Waiting {
     }
 }
 
-async fn answer(client: &Client, store: &Store, tenants: &TenantsConfig, health: &Health, waiting: Waiting) {
+async fn answer(client: &Client, store: &Store, terms: &Terms<'_>, health: &Health, waiting: Waiting) {
     for (message, error) in waiting.refused {
         reply(client, &message, Vec::new(), Some(error)).await;
     }
@@ -117,11 +137,11 @@ async fn answer(client: &Client, store: &Store, tenants: &TenantsConfig, health:
     }
     let now_ms = clock::now_ms();
     let unfit: Vec<Option<String>> =
-        waiting.reservations.iter().map(|wanted| check(wanted, now_ms).err()).collect();
+        waiting.reservations.iter().map(|wanted| terms.against(wanted, now_ms)).collect();
     let pairs = waiting.reservations.into_iter().zip(&unfit);
     let fit: Vec<Reservation> =
         pairs.filter(|(_, refusal)| refusal.is_none()).map(|(wanted, _)| wanted).collect();
-    match store.reserve(&fit, tenants).await {
+    match store.reserve(&fit, terms.tenants).await {
         Ok(grants) => {
             health.good(CONDITION);
             let mut decided = grants.into_iter();

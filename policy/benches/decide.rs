@@ -113,6 +113,7 @@ fn decide(criterion: &mut Criterion) {
             policy: &world.policy,
             tenant: world.tenants.of(&world.job.tenant),
             ledger_available: true,
+            unreadable: None,
             refused: &[],
             choice: Choice::Weighted,
             now_ms: TIME_MS,

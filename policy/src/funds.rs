@@ -75,6 +75,16 @@ fn from_start_to_end(assignment: &Assignment, now_ms: i64) -> RangeInclusive<i64
     assignment.time_ms.min(now_ms)..=end_ms.min(deadline_ms).max(now_ms)
 }
 
+/// Why nothing new is paid where the newest revision of a document cannot be read. The process may be of an older
+/// release than the document: what is in force here is not what its operator says now.
+#[must_use]
+pub fn unreadable(document: &str, process: &str) -> String {
+    format!(
+        "document {document} cannot be read by this {process}: its last good revision is in force, and nothing new is \
+         paid; `argosy doctor` says whether it is the document, else the {process} is of an older release"
+    )
+}
+
 /// The failure of an attempt that is handed back unstarted for want of money.
 #[must_use]
 pub fn handed_back(assignment: &Assignment, words: &str) -> Failure {

@@ -29,7 +29,7 @@ use self::score::Scale;
 pub use self::choice::Choice;
 pub use self::input::PlanInput;
 pub use self::outcome::{Assign, Plan};
-pub use self::ways::{Ways, ways};
+pub use self::ways::{SPREAD_SEEN, SPREAD_UNSEEN, Ways, ways};
 
 /// Decides where an attempt runs.
 #[must_use]

@@ -15,6 +15,14 @@ use crate::claim_store::{self, Absence, ClaimStore};
 use crate::errors::{ClaimError, PortError, PublishError};
 use crate::note::Note;
 
+/// How often a publish that the broker did not answer is tried again.
+pub const PUBLISH_AGAIN_MAX: u32 = 6;
+
+/// How long the first rest before such a try is.
+pub const PUBLISH_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// The longest rest before such a try.
+pub const PUBLISH_AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
+
 /// What the broker did with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -35,6 +43,32 @@ pub struct FleetConfig {
     pub prices: Arc<PriceList>,
     /// What each tenant may do.
     pub tenants: Arc<TenantsConfig>,
+    /// The names of those whose newest revision this process cannot read, in order: their last good one is in force,
+    /// and nothing new is paid.
+    pub unreadable: Vec<&'static str>,
+}
+
+impl FleetConfig {
+    /// The first document whose newest revision cannot be read here.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&'static str> {
+        self.unreadable.first().copied()
+    }
+
+    /// Takes note of whether the newest revision of a document can be read here; whether that is news.
+    pub fn mark(&mut self, document: &'static str, is_readable: bool) -> bool {
+        match (self.unreadable.binary_search(&document), is_readable) {
+            (Ok(at), true) => {
+                self.unreadable.remove(at);
+                true
+            }
+            (Err(at), false) => {
+                self.unreadable.insert(at, document);
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What is published, with what makes a repeat of it harmless.
@@ -172,5 +206,28 @@ pub trait Ports {
     fn store(&self, record: Record<'_>) -> impl Future<Output = Result<Published, PublishError>> {
         let message = self.message(record);
         async move { self.publish(&message).await }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_counts_as_unreadable_until_it_can_be_read_again() {
+        let mut config = FleetConfig {
+            policy: Arc::new(policy::defaults::policy()),
+            catalog: Arc::new(policy::defaults::catalog()),
+            prices: Arc::new(policy::defaults::prices()),
+            tenants: Arc::new(policy::defaults::tenants()),
+            unreadable: Vec::new(),
+        };
+        assert!(!config.mark("tenants", true) && config.unreadable().is_none());
+        assert!(config.mark("tenants", false) && config.mark("prices", false));
+        assert!(!config.mark("prices", false), "it is no news");
+        assert_eq!(config.unreadable(), Some("prices"));
+        assert!(config.mark("prices", true));
+        assert_eq!(config.unreadable(), Some("tenants"));
+        assert!(config.mark("tenants", true) && config.unreadable().is_none());
     }
 }

@@ -15,6 +15,7 @@
 //! | [`take_back`] | waiting work of backends without workers, or far behind |
 //! | [`cancel`] | a job that is to be cancelled |
 //! | [`orphans`] | messages that their consumer has passed |
+//! | [`rhythm`] | how often a router looks |
 //! | [`stalled`] | messages in delivery that are in nobody's hands |
 //! | [`unended`] | jobs whose work cannot be read, or is gone |
 //! | [`lost`] | open jobs of which no stream holds anything |
@@ -38,6 +39,7 @@ pub mod parking;
 pub mod place;
 pub mod ports;
 pub mod read_past;
+pub mod rhythm;
 pub mod room;
 mod scene;
 pub mod schedule;

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use protocol::Ports as _;
 use protocol::router::RouterPorts as _;
 use protocol::router::intake::look_at_room;
+use protocol::router::rhythm;
 use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::lanes;
@@ -22,12 +23,6 @@ use schemas::{Offer, codec};
 
 use crate::shared::Router;
 use crate::{queues, streams};
-
-/// How often the backlog is asked for: an API call for each queue, on the stream's leader.
-const BACKLOG_EVERY: Duration = Duration::from_millis(300);
-
-/// The same while jobs in hand wait for room: what ends makes room for them.
-const BACKLOG_EVERY_WHEN_WAITING: Duration = Duration::from_millis(100);
 
 /// How often the queues are listed: one that no worker reads any more may hold work.
 const QUEUES_EVERY: Duration = Duration::from_secs(10);
@@ -105,7 +100,13 @@ pub async fn follow_backlog(router: Router) -> Result<(), Fault> {
         look_at_events(&router).await;
         forget_old_offers(&router);
         look_at_room(&router);
-        router.rest(if router.room.is_empty() { BACKLOG_EVERY } else { BACKLOG_EVERY_WHEN_WAITING }).await;
+        router
+            .rest(if router.room.is_empty() {
+                rhythm::BACKLOG_EVERY
+            } else {
+                rhythm::BACKLOG_EVERY_WHEN_WAITING
+            })
+            .await;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt};
 use protocol::Ports as _;
 use protocol::router::intake::{Arrived, Intake};
+use protocol::router::rhythm::READ_PAST_EVERY;
 use runtime::exit::Fault;
 use schemas::{Lane, topology};
 
@@ -19,9 +20,8 @@ use crate::source::{Pull, Source, Taken};
 /// How long one pull waits for jobs.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// How often a lane looks at what lies behind those that wait, while the waiting room is full; less often where a look
-/// takes long (many tenants): it takes a tenth of the time at most.
-const READ_PAST_EVERY: Duration = Duration::from_millis(100);
+/// A look at what lies behind those that wait takes a tenth of the time at most: where it takes long (many tenants),
+/// there are fewer.
 const READ_PAST_SHARE: u32 = 10;
 
 /// How long to rest while nothing may be pulled.

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use protocol::router::LedgerAway;
+use protocol::router::rhythm::{LEDGER_LOOK_EVERY, LEDGER_REPLY_LIMIT};
 use runtime::broker::Broker;
 use runtime::metrics;
 use runtime::tasks::Tasks;
@@ -22,12 +22,6 @@ const WAITING_MAX: usize = 1_024;
 
 /// Reservations in one request.
 const BATCH_MAX: usize = 256;
-
-/// How long the ledger may take.
-const REPLY_LIMIT: Duration = Duration::from_secs(3);
-
-/// How often an absent ledger is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 type Asking = (Reservation, oneshot::Sender<Result<Grant, LedgerAway>>);
 
@@ -78,7 +72,7 @@ impl Teller {
             tokio::select! {
                 // What is asked is answered before the stop: placements finish first.
                 count = asked.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return Ok(()) },
-                () = tokio::time::sleep(LOOK_EVERY), if !self.available.load(Ordering::Relaxed) => {}
+                () = tokio::time::sleep(LEDGER_LOOK_EVERY), if !self.available.load(Ordering::Relaxed) => {}
                 () = soft.cancelled(), if asked.is_empty() => return Ok(()),
             }
             let (reservations, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
@@ -103,7 +97,7 @@ impl Teller {
     async fn ask(&self, reservations: Vec<Reservation>) -> Result<Vec<Grant>, LedgerAway> {
         let request = ReserveRequest { schema_version: SCHEMA_VERSION, reservations };
         let asking = runtime::ledger::ask(&self.broker.client, codec::encode(&request).into());
-        let reply = match tokio::time::timeout(REPLY_LIMIT, asking).await {
+        let reply = match tokio::time::timeout(LEDGER_REPLY_LIMIT, asking).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => {
                 tracing::debug!(error = telemetry::chain(&error), "asking the ledger");

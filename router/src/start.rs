@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use policy::fleet::Fleet;
+use protocol::router::rhythm::IN_HAND_MAX;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
 use runtime::cancels::Cancels;
@@ -60,7 +61,7 @@ pub struct RouterConfig {
 impl Default for RouterConfig {
     fn default() -> Self {
         Self {
-            in_hand: 1_024,
+            in_hand: IN_HAND_MAX,
             schema_version_max: SCHEMA_VERSION,
             too_new_wait_ms: 600_000,
             parked_per_tenant: 20_000,

@@ -8,6 +8,7 @@ use protocol::router::guards::{self, Guards};
 use protocol::router::intake::refuse_unread;
 use protocol::router::lost::Lost;
 use protocol::router::orphans::{self, Orphans};
+use protocol::router::rhythm::SWEEP_EVERY;
 use protocol::router::take_back::Deserted;
 use runtime::exit::Fault;
 use runtime::metrics;
@@ -15,9 +16,6 @@ use runtime::trouble::Trouble;
 
 use crate::queues;
 use crate::shared::Router;
-
-/// How often to look at waiting work.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often to look for orphans: an acknowledgement that is on its way makes one for a moment.
 const ORPHANS_EVERY: Duration = Duration::from_secs(10);
@@ -33,7 +31,7 @@ pub async fn take_back(router: Router) -> Result<(), Fault> {
     let mut deserted = Deserted::default();
     let mut trouble = Trouble::new("taking work back");
     while !router.is_stopping() {
-        let mut wait = LOOK_EVERY;
+        let mut wait = SWEEP_EVERY;
         for (backend, queue) in queues::all(&router) {
             match deserted.look(&router, &backend, &queue).await {
                 Ok(taken) if taken.count == 0 => {}

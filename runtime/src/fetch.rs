@@ -36,7 +36,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 5;
 
 /// Why a file was not downloaded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The address, or one that it redirects to, is not one that a provider may send us to.
     #[error("the address of the result leads to {host}, {why}")]
@@ -61,12 +61,12 @@ pub enum FetchError {
     #[error("the file is larger than {0} bytes")]
     TooLarge(u64),
     /// No connection, or it ended before the file did.
-    #[error("{host} did not deliver the file: {words}")]
+    #[error("{host} did not deliver the file: {}", telemetry::chain(.source))]
     Lost {
         /// The host.
         host: String,
-        /// What the client library says.
-        words: String,
+        /// What the client library says, without the address.
+        source: reqwest::Error,
     },
 }
 
@@ -255,7 +255,7 @@ fn failed(url: &Url, error: reqwest::Error) -> FetchError {
         }
         cause = current.source();
     }
-    FetchError::Lost { host, words: telemetry::chain(&error) }
+    FetchError::Lost { host, source: error }
 }
 
 /// A name that has no public address.

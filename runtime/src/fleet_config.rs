@@ -3,7 +3,8 @@
 //!
 //! Every process checks what it reads, whoever stored it: it uses the newest revision of a document that is good, and
 //! says which newer one it refuses (log, gauge `argosy_config_refused`, `argosy doctor`). One that starts does the
-//! same, so a restart changes nothing; where no stored revision is good it does not start.
+//! same, so a restart changes nothing; where no stored revision is good it does not start. While a newer one is refused
+//! the process starts nothing new that is paid ([`FleetConfig::unreadable`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,12 +36,27 @@ const HISTORY_LIMIT: Duration = Duration::from_secs(10);
 /// good.
 pub async fn load(jetstream: &jetstream::Context) -> Result<FleetConfig, Fault> {
     let store = open_bucket(jetstream, bucket::CONFIG).await?;
-    Ok(FleetConfig {
-        policy: Arc::new(document(&store).await?),
-        catalog: Arc::new(document(&store).await?),
-        prices: Arc::new(document(&store).await?),
-        tenants: Arc::new(document(&store).await?),
-    })
+    let (policy, catalog) = (document(&store).await?, document(&store).await?);
+    let (prices, tenants) = (document(&store).await?, document(&store).await?);
+    let mut config = FleetConfig {
+        policy: policy.used,
+        catalog: catalog.used,
+        prices: prices.used,
+        tenants: tenants.used,
+        unreadable: Vec::new(),
+    };
+    let newest = [policy.is_newest, catalog.is_newest, prices.is_newest, tenants.is_newest];
+    for (key, is_newest) in KEYS.into_iter().zip(newest) {
+        config.mark(key, is_newest);
+    }
+    Ok(config)
+}
+
+/// A document as a process reads it first.
+struct Loaded<T> {
+    used: Arc<T>,
+    /// It is the newest revision, and none is refused.
+    is_newest: bool,
 }
 
 /// Follows changes until stopped. A document that is not good is reported, and the newest good one stays.
@@ -83,17 +99,20 @@ async fn follow_once(
     while let Some(entry) = changes.next().await {
         let entry = entry.map_err(|error| missing(&telemetry::chain(&error)))?;
         if entry.operation != kv::Operation::Put {
+            if let Some(key) = KEYS.into_iter().find(|key| *key == entry.key) {
+                tracing::error!(
+                    document = key,
+                    "the document was removed from bucket CONFIG: it stays in force here, and nothing new is paid"
+                );
+                mark(current, key, false);
+            }
             continue;
         }
         match entry.key.as_str() {
-            "policy" => take(&store, &entry, reported, |new| set(current, |all| &mut all.policy, new)).await,
-            "catalog" => {
-                take(&store, &entry, reported, |new| set(current, |all| &mut all.catalog, new)).await;
-            }
-            "prices" => take(&store, &entry, reported, |new| set(current, |all| &mut all.prices, new)).await,
-            "tenants" => {
-                take(&store, &entry, reported, |new| set(current, |all| &mut all.tenants, new)).await;
-            }
+            "policy" => take(&store, &entry, reported, current, |all| &mut all.policy).await,
+            "catalog" => take(&store, &entry, reported, current, |all| &mut all.catalog).await,
+            "prices" => take(&store, &entry, reported, current, |all| &mut all.prices).await,
+            "tenants" => take(&store, &entry, reported, current, |all| &mut all.tenants).await,
             _ => {}
         }
     }
@@ -116,27 +135,35 @@ fn set<T: PartialEq>(
     });
 }
 
+/// Takes note of whether the newest revision of a document can be read.
+fn mark(current: &watch::Sender<FleetConfig>, document: &'static str, is_readable: bool) {
+    current.send_if_modified(|all| all.mark(document, is_readable));
+}
+
 /// Takes a new revision of a document, or the newest good one in its stead.
-async fn take<T: Document>(
+async fn take<T: Document + PartialEq>(
     store: &kv::Store,
     entry: &kv::Entry,
     reported: &mut Reported,
-    set: impl FnOnce(T),
+    current: &watch::Sender<FleetConfig>,
+    place: impl Fn(&mut FleetConfig) -> &mut Arc<T>,
 ) {
     match validate::read(&entry.value) {
         Ok(document) => {
             tracing::debug!(document = entry.key, revision = entry.revision, "configuration taken");
             reported.remove(&entry.key);
             metrics::CONFIG_REFUSED.of([T::KEY.into()]).set(0.0);
-            set(document);
+            set(current, place, document);
+            mark(current, T::KEY, true);
         }
         Err(refused) => {
             if reported.insert(entry.key.clone(), entry.revision) != Some(entry.revision) {
                 report::<T>(&refused, entry.revision);
             }
+            mark(current, T::KEY, false);
             // Between two looks there may have been a good one that the others took.
             match newest_good::<T>(store).await {
-                Ok(Some((_, document))) => set(document),
+                Ok(Some((_, document))) => set(current, place, document),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(document = entry.key, %error, "reading earlier revisions");
@@ -149,26 +176,26 @@ async fn take<T: Document>(
 fn report<T: Document>(refused: &Refused, revision: u64) {
     metrics::CONFIG_REFUSED.of([T::KEY.into()]).set(1.0);
     let cure = cure::<T>();
-    tracing::error!(document = T::KEY, error = %refused, revision, cure, "configuration refused, the newest good one stays");
+    tracing::error!(document = T::KEY, error = %refused, revision, cure, "configuration refused: the newest good one stays, and nothing new is paid");
 }
 
 fn cure<T: Document>() -> String {
     format!("mend it and set it with `argosy config set {} FILE`", T::KEY)
 }
 
-async fn document<T: Document>(store: &kv::Store) -> Result<T, Fault> {
+async fn document<T: Document>(store: &kv::Store) -> Result<Loaded<T>, Fault> {
     let entry = require(&format!("bucket {}", bucket::CONFIG), || store.entry(T::KEY)).await?;
     let entry = entry.filter(|entry| entry.operation == kv::Operation::Put);
     let entry = entry.ok_or_else(|| missing(&format!("key {} is not set", T::KEY)))?;
     let refused = match validate::read(&entry.value) {
-        Ok(document) => return Ok(document),
+        Ok(document) => return Ok(Loaded { used: Arc::new(document), is_newest: true }),
         Err(refused) => refused,
     };
     match newest_good(store).await {
         Ok(Some((used, document))) => {
             report::<T>(&refused, entry.revision);
             tracing::error!(document = T::KEY, revision = used, "starting with an earlier revision");
-            Ok(document)
+            Ok(Loaded { used: Arc::new(document), is_newest: false })
         }
         Ok(None) => {
             let (bucket, cure) = (bucket::CONFIG, cure::<T>());

@@ -7,6 +7,7 @@ use async_nats::jetstream::{self, stream::DirectGetErrorKind};
 use async_nats::{Client, HeaderMap, Message};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use protocol::errors::Source;
 use schemas::api::LaneStatus;
 use schemas::codec::{self, CONTENT_TYPE};
 use schemas::topology::{self, stream};
@@ -27,11 +28,20 @@ const NEXT_WITHIN: Duration = Duration::from_secs(2);
 
 /// The lanes could not be looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("looking at the lanes: {0}")]
-pub struct LookError(String);
+pub enum LookError {
+    /// The broker refused, or cannot be asked.
+    #[error("looking at the lanes: {0}")]
+    Broker(#[source] Source),
+    /// The broker did not send the next message in time.
+    #[error("looking at the lanes: the broker did not answer in time")]
+    Late,
+    /// The connection closed meanwhile.
+    #[error("looking at the lanes: the connection closed")]
+    Closed,
+}
 
-fn failed(error: impl std::fmt::Display) -> LookError {
-    LookError(error.to_string())
+fn failed(error: impl Into<Source>) -> LookError {
+    LookError::Broker(error.into())
 }
 
 /// A job that lies in its lane.
@@ -114,8 +124,8 @@ pub async fn find(client: &Client, mut is_found: impl FnMut(&Lying) -> bool) -> 
         let before = looked_at;
         loop {
             let next = tokio::time::timeout(NEXT_WITHIN, batch.next()).await;
-            let next = next.map_err(|_| failed("the broker did not answer in time"))?;
-            let message = next.ok_or_else(|| failed("the connection closed"))?;
+            let next = next.map_err(|_| LookError::Late)?;
+            let message = next.ok_or(LookError::Closed)?;
             // The end of a batch, or nothing there at all.
             let Some((sequence, subject, accepted_at_ms)) = place(&message) else { break };
             (from, looked_at) = (sequence + 1, looked_at + 1);

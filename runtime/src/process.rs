@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, Command};
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -17,6 +18,7 @@ use crate::escape;
 use crate::exit::{Exit, Fault};
 use crate::health::{Health, Pages};
 use crate::lifecycle::Lifecycle;
+use crate::loops::Loops;
 use crate::reports::Inbox;
 use crate::tasks::Tasks;
 use crate::telemetry;
@@ -95,6 +97,15 @@ where
     run_to_its_end(description, common, start)
 }
 
+/// Runs a process whose configuration is loaded: all of [`run`] but for arguments, files and environment.
+pub fn run_loaded<S>(description: Description, common: Common, start: S) -> ExitCode
+where
+    S: AsyncFnOnce(Context<()>) -> Result<(), Fault>,
+{
+    let start: Start<'_> = Box::new(|context| async move { start(context).await }.boxed_local());
+    run_to_its_end(description, common, start)
+}
+
 fn run_to_its_end(description: Description, common: Common, start: Start<'_>) -> ExitCode {
     let name = description.name;
     let mut builder = match description.threads {
@@ -138,12 +149,13 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
     let lifecycle = Lifecycle::default();
     let tasks = Tasks::new(lifecycle.clone());
     let health = Health::default();
-    // Signals are heard from here on; the set ends with this function.
-    let mut signals = tokio::task::JoinSet::new();
+    // Signals are heard from here on; the set ends with this function, which looks at how the listener ended.
+    let mut signals = Listening::new();
     signals.spawn(lifecycle.clone().listen());
     let broker = tokio::select! {
         connected = Broker::connect(&common.nats, name) => connected?,
         () = lifecycle.soft.cancelled() => return Ok(()),
+        deaf = deaf(&mut signals) => return Err(deaf),
     };
     // The pages outlive the drain, so that a supervisor can watch it.
     let pages_stop = CancellationToken::new();
@@ -159,13 +171,7 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
         health: health.clone(),
         inbox,
     };
-    let (loops, soft) = (broker.loops.clone(), lifecycle.soft.clone());
-    tasks.spawn("connection", async move {
-        tokio::select! {
-            name = loops.first_end() => Err(format!("the {name} ended")),
-            () = soft.cancelled() => Ok(()),
-        }
-    });
+    watch(broker.loops.clone(), &tasks, lifecycle.soft.clone());
     // Before the first time is written or compared.
     clock::correct(&broker.client).await;
     tasks.spawn("clock", clock::follow(broker.client.clone(), lifecycle.soft.clone()));
@@ -184,6 +190,7 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
     };
     let ended = tokio::select! {
         ended = work => ended,
+        deaf = deaf(&mut signals) => Err(deaf),
         failed = serving => Err(Fault::new(Exit::Crashed, format!("the pages ended: {failed:?}"))),
     };
     lifecycle.hard.cancel();
@@ -191,6 +198,30 @@ async fn live(name: &'static str, common: Common, start: Start<'_>) -> Result<()
     let _ = tokio::time::timeout(LET_GO, broker.client.drain()).await;
     drop(signals);
     ended
+}
+
+/// The end of a background loop of the connection before the soft stop ends the process.
+fn watch(loops: Loops, tasks: &Tasks, soft: CancellationToken) {
+    tasks.spawn("connection", async move {
+        tokio::select! {
+            name = loops.first_end() => Err(format!("the {name} ended")),
+            () = soft.cancelled() => Ok(()),
+        }
+    });
+}
+
+/// The listener for signals.
+type Listening = JoinSet<Result<(), std::io::Error>>;
+
+/// Resolves where signals are not heard any more: a process that cannot be asked to stop must not go on. A listener that
+/// has heard all that it waits for is none.
+async fn deaf(signals: &mut Listening) -> Fault {
+    let reason = match signals.join_next().await {
+        Some(Ok(Ok(()))) | None => return std::future::pending().await,
+        Some(Ok(Err(error))) => error.to_string(),
+        Some(Err(error)) => error.to_string(),
+    };
+    Fault::new(Exit::Crashed, format!("signals are not heard: {reason}"))
 }
 
 async fn drain(tasks: &Tasks, lifecycle: &Lifecycle, grace: Duration) -> Result<(), Fault> {
@@ -219,10 +250,26 @@ mod tests {
     async fn a_defect_ends_the_process_with_its_code() {
         let lifecycle = Lifecycle::default();
         let tasks = Tasks::new(lifecycle.clone());
-        tasks.spawn("connection", async { Err::<(), _>("the reader of publish acknowledgements ended") });
+        let loops = Loops::default();
+        loops.run("reader of publish acknowledgements", std::future::pending());
+        watch(loops.clone(), &tasks, lifecycle.soft.clone());
+        loops.abort("reader of publish acknowledgements");
         lifecycle.soft.cancelled().await;
         let ended = drain(&tasks, &lifecycle, LET_GO).await.expect_err("a defect");
         assert_eq!((ended.exit, ended.exit as u8), (Exit::Crashed, 70));
         assert!(ended.message.contains("reader of publish"), "{ended}");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_hears_no_signals_ends_with_its_code() {
+        let mut signals = Listening::new();
+        signals.spawn(async { Err(std::io::Error::other("no more signals")) });
+        let fault = deaf(&mut signals).await;
+        assert_eq!((fault.exit as u8, fault.message.contains("no more signals")), (70, true), "{fault}");
+        signals.spawn(async { panic!("on purpose") });
+        assert_eq!(deaf(&mut signals).await.exit, Exit::Crashed);
+        signals.spawn(async { Ok(()) });
+        let heard_all = tokio::time::timeout(Duration::from_millis(50), deaf(&mut signals)).await;
+        assert!(heard_all.is_err(), "it heard all that it waits for");
     }
 }

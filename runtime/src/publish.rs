@@ -7,9 +7,9 @@ mod message;
 mod wire;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use protocol::ports::{PUBLISH_AGAIN_AFTER, PUBLISH_AGAIN_AFTER_MAX, PUBLISH_AGAIN_MAX};
 use tokio::sync::{oneshot, watch};
 
 use acks::{Acks, Answer, Awaited, Unanswered};
@@ -131,13 +131,13 @@ impl Publisher {
     /// What is rare is boxed, so that the common publish is small.
     async fn again(&self, message: &Message) -> Result<Published, PublishError> {
         let retry = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(2))
-            .with_max_times(5)
+            .with_min_delay(PUBLISH_AGAIN_AFTER)
+            .with_max_delay(PUBLISH_AGAIN_AFTER_MAX)
+            .with_max_times(PUBLISH_AGAIN_MAX as usize - 1)
             .with_jitter();
         let once = || self.once(message);
         let trying = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(PUBLISH_AGAIN_AFTER).await;
             once.retry(retry).when(is_worth_a_try).await
         };
         Box::pin(trying).await

@@ -10,6 +10,7 @@ use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, PullConsum
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, object_store};
+use protocol::errors::Source;
 use schemas::topology::{BucketSpec, ConsumerSpec, ObjectStoreSpec, Retention, StreamSpec, Topology};
 
 use limits::Merge;
@@ -22,17 +23,17 @@ use crate::telemetry;
 
 /// Why the topology could not be applied or read.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {reason}")]
+#[error("{what}: {}", telemetry::chain(&**.source))]
 pub struct TopologyError {
     /// Which stream, consumer or bucket.
     pub what: String,
-    /// In the broker's words.
-    pub reason: String,
+    /// What the broker or the connection said.
+    pub source: Source,
 }
 
-fn failed<E: std::error::Error + 'static>(what: impl Into<String>) -> impl FnOnce(E) -> TopologyError {
+fn failed<E: Into<Source>>(what: impl Into<String>) -> impl FnOnce(E) -> TopologyError {
     let what = what.into();
-    move |error| TopologyError { what, reason: telemetry::chain(&error) }
+    move |error| TopologyError { what, source: error.into() }
 }
 
 /// The client library's form of a stream.

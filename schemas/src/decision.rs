@@ -116,6 +116,8 @@ pub enum FilterReason {
     PossiblyPaid,
     /// The ledger cannot reserve now.
     LedgerAway,
+    /// The router cannot read the newest revision of a document, so it places nothing new that is paid.
+    DocumentUnreadable,
     /// The ledger refused the reservation (budget).
     ReservationRefused,
     /// No worker is there.
@@ -148,6 +150,7 @@ impl FilterReason {
             Self::OverCeiling => "over_ceiling",
             Self::PossiblyPaid => "possibly_paid",
             Self::LedgerAway => "ledger_away",
+            Self::DocumentUnreadable => "document_unreadable",
             Self::ReservationRefused => "reservation_refused",
             Self::NoWorker => "no_worker",
             Self::Unhealthy => "unhealthy",
@@ -165,6 +168,7 @@ impl FilterReason {
         matches!(
             self,
             Self::LedgerAway
+                | Self::DocumentUnreadable
                 | Self::NoWorker
                 | Self::Unhealthy
                 | Self::BreakerOpen

@@ -147,6 +147,16 @@ pub const OFFER_TTL_MS: u64 = 15_000;
 /// How long message ids are remembered, milliseconds.
 pub const DUPLICATE_WINDOW_MS: u64 = 2 * MINUTE_MS;
 
+/// How long a failed attempt, an advisory or an event may stay unanswered, milliseconds.
+pub const FACTS_ACK_WAIT_MS: u64 = 30_000;
+
+/// How often the broker delivers an assignment before it gives up. Far above [`POISON_DELIVERIES`]: workers count
+/// themselves, this is the net below.
+pub const WORK_DELIVERIES_MAX: i64 = 20;
+
+/// How long the claim of a paid attempt is kept, milliseconds.
+pub const CLAIMS_KEPT_MS: u64 = 14 * DAY_MS;
+
 /// The largest published message, bytes.
 pub const MESSAGE_MAX_BYTES: i32 = 1024 * 1024;
 
@@ -279,7 +289,7 @@ fn consumers() -> Vec<ConsumerSpec> {
         stream: stream.to_owned(),
         name,
         filter,
-        ack_wait_ms: 30_000,
+        ack_wait_ms: FACTS_ACK_WAIT_MS,
         max_deliver: -1,
         max_ack_pending,
     };
@@ -310,8 +320,7 @@ pub fn work_consumer(backend: &Backend, queue: &Queue) -> ConsumerSpec {
         name: format!("{backend}-{queue}"),
         filter: subjects::work_filter(backend, queue),
         ack_wait_ms: WORK_ACK_WAIT_MS,
-        // Far above POISON_DELIVERIES: workers count themselves, this is the net below.
-        max_deliver: 20,
+        max_deliver: WORK_DELIVERIES_MAX,
         max_ack_pending: 10_000,
     }
 }
@@ -329,7 +338,7 @@ fn buckets() -> Vec<BucketSpec> {
     };
     vec![
         bucket(bucket::WORKERS, "Worker id to offer", OFFER_TTL_MS, 1, 64 * MIB),
-        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", 14 * DAY_MS, 5, 512 * MIB),
+        bucket(bucket::ATTEMPTS, "Paid attempts: claim, provider id, outcome", CLAIMS_KEPT_MS, 5, 512 * MIB),
         // No age: routers remove what is old and whose job is over.
         bucket(bucket::KEYS, "Idempotency keys: the first job of each", 0, 1, 256 * MIB),
         bucket(bucket::CANCELS, "Jobs to be cancelled", 0, 1, 64 * MIB),

@@ -212,6 +212,7 @@ fn choices(
         policy: &config.policy,
         tenant: config.tenants.of(&job.tenant),
         ledger_available: true,
+        unreadable: None,
         refused: &[],
         choice: policy::plan::Choice::Weighted,
         now_ms: job.time_ms,

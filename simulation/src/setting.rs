@@ -26,6 +26,7 @@ impl Default for Setting {
             catalog: Arc::new(defaults::catalog()),
             prices: Arc::new(defaults::prices()),
             tenants: Arc::new(tenants),
+            unreadable: Vec::new(),
         };
         Self { config }
     }

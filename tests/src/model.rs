@@ -4,7 +4,7 @@
 //!
 //! [`claim`] is the state, [`step`] what can happen next, [`check`] what must hold, [`explore`] the search.
 //! What the worker host decides is asked of the real `protocol::worker::machine`; only its plumbing is drawn
-//! again here, step by step as in `runtime/src/worker/run.rs`.
+//! again here, step by step as in `protocol/src/worker/run.rs`.
 //!
 //! The explorer is our own: `stateright` (0.31, 44 crates with its web server, no features to turn off)
 //! leaves out cycles when it checks that something happens eventually, and a hand-back is a cycle.

@@ -43,7 +43,9 @@ pub(crate) async fn discover(
     backend: Arc<dyn Backend>,
     current: watch::Sender<Discovery>,
 ) -> Result<(), Fault> {
+    let mut config = shared.config.clone();
     loop {
+        config.mark_unchanged();
         let found = tokio::time::timeout(DISCOVER_LIMIT, backend.discover()).await;
         let mut found = found.unwrap_or_else(|_| {
             Discovery::unwell(Health::Down, format!("no answer within {} s", DISCOVER_LIMIT.as_secs()))
@@ -53,8 +55,10 @@ pub(crate) async fn discover(
         found.resting = found.classes.iter().filter(|class| shared.is_out(class)).cloned().collect();
         let is_well = found.health == Health::Healthy;
         let provider_says = found.health_reason.clone();
-        if is_well && let Some(reason) = no_room(&shared, &found, &catalog) {
-            // Nothing is asked of the provider whose result could not be stored.
+        let refused = || unread(&shared).or_else(|| no_room(&shared, &found, &catalog));
+        if is_well && let Some(reason) = refused() {
+            // Nothing is asked of the provider whose result could not be stored, or of which the operator may say
+            // something else by now.
             (found.health, found.health_reason) = (Health::Down, Some(reason));
         }
         let rest = if is_well { rest(&shared) } else { None };
@@ -84,6 +88,7 @@ pub(crate) async fn discover(
         tokio::select! {
             () = shared.lifecycle.hard.cancelled() => return Ok(()),
             () = shared.discover_now.notified() => {}
+            Ok(()) = config.changed() => {}
             () = tokio::time::sleep(every) => {}
         }
         if shared.lifecycle.soft.is_cancelled() {
@@ -98,6 +103,12 @@ fn rest(shared: &Shared) -> Option<(i64, String)> {
     let until_ms = breaker.open_until_ms.filter(|until_ms| *until_ms > clock::now_ms())?;
     let reason = breaker.reason.unwrap_or_default();
     Some((until_ms, format!("this server failed and rests: {reason}")))
+}
+
+/// Why nothing paid is to be started here while a document cannot be read, if so.
+fn unread(shared: &Shared) -> Option<String> {
+    let document = shared.config.borrow().unreadable().filter(|_| shared.paid)?;
+    Some(policy::funds::unreadable(document, "worker"))
 }
 
 /// Why nothing is to be started here for want of room, if so. Free work needs no more than the store's margin: it

@@ -126,6 +126,7 @@ async fn routers_get_their_grants_and_an_error_when_the_database_is_gone() {
         catalog: Arc::new(policy::defaults::catalog()),
         prices: Arc::new(policy::defaults::prices()),
         tenants: Arc::new(tenants),
+        unreadable: Vec::new(),
     };
     let (config, watched) = watch::channel(config);
     let (stop, health) = (CancellationToken::new(), Health::default());

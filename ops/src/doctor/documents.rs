@@ -40,7 +40,9 @@ fn judge<T: Document>(stored: &Stored<T>) -> Option<Finding> {
     let newest = stored.revision;
     if let Err(refused) = validate::check_stored(T::KEY, &stored.text) {
         let instead = match &stored.used {
-            Some((used, _)) => format!("every process uses revision {used} in its stead"),
+            Some((used, _)) => {
+                format!("every process uses revision {used} in its stead, and nothing new is paid")
+            }
             None => "no earlier revision is good: processes that start end with exit code 78".to_owned(),
         };
         let seen = format!("revision {newest} of {refused}; it is refused, {instead}");
@@ -87,7 +89,7 @@ mod tests {
         let findings = of_policy(&stored(&broken.to_string(), Some(defaults::POLICY_JSON)));
         let [finding] = &findings[..] else { panic!("{findings:?}") };
         assert_eq!(finding.verdict, Verdict::Bad);
-        for word in ["revision 7", "document policy", "max_attempts", "revision 6"] {
+        for word in ["revision 7", "document policy", "max_attempts", "revision 6", "nothing new is paid"] {
             assert!(finding.seen.contains(word), "{word}: {}", finding.seen);
         }
         let findings = of_policy(&stored("[]", None));

@@ -203,6 +203,7 @@ const fn cure(reason: FilterReason) -> (FailureCode, Option<&'static str>, &'sta
         | FilterReason::NoConsent
         | FilterReason::Exhausted
         | FilterReason::LedgerAway
+        | FilterReason::DocumentUnreadable
         | FilterReason::ReservationRefused
         | FilterReason::NoWorker
         | FilterReason::Unhealthy

@@ -31,6 +31,8 @@ pub struct PlanInput<'a> {
     pub tenant: TenantPolicy<'a>,
     /// The ledger grants reservations at present.
     pub ledger_available: bool,
+    /// A document whose newest revision cannot be read here: nothing new is paid.
+    pub unreadable: Option<&'a str>,
     /// Backends for which the ledger just refused this attempt's money, with its words.
     pub refused: &'a [(Backend, String)],
     /// By which rule a backend is chosen among those that may run it.

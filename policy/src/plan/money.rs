@@ -10,6 +10,7 @@ use crate::billing;
 use crate::cost::{CostError, dearest_of, price_of, unbounded_units};
 use crate::dispose::code_of;
 use crate::fleet::BackendView;
+use crate::funds;
 
 /// What an attempt costs, and whether it may.
 #[derive(Default)]
@@ -40,6 +41,9 @@ pub(super) fn quote(
     }
     if !input.ledger_available {
         rejections.add(FilterReason::LedgerAway, "the ledger cannot reserve money at present");
+    }
+    if let Some(document) = input.unreadable {
+        rejections.add(FilterReason::DocumentUnreadable, funds::unreadable(document, "router"));
     }
     if let Some((_, words)) = input.refused.iter().find(|(backend, _)| *backend == config.backend) {
         rejections.add(FilterReason::ReservationRefused, words.clone());

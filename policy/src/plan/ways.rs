@@ -10,9 +10,10 @@ use super::weigh::{lasting, weigh};
 use super::{PlanInput, capability};
 use crate::schedule::{Place, Run, Way};
 
-/// One of ten takes so many times as long as the middle: where it was seen, and where nothing was.
-const SPREAD_SEEN: f64 = 1.2;
-const SPREAD_UNSEEN: f64 = 1.5;
+/// One of ten takes so many times as long as the middle, where it was seen.
+pub const SPREAD_SEEN: f64 = 1.2;
+/// The same where nothing was seen.
+pub const SPREAD_UNSEEN: f64 = 1.5;
 
 /// The ways of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,9 +66,12 @@ pub fn ways(input: &PlanInput<'_>, places: &[Place]) -> Ways {
     found
 }
 
-/// It keeps the job from being paid for now; the ledger may say something else in a moment.
+/// It keeps the job from being paid for now; it may be otherwise in a moment.
 const fn is_for_now(rejection: &Rejection) -> bool {
-    matches!(rejection.reason, FilterReason::LedgerAway | FilterReason::ReservationRefused)
+    matches!(
+        rejection.reason,
+        FilterReason::LedgerAway | FilterReason::ReservationRefused | FilterReason::DocumentUnreadable
+    )
 }
 
 /// The pools of a backend whose workers could run the job, and for how long they would. Where no worker is known there is

@@ -23,6 +23,7 @@ fn apply(world: &mut World, line: &str) {
             world.listing = listings.into_iter().find(|(word, _)| *word == rest).expect("a listing").1;
         }
         "policy" => change(&mut world.policy, rest),
+        "unreadable" => world.unreadable = Some(rest.to_owned()),
         "ledger" => world.ledger_available = rest != "away",
         "later" => world.now_ms = NOW_MS + rest.parse::<i64>().expect("ms"),
         "refused" => world.refused.push((name(rest), "the daily budget is used up".to_owned())),

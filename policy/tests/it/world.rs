@@ -79,6 +79,7 @@ pub(crate) struct World {
     pub(crate) tenant: TenantConfig,
     pub(crate) listing: Listing,
     pub(crate) ledger_available: bool,
+    pub(crate) unreadable: Option<String>,
     pub(crate) refused: Vec<(Backend, String)>,
     pub(crate) now_ms: i64,
 }
@@ -98,6 +99,7 @@ impl World {
             tenant: TenantConfig { allow_paid: PaidConsent::WhenAsked, ..TenantConfig::default() },
             listing: Listing::Own,
             ledger_available: true,
+            unreadable: None,
             refused: Vec::new(),
             now_ms: NOW_MS,
         }
@@ -142,6 +144,7 @@ impl World {
             policy: &self.policy,
             tenant: TenantPolicy { listing: self.listing, config: &self.tenant },
             ledger_available: self.ledger_available,
+            unreadable: self.unreadable.as_deref(),
             refused: &self.refused,
             choice,
             now_ms: self.now_ms,

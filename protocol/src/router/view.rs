@@ -38,6 +38,7 @@ impl View<'_> {
             policy: &self.config.policy,
             tenant: self.config.tenants.of(&placement.job.tenant),
             ledger_available: self.ledger_available,
+            unreadable: self.config.unreadable(),
             refused,
             choice,
             now_ms: self.now_ms,

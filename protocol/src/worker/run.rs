@@ -177,7 +177,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         let resumed_at_ms = held.as_ref().and_then(|held| held.record.started_at_ms);
         let started_at_ms = resumed_at_ms.unwrap_or_else(|| ports.now_ms());
         if resume_id.is_none()
-            && let Some(failure) = self.unfunded(started_at_ms)
+            && let Some(failure) = self.unread().or_else(|| self.unfunded(started_at_ms))
         {
             return Box::pin(self.settle(held, &failed(failure), None, false)).await;
         }
@@ -219,6 +219,15 @@ impl<P: WorkerPorts> Run<'_, P> {
             return self.settle(held, &outcome, Some(started_at_ms), true).await;
         }
         self.settle_or_await_report(held, &outcome, Some(started_at_ms)).await
+    }
+
+    /// Why the attempt is handed back unstarted: its provider bills, and a document cannot be read here. It is seldom
+    /// needed: such a worker pulls nothing.
+    fn unread(&self) -> Option<Failure> {
+        let config = self.ports.config();
+        let document = config.unreadable().filter(|_| self.ports.bills())?;
+        let words = funds::unreadable(document, "worker");
+        Some(Failure::new(FailureCode::Interrupted, format!("not started: {words}")))
     }
 
     /// Why the attempt is handed back unstarted: its provider bills, and the reserved money does not suffice.

@@ -140,7 +140,7 @@ async fn a_redirect_leads_where_an_address_may_lead_and_nowhere_else() {
     }
 
     trusted.send_to("/file");
-    assert_eq!(fetched(&fetcher, &trusted.url("found")).await.as_deref(), Ok(&b"the file"[..]));
+    assert_eq!(fetched(&fetcher, &trusted.url("found")).await.expect("found"), &b"the file"[..]);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn what_the_operator_names_is_reached_through_redirects_too() {
     let allowed = AllowedHosts::new(&base, &[format!("127.0.0.1:{}", second.port)]).expect("a host");
     let fetcher = Fetcher::with_lookup("test", allowed, Arc::new(Names(&[]))).expect("a client");
     trusted.send_to(&second.url("file"));
-    assert_eq!(fetched(&fetcher, &trusted.url("moved")).await.as_deref(), Ok(&b"the file"[..]));
+    assert_eq!(fetched(&fetcher, &trusted.url("moved")).await.expect("moved"), &b"the file"[..]);
     assert_eq!(second.visits(), 1);
 }
 
@@ -169,9 +169,9 @@ async fn headers_are_decided_for_each_address() {
         ours.then(|| (AUTHORIZATION, http::HeaderValue::from_static("k"))).into_iter().collect()
     };
     let bytes = fetcher.get(&trusted.url("key"), MAX_BYTES, key).await;
-    assert_eq!(bytes.as_deref(), Ok(&b"true"[..]));
+    assert_eq!(bytes.expect("delivered"), &b"true"[..]);
     let bytes = fetcher.get(&trusted.url("found"), MAX_BYTES, key).await;
-    assert_eq!(bytes.as_deref(), Ok(&b"false"[..]));
+    assert_eq!(bytes.expect("delivered"), &b"false"[..]);
 }
 
 #[tokio::test]
@@ -186,13 +186,14 @@ async fn what_does_not_come_is_told_without_its_address() {
     ];
     for (path, error, code) in cases {
         let met = fetched(&fetcher, &trusted.url(path)).await;
-        assert_eq!(met.as_ref(), Err(&error), "{path}");
+        assert_eq!(met.expect_err(path).to_string(), error.to_string(), "{path}");
         assert_eq!(error.failure("x").code, code, "{path}");
         assert!(!error.may_pass());
     }
     let address = "https://unknown.example/path?X-Amz-Signature=hush";
     let error = fetched(&fetcher, address).await.expect_err("no such name");
     assert!(error.may_pass() && matches!(error, FetchError::Lost { .. }), "{error:?}");
+    assert!(std::error::Error::source(&error).is_some(), "its cause is kept");
     let failure = error.failure("x");
     assert!(failure.message.contains("unknown.example") && !failure.message.contains("hush"), "{failure:?}");
     let address = "https://127.0.0.1/path?X-Amz-Signature=hush";
@@ -213,6 +214,6 @@ fn a_redirect_never_leaves_https() {
     for to in ["http://files.example/a", "http://1.1.1.1/", "ftp://files.example/", "file:///etc/passwd"] {
         assert!(matches!(redirect(to), Err(FetchError::Forbidden { .. })), "{to}");
     }
-    assert_eq!(redirect("//other.example/b").map(String::from), Ok("https://other.example/b".to_owned()));
-    assert_eq!(redirect("b").map(String::from), Ok("https://files.example/b".to_owned()));
+    assert_eq!(String::from(redirect("//other.example/b").expect("it leads on")), "https://other.example/b");
+    assert_eq!(String::from(redirect("b").expect("it leads on")), "https://files.example/b");
 }

@@ -25,7 +25,7 @@ macro_rules! table {
 
 table! {
     Gauge CONFIG_REFUSED, "argosy_config_refused", All, "0 or 1", ["document"],
-        "1 while the newest revision of this configuration document is refused and an earlier one is used, else 0.";
+        "1 while the newest revision of this configuration document is refused, an earlier one is used and nothing new is paid, else 0.";
     Gauge CLOCK_SKEW, "argosy_clock_skew_seconds", All, "seconds", [],
         "How far the clock of this machine is ahead of the broker's; the process corrects it.";
     Counter PROVIDER_REQUESTS, "argosy_provider_requests_total", PaidWorkers, "requests", ["provider", "call", "status"],

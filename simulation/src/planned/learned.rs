@@ -2,17 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use policy::plan::{SPREAD_SEEN, SPREAD_UNSEEN};
 use policy::schedule::Run;
 use schemas::Class;
 
 /// Successes that are remembered of a class at a backend.
 const REMEMBERED: usize = 32;
-
-/// One of ten takes at least so many times as long as the middle.
-const SPREAD_MIN: f64 = 1.2;
-
-/// The same for what was never seen.
-const SPREAD_UNSEEN: f64 = 1.5;
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -35,7 +30,7 @@ impl Learned {
         sorted.sort_unstable();
         let at = |percent: usize| sorted[sorted.len() * percent / 100] as f64;
         let p50_ms = at(50);
-        self.runs.insert(key, Run { p50_ms, p90_ms: at(90).max(p50_ms * SPREAD_MIN) });
+        self.runs.insert(key, Run { p50_ms, p90_ms: at(90).max(p50_ms * SPREAD_SEEN) });
     }
 
     /// What is expected; the catalog's word where nothing was seen.

@@ -7,7 +7,7 @@ use policy::fleet::Fleet;
 use protocol::router::intake::{Arrived, Intake, look_at_room};
 use protocol::router::take_back::Deserted;
 use protocol::router::too_new::Resting;
-use protocol::router::{RouterPorts as _, failed_attempts, schedule};
+use protocol::router::{RouterPorts as _, failed_attempts, rhythm, schedule};
 use schemas::config::Scoring;
 use schemas::digest::Digest;
 use schemas::{Backend, Lane, Queue};
@@ -16,15 +16,9 @@ use super::delivery::SimDelivery;
 use super::executor::Tasks;
 use super::lanes::{Lanes, place};
 use super::ports::SimPorts;
-use super::wake::{POLL, READ_PAST, code};
+use super::wake::{POLL, READ_PAST, code, ms};
 use crate::setting::START_MS;
 use crate::world::Shared;
-
-/// As the process (`router/src/fleet.rs`, `router/src/start.rs`, `router/src/intake.rs`).
-const BACKLOG_EVERY_MS: i64 = 300;
-const BACKLOG_EVERY_WHEN_WAITING_MS: i64 = 100;
-const IN_HAND_MAX: usize = 1_024;
-const READ_PAST_EVERY_MS: i64 = 100;
 
 /// While jobs wait and nothing changes, they are planned again this often: deadlines pass, breakers close.
 const LOOK_EVERY_MS: i64 = 1_000;
@@ -102,7 +96,7 @@ impl Router {
         if !self.ports.lanes().has_ready(lane) {
             return;
         }
-        let wanted = self.intakes[at].wanted(self.scoring, self.tasks.count(at), IN_HAND_MAX);
+        let wanted = self.intakes[at].wanted(self.scoring, self.tasks.count(at), rhythm::IN_HAND_MAX);
         for _ in 0..wanted {
             let Some(delivery) = self.ports.lanes().deliver(lane) else { return };
             self.settle(lane, Arrived::delivered(delivery));
@@ -167,8 +161,8 @@ impl Router {
         let changed = world.version != self.seen_version;
         let stale = world.now_ms - self.offers_read_ms >= OFFERS_EVERY_MS;
         let every_ms = match (changed || stale, waiting) {
-            (true, true) => BACKLOG_EVERY_WHEN_WAITING_MS,
-            (true, false) => BACKLOG_EVERY_MS,
+            (true, true) => ms(rhythm::BACKLOG_EVERY_WHEN_WAITING),
+            (true, false) => ms(rhythm::BACKLOG_EVERY),
             (false, true) => LOOK_EVERY_MS,
             (false, false) => return,
         };
@@ -184,7 +178,7 @@ impl Router {
         if !self.reads_past && self.intakes.iter().any(|intake| intake.is_full(self.scoring)) {
             self.reads_past = true;
             let mut world = world.borrow_mut();
-            let at_ms = world.now_ms + READ_PAST_EVERY_MS;
+            let at_ms = world.now_ms + ms(rhythm::READ_PAST_EVERY);
             world.wake_at(at_ms, code(READ_PAST, self.index));
         }
     }

@@ -6,18 +6,16 @@ use std::sync::Arc;
 
 use policy::breakers::Success;
 use policy::fleet::Fleet;
+use protocol::router::rhythm;
 use schemas::config::Scoring;
 use schemas::{Job, Lane, Profile};
 
 use super::lanes::Lanes;
 use super::ports::failed_letter;
 use super::router::Router;
-use super::wake::{POLL, READ_PAST, RETURN, SWEEP};
+use super::wake::{POLL, READ_PAST, RETURN, SWEEP, ms};
 use crate::strategy::Strategy;
 use crate::world::{Notice, Shared};
-
-/// How often a router looks for backends without workers and overdue work.
-const SWEEP_EVERY_MS: i64 = 1_000;
 
 /// The shipped router, or several.
 pub struct Shipped {
@@ -94,7 +92,7 @@ impl Shipped {
         let mut found = world.borrow_mut();
         if !self.sweeps && found.queues.iter().any(|queue| !queue.is_empty()) {
             self.sweeps = true;
-            let at_ms = found.now_ms + SWEEP_EVERY_MS;
+            let at_ms = found.now_ms + ms(rhythm::SWEEP_EVERY);
             found.wake_at(at_ms, SWEEP);
         }
         let now_ms = found.now_ms;

@@ -9,15 +9,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use protocol::router::BucketEntry;
+use schemas::topology;
 use schemas::{Assignment, AttemptRecord, DeadLetter, Event, Fact, Job, KeyRecord, Lane, Offer};
 
 use super::inbox::Inbox;
 
-/// How long message ids are remembered, milliseconds: the topology's window.
-const DUPLICATE_WINDOW_MS: i64 = 120_000;
+/// How long message ids are remembered, milliseconds.
+const DUPLICATE_WINDOW_MS: i64 = topology::DUPLICATE_WINDOW_MS.cast_signed();
 
 /// The age at which a claim is gone, milliseconds.
-pub(crate) const CLAIMS_KEPT_MS: i64 = 7 * 24 * 3_600_000;
+pub(crate) const CLAIMS_KEPT_MS: i64 = topology::CLAIMS_KEPT_MS.cast_signed();
 
 /// How long every key and every request to cancel is kept, milliseconds: an hour stands for a day.
 pub(crate) const ENTRIES_KEPT_MS: i64 = 3_600_000;

@@ -1,7 +1,7 @@
 //! How messages reach processes and go back: dispatch, ack-wait, acknowledgements, and what a process does
 //! by the clock.
 
-use schemas::topology::WORK_ACK_WAIT_MS;
+use schemas::topology::{FACTS_ACK_WAIT_MS, INTAKE_ACK_WAIT_MS, WORK_ACK_WAIT_MS, WORK_DELIVERIES_MAX};
 use schemas::{ClassOffer, Health, Offer, RUNNING_MAX, RunningAttempt, SCHEMA_VERSION};
 
 use super::broker::{Consumer, DEAD, Holder, LANES, LEDGER, Payload, Place, WORK};
@@ -12,17 +12,22 @@ use super::setting::{LOCAL, SLOTS};
 use super::task::{Delivery, Task};
 use super::world::{Reach, World};
 
-/// How long a delivery of a lane, a dead letter or an event may stay unanswered, milliseconds.
-const ACK_WAIT_MS: i64 = 30_000;
-const WORK_WAIT_MS: i64 = WORK_ACK_WAIT_MS.cast_signed();
 /// A pull that a process had open when it was stopped brings it messages for so long.
 const PULL_MS: i64 = 2_000;
-/// Deliveries of an assignment before the broker gives up.
-const DELIVERIES_MAX: u32 = 20;
 /// Events in one batch of the ledger.
 const BATCH_MAX: usize = 200;
 const WORKER_TICK_MS: i64 = 3_000;
 const ROUTER_TICK_MS: i64 = 2_000;
+
+/// How long a delivery may stay unanswered, milliseconds.
+const fn ack_wait_ms(consumer: Consumer) -> i64 {
+    let wait_ms = match consumer {
+        LANES..DEAD => INTAKE_ACK_WAIT_MS,
+        WORK.. => WORK_ACK_WAIT_MS,
+        _ => FACTS_ACK_WAIT_MS,
+    };
+    wait_ms.cast_signed()
+}
 
 impl World {
     /// Hands out what lies ready at a consumer, as far as somebody takes it.
@@ -89,7 +94,7 @@ impl World {
         let now_ms = self.now_ms;
         let stored = self.broker.messages.get_mut(&sequence)?;
         stored.token += 1;
-        if stored.consumer >= WORK && stored.delivered >= DELIVERIES_MAX {
+        if stored.consumer >= WORK && i64::from(stored.delivered) >= WORK_DELIVERIES_MAX {
             stored.place = Place::GivenUp;
             return None;
         }
@@ -97,7 +102,7 @@ impl World {
         let up_to = &mut self.broker.delivered_up_to[stored.consumer];
         *up_to = sequence.max(*up_to);
         stored.place = Place::Held(Holder { process, incarnation, since_ms: now_ms, from_ms: now_ms });
-        let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
+        let wait_ms = ack_wait_ms(stored.consumer);
         self.schedule.at(now_ms + wait_ms, Happening::Expire { sequence, token: stored.token });
         if stored.delivered > 1 {
             self.figures.redeliveries += 1;
@@ -146,7 +151,7 @@ impl World {
             return;
         };
         let Place::Held(holder) = stored.place else { return };
-        let wait_ms = if stored.consumer >= WORK { WORK_WAIT_MS } else { ACK_WAIT_MS };
+        let wait_ms = ack_wait_ms(stored.consumer);
         // Extended since, or nobody could extend it while the broker was away: the wait counts from then.
         let since_ms = holder.since_ms.max(self.broker.down_until_ms);
         if since_ms + wait_ms > self.now_ms {
@@ -283,7 +288,9 @@ impl World {
 
     fn tell_offer(&mut self, process: usize, backend: usize) {
         let is_at_rest = self.processes[process].breaker.is_open(self.now_ms);
-        let healthy = self.now_ms >= self.providers[backend].down_until_ms && !is_at_rest;
+        let is_unread = backend != LOCAL && self.now_ms < self.processes[process].unreadable_until_ms;
+        let is_down = self.now_ms < self.providers[backend].down_until_ms;
+        let healthy = !is_down && !is_at_rest && !is_unread;
         let worker = &mut self.processes[process];
         worker.healthy = healthy;
         if !worker.is_reachable(self.now_ms) || self.now_ms < self.broker.down_until_ms {

@@ -95,6 +95,9 @@ impl World {
             }
             Operation::MakeRoom => self.make_room(),
             Operation::ClaimsFull { for_ms } => self.broker.claims_full_until_ms = self.now_ms + for_ms,
+            Operation::Unreadable { process, for_ms } => {
+                self.processes[process].unreadable_until_ms = self.now_ms + for_ms;
+            }
             Operation::Older { process, for_ms } => {
                 self.kill(process, 500);
                 self.processes[process].older_until_ms = self.now_ms + for_ms;

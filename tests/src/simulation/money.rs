@@ -7,10 +7,9 @@ use std::rc::Rc;
 use ledger::budget::{Book, Payer, Standing};
 use ledger::fold::{ChargeRow, Request, Told, charge, fold};
 use policy::invariants::is_delivered;
+use schemas::calendar::DAY_MS;
 use schemas::reserve::Reservation;
 use schemas::{ChargeState, Event, JobId, JobState, Tenant, TenantsConfig};
-
-const DAY_MS: i64 = 86_400_000;
 
 #[derive(Debug, Clone)]
 struct Charge {

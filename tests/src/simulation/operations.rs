@@ -171,6 +171,13 @@ pub enum Operation {
         /// For how long.
         for_ms: i64,
     },
+    /// A process cannot read a document for a while.
+    Unreadable {
+        /// Which.
+        process: usize,
+        /// For how long.
+        for_ms: i64,
+    },
     /// A router of an older release takes the place of one for a while: it takes no job of the schema that clients use.
     Older {
         /// Which.

@@ -204,6 +204,11 @@ impl Ports for SimulatedPorts {
                 catalog: Arc::clone(&setting.catalog),
                 prices: Arc::clone(&setting.prices),
                 tenants,
+                unreadable: if world.now_ms < world.processes[self.process].unreadable_until_ms {
+                    vec!["tenants"]
+                } else {
+                    Vec::new()
+                },
             }
         })
     }

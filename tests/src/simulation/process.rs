@@ -77,6 +77,8 @@ pub(crate) struct Process {
     pub(crate) lossy_until_ms: i64,
     /// It is a router of an older release until then, Unix milliseconds, and takes no job.
     pub(crate) older_until_ms: i64,
+    /// Until when it cannot read a document.
+    pub(crate) unreadable_until_ms: i64,
     /// When a call of it, or the answer, was lost last, Unix milliseconds.
     pub(crate) lost_ms: i64,
     pub(crate) in_hand: u32,
@@ -139,6 +141,7 @@ impl Process {
             cut_until_ms: 0,
             lossy_until_ms: 0,
             older_until_ms: 0,
+            unreadable_until_ms: 0,
             lost_ms: 0,
             in_hand: 0,
             at_work: [0; LEDGER],
@@ -175,6 +178,7 @@ impl Process {
             up: false,
             lossy_until_ms: self.lossy_until_ms,
             older_until_ms: self.older_until_ms,
+            unreadable_until_ms: self.unreadable_until_ms,
             clock_ms: self.clock_ms,
             stamps_ms: self.stamps_ms,
             ..next

@@ -24,6 +24,7 @@ impl World {
             put_off(&mut process.cut_until_ms);
             put_off(&mut process.lossy_until_ms);
             put_off(&mut process.older_until_ms);
+            put_off(&mut process.unreadable_until_ms);
             process.woke_ms = self.now_ms;
         }
         // The broker counts the time in which it ran.

@@ -1,10 +1,13 @@
 //! What guards work does not go before the work does: simulated fleets that are off for longer than claims are kept, and a
 //! bucket of claims that is full.
 
+use schemas::calendar::DAY_MS;
+use schemas::topology::CLAIMS_KEPT_MS;
 use tests::simulation::operations::text;
 use tests::simulation::{Figures, List, Mutation, Promise, run};
 
-const DAY_MS: i64 = 86_400_000;
+/// For how many days claims are kept.
+const KEPT_DAYS: i64 = CLAIMS_KEPT_MS.cast_signed() / DAY_MS;
 
 /// All processes.
 const PROCESSES: [&str; 10] = [
@@ -31,7 +34,8 @@ fn off_for(seed: u64, only: &str, at_ms: i64, off_ms: i64) -> List {
 fn a_fleet_that_was_off_for_longer_than_claims_are_kept_pays_nothing_twice() {
     let mut seen = Figures::default();
     for seed in 0..60 {
-        let (only, days) = (["cloud", "gemini"][seed as usize % 2], [5, 7, 8, 30][seed as usize % 4]);
+        let days = [KEPT_DAYS - 2, KEPT_DAYS, KEPT_DAYS + 1, 3 * KEPT_DAYS][seed as usize % 4];
+        let only = ["cloud", "gemini"][seed as usize % 2];
         let at_ms = 900 + i64::try_from(seed).expect("small") * 37;
         let (figures, breach) = run(&off_for(seed, only, at_ms, days * DAY_MS), Mutation::None);
         assert_eq!(breach, None, "seed {seed}, {only}, {days} days");
@@ -42,7 +46,7 @@ fn a_fleet_that_was_off_for_longer_than_claims_are_kept_pays_nothing_twice() {
 
 #[test]
 fn an_age_of_claims_that_is_not_looked_at_is_noticed() {
-    let list = |seed| off_for(seed, "cloud", 1_500, 8 * DAY_MS);
+    let list = |seed| off_for(seed, "cloud", 1_500, (KEPT_DAYS + 1) * DAY_MS);
     let noticed = (0..200).find_map(|seed| Some((seed, run(&list(seed), Mutation::IgnoreTheAgeOfClaims).1?)));
     let (seed, breach) = noticed.expect("it is noticed");
     println!("seed {seed}: {breach:?}");

@@ -7,7 +7,10 @@ use client::follow::{Since, events};
 use futures::StreamExt as _;
 use ledger_read::AuditAttempt;
 use policy::defaults;
-use schemas::{Assignment, ChargeState, Fact, FailureCode, Job, JobId, JobState, MicroUsd, codec, subjects};
+use schemas::{
+    Assignment, ChargeState, Fact, FailureCode, Job, JobId, JobState, MicroUsd, TenantsConfig, codec,
+    subjects,
+};
 use serde_json::{Value, json};
 use std::process::Output;
 use tests::fleet::{LIMIT, TestFleet, look_until};
@@ -109,6 +112,60 @@ async fn a_document_that_cannot_be_used_is_refused_by_every_reader() -> anyhow::
         ensure!(said.contains("prices[0]") && said.contains("argosy config set prices"), "{name}: {said}");
     }
     Ok(())
+}
+
+/// Whether a command's answer as JSON has these words, by now or within moments.
+async fn says(fleet: &TestFleet, arguments: &[&str], words: &str) -> anyhow::Result<()> {
+    look_until(&format!("{arguments:?} says `{words}`"), async || {
+        let output = argosy(fleet, arguments).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).contains(words).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_document_cannot_be_read_nothing_new_is_paid() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| {
+        options.comfyui.truncate(1);
+        options.gemini = None;
+        options.simulator_args.push(("runpod".to_owned(), "--image-median-ms=6000".to_owned()));
+    })
+    .await?;
+    let under_way = paid_prompt("under way", "cloud");
+    fleet.stack.submit(std::slice::from_ref(&under_way)).await?;
+    let mut facts = Box::pin(events(&fleet.stack.broker.jetstream, &[under_way.id], Since::Ever).await?);
+    let runs = async {
+        while !matches!(facts.next().await.context("stream EVENTS ended")??.fact, Fact::Running { .. }) {}
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(LIMIT, runs).await??;
+    drop(facts);
+    store(&fleet, "tenants", "{\"default\": 7}".to_owned()).await?;
+    says(&fleet, &["--json", "backends"], "document tenants cannot be read by this worker").await?;
+    let (waiting, free) = (paid_prompt("has to wait", "cloud"), prompt("costs nothing"));
+    fleet.stack.submit(&[waiting.clone(), free.clone()]).await?;
+    let id = waiting.id.to_string();
+    says(&fleet, &["--json", "explain", &id], "document tenants cannot be read by this router").await?;
+    // What runs goes on, and so does what is free.
+    let tracker = fleet.stack.wait_ended(&[under_way.id, free.id], LIMIT).await?;
+    ensure!(tracker.jobs().values().all(|view| view.state == JobState::Completed), "{tracker:?}");
+    let rows = fleet.stack.reader().await?.audit_rows(None, 1_000).await?;
+    ensure!(!rows.attempts.iter().any(|attempt| attempt.job == waiting.id), "{:?}", rows.attempts);
+    ensure!(doctor(&fleet).await?.iter().any(|(_, words)| words.contains("nothing new is paid")));
+    // Mended, it goes on by itself.
+    documents::set(&fleet.stack.broker.jetstream, "tenants", &readable(&fleet).await?).await?;
+    let tracker = fleet.stack.wait_ended(&[waiting.id], LIMIT).await?;
+    ensure!(tracker.jobs()[&waiting.id].state == JobState::Completed, "{tracker:?}");
+    let audit = fleet.stack.audit(&[under_way.id, waiting.id, free.id], LIMIT).await?;
+    ensure!(audit.holds(), "{:#?}", audit.findings);
+    Ok(())
+}
+
+/// The newest revision of document `tenants` that can be read, as its bytes.
+async fn readable(fleet: &TestFleet) -> anyhow::Result<Vec<u8>> {
+    let bucket = documents::open(&fleet.stack.broker.jetstream).await?;
+    let newest = runtime::fleet_config::newest_good::<TenantsConfig>(&bucket).await?;
+    Ok(serde_json::to_vec(&newest.context("none can be read")?.1)?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,7 @@ mod tenants;
 mod tidy;
 mod unknown;
 mod unread;
+mod unreadable;
 mod up;
 mod upgrade;
 mod waiting;

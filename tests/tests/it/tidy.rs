@@ -1,6 +1,10 @@
 //! The workspace's own rules, as tests: the crate graph, what only one crate may know, file sizes, and
 //! the documents that are generated from code.
 
+mod changes;
+mod constants;
+mod dependencies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,23 +68,6 @@ fn the_crate_graph_is_the_one_in_the_map() {
     assert_eq!(drawn, graph().ours, "left: ARCHITECTURE.md, right: the workspace");
 }
 
-/// A dependency, also one for tests only, stands in the code of its crate by name.
-#[test]
-fn every_dependency_is_used() {
-    let all = sources();
-    for (package, dependencies) in graph().named {
-        let folder = folder_of(&package);
-        let files = all.iter().filter(|path| path.starts_with(&folder));
-        let code: String =
-            files.map(|path| std::fs::read_to_string(path).expect("readable")).collect::<Vec<_>>().join("\n");
-        let words: BTreeSet<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-        for dependency in dependencies {
-            let used = words.contains(dependency.replace('-', "_").as_str());
-            assert!(used, "{package}/Cargo.toml: `{dependency}` is named nowhere in its code: remove it");
-        }
-    }
-}
-
 #[test]
 fn what_only_one_crate_may_know() {
     let foreign = graph().foreign;
@@ -90,9 +77,12 @@ fn what_only_one_crate_may_know() {
     };
     assert_eq!(users("sqlx"), ["ledger", "ledger-read", "trials"]);
     assert_eq!(users("nvml-wrapper"), ["worker-local"]);
-    for banned in ["tokio", "async-nats", "sqlx", "reqwest", "rand", "futures", "uuid"] {
-        assert!(!foreign["policy"].contains(banned), "policy must not use {banned}");
+    for banned in ["tokio", "async-nats", "sqlx", "reqwest", "rand", "uuid"] {
+        for pure in ["policy", "protocol"] {
+            assert!(!foreign[pure].contains(banned), "{pure} must not use {banned}");
+        }
     }
+    assert!(!foreign["policy"].contains("futures"), "policy must not use futures");
     assert!(users("anyhow").iter().all(|user| !["schemas", "policy"].contains(user)));
 }
 
@@ -164,8 +154,13 @@ fn the_state_diagram_is_the_code() {
 #[test]
 fn documents_name_files_that_exist() {
     let ours = graph().ours;
-    for document in ["ARCHITECTURE.md", "README.md"] {
-        for quoted in read(document).split('`').skip(1).step_by(2) {
+    let pages = ["docs", "ops/docs", "ledger/migrations"].into_iter().flat_map(|folder| {
+        let found = std::fs::read_dir(root().join(folder)).expect("a folder").flatten();
+        found.map(move |entry| format!("{folder}/{}", entry.file_name().to_string_lossy()))
+    });
+    let pages = pages.filter(|name| name.ends_with(".md"));
+    for document in pages.chain(["ARCHITECTURE.md", "README.md"].map(str::to_owned)) {
+        for quoted in read(&document).split('`').skip(1).step_by(2) {
             let is_path = quoted.contains('/') && !quoted.contains([' ', '*', '<', '=', ':', '$', '{']);
             let first = quoted.split('/').next().unwrap_or_default();
             if is_path && ours.contains_key(first) {
@@ -197,56 +192,6 @@ fn no_files_use_each_other_in_a_circle() {
         let circles = Sources::read(&folder_of(member).join("src")).expect(member).circles();
         assert!(circles.is_empty(), "{member}: files that use each other: {circles:?}");
     }
-}
-
-/// Calls that change what the broker holds.
-const CHANGES: [&str; 11] = [
-    ".publish(",
-    ".publish_with",
-    ".ack(",
-    ".ack_with(",
-    ".double_ack(",
-    ".acknowledge(",
-    ".purge(",
-    ".delete(",
-    ".delete_message(",
-    "claims.create(",
-    "claims.write(",
-];
-
-/// Where the processes make such calls: implementations of ports, and what may be lost (offers, digests, progress,
-/// answers to questions).
-const CHANGED_BY: [&str; 8] = [
-    "router/src/digest.rs",
-    "router/src/ports.rs",
-    "router/src/streams.rs",
-    "router/src/waiting.rs",
-    "worker-host/src/nats.rs",
-    "worker-host/src/presence.rs",
-    "worker-host/src/progress.rs",
-    "worker-host/src/worker_ports.rs",
-];
-
-/// The steps are `protocol`'s: the simulation runs them, so a step that a process takes by itself is not simulated.
-#[test]
-fn processes_change_what_the_broker_holds_only_through_ports() {
-    let mut found = BTreeSet::new();
-    for path in sources() {
-        let shown = path.strip_prefix(root()).expect("below the root").display().to_string();
-        if !["router/src/", "worker-host/src/"].iter().any(|of| shown.starts_with(of)) {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).expect("readable");
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-        if CHANGES.iter().any(|call| code.contains(call)) {
-            found.insert(shown);
-        }
-    }
-    assert_eq!(
-        found,
-        CHANGED_BY.map(str::to_owned).into(),
-        "left: where such calls are, right: where they may be"
-    );
 }
 
 /// The crates whose errors are types that keep their causes.

@@ -104,6 +104,7 @@ fn assignment(ground: &Ground) -> anyhow::Result<Vec<u8>> {
         policy: &policy,
         tenant: tenants.of(&job.tenant),
         ledger_available: true,
+        unreadable: None,
         refused: &[],
         choice: policy::plan::Choice::Weighted,
         now_ms: job.time_ms,

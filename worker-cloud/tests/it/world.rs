@@ -80,6 +80,7 @@ pub(crate) fn fleet() -> watch::Receiver<FleetConfig> {
         catalog: Arc::new(policy::defaults::catalog()),
         prices: Arc::new(policy::defaults::prices()),
         tenants: Arc::new(policy::defaults::tenants()),
+        unreadable: Vec::new(),
     })
     .1
 }

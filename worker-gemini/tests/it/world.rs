@@ -75,6 +75,7 @@ pub(crate) fn fleet(catalog: Catalog) -> watch::Receiver<FleetConfig> {
         catalog: Arc::new(catalog),
         prices: Arc::new(policy::defaults::prices()),
         tenants: Arc::new(policy::defaults::tenants()),
+        unreadable: Vec::new(),
     })
     .1
 }

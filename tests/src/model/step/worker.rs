@@ -1,4 +1,4 @@
-//! A worker's next step, as `runtime/src/worker/run.rs` and `settle.rs` take them.
+//! A worker's next step, as `protocol/src/worker/run.rs` and `settle.rs` take them.
 
 use protocol::worker::machine::{self, Delivery};
 

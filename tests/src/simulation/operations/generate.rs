@@ -1,6 +1,7 @@
 //! Lists from seeds: jobs as they come, and what befalls the fleet meanwhile.
 
 use super::{Operation, Order};
+use crate::simulation::broker::CLAIMS_KEPT_MS;
 use crate::simulation::chance::Chance;
 use crate::simulation::process::{PROCESSES, Role};
 use crate::simulation::provider::Trouble;
@@ -160,7 +161,7 @@ fn lengths(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
             let for_ms = match chance.below(3) {
                 0 => chance.between(MINUTE_MS, 20 * MINUTE_MS),
                 1 => chance.between(20 * MINUTE_MS, 20 * 60 * MINUTE_MS),
-                _ => chance.between(20 * 60 * MINUTE_MS, 9 * 24 * 60 * MINUTE_MS),
+                _ => chance.between(20 * 60 * MINUTE_MS, CLAIMS_KEPT_MS + 2 * 24 * 60 * MINUTE_MS),
             };
             list.push((chance.between(0, span_ms + 20_000), Operation::StandStill { for_ms }));
         }

@@ -3,15 +3,13 @@
 use std::rc::Rc;
 
 use protocol::PublishError;
+use protocol::ports::PUBLISH_AGAIN_MAX;
 use schemas::{Event, Fact, JobState};
 
 use super::{SimulatedPorts, number};
 use crate::simulation::broker::{self, DEAD, LANES, LEDGER, Message, Named, Payload};
 use crate::simulation::mutation::Mutation;
 use crate::simulation::router::ports::purge;
-
-/// How often a publish is tried again.
-const TRIES_MAX: u32 = 6;
 
 /// An event as a message. With a mutation, ends are published wherever another end may be.
 pub(super) fn event_message(mutation: Mutation, event: &Event, after: Option<u64>) -> Message {
@@ -65,7 +63,7 @@ impl SimulatedPorts {
                 return Ok(if is_stored { broker::Published::Repeat } else { published });
             }
             tries += 1;
-            if tries > TRIES_MAX {
+            if tries > PUBLISH_AGAIN_MAX {
                 return Err(PublishError::Away { subject: String::new(), source: "away".into() });
             }
             self.pause((100 << tries).min(2_000)).await;

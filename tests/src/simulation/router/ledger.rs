@@ -1,6 +1,7 @@
 //! How a router asks a ledger for money.
 
 use protocol::router::LedgerAway;
+use protocol::router::rhythm::LEDGER_REPLY_LIMIT;
 use schemas::reserve::{Grant, Reservation};
 
 use crate::simulation::ports::{SimulatedPorts, number};
@@ -8,7 +9,7 @@ use crate::simulation::process::Role;
 use crate::simulation::world::{Reach, World};
 
 /// How long the ledger may take to answer, milliseconds.
-const REPLY_LIMIT_MS: i64 = 3_000;
+const REPLY_LIMIT_MS: i64 = LEDGER_REPLY_LIMIT.as_millis() as i64;
 
 impl SimulatedPorts {
     /// Asks a ledger for the attempt's money. One that is stopped answers no request.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use policy::fleet::Fleet;
 use policy::inbox::InboxShare;
+use protocol::router::rhythm;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
 use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
@@ -29,9 +30,9 @@ use crate::simulation::setting::BEGIN_MS;
 use crate::simulation::task::Delivery;
 use crate::simulation::world::World;
 
-/// How often a router asks for the backlog, and how long the ledger may take to answer, milliseconds.
-const BACKLOG_EVERY_MS: i64 = 300;
-const LEDGER_LOOK_MS: i64 = 500;
+/// How often a router asks for the backlog, and looks for an absent ledger, milliseconds.
+const BACKLOG_EVERY_MS: i64 = rhythm::BACKLOG_EVERY.as_millis() as i64;
+const LEDGER_LOOK_MS: i64 = rhythm::LEDGER_LOOK_EVERY.as_millis() as i64;
 
 /// What a router process remembers, as its tasks reach it.
 #[derive(Clone)]
