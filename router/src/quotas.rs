@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use policy::inbox::{Inbox, InboxShare};
+use policy::inbox::{Inbox, InboxShare, UseOf};
 use protocol::router::KeysLeft;
 use runtime::count;
 use schemas::topology::{bucket, stream};
@@ -62,12 +62,13 @@ impl Quotas {
         &self,
         jetstream: &jetstream::Context,
         tenant: Option<&Tenant>,
+        use_of: UseOf,
     ) -> InboxShare {
         let filter = subjects::parked_of_tenant(tenant);
         let tenant_messages = self.take(jetstream, stream::PARKED, &filter).await;
         let (bytes, limit_bytes) = self.inbox_bytes(jetstream).await;
         let tenant_messages_max = self.limits.parked_per_tenant;
-        let share = Inbox { tenant_messages, tenant_messages_max, bytes, limit_bytes }.share();
+        let share = Inbox { tenant_messages, tenant_messages_max, bytes, limit_bytes }.share(use_of);
         if share == InboxShare::Nothing {
             self.give_back(&filter);
         }
