@@ -38,7 +38,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::shared::Router;
-use crate::waiting;
+use crate::waiting::{self, Look};
 
 /// Requests answered at once.
 const AT_ONCE: usize = 32;
@@ -211,6 +211,8 @@ fn question(encoding: Encoding, payload: &[u8], whose: Option<&Tenant>) -> Resul
 }
 
 /// What is known of a job.
+    /// More lies in the lanes than was looked at, where this is false.
+    is_all_looked_at: bool,
 struct FoundJob {
     job: JobId,
     history: History,
@@ -231,12 +233,17 @@ impl FoundJob {
     async fn read(router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
         let read = history::read_first(router, request.tenant.as_ref(), request.job).await;
         let (job, history) = read.map_err(Refusal::broker)?;
-        Ok(Self { job, history, waiting: None })
+        Ok(Self { job, history, waiting: None, is_all_looked_at: true })
     }
 
     async fn with_wait(self, router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
         let waiting = waiting::of(router, request.tenant.as_ref(), self.job, &self.history).await;
-        Ok(Self { waiting: waiting.map_err(Refusal::broker)?, ..self })
+        let (waiting, is_all_looked_at) = match waiting.map_err(Refusal::broker)? {
+            Look::Waits(wait) => (Some(wait), true),
+            Look::WaitsNowhere => (None, true),
+            Look::NotFound => (None, false),
+        };
+        Ok(Self { waiting, is_all_looked_at, ..self })
     }
 
     const fn is_known(&self) -> bool {
@@ -247,14 +254,14 @@ impl FoundJob {
 async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Refusal> {
     let known = FoundJob::of(router, &request).await?;
     let (state, is_known) = (known.history.state(), known.is_known());
-    let FoundJob { job, history, waiting } = known;
+    let FoundJob { job, history, waiting, .. } = known;
     Ok(StatusReply { job, state, known: is_known, events: history.events, waiting })
 }
 
 async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
     let found = FoundJob::of(router, &request).await?;
     let known = found.is_known();
-    let FoundJob { job, history, waiting } = found;
+    let FoundJob { job, history, waiting, .. } = found;
     // A job that was put aside and sent on its way again was refused once, and has its own end.
     let end = history.ended().and_then(|event| match &event.fact {
         Fact::Ended { failure, .. } => Some(failure.clone()),
@@ -341,29 +348,17 @@ fn backends(router: &Router) -> BackendsReply {
     }
 }
 
-fn breaker_status((kind, model, breaker): (BreakerKind, Option<&str>, &Breaker)) -> BreakerStatus {
-    BreakerStatus {
-        kind,
-        model: model.map(str::to_owned),
-        consecutive_failures: breaker.consecutive_failures,
-        open_until_ms: breaker.open_until_ms,
-        reason: breaker.reason.clone(),
-    }
-}
-
-fn presence(known: &Known, max_age_ms: u64, now_ms: i64) -> Presence {
-    Presence {
-        worker: known.worker.clone(),
-        age_ms: known.age_ms(now_ms),
-        is_fresh: known.is_fresh(max_age_ms, now_ms),
-        clock_skew_ms: known.clock_skew_ms(),
-    }
-}
-
-fn too_many_cancels(tenant: &Tenant, limit: u64) -> Refusal {
+fn too_many_cancels(tenant: Option<&Tenant>, limit: u64) -> Refusal {
+    let whose = match tenant {
+        Some(tenant) => {
+            format!("tenant {tenant} has {limit} requests to cancel, as many as a tenant may have at a time")
+        }
+        None => {
+            format!("nothing is known of it, and {limit} requests name no tenant, as many as may at a time")
+        }
+    };
     let error = format!(
-        "tenant {tenant} has {limit} requests to cancel, as many as a tenant may have at a time: wait until old ones are \
-         removed (router.cancels_kept_ms), or raise router.cancels_per_tenant"
+        "{whose}: wait until old ones are removed (router.cancels_kept_ms), or raise router.cancels_per_tenant"
     );
     Refusal { code: 429, error, field: Some("tenant".to_owned()) }
 }
@@ -372,14 +367,17 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
     // Before the request ends what waits.
     let found = FoundJob::of(router, &request).await?;
     let (job, known) = (found.job, found.is_known());
-    if !known && !may_be_on_its_way(job, clock::now_ms()) {
+    // Behind more than was looked at it may lie in its lane.
+    let may_come = may_be_on_its_way(job, clock::now_ms()) || !found.is_all_looked_at;
+    if !known && !may_come {
         let effect = "nothing is known of it: nothing was done".to_owned();
         return Ok(CancelReply { job, state: found.history.state(), effect, known });
     }
     let whose = request.tenant.as_ref();
-    if let Some(tenant) = whose {
-        let taken = router.quotas.take_cancel(&router.broker.jetstream, tenant).await;
-        taken.map_err(|limit| too_many_cancels(tenant, limit))?;
+    // The operator's requests about jobs that are known are bounded by these jobs.
+    if whose.is_some() || !known {
+        let taken = router.quotas.take_cancel(&router.broker.jetstream, whose).await;
+        taken.map_err(|limit| too_many_cancels(whose, limit))?;
     }
     let cancelled = protocol::router::cancel::cancel(router, whose, request.job).await;
     let Cancelled { job, state, effect } = cancelled.map_err(Refusal::broker)?;

@@ -312,6 +312,18 @@ async fn the_broker_refuses_more_jobs_of_a_tenant_than_may_wait() -> anyhow::Res
     let refusal = format!("{:#}", cancel("studio-c").await.err().context("refused")?);
     ensure!(refusal.contains("tenant studio-c has 2") && refusal.contains("cancels_per_tenant"), "{refusal}");
     cancel("studio-d").await?;
+
+    // Those that name no tenant have a share of their own, whatever tenants asked for.
+    let nameless = async |job| {
+        let client = &fleet.stack.broker.client;
+        api::request::<_, CancelReply>(client, "cancel", &JobRequest::of(job)).await
+    };
+    for _ in 0..2 {
+        ensure!(!nameless(JobId::new()).await?.known);
+    }
+    let refusal = format!("{:#}", nameless(JobId::new()).await.err().context("refused")?);
+    ensure!(refusal.contains("2 requests name no tenant"), "{refusal}");
+    ensure!(nameless(jobs[0].id).await?.known, "what is known of is bounded by itself");
     Ok(())
 }
 
