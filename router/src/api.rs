@@ -14,9 +14,6 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select_all;
 use policy::admit::{admit, admit_tenant, check_request, check_unknown};
-use policy::billing::is_paid;
-use policy::breaker::Breaker;
-use policy::fleet::Known;
 use policy::plan::Plan;
 use protocol::Ports as _;
 use protocol::router::cancel::{Cancelled, may_be_on_its_way};
@@ -26,14 +23,13 @@ use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::metrics;
 use schemas::api::{
-    ApiError, BackendStatus, BackendsReply, BreakerStatus, CancelReply, ClassBacklog, EstimateReply,
-    EstimateRequest, ExplainReply, JobRequest, JobWait, Presence, StatusReply,
+    ApiError, BackendsReply, CancelReply, EstimateReply, EstimateRequest, ExplainReply, JobRequest, JobWait,
+    StatusReply,
 };
-use schemas::breaker::BreakerKind;
 use schemas::codec::CONTENT_TYPE;
 use schemas::ids::IdError;
 use schemas::topology::MESSAGE_MAX_BYTES;
-use schemas::{Encoding, Fact, JobId, Offer, Tenant, subjects};
+use schemas::{Encoding, Fact, JobId, Tenant, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -211,12 +207,12 @@ fn question(encoding: Encoding, payload: &[u8], whose: Option<&Tenant>) -> Resul
 }
 
 /// What is known of a job.
-    /// More lies in the lanes than was looked at, where this is false.
-    is_all_looked_at: bool,
 struct FoundJob {
     job: JobId,
     history: History,
     waiting: Option<JobWait>,
+    /// More lies in the lanes than was looked at, where this is false.
+    is_all_looked_at: bool,
 }
 
 impl FoundJob {
@@ -309,38 +305,10 @@ fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) ->
 
 fn backends(router: &Router) -> BackendsReply {
     let (config, now_ms) = (router.config(), clock::now_ms());
-    let mut configured: Vec<_> = config.policy.backends.iter().collect();
-    configured.sort_by_key(|backend| backend.rank);
-    let backends = router.with_fleet(|fleet| {
-        let status = |backend: &schemas::config::BackendConfig| {
-            let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
-            let max_age_ms = config.policy.offer_max_age_ms;
-            let breakers = view.breakers.opened().map(breaker_status).collect::<Vec<_>>();
-            let open = breakers.iter().filter(|breaker| breaker.open_until_ms > Some(now_ms));
-            let longest = open.max_by_key(|breaker| breaker.open_until_ms).cloned();
-            let stuck = policy::stuck::stuck(&backend.backend, &view, &config.catalog, max_age_ms, now_ms);
-            // They are in the order of their names.
-            let presence = view.offers.iter().map(|known| presence(known, max_age_ms, now_ms)).collect();
-            let mut workers: Vec<Offer> = view.offers.into_iter().map(Known::into_offer).collect();
-            // A worker's own node list is long and for the planner; people ask for health and load.
-            workers.iter_mut().for_each(|offer| (offer.nodes, offer.file_choices) = (None, None));
-            BackendStatus {
-                backend: backend.backend.clone(),
-                paid: is_paid(backend, config.catalog.services_of(&backend.backend), &workers),
-                workers,
-                backlog: view.backlog.into_iter().map(|(class, jobs)| ClassBacklog { class, jobs }).collect(),
-                breaker_open_until_ms: longest.as_ref().and_then(|breaker| breaker.open_until_ms),
-                breaker_reason: longest.and_then(|breaker| breaker.reason),
-                breakers,
-                presence,
-                stuck,
-            }
-        };
-        configured.into_iter().map(status).collect()
-    });
+    let (policy, catalog) = (&config.policy, &config.catalog);
     BackendsReply {
         time_ms: now_ms,
-        backends,
+        backends: router.with_fleet(|fleet| policy::status::backends(fleet, policy, catalog, now_ms)),
         ledger_available: router.reserver.is_available(),
         lanes: router.lanes.read().unwrap_or_else(PoisonError::into_inner).clone(),
         stalled: router.stalled.read().unwrap_or_else(PoisonError::into_inner).clone(),
