@@ -201,6 +201,18 @@ pub fn too_new(schema_version: u64, reads: u16) -> Failure {
     Failure { field: Some("schema_version".to_owned()), ..Failure::new(FailureCode::TooNew, words) }
 }
 
+/// What is said of a job of a newer schema that the inbox does not take: it ends.
+#[must_use]
+pub fn not_put_aside(too_new: &Failure) -> Failure {
+    let read = too_new.message.split(": ").next().unwrap_or_default();
+    let words = format!(
+        "{read}; it cannot wait for newer routers, as the inbox is full or its tenant's share of it is used up \
+         (router.parked_per_tenant; of long messages a tenant's first 100 wait): upgrade the routers, make room with \
+         `argosy parked discard`, then publish it again"
+    );
+    Failure::invalid("schema_version", words)
+}
+
 fn labels(job: &Job, policy: &PolicyConfig) -> Result<(), Failure> {
     let (count, most) = (job.labels.len(), policy.limits.labels_max);
     if count > most {

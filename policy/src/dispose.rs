@@ -181,8 +181,15 @@ fn bounded(wanted: Disposition, letter: &DeadLetter, policy: &PolicyConfig) -> D
 }
 
 /// Answers of a provider that limits a job, over its whole life: each is an attempt's number and an event, and costs no
-/// attempt. With the longest wait between them this is a day.
+/// attempt. They last a day at the least, whatever wait the provider asks for ([`PATIENT_MS`]).
 pub const RATE_LIMITED_MAX: u32 = 300;
+
+/// After so many attempts a provider that limits a job is asked again at this interval at the least, milliseconds.
+const PATIENT_AFTER: u32 = 60;
+const PATIENT_MS: u64 = 6 * 60_000;
+
+// Without this the answers would be used up in minutes where a provider asks to wait for a second.
+const _: () = assert!((RATE_LIMITED_MAX - PATIENT_AFTER) as u64 * PATIENT_MS >= 24 * 3_600_000);
 
 /// Such answers that a job's history goes on with: enough for the longest wait. Each was published as it came.
 pub const RATE_LIMITED_KEPT: usize = 12;
@@ -262,9 +269,13 @@ fn times_with_this(letter: &DeadLetter, code: FailureCode) -> u32 {
 /// How long a provider that limits a job is left alone: as long as it asked for, else longer each time.
 fn rate_limit_wait_ms(letter: &DeadLetter, backoff: &Backoff, seed: u64) -> u64 {
     let hint_ms = letter.ended_attempt.failure.as_ref().and_then(|failure| failure.retry_after_ms);
-    match hint_ms {
+    let wait_ms = match hint_ms {
         Some(hint_ms) => backoff.hinted_ms(hint_ms, seed),
         None => backoff.delay_ms(times_with_this(letter, FailureCode::RateLimited), seed),
+    };
+    match letter.assignment.attempt {
+        attempt if attempt > PATIENT_AFTER => wait_ms.max(backoff.hinted_ms(PATIENT_MS, seed)),
+        _ => wait_ms,
     }
 }
 

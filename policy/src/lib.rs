@@ -27,6 +27,7 @@ pub mod overhead;
 pub mod plan;
 pub mod retention;
 pub mod schedule;
+pub mod status;
 pub mod stuck;
 pub mod validate;
 pub mod waiting;

@@ -96,6 +96,21 @@ pub struct BillUpdate {
     pub seen_micro_usd: MicroUsd,
     /// See [`EndpointBill::standby_micro_usd`].
     pub standby_micro_usd: MicroUsd,
+    /// Which update of its worker this is: a later one has a greater number, and one that is tried again the same.
+    pub number: i64,
+}
+
+/// Whether what an update saw is not in the bill yet. An update without a worker or a number is always new.
+fn is_new(bill: &mut EndpointBill, update: &BillUpdate) -> bool {
+    let Some(worker) = update.worker.as_ref().filter(|_| update.number != 0) else { return true };
+    if update.seen_micro_usd == MicroUsd::ZERO {
+        return true;
+    }
+    let is_counted = bill.counted.get(worker).is_some_and(|counted| update.number <= *counted);
+    if !is_counted {
+        bill.counted.insert(worker.clone(), update.number);
+    }
+    !is_counted
 }
 
 /// An endpoint's day with an update in it. A bill only grows: an answer that comes late or twice changes nothing.
@@ -106,7 +121,9 @@ pub fn merge(mut bill: EndpointBill, update: &BillUpdate) -> EndpointBill {
         bill.billed_micro_usd = bill.billed_micro_usd.max(Some(billed));
         bill.asked_at_ms = bill.asked_at_ms.max(Some(asked_at_ms));
     }
-    bill.seen_micro_usd = plus(bill.seen_micro_usd, update.seen_micro_usd);
+    if is_new(&mut bill, update) {
+        bill.seen_micro_usd = plus(bill.seen_micro_usd, update.seen_micro_usd);
+    }
     bill.standby_micro_usd = bill.standby_micro_usd.max(update.standby_micro_usd);
     bill
 }

@@ -41,17 +41,6 @@ pub fn in_lane(lane: Lane, ahead: u64, since_ms: i64, now_ms: i64) -> JobWait {
     JobWait { waits_for, since_ms, next_look_ms: None, lane: Some(lane), ahead: Some(ahead), sentence }
 }
 
-/// A job that is not among the first that lie in the lanes, with more behind them: it waits there, or it is unknown.
-#[must_use]
-pub fn behind(looked_at: usize, now_ms: i64) -> JobWait {
-    let waits_for = "its turn in its lane, unless it is unknown".to_owned();
-    let sentence = format!(
-        "not among the first {looked_at} jobs in the lanes, and those behind them are not looked at: it waits there, or it is \
-         unknown"
-    );
-    JobWait { waits_for, since_ms: now_ms, next_look_ms: None, lane: None, ahead: None, sentence }
-}
-
 /// An attempt that was placed and has not begun.
 #[must_use]
 pub fn at_backend(backend: &Backend, class: &Class, backlog: u64, since_ms: i64, now_ms: i64) -> JobWait {
@@ -94,9 +83,6 @@ mod tests {
     fn the_sentence_names_what_since_when_and_when_next() {
         let in_lane = in_lane(Lane::Standard, 412, AT_MS, AT_MS + 60_000);
         assert_eq!(in_lane.sentence, "in lane standard, 412 ahead, since 14:02:00 UTC");
-        let behind = behind(20_000, AT_MS);
-        assert!(behind.sentence.starts_with("not among the first 20000 jobs in the lanes"), "{behind:?}");
-        assert!(behind.sentence.ends_with("or it is unknown") && behind.ahead.is_none(), "{behind:?}");
         let budget = "cloud: daily budget of studio: $0.0228 of $0.03 used, until 00:00 UTC";
         let held = held(budget, AT_MS, Some(AT_MS + 5_000), Lane::Batch, AT_MS);
         assert_eq!(held.sentence, format!("{budget}; since 14:02:00 UTC; looked at next at 14:02:05 UTC"));

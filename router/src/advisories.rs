@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::message::QueueMessage;
 use crate::shared::Router;
-use crate::source::Source;
+use crate::source::{BYTES_MAX, Source};
 
 /// Advisories in hand at once.
 const IN_HAND: usize = 32;
@@ -38,7 +38,7 @@ pub async fn follow(router: Router) -> Result<(), Fault> {
     let mut source = Source::open(&router, stream, name, "pulling advisories").await?;
     while !router.is_stopping() {
         let pulling = async {
-            let Some(mut pull) = source.pull(&router, IN_HAND, WAIT).await else { return };
+            let Some(mut pull) = source.pull(&router, (IN_HAND, BYTES_MAX), WAIT).await else { return };
             while let Some(taken) = source.next(&mut pull).await {
                 let answer = follow_up(&router, &taken.message.payload).await;
                 router.answer(&QueueMessage::advisory(taken), answer).await;

@@ -6,7 +6,6 @@
 //! Served through the NATS services framework, so that `nats micro` lists it; answers come in the
 //! encoding of the question. All routers serve; the broker picks one.
 
-use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -15,9 +14,6 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select_all;
 use policy::admit::{admit, admit_tenant, check_request, check_unknown};
-use policy::billing::is_paid;
-use policy::breaker::Breaker;
-use policy::fleet::Known;
 use policy::plan::Plan;
 use protocol::Ports as _;
 use protocol::router::cancel::{Cancelled, may_be_on_its_way};
@@ -27,19 +23,18 @@ use runtime::clock;
 use runtime::exit::{Exit, Fault};
 use runtime::metrics;
 use schemas::api::{
-    ApiError, BackendStatus, BackendsReply, BreakerStatus, CancelReply, ClassBacklog, EstimateReply,
-    EstimateRequest, ExplainReply, JobRequest, JobWait, Presence, StatusReply,
+    ApiError, BackendsReply, CancelReply, EstimateReply, EstimateRequest, ExplainReply, JobRequest, JobWait,
+    StatusReply,
 };
-use schemas::breaker::BreakerKind;
 use schemas::codec::CONTENT_TYPE;
 use schemas::ids::IdError;
 use schemas::topology::MESSAGE_MAX_BYTES;
-use schemas::{Class, Encoding, Fact, JobId, Offer, Tenant, subjects};
+use schemas::{Encoding, Fact, JobId, Tenant, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::shared::Router;
-use crate::waiting;
+use crate::waiting::{self, Look};
 
 /// Requests answered at once.
 const AT_ONCE: usize = 32;
@@ -216,6 +211,8 @@ struct FoundJob {
     job: JobId,
     history: History,
     waiting: Option<JobWait>,
+    /// More lies in the lanes than was looked at, where this is false.
+    is_all_looked_at: bool,
 }
 
 impl FoundJob {
@@ -232,12 +229,17 @@ impl FoundJob {
     async fn read(router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
         let read = history::read_first(router, request.tenant.as_ref(), request.job).await;
         let (job, history) = read.map_err(Refusal::broker)?;
-        Ok(Self { job, history, waiting: None })
+        Ok(Self { job, history, waiting: None, is_all_looked_at: true })
     }
 
     async fn with_wait(self, router: &Router, request: &JobRequest) -> Result<Self, Refusal> {
         let waiting = waiting::of(router, request.tenant.as_ref(), self.job, &self.history).await;
-        Ok(Self { waiting: waiting.map_err(Refusal::broker)?, ..self })
+        let (waiting, is_all_looked_at) = match waiting.map_err(Refusal::broker)? {
+            Look::Waits(wait) => (Some(wait), true),
+            Look::WaitsNowhere => (None, true),
+            Look::NotFound => (None, false),
+        };
+        Ok(Self { waiting, is_all_looked_at, ..self })
     }
 
     const fn is_known(&self) -> bool {
@@ -248,14 +250,14 @@ impl FoundJob {
 async fn status(router: &Router, request: JobRequest) -> Result<StatusReply, Refusal> {
     let known = FoundJob::of(router, &request).await?;
     let (state, is_known) = (known.history.state(), known.is_known());
-    let FoundJob { job, history, waiting } = known;
+    let FoundJob { job, history, waiting, .. } = known;
     Ok(StatusReply { job, state, known: is_known, events: history.events, waiting })
 }
 
 async fn explain(router: &Router, request: JobRequest) -> Result<ExplainReply, Refusal> {
     let found = FoundJob::of(router, &request).await?;
     let known = found.is_known();
-    let FoundJob { job, history, waiting } = found;
+    let FoundJob { job, history, waiting, .. } = found;
     // A job that was put aside and sent on its way again was refused once, and has its own end.
     let end = history.ended().and_then(|event| match &event.fact {
         Fact::Ended { failure, .. } => Some(failure.clone()),
@@ -303,41 +305,10 @@ fn estimate(router: &Router, request: &EstimateRequest, payload_bytes: usize) ->
 
 fn backends(router: &Router) -> BackendsReply {
     let (config, now_ms) = (router.config(), clock::now_ms());
-    let mut configured: Vec<_> = config.policy.backends.iter().collect();
-    configured.sort_by_key(|backend| backend.rank);
-    let backends = router.with_fleet(|fleet| {
-        let status = |backend: &schemas::config::BackendConfig| {
-            let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
-            let classes: BTreeSet<&Class> = view.backlog.keys().map(|queue| &queue.class).collect();
-            let jobs = |class: &Class| ClassBacklog { class: class.clone(), jobs: view.backlog_of(class) };
-            let by_class = classes.into_iter().map(jobs).collect();
-            let max_age_ms = config.policy.offer_max_age_ms;
-            let breakers = view.breakers.opened().map(breaker_status).collect::<Vec<_>>();
-            let open = breakers.iter().filter(|breaker| breaker.open_until_ms > Some(now_ms));
-            let longest = open.max_by_key(|breaker| breaker.open_until_ms).cloned();
-            let stuck = policy::stuck::stuck(&backend.backend, &view, &config.catalog, max_age_ms, now_ms);
-            // They are in the order of their names.
-            let presence = view.offers.iter().map(|known| presence(known, max_age_ms, now_ms)).collect();
-            let mut workers: Vec<Offer> = view.offers.into_iter().map(Known::into_offer).collect();
-            // A worker's own node list is long and for the planner; people ask for health and load.
-            workers.iter_mut().for_each(|offer| (offer.nodes, offer.file_choices) = (None, None));
-            BackendStatus {
-                backend: backend.backend.clone(),
-                paid: is_paid(backend, config.catalog.services_of(&backend.backend), &workers),
-                workers,
-                backlog: by_class,
-                breaker_open_until_ms: longest.as_ref().and_then(|breaker| breaker.open_until_ms),
-                breaker_reason: longest.and_then(|breaker| breaker.reason),
-                breakers,
-                presence,
-                stuck,
-            }
-        };
-        configured.into_iter().map(status).collect()
-    });
+    let (policy, catalog) = (&config.policy, &config.catalog);
     BackendsReply {
         time_ms: now_ms,
-        backends,
+        backends: router.with_fleet(|fleet| policy::status::backends(fleet, policy, catalog, now_ms)),
         ledger_available: router.reserver.is_available(),
         lanes: router.lanes.read().unwrap_or_else(PoisonError::into_inner).clone(),
         stalled: router.stalled.read().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -345,29 +316,17 @@ fn backends(router: &Router) -> BackendsReply {
     }
 }
 
-fn breaker_status((kind, model, breaker): (BreakerKind, Option<&str>, &Breaker)) -> BreakerStatus {
-    BreakerStatus {
-        kind,
-        model: model.map(str::to_owned),
-        consecutive_failures: breaker.consecutive_failures,
-        open_until_ms: breaker.open_until_ms,
-        reason: breaker.reason.clone(),
-    }
-}
-
-fn presence(known: &Known, max_age_ms: u64, now_ms: i64) -> Presence {
-    Presence {
-        worker: known.worker.clone(),
-        age_ms: known.age_ms(now_ms),
-        is_fresh: known.is_fresh(max_age_ms, now_ms),
-        clock_skew_ms: known.clock_skew_ms(),
-    }
-}
-
-fn too_many_cancels(tenant: &Tenant, limit: u64) -> Refusal {
+fn too_many_cancels(tenant: Option<&Tenant>, limit: u64) -> Refusal {
+    let whose = match tenant {
+        Some(tenant) => {
+            format!("tenant {tenant} has {limit} requests to cancel, as many as a tenant may have at a time")
+        }
+        None => {
+            format!("nothing is known of it, and {limit} requests name no tenant, as many as may at a time")
+        }
+    };
     let error = format!(
-        "tenant {tenant} has {limit} requests to cancel, as many as a tenant may have at a time: wait until old ones are \
-         removed (router.cancels_kept_ms), or raise router.cancels_per_tenant"
+        "{whose}: wait until old ones are removed (router.cancels_kept_ms), or raise router.cancels_per_tenant"
     );
     Refusal { code: 429, error, field: Some("tenant".to_owned()) }
 }
@@ -376,14 +335,17 @@ async fn cancel(router: &Router, request: JobRequest) -> Result<CancelReply, Ref
     // Before the request ends what waits.
     let found = FoundJob::of(router, &request).await?;
     let (job, known) = (found.job, found.is_known());
-    if !known && !may_be_on_its_way(job, clock::now_ms()) {
+    // Behind more than was looked at it may lie in its lane.
+    let may_come = may_be_on_its_way(job, clock::now_ms()) || !found.is_all_looked_at;
+    if !known && !may_come {
         let effect = "nothing is known of it: nothing was done".to_owned();
         return Ok(CancelReply { job, state: found.history.state(), effect, known });
     }
     let whose = request.tenant.as_ref();
-    if let Some(tenant) = whose {
-        let taken = router.quotas.take_cancel(&router.broker.jetstream, tenant).await;
-        taken.map_err(|limit| too_many_cancels(tenant, limit))?;
+    // The operator's requests about jobs that are known are bounded by these jobs.
+    if whose.is_some() || !known {
+        let taken = router.quotas.take_cancel(&router.broker.jetstream, whose).await;
+        taken.map_err(|limit| too_many_cancels(whose, limit))?;
     }
     let cancelled = protocol::router::cancel::cancel(router, whose, request.job).await;
     let Cancelled { job, state, effect } = cancelled.map_err(Refusal::broker)?;

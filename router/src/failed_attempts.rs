@@ -12,7 +12,7 @@ use schemas::topology;
 
 use crate::message::QueueMessage;
 use crate::shared::Router;
-use crate::source::{Source, Taken};
+use crate::source::{BYTES_MAX, Source, Taken};
 
 /// Failed attempts in hand at once.
 const IN_HAND: usize = 64;
@@ -46,7 +46,7 @@ impl FailedAttempts {
     pub async fn run(self) -> Result<(), Fault> {
         let Self { router, mut source, resting } = self;
         while !router.is_stopping() {
-            let Some(mut pull) = source.pull(&router, IN_HAND, WAIT).await else { continue };
+            let Some(mut pull) = source.pull(&router, (IN_HAND, BYTES_MAX), WAIT).await else { continue };
             let (mut at_work, mut is_open) = (FuturesUnordered::new(), true);
             loop {
                 tokio::select! {

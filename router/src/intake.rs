@@ -65,10 +65,11 @@ impl LaneLoop {
             let more = intake.wanted(router.config().policy.scoring, at_work.len(), in_hand_max);
             if !stopping
                 && more > 0
+                && let Some(bytes) = intake.wanted_bytes()
                 && let Some(mut from) = source.take()
             {
                 let ask = async move {
-                    let pull = from.pull(router, more, WAIT).await;
+                    let pull = from.pull(router, (more, bytes), WAIT).await;
                     (from, pull)
                 };
                 asking = Some(ask.boxed());
@@ -94,7 +95,7 @@ impl LaneLoop {
                     let rest = READ_PAST_EVERY.max(took * READ_PAST_SHARE);
                     past = read_past(router, intake, lane, rest).boxed().fuse();
                 }
-                // The waiting room is full.
+                // The waiting room is full, or enough bytes are in hand.
                 () = router.rest(FULL_REST), if source.is_some() && !stopping => {}
             }
         }

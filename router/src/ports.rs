@@ -8,7 +8,7 @@ use async_nats::Subject;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::kv::CreateErrorKind;
 use policy::fleet::Fleet;
-use policy::inbox::InboxShare;
+use policy::inbox::{InboxShare, UseOf};
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
 use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
@@ -156,8 +156,8 @@ impl RouterPorts for Router {
         codec::decode(None, &message.payload).map(Some).map_err(unreadable("an ended event"))
     }
 
-    async fn inbox_share(&self, tenant: Option<&Tenant>) -> InboxShare {
-        self.quotas.inbox_share(&self.broker.jetstream, tenant).await
+    async fn inbox_share(&self, tenant: Option<&Tenant>, use_of: UseOf) -> InboxShare {
+        self.quotas.inbox_share(&self.broker.jetstream, tenant, use_of).await
     }
 
     async fn keys_left(&self, tenant: &Tenant) -> KeysLeft {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use policy::inbox::{Inbox, InboxShare};
+use policy::inbox::{Inbox, InboxShare, UseOf};
 use protocol::router::KeysLeft;
 use runtime::count;
 use schemas::topology::{bucket, stream};
@@ -62,12 +62,13 @@ impl Quotas {
         &self,
         jetstream: &jetstream::Context,
         tenant: Option<&Tenant>,
+        use_of: UseOf,
     ) -> InboxShare {
         let filter = subjects::parked_of_tenant(tenant);
         let tenant_messages = self.take(jetstream, stream::PARKED, &filter).await;
         let (bytes, limit_bytes) = self.inbox_bytes(jetstream).await;
         let tenant_messages_max = self.limits.parked_per_tenant;
-        let share = Inbox { tenant_messages, tenant_messages_max, bytes, limit_bytes }.share();
+        let share = Inbox { tenant_messages, tenant_messages_max, bytes, limit_bytes }.share(use_of);
         if share == InboxShare::Nothing {
             self.give_back(&filter);
         }
@@ -84,14 +85,32 @@ impl Quotas {
         }
     }
 
-    /// Whether the tenant may have one more request to cancel, which is then counted; how many it may have where not.
+    /// Whether the tenant may have one more request to cancel, which is then counted; how many it may have where not. Those
+    /// that name no tenant have a share of their own, as if they were one tenant's.
     pub(crate) async fn take_cancel(
         &self,
         jetstream: &jetstream::Context,
-        tenant: &Tenant,
+        tenant: Option<&Tenant>,
     ) -> Result<(), u64> {
         let limit = self.limits.cancels_per_tenant;
-        if self.takes(jetstream, bucket::CANCELS, tenant, limit).await { Ok(()) } else { Err(limit) }
+        let is_taken = match tenant {
+            Some(tenant) => self.takes(jetstream, bucket::CANCELS, tenant, limit).await,
+            None => self.takes_nameless(jetstream, limit).await,
+        };
+        if is_taken { Ok(()) } else { Err(limit) }
+    }
+
+    /// A request that names a tenant is two entries, `<tenant>.<job>` and `<job>`, and one that names none the latter alone.
+    async fn takes_nameless(&self, jetstream: &jetstream::Context, limit: u64) -> bool {
+        let (stream, all) = (format!("KV_{}", bucket::CANCELS), format!("$KV.{}.*", bucket::CANCELS));
+        let named = format!("{all}.*");
+        let of_tenants = self.take(jetstream, &stream, &named).await;
+        self.give_back(&named);
+        let is_taken = self.take(jetstream, &stream, &all).await.saturating_sub(of_tenants) < limit;
+        if !is_taken {
+            self.give_back(&all);
+        }
+        is_taken
     }
 
     async fn takes(&self, jetstream: &jetstream::Context, bucket: &str, tenant: &Tenant, limit: u64) -> bool {

@@ -18,6 +18,9 @@ use crate::waits::next_of;
 /// A pull that brings nothing lasts nearly as long as it may; one that ends within this has failed.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
+/// Bytes that a pull brings at most where few messages are asked for.
+pub(crate) const BYTES_MAX: usize = 32 * 1_024 * 1_024;
+
 /// A durable consumer, and what is known of it.
 pub(crate) struct Source {
     spec: ConsumerSpec,
@@ -76,8 +79,14 @@ impl Source {
         Ok(Self { spec, consumer, made, trouble: Trouble::new(action), failed: None })
     }
 
-    /// Asks for messages, having waited out the last failure; none when this fails too, or when the router stops.
-    pub(crate) async fn pull(&mut self, router: &Router, messages: usize, expires: Duration) -> Option<Pull> {
+    /// Asks for so many messages and bytes, having waited out the last failure; none when this fails too, or when the router
+    /// stops. The bytes are at least those of the largest message.
+    pub(crate) async fn pull(
+        &mut self,
+        router: &Router,
+        (messages, bytes): (usize, usize),
+        expires: Duration,
+    ) -> Option<Pull> {
         if let Some(error) = self.failed.take() {
             router.rest(self.trouble.failed(&error)).await;
             self.look_again(&router.broker.jetstream).await;
@@ -86,7 +95,8 @@ impl Source {
             return None;
         }
         let begun = Instant::now();
-        match self.consumer.batch().max_messages(messages).expires(expires).messages().await {
+        let batch = self.consumer.batch().max_messages(messages).max_bytes(bytes).expires(expires);
+        match batch.messages().await {
             Ok(batch) => Some(Pull { batch: Some(batch), begun, count: 0 }),
             Err(error) => {
                 self.failed = Some(runtime::telemetry::chain(&error));
@@ -106,8 +116,11 @@ impl Source {
                 });
                 Some(Taken { message, is_older })
             }
+            // The next message may be one too many for its bytes; of what is wrong the next pull learns at once.
             Some(Err(error)) => {
-                self.failed = Some(error.to_string());
+                if pull.count == 0 {
+                    self.failed = Some(error.to_string());
+                }
                 None
             }
             None => {

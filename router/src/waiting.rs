@@ -107,15 +107,28 @@ fn held(router: &Router, whose: Option<&Tenant>, job: JobId) -> Option<JobWait> 
     Some(waiting::held(&waits_for, since_ms, Some(now_ms + LOOK_EVERY_MS), lane, now_ms))
 }
 
+/// What a look for a job that waits came to.
+pub(crate) enum Look {
+    /// It waits.
+    Waits(JobWait),
+    /// It waits nowhere.
+    WaitsNowhere,
+    /// It is not where its id says that it should lie, and there is more in the lanes than can be looked at.
+    NotFound,
+}
+
 /// What a job waits for, if it waits. To one tenant a job of another does not.
 pub(crate) async fn of(
     router: &Router,
     whose: Option<&Tenant>,
     job: JobId,
     history: &History,
-) -> Result<Option<JobWait>, LookError> {
-    let held = held_or_placed(router, whose, job, history).await;
-    if held.is_none() && history.events.is_empty() { in_lane(router, whose, job).await } else { Ok(held) }
+) -> Result<Look, LookError> {
+    match held_or_placed(router, whose, job, history).await {
+        Some(wait) => Ok(Look::Waits(wait)),
+        None if history.events.is_empty() => in_lane(router, whose, job).await,
+        None => Ok(Look::WaitsNowhere),
+    }
 }
 
 async fn held_or_placed(
@@ -164,15 +177,15 @@ pub(crate) async fn held_somewhere(router: &Router, whose: Option<&Tenant>, job:
     codec::decode(None, &answer.payload).ok()
 }
 
-async fn in_lane(router: &Router, whose: Option<&Tenant>, job: JobId) -> Result<Option<JobWait>, LookError> {
+async fn in_lane(router: &Router, whose: Option<&Tenant>, job: JobId) -> Result<Look, LookError> {
     // One look at a time: a lane may hold thousands.
     let _turn = router.looks_at_lanes.lock().await;
     let is_it = |lying: &Lying| whose.is_none_or(|whose| *whose == lying.tenant) && lying.id() == Some(job);
-    Ok(match lanes::find(&router.broker.client, is_it).await? {
+    Ok(match lanes::find_job(&router.broker.jetstream, job.time_ms(), lanes::LOOKED_AT_MAX, is_it).await? {
         Search::Found(found) => {
-            Some(waiting::in_lane(found.lane, found.ahead, found.accepted_at_ms, router.now_ms()))
+            Look::Waits(waiting::in_lane(found.lane, found.ahead, found.accepted_at_ms, router.now_ms()))
         }
-        Search::Absent => None,
-        Search::NotAmongTheFirst => Some(waiting::behind(lanes::LOOKED_AT_MAX, router.now_ms())),
+        Search::Absent => Look::WaitsNowhere,
+        Search::NotFound => Look::NotFound,
     })
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::Client;
-use schemas::calendar::day_of;
+use schemas::calendar::{DAY_MS, date_of, day_of};
 use schemas::topology::stream;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -94,6 +94,15 @@ pub fn utc_ms(text: &str) -> Option<i64> {
     Some((((day_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + thousandths)
 }
 
+/// A time in Unix milliseconds as [`utc_ms`] reads it.
+#[must_use]
+pub fn utc(at_ms: i64) -> String {
+    let (year, month, day) = date_of(at_ms.div_euclid(DAY_MS));
+    let (second, thousandths) = (at_ms.rem_euclid(DAY_MS) / 1_000, at_ms.rem_euclid(1_000));
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{thousandths:03}Z")
+}
+
 /// The correction after a measurement.
 const fn corrected(present_ms: i64, measured: Measured) -> i64 {
     let off_ms = (measured.skew_ms - present_ms).abs();
@@ -158,6 +167,14 @@ mod tests {
         assert_eq!(corrected(0, measured(-12_000, 3)), -12_000);
         assert_eq!(corrected(-12_000, measured(-12_050, 3)), -12_000);
         assert_eq!(corrected(-12_000, measured(3, 3)), 3, "somebody set the clock");
+    }
+
+    #[test]
+    fn a_time_is_written_as_it_is_read() {
+        assert_eq!(utc(1_772_287_320_123), "2026-02-28T14:02:00.123Z");
+        for at_ms in [0, 7, 999, 1_709_208_000_000, 1_709_164_799_999, 4_102_444_800_001, -1] {
+            assert_eq!(utc_ms(&utc(at_ms)), Some(at_ms), "{}", utc(at_ms));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use schemas::topology::{self, stream};
 use schemas::{Job, JobId, Lane, Tenant, subjects};
 use serde::Serialize;
 
-use crate::clock;
+use crate::{clock, count};
 
 /// Jobs that are looked at in one look: what lies behind more is counted and not named.
 pub const LOOKED_AT_MAX: usize = 20_000;
@@ -55,6 +55,7 @@ pub struct Lying {
     pub ahead: u64,
     /// When the broker took it in, Unix milliseconds.
     pub accepted_at_ms: i64,
+    sequence: u64,
     message: Message,
 }
 
@@ -108,18 +109,61 @@ pub enum Search {
     Found(Box<Lying>),
     /// It does not: all was looked at.
     Absent,
-    /// It is not among the first [`LOOKED_AT_MAX`], and more lie behind them.
-    NotAmongTheFirst,
+    /// It is not among those that were looked at, and there are more.
+    NotFound,
 }
 
-/// Looks at what lies in the lanes, the oldest first, until `is_found` says so of one, which is returned.
+/// By how much the clock of whoever made the id may be ahead of the broker's, milliseconds: first none, then the bound up to
+/// which clocks may differ.
+const AHEAD_MS: [i64; 2] = [0, policy::clocks::SKEW_MAX_MS.cast_signed()];
+
+/// Looks for a job in the lanes: among the oldest `looked_at_max`, and where more lie there, among as many that came from the
+/// time on that its id bears. What was published long after its id was made may not be found.
 ///
 /// # Errors
 /// The broker does not answer.
-pub async fn find(client: &Client, mut is_found: impl FnMut(&Lying) -> bool) -> Result<Search, LookError> {
+pub async fn find_job(
+    jetstream: &jetstream::Context,
+    made_ms: Option<i64>,
+    looked_at_max: usize,
+    mut is_it: impl FnMut(&Lying) -> bool,
+) -> Result<Search, LookError> {
+    let client = jetstream.client();
+    let found = find(&client, Start::Sequence(1), looked_at_max, &mut is_it).await?;
+    let (Search::NotFound, Some(made_ms)) = (&found, made_ms) else { return Ok(found) };
+    for ahead_ms in AHEAD_MS {
+        let from = Start::Time(made_ms.saturating_sub(ahead_ms));
+        let Search::Found(mut lying) = find(&client, from, looked_at_max, &mut is_it).await? else {
+            continue;
+        };
+        let filter = subjects::jobs_filter(lying.lane);
+        let all = count::messages(jetstream, stream::JOBS, &filter).await.map_err(failed)?;
+        let from = count::messages_from(jetstream, stream::JOBS, &filter, lying.sequence);
+        lying.ahead = all.saturating_sub(from.await.map_err(failed)?);
+        return Ok(Search::Found(lying));
+    }
+    Ok(Search::NotFound)
+}
+
+/// Where a look begins.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Sequence(u64),
+    /// When the broker took it in, Unix milliseconds.
+    Time(i64),
+}
+
+/// Looks at what lies in the lanes, the oldest first, until `is_found` says so of one, which is returned with how many
+/// lie before it from the start on.
+async fn find(
+    client: &Client,
+    start: Start,
+    looked_at_max: usize,
+    mut is_found: impl FnMut(&Lying) -> bool,
+) -> Result<Search, LookError> {
     let mut ahead = [0; Lane::ALL.len()];
-    let (mut from, mut looked_at) = (1, 0);
-    while looked_at < LOOKED_AT_MAX {
+    let (mut from, mut looked_at) = (start, 0);
+    while looked_at < looked_at_max {
         let mut batch = request(client, from).await?;
         let before = looked_at;
         loop {
@@ -128,10 +172,10 @@ pub async fn find(client: &Client, mut is_found: impl FnMut(&Lying) -> bool) -> 
             let message = next.ok_or(LookError::Closed)?;
             // The end of a batch, or nothing there at all.
             let Some((sequence, subject, accepted_at_ms)) = place(&message) else { break };
-            (from, looked_at) = (sequence + 1, looked_at + 1);
+            (from, looked_at) = (Start::Sequence(sequence + 1), looked_at + 1);
             let Some(subjects::Subject::Jobs(lane, tenant)) = subjects::parse(&subject) else { continue };
             let Some(number) = Lane::ALL.iter().position(|known| *known == lane) else { continue };
-            let lying = Lying { lane, tenant, ahead: ahead[number], accepted_at_ms, message };
+            let lying = Lying { lane, tenant, ahead: ahead[number], accepted_at_ms, sequence, message };
             if is_found(&lying) {
                 return Ok(Search::Found(Box::new(lying)));
             }
@@ -141,7 +185,7 @@ pub async fn find(client: &Client, mut is_found: impl FnMut(&Lying) -> bool) -> 
             return Ok(Search::Absent);
         }
     }
-    Ok(Search::NotAmongTheFirst)
+    Ok(Search::NotFound)
 }
 
 /// What `read` makes of all that lies in the lanes, the oldest first, at most of [`LOOKED_AT_MAX`].
@@ -150,7 +194,7 @@ pub async fn find(client: &Client, mut is_found: impl FnMut(&Lying) -> bool) -> 
 /// As [`find`].
 pub async fn read_all<T>(client: &Client, mut read: impl FnMut(&Lying) -> T) -> Result<Vec<T>, LookError> {
     let mut all = Vec::new();
-    find(client, |lying| {
+    find(client, Start::Sequence(1), LOOKED_AT_MAX, |lying| {
         all.push(read(lying));
         false
     })
@@ -160,15 +204,22 @@ pub async fn read_all<T>(client: &Client, mut read: impl FnMut(&Lying) -> T) -> 
 
 #[derive(Serialize)]
 struct BatchRequest {
-    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<String>,
     next_by_subj: &'static str,
     batch: usize,
     max_bytes: usize,
 }
 
-async fn request(client: &Client, from: u64) -> Result<async_nats::Subscriber, LookError> {
-    let request =
-        BatchRequest { seq: from, next_by_subj: "argosy.jobs.>", batch: BATCH, max_bytes: BATCH_BYTES };
+async fn request(client: &Client, from: Start) -> Result<async_nats::Subscriber, LookError> {
+    let (seq, start_time) = match from {
+        Start::Sequence(sequence) => (Some(sequence), None),
+        Start::Time(at_ms) => (None, Some(clock::utc(at_ms))),
+    };
+    let next_by_subj = "argosy.jobs.>";
+    let request = BatchRequest { seq, start_time, next_by_subj, batch: BATCH, max_bytes: BATCH_BYTES };
     let request: Bytes = serde_json::to_vec(&request).map_err(failed)?.into();
     let inbox = client.new_inbox();
     let batch = client.subscribe(inbox.clone()).await.map_err(failed)?;

@@ -2,19 +2,22 @@
 //!
 //! A limit that an operator raised stays as it is: only a limit that the operator names is lowered ([`Limit`]).
 
+mod consumers;
 mod limits;
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, object_store};
 use protocol::errors::Source;
 use schemas::topology::{BucketSpec, ConsumerSpec, ObjectStoreSpec, Retention, StreamSpec, Topology};
 
+use consumers::merged_consumer;
 use limits::Merge;
 
+pub use consumers::consumer_config;
 pub use limits::Limit;
 
 use crate::exit::Fault;
@@ -64,21 +67,6 @@ pub fn stream_config(spec: &StreamSpec, replicas: usize) -> Config {
         // For publishers with `nats.group_writes`.
         allow_atomic_publish: true,
         ..Config::default()
-    }
-}
-
-/// The client library's form of a consumer.
-#[must_use]
-pub fn consumer_config(spec: &ConsumerSpec) -> pull::Config {
-    pull::Config {
-        durable_name: Some(spec.name.clone()),
-        filter_subject: spec.filter.clone(),
-        ack_policy: AckPolicy::Explicit,
-        deliver_policy: DeliverPolicy::All,
-        ack_wait: Duration::from_millis(spec.ack_wait_ms),
-        max_deliver: spec.max_deliver,
-        max_ack_pending: spec.max_ack_pending,
-        ..pull::Config::default()
     }
 }
 
@@ -324,18 +312,6 @@ async fn bring_consumer(
     let stream = jetstream.get_stream(&spec.stream).await.map_err(failed(what()))?;
     let consumer = stream.create_consumer(config).await.map_err(failed(what()))?;
     Ok((consumer, changes))
-}
-
-fn merged_consumer(merge: &mut Merge<'_>, spec: &ConsumerSpec, have: &consumer::Config) -> pull::Config {
-    let want = consumer_config(spec);
-    merge.exact("filter", want.filter_subject.clone(), &mut have.filter_subject.clone());
-    pull::Config {
-        ack_wait: merge.time(Limit::AckWait, want.ack_wait, have.ack_wait),
-        max_deliver: merge.limit(Limit::MaxDeliver, want.max_deliver, have.max_deliver),
-        max_ack_pending: merge.limit(Limit::MaxAckPending, want.max_ack_pending, have.max_ack_pending),
-        num_replicas: have.num_replicas,
-        ..want
-    }
 }
 
 /// A consumer as it is there, or made anew where it was deleted.

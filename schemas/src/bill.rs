@@ -4,7 +4,7 @@
 //! earlier release would park what has none. Every worker of the endpoint writes the same key and builds on what is
 //! there (`policy::overhead::merge`), so an answer that is written twice, or late, changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,10 @@ pub struct EndpointBill {
     /// Estimate: one more start and idle of all workers to which the endpoint may scale.
     #[serde(default)]
     pub standby_micro_usd: MicroUsd,
+    /// The last update of each worker whose part is in `seen_micro_usd`, by its number: one that is written again, because
+    /// the broker's answer was lost, is not added again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counted: BTreeMap<WorkerId, i64>,
 }
 
 impl EndpointBill {
@@ -58,6 +62,7 @@ impl EndpointBill {
             asked_at_ms: None,
             seen_micro_usd: MicroUsd::ZERO,
             standby_micro_usd: MicroUsd::ZERO,
+            counted: BTreeMap::new(),
         }
     }
 

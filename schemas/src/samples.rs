@@ -352,6 +352,7 @@ pub fn key_record() -> KeyRecord {
         content_sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
         asked_sha256: None,
         time_ms: TIME_MS,
+        deadline: None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! last write is lost with it, and so is a part of the estimate, until the bill is known.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::jetstream::{self, kv};
 use runtime::bills;
@@ -35,6 +35,15 @@ pub struct Billing {
     fleet: watch::Receiver<FleetConfig>,
     worker: WorkerId,
     simulated: bool,
+    unsure: Mutex<Unsure>,
+}
+
+/// Updates whose answer was lost, by day: each may be in the bill, and is published again as it was before anything is added.
+#[derive(Debug, Default)]
+struct Unsure {
+    updates: BTreeMap<i32, BillUpdate>,
+    /// The number of the last update.
+    last: i64,
 }
 
 impl Billing {
@@ -49,7 +58,8 @@ impl Billing {
         worker: WorkerId,
         simulated: bool,
     ) -> Result<Self, ConfigError> {
-        Ok(Self { client: Client::new(&config)?, config, time, fleet, worker, simulated })
+        let client = Client::new(&config)?;
+        Ok(Self { client, config, time, fleet, worker, simulated, unsure: Mutex::default() })
     }
 
     /// Publishes until stopped. The estimate is published before the bill is read, so that it is held before work starts.
@@ -106,7 +116,9 @@ impl Billing {
     pub async fn publish(&self, store: &kv::Store, billed: &BTreeMap<i32, (MicroUsd, i64)>) {
         let now_ms = now_ms();
         let mut seen = self.time.take();
-        for day in [utc_day(now_ms), utc_day(now_ms + AHEAD_MS)].into_iter().chain(billed.keys().copied()) {
+        let (unsure, number) = self.begin(now_ms);
+        let days = [utc_day(now_ms), utc_day(now_ms + AHEAD_MS)].into_iter();
+        for day in days.chain(billed.keys().copied()).chain(unsure.keys().copied()) {
             seen.entry(day).or_default();
         }
         for (day, ms) in seen {
@@ -116,6 +128,14 @@ impl Billing {
                 day,
                 self.simulated,
             );
+            if let Some(before) = unsure.get(&day) {
+                if let Err(error) = bills::publish(store, &of_day, before).await {
+                    tracing::warn!(%error, key = of_day.key(), "the bill is not published yet");
+                    self.time.put_back(day, ms);
+                    continue;
+                }
+                self.unsure().updates.remove(&day);
+            }
             let is_over = day < utc_day(now_ms);
             let standby = if is_over { 0 } else { standby_ms(self.config.scaling()) };
             let update = BillUpdate {
@@ -123,12 +143,25 @@ impl Billing {
                 billed: billed.get(&day).copied(),
                 seen_micro_usd: self.cost(ms, now_ms),
                 standby_micro_usd: self.cost(standby, now_ms),
+                number,
             };
             if let Err(error) = bills::publish(store, &of_day, &update).await {
                 tracing::warn!(%error, key = of_day.key(), "the bill is not published yet");
-                self.time.put_back(day, ms);
+                self.unsure().updates.insert(day, update);
             }
         }
+    }
+
+    /// The updates that may be in the bill, and the number of the next: greater than that of any before, also of the process
+    /// before this one.
+    fn begin(&self, now_ms: i64) -> (BTreeMap<i32, BillUpdate>, i64) {
+        let mut unsure = self.unsure();
+        unsure.last = now_ms.max(unsure.last + 1);
+        (unsure.updates.clone(), unsure.last)
+    }
+
+    fn unsure(&self) -> MutexGuard<'_, Unsure> {
+        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cost(&self, ms: u64, at_ms: i64) -> MicroUsd {

@@ -150,6 +150,7 @@ async fn a_bill_that_is_told_twice_or_by_many_or_never_by_the_one_who_asked_is_p
         billed: Some((MicroUsd(billed), billed)),
         seen_micro_usd: MicroUsd(1),
         standby_micro_usd: MicroUsd(7),
+        number: 0,
     };
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

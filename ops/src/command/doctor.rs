@@ -1,6 +1,7 @@
 //! `argosy doctor`: is the fleet well, and is what it accepts safe?
 
 mod gather;
+mod without_router;
 
 use super::session::Session;
 use crate::doctor::{self, Asked, Finding, Varz, Verdict};
@@ -127,18 +128,22 @@ impl Doctor {
         match &fleet.asked {
             Asked::Answered(reply) => {
                 findings.extend(doctor::deliveries(&reply.stalled, reply.time_ms));
-                findings.extend(doctor::backends(reply));
+                findings.extend(doctor::backends(&reply.backends, reply.time_ms));
             }
-            _ => findings.push(Finding::unknown(
-                "backend",
-                "no router says how the backends are",
-                "see row `router`",
-            )),
+            // No router says how the backends are; what routers know it from does.
+            _ => match Box::pin(within(without_router::backends(broker))).await {
+                Ok((backends, now_ms)) => findings.extend(doctor::backends(&backends, now_ms)),
+                Err(error) => findings.push(gather::unknown("backend", &error)),
+            },
         }
         findings.push(parked);
-        if let Ok(Some(measured)) = clock {
-            let broker_ms = runtime::clock::machine_ms() - measured.skew_ms;
-            findings.extend(doctor::clocks(fleet.asked.answer(), &fleet.routers, &nodes, broker_ms));
+        match clock {
+            Ok(Some(measured)) => {
+                let broker_ms = runtime::clock::machine_ms() - measured.skew_ms;
+                findings.extend(doctor::clocks(fleet.asked.answer(), &fleet.routers, &nodes, broker_ms));
+            }
+            Ok(None) => findings.push(gather::unknown("clock", "the broker does not say its time")),
+            Err(error) => findings.push(gather::unknown("clock", &error)),
         }
         findings
     }

@@ -1,7 +1,7 @@
 //! Each backend: somebody well serves it, nothing there is stuck, and no breaker or quota keeps it out.
 
 use policy::waiting::utc;
-use schemas::api::{BackendStatus, BackendsReply, Presence};
+use schemas::api::{BackendStatus, Presence};
 use schemas::{Health, Offer};
 
 use super::{Finding, Verdict};
@@ -9,10 +9,10 @@ use crate::words::duration;
 
 const CHECK: &str = "backend";
 
-/// Judges the backends by what a router sees, and by the router's own rule of presence.
+/// Judges the backends by what a router sees or would see, and by the router's own rule of presence.
 #[must_use]
-pub fn backends(fleet: &BackendsReply) -> Vec<Finding> {
-    fleet.backends.iter().flat_map(|backend| judge(backend, fleet.time_ms)).collect()
+pub fn backends(backends: &[BackendStatus], now_ms: i64) -> Vec<Finding> {
+    backends.iter().flat_map(|backend| judge(backend, now_ms)).collect()
 }
 
 fn judge(backend: &BackendStatus, now_ms: i64) -> Vec<Finding> {

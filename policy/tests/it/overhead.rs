@@ -65,6 +65,7 @@ fn news_is_added_and_a_bill_never_shrinks() {
         billed,
         seen_micro_usd: MicroUsd(seen),
         standby_micro_usd: MicroUsd(standby),
+        number: 0,
     };
     let bill = merge(day, &news(None, 10, 40));
     assert_eq!(
@@ -78,6 +79,32 @@ fn news_is_added_and_a_bill_never_shrinks() {
     assert_eq!((bill.seen_micro_usd, bill.standby_micro_usd), (MicroUsd(15), MicroUsd(40)));
     let bill = merge(bill, &BillUpdate { worker: Some(name("cloud-2")), ..BillUpdate::default() });
     assert_eq!(bill.workers.len(), 2);
+}
+
+#[test]
+fn an_update_that_is_written_again_is_added_once_whoever_wrote_in_between() {
+    let day = EndpointBill::new(name("cloud"), "e".to_owned(), 20_000, false);
+    let update = |worker: &str, number, seen| BillUpdate {
+        worker: Some(name(worker)),
+        seen_micro_usd: MicroUsd(seen),
+        number,
+        ..BillUpdate::default()
+    };
+    let seen = |updates: &[(&str, i64, i64)]| {
+        let updates = updates.iter().map(|(worker, number, seen)| update(worker, *number, *seen));
+        updates.fold(day.clone(), |bill, update| merge(bill, &update)).seen_micro_usd.0
+    };
+    for (updates, sum) in [
+        (&[("a", 1_000, 7), ("a", 1_000, 7)] as &[_], 7),
+        (&[("a", 1_000, 7), ("b", 900, 5), ("a", 1_000, 7)], 12),
+        (&[("a", 1_000, 7), ("a", 1_001, 7), ("a", 1_000, 7)], 14),
+        // One that saw nothing says nothing of what is counted.
+        (&[("a", 2_000, 0), ("a", 1_000, 7)], 7),
+        // A process of an earlier version numbers nothing.
+        (&[("a", 0, 7), ("a", 0, 7), ("a", -5, 1)], 15),
+    ] {
+        assert_eq!(seen(updates), sum, "{updates:?}");
+    }
 }
 
 #[test]

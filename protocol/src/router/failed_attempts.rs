@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use policy::admit::admit;
+use policy::admit::{self, admit};
 use policy::dispose::{Disposition, carried, dispose, takes_servers_down};
 use schemas::{AttemptFacts, DeadLetter, Event, Fact, Failure, FailureCode, Job, JobState, subjects};
 
@@ -15,7 +15,7 @@ use crate::ports::{Answer, Record};
 use crate::router::ending::{self, End};
 use crate::router::history;
 use crate::router::job::Placement;
-use crate::router::parking::{self, Original};
+use crate::router::parking::{self, Original, Within};
 use crate::router::place::{self, Placed};
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::room::Wait;
@@ -228,7 +228,7 @@ async fn finish<P: RouterPorts>(ports: &P, job: &Job, end: End) -> Result<(), St
     Ok(())
 }
 
-/// Hands a failed attempt of a newer schema back, or puts it aside; its job does not end.
+/// Hands a failed attempt of a newer schema back, or puts it aside; its job does not end, unless the inbox is full.
 async fn too_new<P: RouterPorts>(
     ports: &P,
     resting: &Resting,
@@ -236,12 +236,18 @@ async fn too_new<P: RouterPorts>(
     failure: Failure,
 ) -> Result<Option<i64>, StepError> {
     let now_ms = ports.now_ms();
-    match resting.rest(ports.schemas(), message.published_at_ms(), now_ms) {
+    let resting_as = (message.published_at_ms(), message.payload().len());
+    match resting.rest(ports.schemas(), resting_as, now_ms) {
         Some(rest) => {
             ports.note(Note::HandedBack(FailureCode::TooNew));
             Ok(Some(now_ms + i64::try_from(rest.as_millis()).unwrap_or_default()))
         }
-        None => park(ports, message, failure).await,
+        None => {
+            if !park(ports, message, failure.clone(), Within::All).await? {
+                end_unread(ports, message, admit::not_put_aside(&failure)).await?;
+            }
+            Ok(None)
+        }
     }
 }
 
@@ -251,7 +257,16 @@ async fn unreadable<P: RouterPorts>(
     message: &P::Delivery,
     failure: Failure,
 ) -> Result<Option<i64>, StepError> {
-    park(ports, message, failure.clone()).await?;
+    park(ports, message, failure.clone(), Within::Share).await?;
+    end_unread(ports, message, failure).await?;
+    Ok(None)
+}
+
+async fn end_unread<P: RouterPorts>(
+    ports: &P,
+    message: &P::Delivery,
+    failure: Failure,
+) -> Result<(), StepError> {
     if let Some(subjects::Subject::Dead(_, job)) = subjects::parse(message.subject()) {
         unended::end(
             ports,
@@ -262,14 +277,15 @@ async fn unreadable<P: RouterPorts>(
         )
         .await?;
     }
-    Ok(None)
+    Ok(())
 }
 
 async fn park<P: RouterPorts>(
     ports: &P,
     message: &P::Delivery,
     failure: Failure,
-) -> Result<Option<i64>, StepError> {
+    within: Within,
+) -> Result<bool, StepError> {
     let job = match subjects::parse(message.subject()) {
         Some(subjects::Subject::Dead(_, job)) => Some(job),
         _ => None,
@@ -280,8 +296,7 @@ async fn park<P: RouterPorts>(
         payload: message.payload().to_vec(),
     };
     let id = format!("dead.{}.parked", message.sequence());
-    parking::park(ports, &id, (None, job), failure, &original, Vec::new()).await?;
-    Ok(None)
+    Ok(parking::park(ports, &id, (None, job), failure, (&original, within), Vec::new()).await?)
 }
 
 fn all_attempts(failed: &DeadLetter) -> Vec<AttemptFacts> {

@@ -31,7 +31,7 @@ use crate::router::inputs;
 use crate::router::job::AdmittedJob;
 use crate::router::keys::{self, Keyed};
 use crate::router::place::{self, Placed};
-use crate::router::ports::RouterPorts;
+use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::read_past::{self, InHand};
 use crate::router::room::{Wait, WaitOutcome};
 use crate::router::schedule;
@@ -42,7 +42,7 @@ use at_once::Begun;
 use refuse::{Refusal, refuse};
 pub use unread::refuse_unread;
 use verdict::{Verdict, conclude, until};
-use waiting::Waiting;
+use waiting::{Counted, Waiting};
 
 /// While no more than these wait, a schedule is made as soon as one comes.
 const LOOK_AT_ONCE_MAX: usize = 16;
@@ -92,6 +92,12 @@ impl Intake {
         self.waiting.wanted(scoring, in_hand, in_hand_max)
     }
 
+    /// How many bytes of messages to pull at most; none where too many are in hand.
+    #[must_use]
+    pub fn wanted_bytes(&self) -> Option<usize> {
+        self.waiting.wanted_bytes()
+    }
+
     /// Whether the waiting room is full for this lane.
     #[must_use]
     pub fn is_full(&self, scoring: Scoring) -> bool {
@@ -121,13 +127,20 @@ impl Intake {
         ports: &P,
         arrived: Arrived<P::Delivery>,
     ) -> impl Future<Output = ()> {
+        let counted = self.waiting.count(arrived.message.payload().len());
         match at_once::begin(ports, &arrived) {
-            Ok(prepared) => Either::Left(self.store(ports, arrived, prepared)),
-            Err(begun) => Either::Right(Box::pin(self.go_on(ports, arrived, begun))),
+            Ok(prepared) => Either::Left(self.store(ports, arrived, prepared, counted)),
+            Err(begun) => Either::Right(Box::pin(self.go_on(ports, arrived, begun, counted))),
         }
     }
 
-    async fn go_on<P: RouterPorts>(&self, ports: &P, arrived: Arrived<P::Delivery>, begun: Begun) {
+    async fn go_on<P: RouterPorts>(
+        &self,
+        ports: &P,
+        arrived: Arrived<P::Delivery>,
+        begun: Begun,
+        _counted: Counted<'_>,
+    ) {
         let verdict = match begun {
             Begun::Nothing => Ok(Verdict::Back(None)),
             Begun::Refused(refusal) => refuse(ports, &self.resting, &arrived, *refusal).await,
@@ -144,6 +157,7 @@ impl Intake {
         ports: &P,
         arrived: Arrived<P::Delivery>,
         prepared: place::Prepared<P::Message>,
+        _counted: Counted<'_>,
     ) {
         let verdict = match prepared.store(ports).await {
             Ok(Some(Placed::Done)) => Ok(Verdict::Done),
@@ -201,12 +215,12 @@ impl Intake {
                 return Ok(Verdict::Done);
             }
             Keyed::Refused(failure) => {
-                let refusal = Refusal { id: Some(job.id), job: Some(admitted.job), failure };
+                let refusal = Refusal::of(job, admitted.submitted_at_ms, failure);
                 return refuse(ports, &self.resting, arrived, refusal).await;
             }
         }
         if let Err(failure) = may_use_results(ports, job).await? {
-            let refusal = Refusal { id: Some(job.id), job: Some(admitted.job), failure };
+            let refusal = Refusal::of(job, admitted.submitted_at_ms, failure);
             return refuse(ports, &self.resting, arrived, refusal).await;
         }
         self.place(ports, arrived, admitted, plan).await
@@ -286,7 +300,7 @@ impl Intake {
         held.get_or_insert_with(|| self.hold(arrived))
     }
 
-    fn hold<D: crate::router::ports::Delivery>(&self, arrived: &Arrived<D>) -> Held<'_> {
+    fn hold<D: Delivery>(&self, arrived: &Arrived<D>) -> Held<'_> {
         // What was read past the consumer keeps nothing from being pulled.
         let bytes = (!arrived.is_read()).then(|| arrived.message.payload().len());
         if let Some(bytes) = bytes {

@@ -4,6 +4,7 @@
 //! The broker decides which job is first: the key's record is *created*, which it grants once. A router that
 //! dies right after finds the record at the redelivery, with the same job in it, and goes on.
 
+use schemas::key::AskedDeadline;
 use schemas::{Failure, Job, JobId, KeyRecord, SCHEMA_VERSION, Tenant, key};
 
 use crate::digest::sha256_hex;
@@ -34,6 +35,7 @@ pub async fn take<P: RouterPorts>(ports: &P, job: &Job) -> Result<Keyed, PortErr
         content_sha256: sha256_hex(&key::content(job)),
         asked_sha256: Some(sha256_hex(&key::asked(job))),
         time_ms: ports.now_ms(),
+        deadline: AskedDeadline::of(job),
     };
     // Hashed: clients may use any characters, the bucket may not.
     let name = format!("{}.{}", job.tenant, sha256_hex(key.as_bytes()));
@@ -61,7 +63,9 @@ fn compare(first: &KeyRecord, mine: &KeyRecord) -> Keyed {
         (Some(first), Some(mine)) => first == mine,
         _ => first.content_sha256 == mine.content_sha256,
     };
-    if !is_same {
+    // Of a record without its deadline only that there is one is known, by the hash.
+    let deadlines = first.deadline.zip(mine.deadline);
+    if !is_same || deadlines.is_some_and(|(first, mine)| !first.is_same(mine)) {
         let words = format!(
             "idempotency_key came with another content in job {}, within the last day or while that job is open: use a \
              new key for a new request, or publish the same content",
@@ -121,6 +125,43 @@ mod tests {
         assert_eq!(with(Some(60_000), 0), with(Some(65_003), 5_000));
         assert_eq!(with(Some(60_000), 0), with(Some(60_000), 30_000));
         assert_ne!(with(Some(60_000), 0), with(None, 0));
+    }
+
+    #[test]
+    fn a_deadline_that_leaves_another_time_is_another_request() {
+        let keyed = |deadline_ms: Option<i64>, time_ms: i64, id: u8| {
+            let mut job = Job { time_ms, id: JobId::from_parts(1, [id; 10]), ..samples::job() };
+            job.constraints.deadline_ms = deadline_ms;
+            let asked_sha256 = Some(sha256_hex(&key::asked(&job)));
+            KeyRecord {
+                job: job.id,
+                asked_sha256,
+                deadline: AskedDeadline::of(&job),
+                ..samples::key_record()
+            }
+        };
+        const DAY_MS: i64 = 86_400_000;
+        let first = keyed(Some(1_000_000 + 60_000), 1_000_000, 1);
+        for (deadline_ms, time_ms, is_same) in [
+            // A minute from now, asked for again later, with a clock that is read a little before or after.
+            (1_700_000 + 60_000, 1_700_000, true),
+            (1_700_000 + 64_999, 1_700_000, true),
+            (1_700_000 + 55_001, 1_700_000, true),
+            // The same moment, asked for again.
+            (1_060_000, 1_050_000, true),
+            (1_060_000, 2_000_000, true),
+            (1_700_000 + 70_000, 1_700_000, false),
+            (1_000_000 + DAY_MS, 1_000_000, false),
+            (i64::MAX, i64::MIN, false),
+        ] {
+            let keyed = compare(&first, &keyed(Some(deadline_ms), time_ms, 2));
+            assert_eq!(matches!(keyed, Keyed::SameAs(_)), is_same, "{deadline_ms} {time_ms}: {keyed:?}");
+        }
+        assert!(matches!(compare(&first, &keyed(None, 1_000_000, 2)), Keyed::Refused(_)));
+        // A record of an earlier version does not say how long.
+        let older = KeyRecord { deadline: None, ..first };
+        let day = keyed(Some(1_000_000 + DAY_MS), 1_000_000, 2);
+        assert!(matches!(compare(&older, &day), Keyed::SameAs(_)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is put aside for an operator, and jobs that end with it.
 
-use policy::inbox::InboxShare;
+use policy::inbox::{InboxShare, UseOf};
 use schemas::codec;
 use schemas::{AttemptFacts, Failure, FailureCode, Job, JobId, Parked, Tenant, subjects};
 
@@ -33,26 +33,41 @@ impl Original {
     }
 }
 
-/// Puts a message aside for an operator, with its reason and its bytes. Whatever the inbox takes, what follows goes on:
-/// one that is full, or a tenant's share of it that is used up, ends no less. Only a job of a newer schema has not ended, and
-/// must lie there before its message goes.
+/// Within which part of the inbox a message is put aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Within {
+    /// Its tenant's share.
+    Share,
+    /// All of it: a failed attempt of a newer schema, of which there are no more than the fleet's own routers placed.
+    All,
+}
+
+/// Puts a message aside for an operator, with its reason and its bytes; whether it lies there. The inbox may be full, or the
+/// tenant's share of it used up: what follows must not depend on it. A job of a newer schema is kept whole or not at all,
+/// and has to end where it is not.
 ///
 /// # Errors
-/// The broker did not answer, or did not take what has not ended.
+/// The broker did not answer.
 pub async fn park<P: RouterPorts>(
     ports: &P,
     id: &str,
     (tenant, job): (Option<&Tenant>, Option<JobId>),
     failure: Failure,
-    original: &Original,
+    (original, within): (&Original, Within),
     attempts: Vec<AttemptFacts>,
-) -> Result<(), PublishError> {
+) -> Result<bool, PublishError> {
     let code = failure.code;
-    let must = code == FailureCode::TooNew;
-    let share = if must { InboxShare::Whole } else { ports.inbox_share(tenant).await };
+    let use_of = match code {
+        FailureCode::TooNew => UseOf::Original { bytes: original.payload.len() },
+        _ => UseOf::Reason,
+    };
+    let share = match within {
+        Within::Share => ports.inbox_share(tenant, use_of).await,
+        Within::All => InboxShare::Whole,
+    };
     if share == InboxShare::Nothing {
         not_parked(ports, job, code, "the inbox is full, or its tenant's share of it");
-        return Ok(());
+        return Ok(false);
     }
     let brief =
         |facts: AttemptFacts| AttemptFacts { failure: facts.failure.as_ref().map(Failure::brief), ..facts };
@@ -63,11 +78,11 @@ pub async fn park<P: RouterPorts>(
     match ports.store(Record::Parked { id, tenant, job, parked: &parked }).await {
         Ok(_) => {
             ports.note(Note::Parked(code));
-            Ok(())
+            Ok(true)
         }
-        Err(PublishError::Refused { .. }) if !must => {
+        Err(PublishError::Refused { .. }) => {
             not_parked(ports, job, code, "the inbox is full");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error),
     }
@@ -98,6 +113,7 @@ pub async fn fail<P: RouterPorts>(
     let failure =
         ended.failure.clone().unwrap_or_else(|| Failure::new(FailureCode::Unknown, "ended without a reason"));
     let about = (Some(&job.tenant), Some(job.id));
-    park(ports, &format!("{}.parked", job.id), about, failure, original, ended.attempts.clone()).await?;
+    let attempts = ended.attempts.clone();
+    park(ports, &format!("{}.parked", job.id), about, failure, (original, Within::Share), attempts).await?;
     end(ports, ended).await
 }

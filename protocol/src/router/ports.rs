@@ -1,7 +1,7 @@
 //! What only routers need of the world.
 
 use policy::fleet::Fleet;
-use policy::inbox::InboxShare;
+use policy::inbox::{InboxShare, UseOf};
 use schemas::codec::{self, DecodeError};
 use schemas::reserve::{Grant, Reservation};
 use schemas::{
@@ -144,7 +144,7 @@ pub trait RouterPorts: Ports {
     ) -> impl Future<Output = Result<Option<Event>, PortError>>;
 
     /// What the operator's inbox takes of one more message of a tenant, or of no known tenant.
-    fn inbox_share(&self, tenant: Option<&Tenant>) -> impl Future<Output = InboxShare>;
+    fn inbox_share(&self, tenant: Option<&Tenant>, use_of: UseOf) -> impl Future<Output = InboxShare>;
 
     /// How many more idempotency keys a tenant may have.
     fn keys_left(&self, tenant: &Tenant) -> impl Future<Output = KeysLeft>;

@@ -17,6 +17,9 @@ const REST_MS: i64 = 5_000;
 /// (`schemas::topology`): if all of that rested, nothing else would be delivered. Those above are put aside at once.
 const RESTING_MAX: usize = 1_000;
 
+/// How many bytes those may have. Each is delivered again every few seconds.
+const RESTING_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+
 /// What a router takes, and for how long it hands back what it does not.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -78,30 +81,40 @@ impl Limits {
     }
 }
 
-/// When those that rest are delivered again, of one consumer, Unix milliseconds.
+/// Those of one consumer that rest.
 #[derive(Debug, Default)]
-pub struct Resting(Mutex<VecDeque<i64>>);
+pub struct Resting(Mutex<Rests>);
+
+#[derive(Debug, Default)]
+struct Rests {
+    /// When each is delivered again, Unix milliseconds, and its bytes.
+    each: VecDeque<(i64, usize)>,
+    bytes: usize,
+}
 
 impl Resting {
-    /// How long a message is to rest that is of a newer schema; none when it is to be put aside.
+    /// How long a message is to rest that is of a newer schema, by when it was published and how long it is; none when it
+    /// is to be put aside.
     #[must_use]
-    pub fn rest(&self, limits: &Limits, published_at_ms: i64, now_ms: i64) -> Option<Duration> {
-        let rest_ms = self.rest_ms(limits, published_at_ms, now_ms)?;
+    pub fn rest(&self, limits: &Limits, message: (i64, usize), now_ms: i64) -> Option<Duration> {
+        let rest_ms = self.rest_ms(limits, message, now_ms)?;
         Some(Duration::from_millis(rest_ms.unsigned_abs()))
     }
 
-    fn rest_ms(&self, limits: &Limits, published_at_ms: i64, now_ms: i64) -> Option<i64> {
+    fn rest_ms(&self, limits: &Limits, (published_at_ms, bytes): (i64, usize), now_ms: i64) -> Option<i64> {
         let left_ms = published_at_ms.saturating_add(limits.wait_ms).saturating_sub(now_ms);
         let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while resting.front().is_some_and(|again_ms| *again_ms <= now_ms) {
-            resting.pop_front();
+        while let Some((_, bytes)) = resting.each.pop_front_if(|(again_ms, _)| *again_ms <= now_ms) {
+            resting.bytes -= bytes;
         }
-        if left_ms <= 0 || resting.len() >= RESTING_MAX {
+        let is_full = resting.each.len() >= RESTING_MAX || resting.bytes + bytes > RESTING_BYTES_MAX;
+        if left_ms <= 0 || is_full {
             return None;
         }
         // All rest equally long, so that they leave in the order in which they came; the last rest of each may be
         // shorter, and is counted as a whole one.
-        resting.push_back(now_ms + REST_MS);
+        resting.each.push_back((now_ms + REST_MS, bytes));
+        resting.bytes += bytes;
         Some(left_ms.min(REST_MS))
     }
 }
@@ -165,27 +178,37 @@ mod tests {
     #[test]
     fn it_is_handed_back_until_its_time_is_over_and_rests_no_longer() {
         let resting = Resting::default();
-        let rest_ms = |now_ms| resting.rest_ms(&LIMITS, 1_000, now_ms);
+        let rest_ms = |now_ms| resting.rest_ms(&LIMITS, (1_000, 40), now_ms);
         assert_eq!(rest_ms(1_000), Some(REST_MS));
         assert_eq!(rest_ms(1_000 + 599_000), Some(1_000), "the last rest ends with its time");
         assert_eq!(rest_ms(1_000 + 600_000), None);
         assert_eq!(rest_ms(i64::MAX), None);
         let forever = Limits::new(SCHEMA_VERSION, u64::MAX);
-        assert_eq!(resting.rest_ms(&forever, 1_000, 1_000 + 600_000), Some(REST_MS));
+        assert_eq!(resting.rest_ms(&forever, (1_000, 40), 1_000 + 600_000), Some(REST_MS));
     }
 
     #[test]
     fn no_more_rest_than_the_lane_bears() {
         let resting = Resting::default();
         for _ in 0..RESTING_MAX {
-            assert_eq!(resting.rest_ms(&LIMITS, 0, 10), Some(REST_MS));
+            assert_eq!(resting.rest_ms(&LIMITS, (0, 1_000), 10), Some(REST_MS));
         }
-        assert_eq!(resting.rest_ms(&LIMITS, 0, 10), None, "put aside at once");
+        assert_eq!(resting.rest_ms(&LIMITS, (0, 1_000), 10), None, "put aside at once");
         assert_eq!(
-            resting.rest_ms(&LIMITS, 0, 10 + REST_MS),
+            resting.rest_ms(&LIMITS, (0, 1_000), 10 + REST_MS),
             Some(REST_MS),
             "those before are delivered again"
         );
+    }
+
+    #[test]
+    fn no_more_bytes_rest_than_may_be_delivered_again_and_again() {
+        let resting = Resting::default();
+        let rest_ms = |bytes, now_ms| resting.rest_ms(&LIMITS, (0, bytes), now_ms).is_some();
+        assert!(rest_ms(RESTING_BYTES_MAX - 700_000, 10));
+        assert!(!rest_ms(900_000, 11), "it is put aside at once");
+        assert!(rest_ms(700_000, 12) && !rest_ms(1, 13), "a shorter one still rests");
+        assert!(rest_ms(900_000, 10 + REST_MS), "the long one is delivered again");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use policy::fleet::Fleet;
-use policy::inbox::InboxShare;
+use policy::inbox::{InboxShare, UseOf};
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
 use protocol::router::{BucketEntry, KeysLeft, LastAssigned, LedgerAway, Queued, RouterPorts};
@@ -266,7 +266,7 @@ impl RouterPorts for SimPorts {
         Ok(None)
     }
 
-    async fn inbox_share(&self, _tenant: Option<&Tenant>) -> InboxShare {
+    async fn inbox_share(&self, _tenant: Option<&Tenant>, _use_of: UseOf) -> InboxShare {
         InboxShare::Whole
     }
 

@@ -87,9 +87,14 @@ impl World {
             return;
         }
         if let Some(job) = aside.job.filter(|_| aside.is_too_new) {
-            self.broker.inbox.too_new.extend(self.original(job, aside.is_failed));
-            return;
+            let original = self.original(job, aside.is_failed);
+            self.broker.inbox.too_new.extend(original);
+            // The fleet's own failed attempts are put aside past every tenant's share.
+            if aside.is_failed {
+                return;
+            }
         }
+        let inbox = &mut self.broker.inbox;
         let (count, since_ms) = inbox.of.entry(aside.tenant.clone()).or_insert((0, now_ms));
         let (before, full_ms) = (*count, *since_ms);
         *count += 1;

@@ -26,6 +26,7 @@ fn bill(bytes: &[u8]) -> bool {
         billed: Some((MicroUsd(i64::MAX), i64::MAX)),
         seen_micro_usd: MicroUsd(i64::MAX),
         standby_micro_usd: MicroUsd(1),
+        number: 1,
     };
     for attempts in [0, 1, i64::MAX, i64::MIN] {
         let _ = overhead(&bill, MicroUsd(attempts));

@@ -167,6 +167,17 @@ async fn each_break_of_a_process_is_named_with_its_cure() -> anyhow::Result<()> 
         ward.fleet.stack.member(name)?.kill9()?;
     }
     ward.names(&[("router", "no router is there"), ("process", "is gone")]).await?;
+    // Without any router the other checks go on.
+    ward.fleet.stack.member("worker-gemini")?.kill9()?;
+    ward.names(&[SILENT[2], ("router", "no router is there")]).await?;
+    ward.restart(&["worker-gemini"]).await?;
+    ward.forgets(&[SILENT[2]]).await?;
+    ward.restart(&routers).await?;
+    ward.forgets(&[("router", "")]).await?;
+    for name in routers {
+        ward.fleet.stack.member(name)?.terminate(LIMIT).await?;
+    }
+    ward.names(&[("router", "no router is there")]).await?;
     ward.restart(&routers).await?;
     ward.forgets(&[("router", "")]).await?;
     ward.fleet.stack.member("ledger")?.pause()?;
@@ -184,7 +195,17 @@ async fn each_break_of_a_process_is_named_with_its_cure() -> anyhow::Result<()> 
     ward.fleet.stack.nats.nodes[0].pause()?;
     ward.names(&[("broker", "does not answer"), ("database", "fsync")]).await?;
     ward.fleet.stack.nats.nodes[0].resume()?;
-    ward.forgets(&[("broker", ""), ("router", "")]).await
+    ward.forgets(&[("broker", ""), ("router", "")]).await?;
+
+    // Killed, which for who asks is as if they were not there.
+    ward.fleet.stack.postgres.kill9()?;
+    ward.names(&[("database", "does not answer")]).await?;
+    ward.fleet.stack.postgres.restart().await?;
+    ward.forgets(&[("database", "does not answer")]).await?;
+    ward.fleet.stack.nats.nodes[0].kill9()?;
+    ward.names(&[("broker", "does not answer"), ("backend", "cannot be looked at")]).await?;
+    ward.fleet.stack.nats.nodes[0].restart().await?;
+    ward.forgets(&[("broker", ""), ("router", ""), ("backend", "")]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,6 +233,12 @@ async fn each_break_of_a_provider_is_named_with_its_cure() -> anyhow::Result<()>
     let gemini = ward.fleet.stack.simulator("gemini")?;
     gemini.set_faults(&json!([])).await?;
     ward.forgets(&[named[2]]).await?;
+
+    // A key that RunPod does not take.
+    let cloud = ward.fleet.stack.simulator("cloud")?;
+    cloud.set_faults(&json!([{"name": "http_401"}])).await?;
+    ward.names(&[("backend", "worker cloud-1 is stopped")]).await?;
+    ward.fleet.stack.simulator("cloud")?.set_faults(&json!([])).await?;
 
     // A quota that is used up.
     let gemini = ward.fleet.stack.simulator("gemini")?;
@@ -242,6 +269,29 @@ async fn each_break_of_a_provider_is_named_with_its_cure() -> anyhow::Result<()>
     )?;
     ward.fleet.stack.add(member).await?;
     ward.names(&[("clock", "worker late is 12.0 s behind")]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_slow_is_named_until_it_is_done_with_and_without_a_router() -> anyhow::Result<()> {
+    let mut ward = Broken::start(|options| {
+        (options.runpod, options.gemini, options.routers) = (None, None, 1);
+    })
+    .await?;
+    let stack = &ward.fleet.stack;
+    let warm = prompt("warm");
+    stack.submit(std::slice::from_ref(&warm)).await?;
+    stack.wait_ended(&[warm.id], LIMIT).await?;
+    stack.simulator("local")?.set_faults(&json!([{"name": "hold"}])).await?;
+    let slow = prompt("takes its time");
+    stack.submit(std::slice::from_ref(&slow)).await?;
+    let named = [("backend", "as a rule")];
+    ward.names(&named).await?;
+    ward.fleet.stack.member("router-1")?.kill9()?;
+    ward.names(&[named[0], ("router", "no router is there")]).await?;
+    ward.restart(&["router-1"]).await?;
+    ward.fleet.stack.simulator("local")?.set_faults(&json!([])).await?;
+    ward.fleet.stack.wait_ended(&[slow.id], LIMIT).await?;
+    ward.forgets(&named).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

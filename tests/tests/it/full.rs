@@ -1,7 +1,7 @@
 //! Full is not lost: what is full ends no job wrongly, room is made without forgetting what has ended, and one tenant's
 //! share is not another's.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use async_nats::jetstream::stream::Config;
 use client::api;
 use runtime::publish::Message;
@@ -177,6 +177,85 @@ async fn a_tenant_that_fills_the_inbox_leaves_room_for_the_others() -> anyhow::R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_the_largest_bad_publishes_makes_no_router_large() -> anyhow::Result<()> {
+    const MOST_KIB: u64 = 400 * 1024;
+    let mut fleet = TestFleet::start(|options| {
+        local_only(options);
+        options.routers = 1;
+    })
+    .await?;
+    fleet.stack.member("router-1")?.pause()?;
+    // Text that is no job, and a job whose workflow takes many times its bytes once it is read.
+    let numbers = format!(r#"{{"id":7,"body":{{"workflow":[{}1]}}}}"#, "1,".repeat(440_000));
+    let words = ["no job ".repeat(128_000), numbers];
+    let jetstream = &fleet.stack.broker.jetstream;
+    for nth in 0..400 {
+        let bytes = words[nth % 2].clone();
+        jetstream.publish("argosy.jobs.standard.flood", bytes.into()).await?.await?;
+    }
+    fleet.stack.member("router-1")?.resume()?;
+    is_empty(&fleet, stream::JOBS).await?;
+    let pid = fleet.stack.member("router-1")?.pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("Linux says so")?;
+    let most_kib: u64 = most.trim().trim_end_matches(" kB").parse()?;
+    ensure!(most_kib < MOST_KIB, "the router came to {most_kib} KiB");
+    let job = prompt("the lane goes on");
+    fleet.stack.submit(std::slice::from_ref(&job)).await?;
+    fleet.stack.wait_ended(&[job.id], LIMIT).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_a_newer_schema_wait_within_their_tenants_share_and_end_past_it() -> anyhow::Result<()> {
+    let fleet = TestFleet::start(|options| {
+        local_only(options);
+        options.routers = 1;
+        options.env.push(("ARGOSY_ROUTER__TOO_NEW_WAIT_MS".to_owned(), "1".to_owned()));
+        options.env.push(("ARGOSY_ROUTER__PARKED_PER_TENANT".to_owned(), "8".to_owned()));
+    })
+    .await?;
+    let newer = async |of: &str, bytes: usize| {
+        let job = Job { tenant: tenant(of), schema_version: 700, ..prompt(&"n".repeat(bytes)) };
+        publish_again(&fleet, &job, 0).await?;
+        anyhow::Ok(job)
+    };
+    let mut flood = Vec::new();
+    for nth in 0..30 {
+        flood.push(newer("flood", 30_000 + nth).await?);
+    }
+    is_empty(&fleet, stream::JOBS).await?;
+    let parked = fleet.stack.broker.jetstream.get_stream(stream::PARKED).await?;
+    // Half of its share is of any length; the others are too long to be kept short.
+    ensure!(parked.cached_info().state.messages == 4, "{:?}", parked.cached_info().state);
+    let short = newer("flood", 300).await?;
+    let (others, mut refused) = (newer("studio-b", 40_000).await?, Vec::new());
+    is_empty(&fleet, stream::JOBS).await?;
+    for job in flood.iter().chain([&short, &others]) {
+        let subject = subjects::parked(Some(&job.tenant), FailureCode::TooNew, Some(job.id));
+        if let Ok(message) = parked.direct_get_last_for_subject(subject).await {
+            let kept: schemas::Parked = codec::decode(None, &message.payload)?;
+            ensure!(kept.original().is_ok(), "whole, so that it can be redriven");
+        } else {
+            refused.push(job);
+        }
+    }
+    ensure!(refused.len() == 26 && refused.iter().all(|job| job.tenant == tenant("flood")));
+    // What is not kept has ended, and says why.
+    for job in refused {
+        let event = last_ended(&fleet, job).await?;
+        let Fact::Ended { failure: Some(failure), .. } = &event.fact else { bail!("{event:?}") };
+        ensure!(failure.message.contains("parked_per_tenant"), "{failure:?}");
+    }
+    // A full inbox keeps none of anybody, and each ends.
+    change(&fleet, stream::PARKED, |config| config.max_bytes = 1).await?;
+    let last = newer("studio-c", 500).await?;
+    let event = look_until("it ends", async || Ok(last_ended(&fleet, &last).await.ok())).await?;
+    ensure!(event.state() == Some(JobState::Failed), "{event:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_broker_refuses_more_jobs_of_a_tenant_than_may_wait() -> anyhow::Result<()> {
     let mut fleet = TestFleet::start(|options| {
         local_only(options);
@@ -233,6 +312,18 @@ async fn the_broker_refuses_more_jobs_of_a_tenant_than_may_wait() -> anyhow::Res
     let refusal = format!("{:#}", cancel("studio-c").await.err().context("refused")?);
     ensure!(refusal.contains("tenant studio-c has 2") && refusal.contains("cancels_per_tenant"), "{refusal}");
     cancel("studio-d").await?;
+
+    // Those that name no tenant have a share of their own, whatever tenants asked for.
+    let nameless = async |job| {
+        let client = &fleet.stack.broker.client;
+        api::request::<_, CancelReply>(client, "cancel", &JobRequest::of(job)).await
+    };
+    for _ in 0..2 {
+        ensure!(!nameless(JobId::new()).await?.known);
+    }
+    let refusal = format!("{:#}", nameless(JobId::new()).await.err().context("refused")?);
+    ensure!(refusal.contains("2 requests name no tenant"), "{refusal}");
+    ensure!(nameless(jobs[0].id).await?.known, "what is known of is bounded by itself");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{bail, ensure};
 use client::api;
+use runtime::lanes::{self, Lying, Search};
 use schemas::api::{BackendsReply, CancelReply, ExplainReply, JobRequest, JobWait, StatusReply};
 use schemas::{Job, JobId, Lane, MicroUsd, TenantConfig};
 use serde_json::Value;
@@ -111,6 +112,49 @@ async fn what_lies_in_the_lanes_is_counted_and_says_its_place() -> anyhow::Resul
     let queue = doctor["findings"].as_array().into_iter().flatten().find(|row| row["check"] == "queue");
     let seen = queue.and_then(|row| row["seen"].as_str()).unwrap_or_default();
     ensure!(seen.starts_with(&format!("{FLOOD} jobs wait")) && seen.contains("no worker"), "{seen}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_more_than_is_looked_at_a_job_is_found_by_its_ids_time_and_no_other_is_known()
+-> anyhow::Result<()> {
+    // As many as one request to the broker brings.
+    const LOOKED_AT_MAX: usize = 500;
+    const AHEAD: usize = 700;
+    let mut fleet = TestFleet::start(|options| {
+        options.comfyui.truncate(1);
+        (options.runpod, options.gemini, options.routers) = (None, None, 1);
+    })
+    .await?;
+    fleet.stack.member("router-1")?.pause()?;
+    let before: Vec<Job> = (0..AHEAD).map(|number| prompt(&format!("before {number}"))).collect();
+    fleet.stack.submit(&before).await?;
+    let other = Job { lane: Lane::Interactive, ..prompt("in another lane") };
+    fleet.stack.submit(std::slice::from_ref(&other)).await?;
+    let job = prompt("behind them");
+    fleet.stack.submit(std::slice::from_ref(&job)).await?;
+    let after: Vec<Job> = (0..AHEAD).map(|number| prompt(&format!("after {number}"))).collect();
+    fleet.stack.submit(&after).await?;
+    let jetstream = &fleet.stack.broker.jetstream;
+    let find = async |id: JobId| {
+        let is_it = |lying: &Lying| lying.id() == Some(id);
+        lanes::find_job(jetstream, id.time_ms(), LOOKED_AT_MAX, is_it).await
+    };
+    let ahead = |search: Search| match search {
+        Search::Found(lying) => Some((lying.lane, lying.ahead)),
+        Search::Absent | Search::NotFound => None,
+    };
+    ensure!(ahead(find(before[3].id).await?) == Some((Lane::Standard, 3)));
+    ensure!(ahead(find(job.id).await?) == Some((Lane::Standard, AHEAD as u64)));
+    ensure!(ahead(find(other.id).await?) == Some((Lane::Interactive, 0)));
+    let without_time: JobId = "00000000-0000-4000-8000-000000000001".parse()?;
+    let far = JobId::from_parts(1 << 47, [9; 10]);
+    for strange in [JobId::from_parts(1_700_000_000_000, [7; 10]), JobId::new(), without_time, far] {
+        ensure!(matches!(find(strange).await?, Search::NotFound), "{strange}");
+    }
+    // Where all is looked at it is certain.
+    let is_it = |lying: &Lying| lying.id() == Some(without_time);
+    ensure!(matches!(lanes::find_job(jetstream, None, 20_000, is_it).await?, Search::Absent));
     Ok(())
 }
 

@@ -66,17 +66,17 @@ pub(super) fn read<P: RouterPorts>(
     let job = message.job().map_err(|error| {
         let (header, payload) = (message.content_type(), message.payload());
         if let Some(failure) = schemas.check_job(header, payload) {
-            return Box::new(Refusal { job: None, id: sniff_id(header, payload), failure });
+            return Box::new(Refusal { facts: None, id: sniff_id(header, payload), failure });
         }
         let field = match &error {
             codec::DecodeError::Malformed { field, .. } => field.clone(),
             codec::DecodeError::ContentType(_) => CONTENT_TYPE.to_owned(),
         };
         let failure = Failure::invalid(&field, format!("the job cannot be read: {error}"));
-        Box::new(Refusal { job: None, id: sniff_id(header, payload), failure })
+        Box::new(Refusal { facts: None, id: sniff_id(header, payload), failure })
     })?;
     if let Some(failure) = schemas.check(job.schema_version.into()) {
-        return Err(Box::new(Refusal { id: Some(job.id), job: Some(job), failure }));
+        return Err(Box::new(Refusal::of(&job, submitted_at_ms, failure)));
     }
     let config = ports.config();
     let address = check_address(message.subject(), &job).and_then(|()| check_unknown(&job));
@@ -88,6 +88,6 @@ pub(super) fn read<P: RouterPorts>(
     };
     match admitted {
         Ok(admitted) => Ok(AdmittedJob { job, admitted, submitted_at_ms, inputs: FirstToGo::default() }),
-        Err(failure) => Err(Box::new(Refusal { id: Some(job.id), job: Some(job), failure })),
+        Err(failure) => Err(Box::new(Refusal::of(&job, submitted_at_ms, failure))),
     }
 }

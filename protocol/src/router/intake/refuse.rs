@@ -1,6 +1,7 @@
 //! A publish that is no job: parked with its bytes, announced where tenant and id are known, and only then
-//! acknowledged. One of a newer schema is handed back before, and does not end.
+//! acknowledged. One of a newer schema is handed back before, and does not end while it lies in the inbox.
 
+use policy::admit;
 use schemas::{Failure, FailureCode, Job, JobFacts, JobId, JobState, Tenant, subjects};
 
 use super::arrived::Arrived;
@@ -9,7 +10,7 @@ use crate::errors::StepError;
 use crate::note::Note;
 use crate::router::ending::{self, End, unknown_tenant};
 use crate::router::history::{self, History};
-use crate::router::parking;
+use crate::router::parking::{self, Within};
 use crate::router::place;
 use crate::router::ports::{Delivery, RouterPorts};
 use crate::router::too_new::Resting;
@@ -17,12 +18,19 @@ use crate::router::unended;
 
 /// A publish that is not accepted as a job.
 pub(super) struct Refusal {
-    /// The job, where it could be read.
-    pub(super) job: Option<Job>,
+    /// What may travel of the job, where it could be read. The rest is not kept: read, it takes many times its bytes.
+    pub(super) facts: Option<JobFacts>,
     /// Its id, where that could be read.
     pub(super) id: Option<JobId>,
     /// Why.
     pub(super) failure: Failure,
+}
+
+impl Refusal {
+    /// A job that was read, and why it is refused.
+    pub(super) fn of(job: &Job, submitted_at_ms: i64, failure: Failure) -> Self {
+        Self { facts: Some(JobFacts::of_refused(job, submitted_at_ms)), id: Some(job.id), failure }
+    }
 }
 
 /// Whether it is the tenant's own job that was decided on and could not be handed on, as an earlier release admitted what
@@ -44,11 +52,11 @@ pub(super) async fn refuse<P: RouterPorts>(
     arrived: &Arrived<P::Delivery>,
     refusal: Refusal,
 ) -> Result<Verdict, StepError> {
-    let Refusal { job, id, failure } = refusal;
+    let Refusal { facts, id, mut failure } = refusal;
     let message = &arrived.message;
     let is_too_new = failure.code == FailureCode::TooNew;
-    if is_too_new && let Some(rest) = resting.rest(ports.schemas(), message.published_at_ms(), ports.now_ms())
-    {
+    let resting_as = (message.published_at_ms(), message.payload().len());
+    if is_too_new && let Some(rest) = resting.rest(ports.schemas(), resting_as, ports.now_ms()) {
         ports.note(Note::HandedBack(FailureCode::TooNew));
         return Ok(Verdict::Back(Some(rest)));
     }
@@ -63,13 +71,17 @@ pub(super) async fn refuse<P: RouterPorts>(
     );
     let about = (tenant.as_ref(), id);
     let parked_id = format!("jobs.{}.parked", message.sequence());
-    parking::park(ports, &parked_id, about, failure.clone(), &arrived.original(), Vec::new()).await?;
+    let original = (&arrived.original(), Within::Share);
+    let is_parked = parking::park(ports, &parked_id, about, failure.clone(), original, Vec::new()).await?;
+    if is_too_new && !is_parked {
+        failure = admit::not_put_aside(&failure);
+    }
     let Some(id) = id else { return Ok(Verdict::Done) };
     // Whoever waits for it learns why, though its subject names no tenant: never in the name of the tenant in its
     // body, which anybody can write.
     let tenant = tenant.unwrap_or_else(unknown_tenant);
     ending::refuse(ports, &tenant, id, &failure).await?;
-    if is_too_new {
+    if is_too_new && is_parked {
         return Ok(Verdict::Done);
     }
     // A job that runs under this id is not ended by a bad publish that borrows it.
@@ -77,8 +89,7 @@ pub(super) async fn refuse<P: RouterPorts>(
     if is_stuck(ports, &tenant, id, &history).await? {
         // With what its attempt may have cost: a worker may have begun it before its assignment was removed.
         unended::end(ports, id, JobState::Failed, failure, None).await?;
-    } else if let Some(job) = job.filter(|_| history.facts().is_none()) {
-        let facts = JobFacts::of_refused(&job, message.published_at_ms());
+    } else if let Some(facts) = facts.filter(|_| history.facts().is_none()) {
         let end = End {
             tenant,
             job: id,

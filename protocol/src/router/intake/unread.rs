@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use schemas::topology::stream;
-use schemas::{Failure, Lane, subjects};
+use schemas::{Failure, JobFacts, Lane, subjects};
 
 use super::address::sniff_id;
 use super::arrived::Arrived;
@@ -58,5 +58,6 @@ fn refusal<D: Delivery>(message: &D) -> Refusal {
     let job = message.job().ok();
     let id = job.as_ref().map(|job| job.id);
     let id = id.or_else(|| sniff_id(message.content_type(), message.payload()));
-    Refusal { job, id, failure: Failure::invalid("lane", words) }
+    let facts = job.map(|job| JobFacts::of_refused(&job, message.published_at_ms()));
+    Refusal { facts, id, failure: Failure::invalid("lane", words) }
 }

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use policy::fleet::Fleet;
-use policy::inbox::InboxShare;
+use policy::inbox::{InboxShare, UseOf};
 use protocol::router::rhythm;
 use protocol::router::room::Room;
 use protocol::router::too_new::Limits;
@@ -159,7 +159,7 @@ impl RouterPorts for SimulatedPorts {
     }
 
     #[track_caller]
-    fn inbox_share(&self, tenant: Option<&Tenant>) -> impl Future<Output = InboxShare> {
+    fn inbox_share(&self, tenant: Option<&Tenant>, _use_of: UseOf) -> impl Future<Output = InboxShare> {
         let muted = self.is_muted(Location::caller(), "inbox_share");
         std::future::ready(if muted { InboxShare::Whole } else { self.share_of(tenant) })
     }
