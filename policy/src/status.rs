@@ -76,7 +76,7 @@ fn presence(known: &Known, max_age_ms: u64, now_ms: i64) -> Presence {
 
 #[cfg(test)]
 mod tests {
-    use schemas::samples;
+    use schemas::{Queue, samples};
 
     use super::*;
     use crate::defaults;

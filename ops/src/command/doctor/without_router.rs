@@ -35,8 +35,8 @@ pub(super) async fn backends(broker: &Broker) -> anyhow::Result<(Vec<BackendStat
     let work = jetstream.get_stream(stream::WORK).await.context("stream WORK")?;
     let mut waiting = work.info_with_subjects(subjects::WORK_FILTER).await.context("stream WORK")?;
     while let Some((subject, _)) = waiting.try_next().await.context("stream WORK")? {
-        if let Some(Subject::Work(backend, class, _)) = subjects::parse(&subject) {
-            fleet.add_backlog(&backend, &class, 1);
+        if let Some(Subject::Work(backend, queue, _)) = subjects::parse(&subject) {
+            fleet.add_backlog(&backend, queue, 1);
         }
     }
     // Offers bear the broker's time; so does their age.
