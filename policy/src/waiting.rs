@@ -33,12 +33,15 @@ pub fn held(waits_for: &str, since_ms: i64, next_look_ms: Option<i64>, lane: Lan
     JobWait { lane: Some(lane), ..wait(waits_for.to_owned(), since_ms, next_look_ms, now_ms) }
 }
 
-/// A job in its lane that no router holds.
+/// A job in its lane that no router holds, with how many lie before it: counted, or at the least where there are more than
+/// can be counted.
 #[must_use]
-pub fn in_lane(lane: Lane, ahead: u64, since_ms: i64, now_ms: i64) -> JobWait {
-    let waits_for = format!("its turn in lane {}, {ahead} ahead", lane.as_str());
-    let sentence = format!("in lane {}, {ahead} ahead, since {}", lane.as_str(), utc(since_ms, now_ms));
-    JobWait { waits_for, since_ms, next_look_ms: None, lane: Some(lane), ahead: Some(ahead), sentence }
+pub fn in_lane(lane: Lane, (ahead, is_counted): (u64, bool), since_ms: i64, now_ms: i64) -> JobWait {
+    let before = format!("{}{ahead} ahead", if is_counted { "" } else { "at least " });
+    let waits_for = format!("its turn in lane {}, {before}", lane.as_str());
+    let sentence = format!("in lane {}, {before}, since {}", lane.as_str(), utc(since_ms, now_ms));
+    let ahead = is_counted.then_some(ahead);
+    JobWait { waits_for, since_ms, next_look_ms: None, lane: Some(lane), ahead, sentence }
 }
 
 /// An attempt that was placed and has not begun.
@@ -81,7 +84,10 @@ mod tests {
 
     #[test]
     fn the_sentence_names_what_since_when_and_when_next() {
-        let in_lane = in_lane(Lane::Standard, 412, AT_MS, AT_MS + 60_000);
+        let far = in_lane(Lane::Batch, (19_003, false), AT_MS, AT_MS + 60_000);
+        assert_eq!(far.sentence, "in lane batch, at least 19003 ahead, since 14:02:00 UTC");
+        assert_eq!((far.ahead, far.lane), (None, Some(Lane::Batch)));
+        let in_lane = in_lane(Lane::Standard, (412, true), AT_MS, AT_MS + 60_000);
         assert_eq!(in_lane.sentence, "in lane standard, 412 ahead, since 14:02:00 UTC");
         let budget = "cloud: daily budget of studio: $0.0228 of $0.03 used, until 00:00 UTC";
         let held = held(budget, AT_MS, Some(AT_MS + 5_000), Lane::Batch, AT_MS);

@@ -181,11 +181,12 @@ async fn in_lane(router: &Router, whose: Option<&Tenant>, job: JobId) -> Result<
     // One look at a time: a lane may hold thousands.
     let _turn = router.looks_at_lanes.lock().await;
     let is_it = |lying: &Lying| whose.is_none_or(|whose| *whose == lying.tenant) && lying.id() == Some(job);
-    Ok(match lanes::find_job(&router.broker.jetstream, job.time_ms(), lanes::LOOKED_AT_MAX, is_it).await? {
+    Ok(match lanes::find_job(&router.broker.client, job.time_ms(), lanes::LOOKED_AT_MAX, is_it).await? {
         Search::Found(found) => {
-            Look::Waits(waiting::in_lane(found.lane, found.ahead, found.accepted_at_ms, router.now_ms()))
+            let ahead = (found.ahead, found.is_counted);
+            Look::Waits(waiting::in_lane(found.lane, ahead, found.accepted_at_ms, router.now_ms()))
         }
         Search::Absent => Look::WaitsNowhere,
-        Search::NotFound => Look::NotFound,
+        Search::NotFound { .. } => Look::NotFound,
     })
 }

@@ -17,34 +17,12 @@ const GONE_AFTER: Duration = Duration::from_secs(30);
 /// # Errors
 /// The stream is not there, or the broker does not answer.
 pub async fn messages(jetstream: &jetstream::Context, stream: &str, filter: &str) -> Result<u64, PortError> {
-    of(jetstream, stream, filter, DeliverPolicy::All).await
-}
-
-/// Counts messages from a sequence on.
-///
-/// # Errors
-/// As [`messages`].
-pub async fn messages_from(
-    jetstream: &jetstream::Context,
-    stream: &str,
-    filter: &str,
-    sequence: u64,
-) -> Result<u64, PortError> {
-    of(jetstream, stream, filter, DeliverPolicy::ByStartSequence { start_sequence: sequence }).await
-}
-
-async fn of(
-    jetstream: &jetstream::Context,
-    stream: &str,
-    filter: &str,
-    deliver_policy: DeliverPolicy,
-) -> Result<u64, PortError> {
     let away = |error: async_nats::Error| PortError::Away { what: WHAT, source: error };
     let stream = jetstream.get_stream_no_info(stream).await.map_err(|error| away(error.into()))?;
     let config = pull::Config {
         filter_subject: filter.to_owned(),
         ack_policy: AckPolicy::None,
-        deliver_policy,
+        deliver_policy: DeliverPolicy::All,
         inactive_threshold: GONE_AFTER,
         memory_storage: true,
         ..pull::Config::default()

@@ -14,7 +14,7 @@ use schemas::topology::{self, stream};
 use schemas::{Job, JobId, Lane, Tenant, subjects};
 use serde::Serialize;
 
-use crate::{clock, count};
+use crate::clock;
 
 /// Jobs that are looked at in one look: what lies behind more is counted and not named.
 pub const LOOKED_AT_MAX: usize = 20_000;
@@ -55,7 +55,8 @@ pub struct Lying {
     pub ahead: u64,
     /// When the broker took it in, Unix milliseconds.
     pub accepted_at_ms: i64,
-    sequence: u64,
+    /// All that lie before it were counted; else there are more than `ahead`.
+    pub is_counted: bool,
     message: Message,
 }
 
@@ -110,7 +111,10 @@ pub enum Search {
     /// It does not: all was looked at.
     Absent,
     /// It is not among those that were looked at, and there are more.
-    NotFound,
+    NotFound {
+        /// Jobs of each lane among those that were looked at.
+        counted: [u64; Lane::ALL.len()],
+    },
 }
 
 /// By how much the clock of whoever made the id may be ahead of the broker's, milliseconds: first none, then the bound up to
@@ -123,26 +127,22 @@ const AHEAD_MS: [i64; 2] = [0, policy::clocks::SKEW_MAX_MS.cast_signed()];
 /// # Errors
 /// The broker does not answer.
 pub async fn find_job(
-    jetstream: &jetstream::Context,
+    client: &Client,
     made_ms: Option<i64>,
     looked_at_max: usize,
     mut is_it: impl FnMut(&Lying) -> bool,
 ) -> Result<Search, LookError> {
-    let client = jetstream.client();
-    let found = find(&client, Start::Sequence(1), looked_at_max, &mut is_it).await?;
-    let (Search::NotFound, Some(made_ms)) = (&found, made_ms) else { return Ok(found) };
+    let first = find(client, Start::Sequence(1), looked_at_max, &mut is_it).await?;
+    let (Search::NotFound { counted }, Some(made_ms)) = (&first, made_ms) else { return Ok(first) };
     for ahead_ms in AHEAD_MS {
         let from = Start::Time(made_ms.saturating_sub(ahead_ms));
-        let Search::Found(mut lying) = find(&client, from, looked_at_max, &mut is_it).await? else {
-            continue;
-        };
-        let filter = subjects::jobs_filter(lying.lane);
-        let all = count::messages(jetstream, stream::JOBS, &filter).await.map_err(failed)?;
-        let from = count::messages_from(jetstream, stream::JOBS, &filter, lying.sequence);
-        lying.ahead = all.saturating_sub(from.await.map_err(failed)?);
-        return Ok(Search::Found(lying));
+        if let Search::Found(mut lying) = find(client, from, looked_at_max, &mut is_it).await? {
+            let counted = Lane::ALL.iter().zip(counted).find(|(lane, _)| **lane == lying.lane);
+            (lying.ahead, lying.is_counted) = (counted.map_or(0, |(_, ahead)| *ahead), false);
+            return Ok(Search::Found(lying));
+        }
     }
-    Ok(Search::NotFound)
+    Ok(first)
 }
 
 /// Where a look begins.
@@ -175,7 +175,8 @@ async fn find(
             (from, looked_at) = (Start::Sequence(sequence + 1), looked_at + 1);
             let Some(subjects::Subject::Jobs(lane, tenant)) = subjects::parse(&subject) else { continue };
             let Some(number) = Lane::ALL.iter().position(|known| *known == lane) else { continue };
-            let lying = Lying { lane, tenant, ahead: ahead[number], accepted_at_ms, sequence, message };
+            let lying =
+                Lying { lane, tenant, ahead: ahead[number], accepted_at_ms, is_counted: true, message };
             if is_found(&lying) {
                 return Ok(Search::Found(Box::new(lying)));
             }
@@ -185,7 +186,7 @@ async fn find(
             return Ok(Search::Absent);
         }
     }
-    Ok(Search::NotFound)
+    Ok(Search::NotFound { counted: ahead })
 }
 
 /// What `read` makes of all that lies in the lanes, the oldest first, at most of [`LOOKED_AT_MAX`].

@@ -135,26 +135,26 @@ async fn behind_more_than_is_looked_at_a_job_is_found_by_its_ids_time_and_no_oth
     fleet.stack.submit(std::slice::from_ref(&job)).await?;
     let after: Vec<Job> = (0..AHEAD).map(|number| prompt(&format!("after {number}"))).collect();
     fleet.stack.submit(&after).await?;
-    let jetstream = &fleet.stack.broker.jetstream;
+    let client = &fleet.stack.broker.client;
     let find = async |id: JobId| {
         let is_it = |lying: &Lying| lying.id() == Some(id);
-        lanes::find_job(jetstream, id.time_ms(), LOOKED_AT_MAX, is_it).await
+        lanes::find_job(client, id.time_ms(), LOOKED_AT_MAX, is_it).await
     };
     let ahead = |search: Search| match search {
-        Search::Found(lying) => Some((lying.lane, lying.ahead)),
-        Search::Absent | Search::NotFound => None,
+        Search::Found(lying) => Some((lying.lane, lying.ahead, lying.is_counted)),
+        Search::Absent | Search::NotFound { .. } => None,
     };
-    ensure!(ahead(find(before[3].id).await?) == Some((Lane::Standard, 3)));
-    ensure!(ahead(find(job.id).await?) == Some((Lane::Standard, AHEAD as u64)));
-    ensure!(ahead(find(other.id).await?) == Some((Lane::Interactive, 0)));
+    ensure!(ahead(find(before[3].id).await?) == Some((Lane::Standard, 3, true)));
+    ensure!(ahead(find(job.id).await?) == Some((Lane::Standard, LOOKED_AT_MAX as u64, false)));
+    ensure!(ahead(find(other.id).await?) == Some((Lane::Interactive, 0, false)));
     let without_time: JobId = "00000000-0000-4000-8000-000000000001".parse()?;
     let far = JobId::from_parts(1 << 47, [9; 10]);
     for strange in [JobId::from_parts(1_700_000_000_000, [7; 10]), JobId::new(), without_time, far] {
-        ensure!(matches!(find(strange).await?, Search::NotFound), "{strange}");
+        ensure!(matches!(find(strange).await?, Search::NotFound { .. }), "{strange}");
     }
     // Where all is looked at it is certain.
     let is_it = |lying: &Lying| lying.id() == Some(without_time);
-    ensure!(matches!(lanes::find_job(jetstream, None, 20_000, is_it).await?, Search::Absent));
+    ensure!(matches!(lanes::find_job(client, None, 20_000, is_it).await?, Search::Absent));
     Ok(())
 }
 
