@@ -31,7 +31,8 @@ fn status(
 ) -> BackendStatus {
     let view = fleet.view(&backend.backend).cloned().unwrap_or_default();
     let classes: BTreeSet<&Class> = view.backlog.keys().map(|queue| &queue.class).collect();
-    let backlog = classes.into_iter().map(|class| ClassBacklog { class: class.clone(), jobs: view.backlog_of(class) });
+    let backlog =
+        classes.into_iter().map(|class| ClassBacklog { class: class.clone(), jobs: view.backlog_of(class) });
     let backlog = backlog.collect();
     let breakers = view.breakers.opened().map(breaker_status).collect::<Vec<_>>();
     let open = breakers.iter().filter(|breaker| breaker.open_until_ms > Some(now_ms));

@@ -104,7 +104,11 @@ mod tests {
     fn what_is_too_long_is_cut_at_its_end() {
         let kind = |nth: usize| {
             let backend = "local".parse().expect("a name");
-            DigestKind { reference_micro_usd: nth as f64, ways: vec![(backend, 0.0, 4_000.0, 5_000.0)] }
+            DigestKind {
+                reference_micro_usd: nth as f64,
+                ways: vec![(backend, 0.0, 4_000.0, 5_000.0)],
+                capabilities: Vec::new(),
+            }
         };
         let digest = |jobs: usize| Digest {
             router: "router-1".to_owned(),

@@ -43,7 +43,7 @@ pub(super) fn queue(
     capacity: &Capacity,
 ) -> Queue {
     let Some(service) = service else { return Queue::default() };
-    let backlog = view.iter().flat_map(|view| view.backlog.values()).fold(0, |all: u64, jobs| all + jobs);
+    let backlog = view.iter().flat_map(|view| view.backlog.values()).sum();
     let all = Slots { able: capacity.slots, well: capacity.slots_well, learned_ms: capacity.learned_ms };
     let mut able = capacity.groups.iter().filter(|group| group.is_able());
     // Most backends have one group, and what cannot run anywhere now is looked at as a whole.

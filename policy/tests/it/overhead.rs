@@ -94,15 +94,17 @@ fn an_update_that_is_written_again_is_added_once_whoever_wrote_in_between() {
         let updates = updates.iter().map(|(worker, number, seen)| update(worker, *number, *seen));
         updates.fold(day.clone(), |bill, update| merge(bill, &update)).seen_micro_usd.0
     };
-    for (updates, sum) in [
-        (&[("a", 1_000, 7), ("a", 1_000, 7)] as &[_], 7),
+    type Updates<'a> = &'a [(&'a str, i64, i64)];
+    let cases: [(Updates<'_>, i64); 5] = [
+        (&[("a", 1_000, 7), ("a", 1_000, 7)], 7),
         (&[("a", 1_000, 7), ("b", 900, 5), ("a", 1_000, 7)], 12),
         (&[("a", 1_000, 7), ("a", 1_001, 7), ("a", 1_000, 7)], 14),
         // One that saw nothing says nothing of what is counted.
         (&[("a", 2_000, 0), ("a", 1_000, 7)], 7),
         // A process of an earlier version numbers nothing.
         (&[("a", 0, 7), ("a", 0, 7), ("a", -5, 1)], 15),
-    ] {
+    ];
+    for (updates, sum) in cases {
         assert_eq!(seen(updates), sum, "{updates:?}");
     }
 }
