@@ -15,6 +15,10 @@ pub const DELIVERIES_MAX: i64 = 16;
 /// so that time in which the machine slept is none.
 const LOOKS_MIN: u32 = 60;
 
+/// So often a result is fetched again after its time before it is given up: a machine that slept wakes up after that time,
+/// and one fetch may fail by chance.
+const FETCHES_MIN: u32 = 6;
+
 /// How often a claim is looked at whose result another worker stores.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -77,9 +81,16 @@ pub enum After {
     Again,
 }
 
-/// Decides what follows. `is_resumable` says that the provider has the result under an id.
+/// Decides what follows. `is_resumable` says that the provider has the result under an id; `tries` says how often it was
+/// fetched again.
 #[must_use]
-pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now_ms: i64) -> After {
+pub fn after(
+    outcome: Outcome,
+    result: &DeliveredResult,
+    is_resumable: bool,
+    tries: u32,
+    now_ms: i64,
+) -> After {
     use FailureCode as Code;
     let outcome = charged(outcome, result);
     let Some(failure) = &outcome.failure else { return After::Settle(Box::new(outcome)) };
@@ -104,7 +115,7 @@ pub fn after(outcome: Outcome, result: &DeliveredResult, is_resumable: bool, now
         | Code::Timeout
         | Code::OutcomeUnknown
         | Code::Unknown => {
-            if is_resumable && now_ms < result.kept_until_ms {
+            if is_resumable && (now_ms < result.kept_until_ms || tries < FETCHES_MIN) {
                 return After::Again;
             }
             let mut lost = given_up(result, &failure.message).failure;
@@ -170,17 +181,22 @@ mod tests {
                 }
                 After::Again => None,
             };
-            let in_time = code_of(after(failed(code), &result(false), true, early));
-            let too_late = code_of(after(failed(code), &result(false), true, late));
-            let direct = code_of(after(failed(code), &result(false), false, early));
+            let of = |is_resumable, tries, now_ms| {
+                code_of(after(failed(code), &result(false), is_resumable, tries, now_ms))
+            };
+            let in_time = of(true, 900, early);
+            // It slept meanwhile: a few more fetches, then no more.
+            let slept = of(true, FETCHES_MIN - 1, late);
+            let too_late = of(true, FETCHES_MIN, late);
+            let direct = of(false, 0, early);
             if ends.contains(&code) {
-                assert_eq!([in_time, too_late, direct], [Some(code); 3], "{code:?}");
+                assert_eq!([in_time, slept, too_late, direct], [Some(code); 4], "{code:?}");
             } else {
                 let lost = Some(FailureCode::NotStored);
-                assert_eq!([in_time, too_late, direct], [None, lost, lost], "{code:?}");
+                assert_eq!([in_time, slept, too_late, direct], [None, None, lost, lost], "{code:?}");
             }
         }
-        let ok = after(Outcome::default(), &result(false), true, 9_000);
+        let ok = after(Outcome::default(), &result(false), true, 0, 9_000);
         assert!(matches!(&ok, After::Settle(outcome) if outcome.failure.is_none()), "{ok:?}");
     }
 

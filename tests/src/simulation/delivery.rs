@@ -271,19 +271,13 @@ impl World {
 
     /// What a worker has in hand.
     fn running(&self, process: usize) -> Vec<RunningAttempt> {
-        let incarnation = self.processes[process].incarnation;
-        let held = self.broker.messages.values().filter_map(|stored| {
-            let (Payload::Work(work), Place::Held(holder)) = (&stored.payload, stored.place) else {
-                return None;
-            };
-            (holder.process == process && holder.incarnation == incarnation).then(|| RunningAttempt {
-                job: work.job.id,
-                attempt: work.attempt,
-                class: work.class.clone(),
-                running_ms: (self.now_ms - holder.from_ms).unsigned_abs(),
-            })
+        let running = self.tasks.in_hand(process).filter_map(|in_hand| {
+            let job = self.jobs[in_hand.job as usize].as_ref()?.id;
+            let class = self.setting.classes[in_hand.class].clone();
+            let running_ms = (self.now_ms - in_hand.delivered_ms).unsigned_abs();
+            Some(RunningAttempt { job, attempt: in_hand.attempt, class, running_ms })
         });
-        held.take(RUNNING_MAX).collect()
+        running.take(RUNNING_MAX).collect()
     }
 
     fn tell_offer(&mut self, process: usize, backend: usize) {

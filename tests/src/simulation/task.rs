@@ -33,6 +33,9 @@ pub(crate) struct InHand {
     pub(crate) sequence: u64,
     pub(crate) deliveries: u32,
     pub(crate) job: u32,
+    pub(crate) attempt: u32,
+    /// Which of the setting's classes.
+    pub(crate) class: usize,
     /// When it was delivered, Unix milliseconds.
     pub(crate) delivered_ms: i64,
 }
@@ -173,6 +176,16 @@ impl Tasks {
             }
         };
         self.slots.iter().flatten().map(name).collect()
+    }
+
+    /// The assignments that the tasks of a process are about.
+    pub(crate) fn in_hand(&self, process: usize) -> impl Iterator<Item = InHand> {
+        self.slots.iter().flatten().filter(move |slot| slot.process == process).filter_map(|slot| match &slot
+            .task
+        {
+            Some(Task::Worker(_, in_hand)) => *in_hand,
+            _ => None,
+        })
     }
 
     /// The tasks of a process that are about a job.

@@ -6,7 +6,7 @@ pub(crate) mod backend;
 pub(crate) mod ports;
 
 use protocol::worker::{report, rescue};
-use schemas::AttemptId;
+use schemas::{AttemptId, Class};
 
 use super::broker::Payload;
 use super::executor::Steps;
@@ -20,11 +20,20 @@ impl World {
     fn worker_ports(&self, process: usize, delivery: Option<&Delivery>) -> SimulatedPorts {
         let shared = self.shared.upgrade().expect("the world runs");
         let ports = SimulatedPorts::new(shared, self, process, delivery.map(|delivery| delivery.job));
-        let in_hand = delivery.map(|delivery| InHand {
-            sequence: delivery.sequence,
-            deliveries: delivery.delivered,
-            job: delivery.job,
-            delivered_ms: self.now_ms,
+        let in_hand = delivery.map(|delivery| {
+            let assignment = match &delivery.payload {
+                Payload::Work(assignment) => Some(assignment),
+                _ => None,
+            };
+            let is_its = |class: &Class| assignment.is_some_and(|assignment| assignment.class == *class);
+            InHand {
+                sequence: delivery.sequence,
+                deliveries: delivery.delivered,
+                job: delivery.job,
+                attempt: assignment.map_or(0, |assignment| assignment.attempt),
+                class: self.setting.classes.iter().position(is_its).unwrap_or_default(),
+                delivered_ms: self.now_ms,
+            }
         });
         SimulatedPorts { in_hand, ..ports }
     }

@@ -26,7 +26,7 @@ impl<P: WorkerPorts> Run<'_, P> {
         loop {
             let Some(result) = attempt.delivery() else { return Some(outcome) };
             let id = held.lock().await.as_ref().and_then(|held| held.record.provider_id.clone());
-            match delivered::after(outcome.clone(), &result, id.is_some(), self.ports.now_ms()) {
+            match delivered::after(outcome.clone(), &result, id.is_some(), tries, self.ports.now_ms()) {
                 After::Settle(outcome) => return Some(*outcome),
                 After::Again => {}
             }
