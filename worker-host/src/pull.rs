@@ -34,6 +34,9 @@ const REST: Duration = Duration::from_millis(40);
 /// A wait that brings nothing lasts nearly as long as it may; one that ends within this has failed.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
+/// While nothing may be pulled: how soon to look again, should no news come.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// How often the other queues are read.
 const OTHERS_EVERY: Duration = Duration::from_secs(1);
 
@@ -79,9 +82,10 @@ pub(crate) async fn run(ports: NatsPorts, mut discovery: watch::Receiver<Discove
     let mut before = VecDeque::new();
     while !shared.lifecycle.soft.is_cancelled() {
         let reading = Reading::of(&discovery.borrow_and_update());
-        if reading.classes.is_empty() {
+        if reading.classes.is_empty() || puller.rests() {
             tokio::select! {
                 _ = discovery.changed() => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = shared.lifecycle.soft.cancelled() => {}
             }
             continue;
@@ -199,6 +203,9 @@ impl Puller {
         let mut want = 1;
         while *go_on.borrow() {
             let Some(first) = self.permit().await? else { return Ok(()) };
+            if self.rests() {
+                return Ok(());
+            }
             let mut permits = self.more_permits(first, want);
             if self.ask_others(&mut source, &mut permits).await? > 0 {
                 continue;
@@ -230,6 +237,9 @@ impl Puller {
                 return Ok(());
             }
             let Some(first) = self.permit().await? else { return Ok(()) };
+            if self.rests() {
+                return Ok(());
+            }
             let mut permits = self.more_permits(first, PULL_MAX);
             let mut taken = 0;
             for _ in 0..sources.len() {
@@ -277,6 +287,13 @@ impl Puller {
     ) -> Result<usize, PullError> {
         let fetch = consumer.fetch().max_messages(permits.len()).messages().await;
         self.take_all(fetch.map_err(PullError::broker)?, permits).await
+    }
+
+    /// Whether the worker's own server is left alone. Asked once a slot is free: what failed there a moment ago may not be
+    /// in the discovery yet.
+    fn rests(&self) -> bool {
+        let open_until_ms = self.ports.shared.server_breaker().and_then(|breaker| breaker.open_until_ms);
+        open_until_ms.is_some_and(|until_ms| until_ms > runtime::clock::now_ms())
     }
 
     /// A permit, or none at the soft stop.

@@ -101,8 +101,12 @@ fn away_ms(facts: &AttemptFacts, input: &PlanInput<'_>) -> Option<u64> {
         FailureCode::BackendDown | FailureCode::OutcomeUnknown => Some(input.policy.breaker_open_ms),
         // For want of money: it is planned at once, with the prices of now.
         FailureCode::Interrupted if is_handed_back(facts) => None,
-        // Taken out of its queue there before anybody began: it was far behind, or without workers.
-        FailureCode::Interrupted if facts.started_at_ms.is_none() => Some(input.policy.breaker_open_ms),
+        // Taken out of its queue there before anybody began: it was far behind, or without workers. Only its servers of one
+        // kind may be gone; then it says that the job may go there again at once.
+        FailureCode::Interrupted if facts.started_at_ms.is_none() => {
+            Some(failure.retry_after_ms.unwrap_or(input.policy.breaker_open_ms))
+                .filter(|away_ms| *away_ms > 0)
+        }
         FailureCode::QuotaExhausted => {
             Some(failure.retry_after_ms.unwrap_or(QUOTA_OPEN_MS).min(QUOTA_OPEN_MAX_MS))
         }

@@ -180,6 +180,23 @@ fn a_server_that_is_out_is_still_a_way_for_what_it_can_do() {
 }
 
 #[test]
+fn what_was_bound_to_servers_that_are_gone_may_go_to_the_others_at_once() {
+    let taken_back = |retry_after_ms| {
+        let mut facts =
+            AttemptFacts { started_at_ms: None, ..failed(1, "local", FailureCode::Interrupted, 0) };
+        facts.failure.as_mut().expect("it failed").retry_after_ms = retry_after_ms;
+        let mut world = fleet();
+        world.fleet.upsert_offer(server(1), NOW_MS - 30_000);
+        world.history = vec![facts];
+        world
+    };
+    assert_eq!(placed(&taken_back(Some(0)), &["FaceSwap"], Choice::Weighted), Ok(2));
+    // Those of all kinds were gone, or far behind.
+    let words = placed(&taken_back(None), &["FaceSwap"], Choice::Weighted).expect_err("it rests");
+    assert!(words.contains("attempt 1 ended there with interrupted"), "{words}");
+}
+
+#[test]
 fn a_job_waits_for_the_only_server_that_can_run_it() {
     let mut world = fleet();
     world.fleet.upsert_offer(server(2), NOW_MS - 30_000);

@@ -79,7 +79,10 @@ async fn stranded<P: RouterPorts>(ports: &P, backend: &Backend, queue: &Queue) -
             continue;
         }
         let words = format!("{backend} lost the workers that could take the job while it waited there");
-        taken += u64::from(take_back(ports, queued, words).await?);
+        let mut failure = Failure::new(FailureCode::Interrupted, words);
+        // Other servers of the backend may have what it needs.
+        failure.retry_after_ms = queue.capability.map(|_| 0);
+        taken += u64::from(take_back(ports, queued, failure).await?);
     }
     Ok(taken)
 }
@@ -105,13 +108,14 @@ async fn overdue<P: RouterPorts>(ports: &P, backend: &Backend, queue: &Queue) ->
             break;
         }
         let words = format!("{backend} is far behind: the job waited there for too long");
-        let failed = interrupted(ports, &queued, words.clone());
+        let behind = Failure::new(FailureCode::Interrupted, words);
+        let failed = withdraw::failed_attempt(ports, &queued.assignment, None, behind.clone());
         if waits_too_long(ports, &queued).await? {
-            let words =
-                "it waited for so long that its claim would not be kept: it is planned again".to_owned();
-            taken += u64::from(take_back(ports, queued, words).await?);
+            let words = "it waited for so long that its claim would not be kept: it is planned again";
+            let failure = Failure::new(FailureCode::Interrupted, words);
+            taken += u64::from(take_back(ports, queued, failure).await?);
         } else if plan_after(ports, &failed).is_some_and(|plan| moves(backend, &plan)) {
-            taken += u64::from(take_back(ports, queued, words).await?);
+            taken += u64::from(take_back(ports, queued, behind).await?);
         }
     }
     Ok(taken)
@@ -124,10 +128,6 @@ async fn waits_too_long<P: RouterPorts>(ports: &P, queued: &Queued) -> Result<bo
         return Ok(false);
     }
     Ok(ports.claim_store().await?.waits_too_long(assigned_at_ms, ports.now_ms()))
-}
-
-fn interrupted<P: RouterPorts>(ports: &P, queued: &Queued, words: String) -> DeadLetter {
-    withdraw::failed_attempt(ports, &queued.assignment, None, Failure::new(FailureCode::Interrupted, words))
 }
 
 /// The plan that would follow a failed attempt; none for a job that would not be admitted any more.
@@ -148,12 +148,11 @@ fn plan_after<P: RouterPorts>(ports: &P, failed: &DeadLetter) -> Option<Plan> {
     Some(place::weigh(ports, &placement, &[]))
 }
 
-async fn take_back<P: RouterPorts>(ports: &P, queued: Queued, words: String) -> Result<bool, StepError> {
+async fn take_back<P: RouterPorts>(ports: &P, queued: Queued, failure: Failure) -> Result<bool, StepError> {
     let assignment = &queued.assignment;
-    let failure = Failure::new(FailureCode::Interrupted, words.clone());
     let claim = withdraw::claimant(ports, Waiting::of(assignment), &failure).await?;
     let failed = match &claim {
-        None => interrupted(ports, &queued, words),
+        None => withdraw::failed_attempt(ports, assignment, None, failure),
         // Its claim may have been there and be gone: no worker can find out more.
         Some(claim) => match withdraw::unknowable(claim) {
             None => return Ok(false),
