@@ -1,7 +1,6 @@
 //! Lists from seeds: jobs as they come, and what befalls the fleet meanwhile.
 
 use super::{Operation, Order};
-use crate::simulation::broker::CLAIMS_KEPT_MS;
 use crate::simulation::chance::Chance;
 use crate::simulation::process::{PROCESSES, Role};
 use crate::simulation::provider::Trouble;
@@ -161,7 +160,9 @@ fn lengths(seed: u64, span_ms: i64) -> Vec<(i64, Operation)> {
             let for_ms = match chance.below(3) {
                 0 => chance.between(MINUTE_MS, 20 * MINUTE_MS),
                 1 => chance.between(20 * MINUTE_MS, 20 * 60 * MINUTE_MS),
-                _ => chance.between(20 * 60 * MINUTE_MS, CLAIMS_KEPT_MS + 2 * 24 * 60 * MINUTE_MS),
+                // Shorter than claims are kept: kept lists sleep for longer. A job that is published again more than a week
+                // after the time in its id is refused, and where its first end is gone by then, that is a second one.
+                _ => chance.between(20 * 60 * MINUTE_MS, 9 * 24 * 60 * MINUTE_MS),
             };
             list.push((chance.between(0, span_ms + 20_000), Operation::StandStill { for_ms }));
         }
