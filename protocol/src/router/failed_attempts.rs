@@ -295,7 +295,8 @@ async fn park<P: RouterPorts>(
         content_type: message.content_type().map(str::to_owned),
         payload: message.payload().to_vec(),
     };
-    let id = format!("dead.{}.parked", message.sequence());
+    let what = if failure.code == FailureCode::TooNew { "too-new" } else { "parked" };
+    let id = format!("dead.{}.{what}", message.sequence());
     Ok(parking::park(ports, &id, (None, job), failure, (&original, within), Vec::new()).await?)
 }
 

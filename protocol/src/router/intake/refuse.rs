@@ -70,7 +70,9 @@ pub(super) async fn refuse<P: RouterPorts>(
         "refused"
     );
     let about = (tenant.as_ref(), id);
-    let parked_id = format!("jobs.{}.parked", message.sequence());
+    // One id for each of the two: a router that refused it may be followed by an older one, for which it is too new.
+    let what = if is_too_new { "too-new" } else { "parked" };
+    let parked_id = format!("jobs.{}.{what}", message.sequence());
     let original = (&arrived.original(), Within::Share);
     let is_parked = parking::park(ports, &parked_id, about, failure.clone(), original, Vec::new()).await?;
     if is_too_new && !is_parked {
