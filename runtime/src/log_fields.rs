@@ -29,7 +29,6 @@ fields! {
     "backend": "The backend where the job or attempt is.",
     "before_ms": "What the clock was corrected by before, milliseconds.",
     "bucket": "The bucket of the broker.",
-    "class": "The class of the job, as the catalog names it.",
     "code": "The failure code, as events and the ledger name it; empty if nothing failed.",
     "connection": "What happened to the connection to the broker.",
     "consumer": "The durable consumer of the stream.",
