@@ -61,7 +61,7 @@ impl Known {
         self.is_fresh(max_age_ms, now_ms) && self.health == Health::Healthy && self.reads(queue)
     }
 
-    /// Whether its worker tells that it has a job in hand, or has more in hand than it tells.
+    /// Whether its worker lists a job as running, or has more in hand than it lists.
     #[must_use]
     pub fn may_have(&self, job: JobId) -> bool {
         self.running.iter().any(|attempt| attempt.job == job)

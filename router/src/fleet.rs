@@ -137,7 +137,7 @@ async fn look_at_events(router: &Router) {
     metrics::EVENTS_ROOM.set(room as f64);
 }
 
-/// Offers far past their age are no help even in explanations, nor are queues that nobody reads and where nothing lies.
+/// Offers far past their age are no help even in explanations, nor are empty queues without a reader.
 fn forget_old_offers(router: &Router) {
     let now_ms = clock::now_ms();
     router.change_fleet(|fleet| {

@@ -27,11 +27,11 @@ pub(crate) fn all(router: &Router) -> BTreeSet<(Backend, Queue)> {
     })
 }
 
-/// A queue is not removed before this, milliseconds: its first worker has told of itself by then.
+/// A queue is not removed before this, milliseconds: its first worker has announced itself by then.
 const KEPT_MS: i64 = 10 * 60 * 1_000;
 
-/// Lists the queues: finds those in which work was left, and removes the consumers of those that nobody reads any more and
-/// where nothing lies. A server that comes back with what it had has its consumer made anew.
+/// Lists the queues: finds those in which work was left, and removes the consumers of empty ones
+/// without a reader. A server that comes back with what it had has its consumer made anew.
 pub(crate) async fn look(router: &Router) {
     let consumers = match streams::all_consumers(router, stream::WORK).await {
         Ok(consumers) => consumers,
@@ -55,7 +55,7 @@ pub(crate) async fn look(router: &Router) {
         } else if is_old(&info)
             && let Err(error) = streams::remove_consumer(router, stream::WORK, &info.name).await
         {
-            tracing::debug!(%error, consumer = info.name, "removing a queue that nobody reads");
+            tracing::debug!(%error, consumer = info.name, "removing a queue without a reader");
         }
     }
 }

@@ -32,7 +32,9 @@ pub async fn take_back(router: Router) -> Result<(), Fault> {
     let mut trouble = Trouble::new("taking work back");
     while !router.is_stopping() {
         let mut wait = SWEEP_EVERY;
-        for (backend, queue) in queues::all(&router) {
+        let queues = queues::all(&router);
+        deserted.keep(&queues);
+        for (backend, queue) in queues {
             match deserted.look(&router, &backend, &queue).await {
                 Ok(taken) if taken.count == 0 => {}
                 Ok(taken) => {

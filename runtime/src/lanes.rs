@@ -117,7 +117,7 @@ pub enum Search {
     },
 }
 
-/// By how much the clock of whoever made the id may be ahead of the broker's, milliseconds: first none, then the bound up to
+/// By how much the clock by which an id was made may be ahead of the broker's, milliseconds: first none, then the bound up to
 /// which clocks may differ.
 const AHEAD_MS: [i64; 2] = [0, policy::clocks::SKEW_MAX_MS.cast_signed()];
 

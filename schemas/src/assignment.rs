@@ -28,7 +28,7 @@ pub struct Assignment {
     pub backend: Backend,
     /// In which class.
     pub class: Class,
-    /// Which servers can run it, where workers tell what theirs have; it lies in the [`Self::queue`] of these.
+    /// Which servers can run it, where these differ; it lies in the [`Self::queue`] of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<Capability>,
     /// The service's model: the catalog's for our own GPUs, the provider's elsewhere.

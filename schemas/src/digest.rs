@@ -31,7 +31,7 @@ pub struct DigestKind {
     /// Backend, what it is expected to cost there (micro-dollars), and how long it is expected to run there: the middle, and
     /// what one of ten exceeds (milliseconds).
     pub ways: Vec<(Backend, f64, f64, f64)>,
-    /// For each way which servers of the backend can run it. Empty where none is told apart, and from older routers: then all.
+    /// For each way which servers of the backend can run it. Empty where all are alike, and from older routers: then all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Option<Capability>>,
 }

@@ -48,7 +48,7 @@ pub enum Fact {
         backend: Backend,
         /// In which class.
         class: Class,
-        /// Which servers can run it, where workers tell what theirs have.
+        /// Which servers can run it, where these differ.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         capability: Option<Capability>,
         /// The service's model.

@@ -48,7 +48,7 @@ pub struct Offer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_choices: Option<BTreeMap<String, BTreeSet<String>>>,
     /// What sets its server apart from others of the backend that have other nodes, models or memory: it takes work from the
-    /// queues of this capability, beside those of its classes. Absent where it cannot tell, and from older workers.
+    /// queues of this capability, beside those of its classes. Absent where its server is not known, and from older workers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<Capability>,
     /// Its GPUs, where a driver or the server tells.

@@ -1,8 +1,8 @@
 //! In which queue of a backend work waits: the third token of `argosy.work.<backend>.<queue>.<job>`.
 //!
 //! Workers of a backend that are alike share a queue for each class. Servers differ: one has a node or a model that
-//! another lacks. Workers that say what their server has are told apart by its [`Capability`], and those that have the
-//! same share queues of their own. So work comes only to a server that can do it.
+//! another lacks. Where a server lists what it has, its [`Capability`] sets its worker apart, and workers with the same one
+//! share queues of their own. So work comes only to a server that can do it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -81,7 +81,7 @@ impl TryFrom<String> for Capability {
 pub struct Queue {
     /// What is made.
     pub class: Class,
-    /// Which servers can make it; none where workers do not tell.
+    /// Which servers can make it; none where all servers are alike.
     pub capability: Option<Capability>,
 }
 

@@ -132,8 +132,8 @@ pub async fn until_claims(
     Ok(())
 }
 
-/// The consumer of the workers that read work of a backend and class (`local-image-small`): its own, where these tell what
-/// their servers have.
+/// The consumer of the workers that read work of a backend and class (`local-image-small`): the one of their servers,
+/// where these differ.
 ///
 /// # Errors
 /// The broker does not answer, or there is none yet.

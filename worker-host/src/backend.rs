@@ -93,7 +93,7 @@ pub struct Discovery {
     pub file_choices: Option<BTreeMap<String, BTreeSet<String>>>,
     /// Its GPUs.
     pub gpus: Vec<Gpu>,
-    /// What sets its server apart from others, as it was told last; told by the worker.
+    /// What sets its server apart from others, as last known; set by the worker.
     pub capability: Option<Capability>,
 }
 
@@ -115,9 +115,9 @@ impl Discovery {
         }
     }
 
-    /// What sets its server apart from others; none where it does not tell which nodes it has.
+    /// What sets its server apart from others; none where its nodes are not known.
     #[must_use]
-    pub fn tells(&self) -> Option<Capability> {
+    pub fn capability_now(&self) -> Option<Capability> {
         let vram_bytes = self.gpus.iter().map(|gpu| gpu.vram_total_bytes).max();
         let (models, file_choices) = (self.models.as_ref(), self.file_choices.as_ref());
         self.nodes.as_ref().map(|nodes| Capability::of(nodes, models, file_choices, vram_bytes))

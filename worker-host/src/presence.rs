@@ -67,7 +67,7 @@ pub(crate) async fn discover(
             (found.health, found.health_reason) = (Health::Down, Some(reason));
             found.unavailable_until_ms = Some(until_ms);
         }
-        found.capability = found.tells();
+        found.capability = found.capability_now();
         current.send_if_modified(|discovery| {
             // One that does not answer is still what it was.
             found.capability = found.capability.or(discovery.capability);

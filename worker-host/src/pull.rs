@@ -6,8 +6,8 @@
 //! waiting at several with one permit would mean handing messages back, and every hand-back looks like a
 //! lost worker.
 //!
-//! A worker that tells what its server has reads now and then other queues of its classes too: those that all workers
-//! read, where releases before 0.2.0 put all work, and those of what its server had before.
+//! A worker with a capability reads now and then other queues of its classes too: those that all workers read, where release
+//! 0.1.0 puts all work, and those of what its server had before.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

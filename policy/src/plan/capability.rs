@@ -41,10 +41,6 @@ impl Groups {
         self.few.iter().flatten().chain(&self.more)
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.few.iter_mut().flatten().chain(&mut self.more)
-    }
-
     /// Only those of a capability.
     pub(super) fn retain(&mut self, capability: Option<Capability>) {
         for group in &mut self.few {
@@ -56,7 +52,7 @@ impl Groups {
     /// The group of a capability, which begins without slots.
     fn of(&mut self, capability: Option<Capability>) -> &mut Group {
         let Self { few, more } = self;
-        let new = || Group { capability, slots: 0, slots_well: 0, learned_ms: None, able: Tally::default() };
+        let new = || Group { capability, slots_well: 0, able: Tally::default() };
         let is_it = |group: &Group| group.capability == capability;
         if let Some(at) = few.iter().position(|group| group.as_ref().is_none_or(is_it)) {
             return few[at].get_or_insert_with(new);
@@ -72,12 +68,9 @@ impl Groups {
 /// Workers of a backend that take work from the same queues.
 pub(super) struct Group {
     pub(super) capability: Option<Capability>,
-    /// Slots of those that could take the job now.
-    pub(super) slots: u32,
     /// Slots of all that are healthy.
     pub(super) slots_well: u32,
-    /// Mean of what the former learned about the class, milliseconds.
-    pub(super) learned_ms: Option<u64>,
+    /// Those that could take the job now.
     able: Tally,
 }
 
@@ -85,6 +78,16 @@ impl Group {
     /// Some could take the job now.
     pub(super) const fn is_able(&self) -> bool {
         self.able.workers > 0
+    }
+
+    /// Slots of these.
+    pub(super) const fn slots(&self) -> u32 {
+        self.able.slots
+    }
+
+    /// Mean of what these learned about the class, milliseconds.
+    pub(super) fn learned_ms(&self) -> Option<u64> {
+        self.able.learned_ms()
     }
 }
 
@@ -104,17 +107,17 @@ pub(super) fn capacity(
     let left_out = left_out(input, view);
     for offer in view.map_or(&[][..], |view| &view.offers) {
         if !is_fresh(offer, input) {
-            let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
-            silent_able = silent_able || (made.is_some() && lacking == 0);
+            silent_able = silent_able || kinds.fit(offer, &needs, &input.admitted.class).is_able();
             continue;
         }
         fresh += 1;
         capacity.simulated |= offer.simulated;
-        let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
+        let fit = kinds.fit(offer, &needs, &input.admitted.class);
         if !is_well(offer, input.now_ms) {
-            unwell_able = unwell_able || (made.is_some() && lacking == 0) || offer.classes.is_empty();
+            unwell_able = unwell_able || fit.is_able() || offer.classes.is_empty();
             continue;
         }
+        let Fit { made, lacking } = fit;
         capacity.slots_well = capacity.slots_well.saturating_add(offer.slots);
         let group = capacity.groups.of(offer.capability);
         group.slots_well = group.slots_well.saturating_add(offer.slots);
@@ -132,9 +135,6 @@ pub(super) fn capacity(
     }
     let counted = if able.workers > 0 { &able } else { &making };
     (capacity.slots, capacity.learned_ms) = (counted.slots, counted.learned_ms());
-    for group in capacity.groups.iter_mut() {
-        (group.slots, group.learned_ms) = (group.able.slots, group.able.learned_ms());
-    }
     if able.workers > 0 {
         return capacity;
     }
@@ -184,7 +184,7 @@ pub(super) fn has_others(input: &PlanInput<'_>, backend: &Backend) -> bool {
 }
 
 /// The groups of a backend's workers that could take the job, well or not, there or silent. One whose provider does not
-/// answer cannot tell what it makes.
+/// answer may make anything.
 pub(super) fn fitting(input: &PlanInput<'_>, backend: &Backend) -> BTreeSet<Option<Capability>> {
     let needs = Needs::of(input, input.catalog.service(backend, &input.admitted.class));
     let view = input.fleet.view(backend);
@@ -194,8 +194,7 @@ pub(super) fn fitting(input: &PlanInput<'_>, backend: &Backend) -> BTreeSet<Opti
         if fitting.contains(&offer.capability) || left_out.contains(&offer.capability) {
             continue;
         }
-        let Fit { made, lacking } = kinds.fit(offer, &needs, &input.admitted.class);
-        if (made.is_some() && lacking == 0) || offer.classes.is_empty() {
+        if kinds.fit(offer, &needs, &input.admitted.class).is_able() || offer.classes.is_empty() {
             fitting.insert(offer.capability);
         }
     }
@@ -208,6 +207,13 @@ struct Fit {
     /// Which of its classes is the job's.
     made: Option<usize>,
     lacking: usize,
+}
+
+impl Fit {
+    /// It makes the class and lacks nothing.
+    const fn is_able(self) -> bool {
+        self.made.is_some() && self.lacking == 0
+    }
 }
 
 /// The kinds that were met. A fleet has few; what is beyond these is looked at worker by worker.

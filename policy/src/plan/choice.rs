@@ -16,7 +16,7 @@ pub enum Choice<'a> {
     Scheduled {
         /// Where.
         backend: &'a Backend,
-        /// Which of its workers: those of this capability, or those that tell none.
+        /// Which of its workers: those of this capability, or those without one.
         capability: Option<Capability>,
         /// In words.
         why: &'a str,

@@ -45,7 +45,7 @@ pub struct Assign {
     pub backend: Backend,
     /// In which class.
     pub class: Class,
-    /// Which of its workers: those of this capability, or those that tell none.
+    /// Which of its workers: those of this capability, or those without one.
     pub capability: Option<Capability>,
     /// The service's model.
     pub model: String,

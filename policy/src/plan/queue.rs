@@ -24,7 +24,7 @@ pub(super) struct Queue {
     pub(super) completion_ms: u64,
     /// As many wait as the bound allows.
     pub(super) over: Option<Over>,
-    /// From which workers' queues that is: those of this capability, or those that tell none.
+    /// From which workers' queues that is: those of this capability, or those without one.
     pub(super) capability: Option<Capability>,
 }
 
@@ -46,21 +46,18 @@ pub(super) fn queue(
     let backlog = view.iter().flat_map(|view| view.backlog.values()).sum();
     let all = Slots { able: capacity.slots, well: capacity.slots_well, learned_ms: capacity.learned_ms };
     let mut able = capacity.groups.iter().filter(|group| group.is_able());
+    let of = |group: &capability::Group| {
+        let slots = Slots { able: group.slots(), well: group.slots_well, learned_ms: group.learned_ms() };
+        wait(input, config, service, view, &slots, Some(group.capability)).of(group.capability)
+    };
     // Most backends have one group, and what cannot run anywhere now is looked at as a whole.
     let best =
         match (capacity.groups.iter().count(), able.next()) {
             (1, Some(only)) => wait(input, config, service, view, &all, None).of(only.capability),
             (_, None) => wait(input, config, service, view, &all, None),
-            (_, Some(first)) => {
-                let of = |group: &capability::Group| {
-                    let slots =
-                        Slots { able: group.slots, well: group.slots_well, learned_ms: group.learned_ms };
-                    wait(input, config, service, view, &slots, Some(group.capability)).of(group.capability)
-                };
-                able.map(of).fold(of(first), |best, other| {
-                    if other.completion_ms < best.completion_ms { other } else { best }
-                })
-            }
+            (_, Some(first)) => able.map(of).fold(of(first), |best, other| {
+                if other.completion_ms < best.completion_ms { other } else { best }
+            }),
         };
     Queue { backlog, ..best }
 }

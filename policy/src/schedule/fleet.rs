@@ -39,7 +39,7 @@ pub struct Pools {
 pub struct Place {
     /// Which backend of document `policy`.
     pub backend: usize,
-    /// Which of its workers: those of this capability, or those that tell none.
+    /// Which of its workers: those of this capability, or those without one.
     pub capability: Option<Capability>,
 }
 

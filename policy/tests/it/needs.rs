@@ -31,7 +31,7 @@ fn queue(number: usize) -> Queue {
     Queue { class: name("image-large"), capability: capability(number) }
 }
 
-/// The three, and nobody else.
+/// The three, and no other.
 fn fleet() -> World {
     let mut world = World::empty();
     world.job.constraints.allow_paid = None;
@@ -114,11 +114,11 @@ fn what_a_server_lacked_is_not_asked_of_it_again() {
     world.history = vec![lacked("faces")];
     assert_eq!(placed(&world, &["FaceSwap"], Choice::Weighted), Ok(2));
     assert_eq!(ways_of(&world, &["FaceSwap"]), [2]);
-    // Nobody is left.
+    // None is left.
     let history = vec![lacked("faces"), AttemptFacts { attempt: 2, ..lacked("all") }];
     let refused = placed(&World { history, ..fleet() }, &["FaceSwap"], Choice::Weighted);
     assert!(refused.as_ref().is_err_and(|words| words.contains("has FaceSwap")), "{refused:?}");
-    // Workers that do not tell what they have are all alike.
+    // Workers without a capability are all alike.
     let mut alike = World::empty();
     alike.job.constraints.allow_paid = None;
     ["one", "two"].iter().for_each(|worker| alike.fleet.upsert_offer(offer(worker, "local", 1), NOW_MS));
@@ -166,7 +166,7 @@ fn each_kind_of_server_is_a_pool_and_a_job_has_ways_to_those_that_can_run_it() {
 fn a_server_that_is_out_is_still_a_way_for_what_it_can_do() {
     for change in [
         |offer: &mut Offer| offer.health = Health::Down,
-        // It cannot tell what it makes while its provider does not answer.
+        // Its provider does not answer, so it lists nothing.
         |offer: &mut Offer| (offer.health, offer.classes, offer.nodes) = (Health::Down, Vec::new(), None),
         |offer: &mut Offer| offer.time_ms -= 30_000,
     ] {

@@ -5,7 +5,7 @@
 //! Paid work is claimed first, like any worker does: where the claim is taken, its holder may have called the
 //! provider, and the assignment waits for a worker that can find out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use policy::admit::admit;
 use policy::overdue::{is_overdue, moves};
@@ -25,7 +25,7 @@ const TAKEN_BACK_MAX: usize = 1_000;
 /// Waiting assignments of one queue that are looked at for having waited too long.
 const OVERDUE_MAX: usize = 100;
 
-/// Since when backends have had no worker for a class, as this router saw it.
+/// Since when queues have had no worker, as this router saw it.
 #[derive(Debug, Default)]
 pub struct Deserted(HashMap<(Backend, Queue), i64>);
 
@@ -39,6 +39,11 @@ pub struct TakenBack {
 }
 
 impl Deserted {
+    /// Forgets queues that are not looked at any more.
+    pub fn keep(&mut self, queues: &BTreeSet<(Backend, Queue)>) {
+        self.0.retain(|queue, _| queues.contains(queue));
+    }
+
     /// Looks at one queue, and takes back what should not wait there.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ fn invented(chance: &mut Chance, like: &Digest, now_ms: i64) -> Digest {
     for value in odd {
         let backend = ["local", "cloud", "nowhere"][chance.below(3) as usize].parse().expect("a name");
         let ways = vec![(backend, value, value, 1.0)];
-        // Servers that nobody has heard of, and more of them than there are ways.
+        // Servers that are not there, and more of them than there are ways.
         let unheard_of = "ffffffff".parse().ok();
         let capabilities = vec![unheard_of; chance.below(3) as usize];
         digest.kinds.push(DigestKind { reference_micro_usd: value, ways, capabilities });

@@ -81,6 +81,16 @@ struct Slot {
     task: Option<Task>,
 }
 
+impl Slot {
+    /// The assignment that the task is about, if it is a worker's of this process.
+    fn in_hand(&self, process: usize) -> Option<InHand> {
+        match &self.task {
+            Some(Task::Worker(_, in_hand)) if self.process == process => *in_hand,
+            _ => None,
+        }
+    }
+}
+
 /// All tasks, by number.
 #[derive(Default)]
 pub(crate) struct Tasks {
@@ -180,25 +190,12 @@ impl Tasks {
 
     /// The assignments that the tasks of a process are about.
     pub(crate) fn in_hand(&self, process: usize) -> impl Iterator<Item = InHand> {
-        self.slots.iter().flatten().filter(move |slot| slot.process == process).filter_map(|slot| match &slot
-            .task
-        {
-            Some(Task::Worker(_, in_hand)) => *in_hand,
-            _ => None,
-        })
+        self.slots.iter().flatten().filter_map(move |slot| slot.in_hand(process))
     }
 
     /// The tasks of a process that are about a job.
     pub(crate) fn of_job(&self, process: usize, job: u32) -> Vec<usize> {
-        let about = |slot: &Option<Slot>| {
-            slot.as_ref().is_some_and(|slot| {
-                let in_hand = match &slot.task {
-                    Some(Task::Worker(_, in_hand)) => in_hand.as_ref(),
-                    _ => None,
-                };
-                slot.process == process && in_hand.is_some_and(|in_hand| in_hand.job == job)
-            })
-        };
-        (0..self.slots.len()).filter(|number| about(&self.slots[*number])).collect()
+        let is_about = |slot: &Slot| slot.in_hand(process).is_some_and(|in_hand| in_hand.job == job);
+        (0..self.slots.len()).filter(|number| self.slots[*number].as_ref().is_some_and(is_about)).collect()
     }
 }

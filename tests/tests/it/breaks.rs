@@ -197,7 +197,7 @@ async fn each_break_of_a_process_is_named_with_its_cure() -> anyhow::Result<()> 
     ward.fleet.stack.nats.nodes[0].resume()?;
     ward.forgets(&[("broker", ""), ("router", "")]).await?;
 
-    // Killed, which for who asks is as if they were not there.
+    // Killed: to doctor they are as if they were not there.
     ward.fleet.stack.postgres.kill9()?;
     ward.names(&[("database", "does not answer")]).await?;
     ward.fleet.stack.postgres.restart().await?;
